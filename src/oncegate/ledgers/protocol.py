@@ -1,0 +1,170 @@
+"""What a ledger is: a place where records are kept so that of many writers exactly one wins.
+
+A ledger knows nothing of links, uses or time: it stores bytes under a 16-byte id with a version, on two conditions
+(nothing stands there; this version stands there). All meaning is in the record, which pure code computes
+(``links/use.py``), so a new backend has no policy to get wrong.
+
+The optional interfaces (``Scans``, ``Sweeps``, ``KeepsEvents``) are Protocols of their own: ask with ``isinstance``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+LINK_ID_BYTES = 16
+FORGET_NEVER_S = 2**63 - 1
+CLOCK_SKEW_MAX_S = 300
+
+Version = int | str
+"""Names one state of a record: a count in databases, an ETag in a bucket. Opaque: compared, never computed."""
+
+Event = Mapping[str, str | int | bool | None]
+"""An audit event: a flat row of ``events.py``, with ``at`` (seconds UTC) and ``event``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The write happened, and only this caller's."""
+
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Stands:
+    """Not written; this is what stands there (for a replace: another version than the one named)."""
+
+    record: bytes
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Not written; nothing stands there any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """Not written: a record with this ``forget_after_s`` may have been swept, so the link may have been used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The write may or may not have happened, now or later. ``why`` is for the log, never for a viewer."""
+
+    why: str
+
+
+InsertOutcome = Done | Stands | Swept | Unknown
+ReplaceOutcome = Done | Stands | Gone | Unknown
+ReadOutcome = Stands | Gone | Unknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerFacts:
+    """What ``probe`` found out.
+
+    Attributes:
+        born_ms: milliseconds since 1970 UTC at which the ledger was created; tickets made before are refused.
+        clock_ahead_s: the server's clock minus ours; 0 for a ledger in this process.
+        accepted: names of the weaker promises that were found and accepted by configuration.
+    """
+
+    born_ms: int
+    clock_ahead_s: float = 0.0
+    accepted: tuple[str, ...] = ()
+
+
+class LedgerUnfit(Exception):
+    """This ledger cannot keep the guarantee here; the message says why and what to change. The program must not start."""
+
+
+class Ledger(Protocol):
+    """Where records are kept.
+
+    Guarantee: of any number of inserts of one link id, from any number of processes and hosts, at most one ends in
+    ``Done`` while the record lives, and the record lives until its ``forget_after_s``. Of any number of replaces that
+    name one version, at most one ends in ``Done``.
+
+    ``Unknown`` means that the write may have happened, or may still happen. A ledger never raises for an expected
+    fault and never decides ``Unknown`` by a read. Every call ends within a few seconds, or in ``Unknown``.
+    """
+
+    async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
+        """Store a record where none stands.
+
+        Args:
+            link_id: 16 bytes.
+            record: UTF-8 JSON, under 1 KiB.
+            forget_after_s: seconds since 1970 UTC, at most ``FORGET_NEVER_S``; until then the record must live.
+        """
+        ...
+
+    async def replace(self, link_id: bytes, version: Version, record: bytes, forget_after_s: int) -> ReplaceOutcome:
+        """Store a record in place of the one with this version."""
+        ...
+
+    async def read(self, link_id: bytes) -> ReadOutcome:
+        """Say what stands there, as of after every write that was answered before this call."""
+        ...
+
+    async def probe(self) -> LedgerFacts:
+        """Open the ledger for real and check that it can keep the guarantee.
+
+        Raises:
+            LedgerUnfit: it cannot; the message is for the operator.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Finish the writes that wait and let go of everything. Calls after it end in ``Unknown``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One stored record, as ``scan`` lists it."""
+
+    link_id: bytes
+    record: bytes
+    version: Version
+    forget_after_s: int
+
+
+@runtime_checkable
+class Scans(Protocol):
+    """A ledger that can list its records."""
+
+    async def scan(self, after: bytes, limit: int) -> Sequence[Row]:
+        """List up to ``limit`` records whose id is above ``after`` (exclusive; ``b""`` begins), in order of id."""
+        ...
+
+
+@runtime_checkable
+class Sweeps(Protocol):
+    """A ledger that can forget."""
+
+    async def sweep(self, now_s: int) -> int:
+        """Forget records whose ``forget_after_s`` is not above ``now_s``; return how many.
+
+        The limit is stored first (``swept_until``, which never falls): from then on an insert whose
+        ``forget_after_s`` is not above it answers ``Swept``. Works in small steps, so that claims are not stalled.
+
+        Raises:
+            LedgerUnfit: this clock differs from the server's by more than ``CLOCK_SKEW_MAX_S``.
+        """
+        ...
+
+
+@runtime_checkable
+class KeepsEvents(Protocol):
+    """A ledger that keeps audit events. They are not records: no rule reads them, and a crash may lose the last ones."""
+
+    async def append_events(self, events: Sequence[Event]) -> None:
+        """Append a batch; a fault is logged and swallowed, never raised."""
+        ...
+
+    async def read_events(self, after: int, limit: int, *, link_id: str | None = None) -> Sequence[tuple[int, Event]]:
+        """List up to ``limit`` events whose number is above ``after``, oldest first; of one link where given."""
+        ...
