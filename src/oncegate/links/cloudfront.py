@@ -1,0 +1,238 @@
+"""CloudFront signed URLs and cookies: read the credential, check it step by step, and sign.
+
+Every check is a function of its own, so that ``verify`` can stop at the first and ``explain`` can run them all. The
+signature is checked before the conditions: only the holder of a genuine link may learn that it expired.
+
+Source: aws-protocol 1.1-1.7; CloudFront Developer Guide, "Use signed URLs", "Use signed cookies"; vectors cf-*.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from oncegate.links.grant import Scheme, Signed
+from oncegate.links.key_group import KeyGroup, SigningKey
+from oncegate.links.parameters import Parameters
+from oncegate.links.policy import EPOCH_MAX_S, Match, Policy, canned_policy, custom_policy, match_resource, read_policy
+from oncegate.links.refusal import Reason, Refused
+from oncegate.links.request import ViewerRequest, is_in_network
+from oncegate.links.urls import unescape
+
+HASH_NAMES = {b"SHA1": "SHA1", b"SHA256": "SHA256"}
+EXPIRES_DIGITS_MAX = 25  # the largest has 19; more zeros in front are another policy, and so a bad signature
+
+_TO_STANDARD = bytes.maketrans(b"-~", b"+/")
+_FROM_STANDARD = bytes.maketrans(b"+=/", b"-_~")
+_NOT_OF_THE_ALPHABET = frozenset(b"+/=")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """What a signed URL or a set of signed cookies says, decoded but not yet believed.
+
+    Attributes:
+        key_id: ``Key-Pair-Id``.
+        signature: decoded.
+        hash_name: ``SHA1`` or ``SHA256``.
+        signed_bytes: the policy's bytes, sent or rebuilt.
+        policy: the same, read.
+        scheme: canned or custom.
+        match: how the Resource covers the request; None: it is for another URL.
+    """
+
+    key_id: str
+    signature: bytes
+    hash_name: str
+    signed_bytes: bytes
+    policy: Policy
+    scheme: Scheme
+    match: Match | None
+
+
+_WHOLE_URL = Match("", is_wildcard=False)
+
+
+def read_credential(request: ViewerRequest, parameters: Parameters) -> Credential:
+    """Read the credential from the URL, or from cookies where the URL has none of CloudFront's parameters.
+
+    Raises:
+        Refused: MISSING_KEY, MALFORMED_POLICY, MALFORMED_EXPIRES, MISSING_SIGNATURE, MALFORMED_SIGNATURE,
+            UNSUPPORTED_HASH, DUPLICATE_PARAMETER.
+
+    Source: aws-protocol 1.5.3 (any one parameter makes it a signed URL), 1.7.
+    """
+    values = parameters.cloudfront
+    if not values:
+        prefix = b"CloudFront-"
+        values = {name.removeprefix(prefix): value for name, value in request.cookies(prefix).items()}
+    key_id = unescape(values.get(b"Key-Pair-Id", b""))
+    if not key_id:
+        raise Refused(Reason.MISSING_KEY)
+    own_query = parameters.own_query
+    if b"Policy" in values:
+        scheme = Scheme.CUSTOM
+        signed_bytes = _decode(values[b"Policy"], Reason.MALFORMED_POLICY)
+        policy = read_policy(signed_bytes)
+        match = match_resource(
+            policy.resource,
+            scheme=request.scheme,
+            host=request.host,
+            path=request.path.decode("latin-1"),
+            query=own_query.decode("latin-1"),
+        )
+    else:
+        scheme, match = Scheme.CANNED, _WHOLE_URL
+        expires = unescape(values.get(b"Expires", b""))
+        if not expires.isdigit() or len(expires) > EXPIRES_DIGITS_MAX or int(expires) > EPOCH_MAX_S:
+            raise Refused(Reason.MALFORMED_EXPIRES)
+        resource = b"".join((request.scheme.encode(), b"://", request.host.encode(), request.path, own_query))
+        signed_bytes = canned_policy(resource, expires)
+        policy = Policy(resource=None, expires_s=int(expires))
+    if not values.get(b"Signature"):
+        raise Refused(Reason.MISSING_SIGNATURE)
+    hash_name = HASH_NAMES.get(values.get(b"Hash-Algorithm", b"SHA1"))
+    if hash_name is None:
+        raise Refused(Reason.UNSUPPORTED_HASH)
+    return Credential(
+        key_id=key_id.decode("latin-1"),
+        signature=_decode(values[b"Signature"], Reason.MALFORMED_SIGNATURE),
+        hash_name=hash_name,
+        signed_bytes=signed_bytes,
+        policy=policy,
+        scheme=scheme,
+        match=match,
+    )
+
+
+def check_key(credential: Credential, request: ViewerRequest, keys: KeyGroup, now_s: int) -> None:
+    """The key is in the key group."""
+    if keys.get(credential.key_id) is None:
+        raise Refused(Reason.UNKNOWN_KEY, hint="the viewer's key group has no key of this id")
+
+
+def check_signature(credential: Credential, request: ViewerRequest, keys: KeyGroup, now_s: int) -> None:
+    """The signature is of these bytes by this key."""
+    key = keys.get(credential.key_id)
+    if key is None or not key.verify(credential.signature, credential.signed_bytes, credential.hash_name):
+        hint = (
+            "the signed URL was changed, re-encoded or shortened, or Hash-Algorithm is missing (SHA256 must be named)"
+        )
+        raise Refused(Reason.BAD_SIGNATURE, hint=hint)
+
+
+def check_resource(credential: Credential, request: ViewerRequest, keys: KeyGroup, now_s: int) -> None:
+    """The policy's Resource covers this URL."""
+    if credential.match is None:
+        raise Refused(Reason.RESOURCE_MISMATCH, hint=f"the policy is for {credential.policy.resource}")
+
+
+def check_not_before(credential: Credential, request: ViewerRequest, keys: KeyGroup, now_s: int) -> None:
+    """DateGreaterThan has passed: refused at that second and before (aws-protocol 1.2.9)."""
+    if credential.policy.not_before_s is not None and now_s <= credential.policy.not_before_s:
+        raise Refused(Reason.NOT_YET_VALID)
+
+
+def check_expiry(credential: Credential, request: ViewerRequest, keys: KeyGroup, now_s: int) -> None:
+    """DateLessThan has not come: refused at that second and after (vector cf-time-at-expiry)."""
+    if now_s >= credential.policy.expires_s:
+        raise Refused(Reason.EXPIRED)
+
+
+def check_address(credential: Credential, request: ViewerRequest, keys: KeyGroup, now_s: int) -> None:
+    """The viewer's address is in the policy's network, and nobody else's claim."""
+    network = credential.policy.source_ip
+    if network is None:
+        return
+    if not request.address_is_proof:
+        raise Refused(Reason.IP_NOT_ALLOWED, hint="a forwarding header came from a proxy that is not trusted")
+    if not is_in_network(request.address, network):
+        raise Refused(Reason.IP_NOT_ALLOWED, hint=f"the policy is for {network}, the viewer is {request.address}")
+
+
+Check = Callable[[Credential, ViewerRequest, KeyGroup, int], None]
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("key", check_key),
+    ("signature", check_signature),
+    ("resource", check_resource),
+    ("not before", check_not_before),
+    ("expiry", check_expiry),
+    ("address", check_address),
+)
+
+
+def signed_by(credential: Credential, keys: KeyGroup) -> Signed:
+    """State what a credential proves. To be called when every check has passed."""
+    key, match = keys.get(credential.key_id), credential.match
+    if key is None or match is None:
+        raise Refused(Reason.BAD_SIGNATURE)
+    return Signed(
+        scheme=credential.scheme,
+        key_id=credential.key_id,
+        issuer=key.spki_sha256,
+        signed_bytes=credential.signed_bytes,
+        expires_s=credential.policy.expires_s,
+        not_before_s=credential.policy.not_before_s,
+        is_wildcard=match.is_wildcard,
+        signed_query=match.query if credential.scheme is Scheme.CUSTOM else None,
+    )
+
+
+def sign_url(
+    url: str,
+    *,
+    key: SigningKey,
+    expires_s: int,
+    not_before_s: int | None = None,
+    source_ip: str | None = None,
+    custom: bool = False,
+    hash_name: str = "SHA256",
+) -> str:
+    """Sign a URL as CloudFront signers do; a custom policy where one is asked for or needed.
+
+    Args:
+        url: as it will be requested, percent-encoded, without a fragment and without CloudFront's parameters.
+        key: its id goes into ``Key-Pair-Id``.
+        expires_s: seconds since 1970 UTC; refused at this second and after.
+        not_before_s: refused at this second and before.
+        source_ip: IPv4 address or network.
+        custom: use a custom policy even where a canned one would do.
+        hash_name: ``SHA256``, or ``SHA1`` for a verifier that knows no other.
+
+    Returns:
+        The URL with Expires or Policy, Signature, Key-Pair-Id, and Hash-Algorithm unless it is SHA1.
+
+    Raises:
+        ValueError: source_ip is no IPv4 network.
+
+    Source: aws-protocol 1.3; vectors cf-plain-*, cf-ec-*.
+    """
+    if custom or not_before_s is not None or source_ip is not None:
+        policy = Policy(resource=url, expires_s=expires_s, not_before_s=not_before_s, source_ip=source_ip)
+        signed_bytes = custom_policy(policy)
+        first = f"Policy={_encode(signed_bytes)}"
+    else:
+        signed_bytes = canned_policy(url.encode(), b"%d" % expires_s)
+        first = f"Expires={expires_s}"
+    signature = _encode(key.sign(signed_bytes, hash_name))
+    named_hash = "" if hash_name == "SHA1" else f"&Hash-Algorithm={hash_name}"
+    separator = "&" if "?" in url else "?"
+    return f"{url}{separator}{first}&Signature={signature}&Key-Pair-Id={key.key_id}{named_hash}"
+
+
+def _encode(data: bytes) -> str:
+    """CloudFront's base64: ``+=/`` become ``-_~`` (it is not RFC 4648's base64url)."""
+    return binascii.b2a_base64(data, newline=False).translate(_FROM_STANDARD).decode()
+
+
+def _decode(text: bytes, reason: Reason) -> bytes:
+    """Read CloudFront's base64; ``~`` may come as ``%7E`` (vector cf-same-pct-tilde)."""
+    text = unescape(text)
+    body = text.rstrip(b"_")
+    try:
+        if not body or not _NOT_OF_THE_ALPHABET.isdisjoint(text) or len(text) - len(body) != -len(body) % 4:
+            raise ValueError
+        return binascii.a2b_base64(body.translate(_TO_STANDARD) + b"=" * (-len(body) % 4), strict_mode=True)
+    except ValueError:
+        raise Refused(reason) from None

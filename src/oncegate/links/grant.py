@@ -1,0 +1,94 @@
+"""What a verified link allows. Values only; whoever holds a Grant holds a link that is genuine and valid now."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+
+class Scheme(enum.Enum):
+    """How a link is signed."""
+
+    CANNED = "cloudfront"
+    CUSTOM = "cloudfront-custom"
+    S3 = "s3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signed:
+    """A credential whose signature, resource, time window and source address hold: what AWS would let pass.
+
+    Attributes:
+        scheme: how it is signed.
+        key_id: the name of the key, as sent; not signed under CloudFront.
+        issuer: what the signature proves of the issuer: the public key's SPKI SHA-256, or the access key id.
+        signed_bytes: the policy, or SigV4's string to sign.
+        expires_s: refused at this second and after.
+        not_before_s: refused at this second and before; None: no limit.
+        is_wildcard: the signature covers more URLs than this one.
+        signed_query: the Resource's own query (custom policy); None: the signature covers the whole query.
+        method: the one that is signed; None under CloudFront, which signs none.
+        signed_headers: names of the headers that are signed, lower case; only under S3.
+    """
+
+    scheme: Scheme
+    key_id: str
+    issuer: bytes
+    signed_bytes: bytes
+    expires_s: int
+    not_before_s: int | None = None
+    is_wildcard: bool = False
+    signed_query: str | None = None
+    method: str | None = None
+    signed_headers: frozenset[str] = field(default_factory=frozenset[str])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The signed parameters beside the ticket.
+
+    Attributes:
+        max_bytes: of an upload.
+        media_type: of an upload: ``type/subtype`` or ``type/*``, lower case.
+        may_replace: an upload may take the place of an object.
+        disposition: ``response-content-disposition``, decoded.
+        response_type: ``response-content-type``, decoded.
+    """
+
+    max_bytes: int | None = None
+    media_type: str | None = None
+    may_replace: bool = False
+    disposition: str | None = None
+    response_type: str | None = None
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What a link allows, once it verified.
+
+    Attributes:
+        link_id: the ledger's key, 16 bytes.
+        object_key: decoded text.
+        operation: ``g`` (GET, HEAD) or ``p`` (PUT).
+        uses: how often.
+        is_counted: uses are recorded; False only for plain links under ``plain_links = "allow"``.
+        made_ms: when the ticket was made, milliseconds since 1970 UTC; None for a plain link, which has no birth.
+        scheme: how it is signed.
+        key_id: the name of the key.
+        expires_s: refused at this second and after.
+        limits: what else is signed.
+    """
+
+    link_id: bytes
+    object_key: str
+    operation: str
+    uses: int
+    is_counted: bool
+    made_ms: int | None
+    scheme: Scheme
+    key_id: str
+    expires_s: int
+    limits: Limits = NO_LIMITS

@@ -1,0 +1,146 @@
+"""Make a link: from what an issuer wants to a signed URL. Needs no ledger and no network.
+
+Everything that must hold stands inside the signed bytes: the ticket, its limits, the name and type that the viewer
+gets. The command line and the control API both end here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oncegate.links import cloudfront, sigv4
+from oncegate.links.grant import Scheme
+from oncegate.links.key_group import SigningKey
+from oncegate.links.ticket import Ticket
+from oncegate.links.urls import escape, object_key_problem, path_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a link should allow.
+
+    Attributes:
+        object_key: decoded text.
+        ticket: operation, uses, nonce, home.
+        expires_s: seconds since 1970 UTC; refused at this second and after.
+        not_before_s: refused at this second and before.
+        source_ip: IPv4 address or network that may use it.
+        filename: what a browser saves the object as.
+        inline: a browser may show the object (safe types only) in place of saving it.
+        max_bytes: of an upload.
+        media_type: of an upload: ``type/subtype`` or ``type/*``.
+        may_replace: an upload may take the place of an object.
+        scheme: how to sign; CANNED becomes CUSTOM where the wish needs it.
+    """
+
+    object_key: str
+    ticket: Ticket
+    expires_s: int
+    not_before_s: int | None = None
+    source_ip: str | None = None
+    filename: str | None = None
+    inline: bool = False
+    max_bytes: int | None = None
+    media_type: str | None = None
+    may_replace: bool = False
+    scheme: Scheme = Scheme.CANNED
+
+    def __post_init__(self) -> None:
+        problem = object_key_problem(self.object_key)
+        if problem:
+            raise ValueError(problem)
+        uploads = self.max_bytes is not None or self.media_type is not None or self.may_replace
+        if uploads and self.ticket.operation != "p":
+            raise ValueError("a size limit, a type or permission to replace is for upload links")
+        if (self.filename is not None or self.inline) and self.ticket.operation != "g":
+            raise ValueError("a file name and inline are for download links")
+        if self.filename is not None and any(c < " " or c == "\x7f" for c in self.filename):
+            raise ValueError("the file name has a control character")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Issuer:
+    """With what an S3 link is signed."""
+
+    access_key_id: str
+    secret: str
+    region: str
+    bucket: str = ""
+
+    def __repr__(self) -> str:
+        return f"S3Issuer({self.access_key_id!r}, {self.region!r})"
+
+
+def url_to_sign(public_url: str, wish: Wish, *, bucket: str = "") -> str:
+    """Write the URL without its signature: escaped once, so that every client sends just these bytes.
+
+    Args:
+        public_url: scheme and host, no path.
+        wish: what the link should allow.
+        bucket: stands before the key where S3 links name one.
+    """
+    parts = [f"once={wish.ticket}"]
+    if wish.max_bytes is not None:
+        parts.append(f"once-max={wish.max_bytes}")
+    if wish.media_type is not None:
+        parts.append(f"once-type={escape(wish.media_type)}")
+    if wish.may_replace:
+        parts.append("once-replace=1")
+    if wish.filename is not None or wish.inline:
+        disposition = content_disposition("inline" if wish.inline else "attachment", wish.filename)
+        parts.append(f"response-content-disposition={escape(disposition)}")
+    path = path_of(f"{bucket}/{wish.object_key}" if bucket else wish.object_key)
+    return f"{public_url}{path}?{'&'.join(parts)}"
+
+
+def make_link(wish: Wish, *, public_url: str, key: SigningKey | None, s3: S3Issuer | None, now_s: int) -> str:
+    """Sign what was wished.
+
+    Args:
+        wish: what the link should allow.
+        public_url: scheme and host that the link carries.
+        key: signs CloudFront schemes.
+        s3: signs the S3 scheme.
+        now_s: seconds since 1970 UTC.
+
+    Raises:
+        ValueError: the scheme cannot hold the wish, or there is nothing to sign it with.
+    """
+    if wish.scheme is Scheme.S3:
+        if s3 is None:
+            raise ValueError("an S3 link needs an access key: add one to [s3_credentials]")
+        if wish.not_before_s is not None or wish.source_ip is not None:
+            raise ValueError("an S3 link can hold neither a start nor a source address: use --scheme cloudfront-custom")
+        return sigv4.presign_url(
+            url_to_sign(public_url, wish, bucket=s3.bucket),
+            method="PUT" if wish.ticket.operation == "p" else "GET",
+            access_key_id=s3.access_key_id,
+            secret=s3.secret,
+            region=s3.region,
+            now_s=now_s,
+            expires_in_s=wish.expires_s - now_s,
+        )
+    if key is None:
+        raise ValueError("a CloudFront link needs a signing key: set [keys] signing")
+    return cloudfront.sign_url(
+        url_to_sign(public_url, wish),
+        key=key,
+        expires_s=wish.expires_s,
+        not_before_s=wish.not_before_s,
+        source_ip=wish.source_ip,
+        custom=wish.scheme is Scheme.CUSTOM,
+    )
+
+
+def content_disposition(kind: str, filename: str | None) -> str:
+    """Write a Content-Disposition that every browser reads: RFC 6266 with RFC 8187 where the name is not plain ASCII.
+
+    Args:
+        kind: ``attachment`` or ``inline``.
+        filename: decoded; control characters must not be in it.
+    """
+    if not filename:
+        return kind
+    plain = "".join(c if " " <= c <= "~" and c not in '"\\%' else "_" for c in filename)
+    quoted = f'{kind}; filename="{plain}"'
+    return quoted if plain == filename else f"{quoted}; filename*=UTF-8''{escape(filename)}"

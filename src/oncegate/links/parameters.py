@@ -1,0 +1,110 @@
+"""The query of a link, read once: which parameters belong to a signature scheme, and which must be signed.
+
+Parameters that oncegate gives a meaning (``once`` and its limits, ``response-content-*``) count only where the
+signature covers them, else a holder adds his own. They are looked for under every spelling and accepted under one:
+the literal name, once (DESIGN section 3; design-review 7, 8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oncegate.links.refusal import Reason, Refused
+from oncegate.links.urls import is_escaped_well, unescape
+
+QUERY_MAX_BYTES = 16_384
+PARAMETERS_MAX = 200
+
+CLOUDFRONT_NAMES = frozenset((b"Expires", b"Policy", b"Signature", b"Key-Pair-Id", b"Hash-Algorithm"))
+LIMIT_NAMES = frozenset(
+    (
+        b"once",
+        b"once-max",
+        b"once-type",
+        b"once-replace",
+        b"response-content-disposition",
+        b"response-content-type",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """A query, sorted by whom its parameters belong to. Names and values raw.
+
+    Attributes:
+        cloudfront: CloudFront's own, by name.
+        limits: ``once``, ``once-*`` and ``response-content-*`` as they stand in the URL, by name; whether they are
+            signed is for ``links/verify.py`` to say.
+        own: every segment that is not CloudFront's, in order: what a canned policy's Resource keeps.
+        is_s3: some parameter is SigV4's.
+        is_s3_v2: it looks like S3's old query authentication.
+    """
+
+    cloudfront: dict[bytes, bytes]
+    limits: dict[bytes, bytes]
+    own: list[bytes]
+    is_s3: bool
+    is_s3_v2: bool
+
+    @property
+    def own_query(self) -> bytes:
+        """The query without CloudFront's parameters, with its ``?``; empty where there is none."""
+        return b"?" + b"&".join(self.own) if self.own else b""
+
+
+def read_parameters(query: bytes) -> Parameters:
+    """Sort a raw query.
+
+    Raises:
+        Refused: a parameter that has a meaning stands twice or in another spelling, both schemes are there, or the
+            query is larger than its limits.
+    """
+    cloudfront: dict[bytes, bytes] = {}
+    limits: dict[bytes, bytes] = {}
+    own: list[bytes] = []
+    is_s3 = is_s3_v2 = False
+    if not query:
+        return Parameters(cloudfront, limits, own, is_s3, is_s3_v2)
+    if len(query) > QUERY_MAX_BYTES or query.count(b"&") >= PARAMETERS_MAX:
+        raise Refused(Reason.MALFORMED_REQUEST, hint="the query is too long")
+    for segment in query.split(b"&"):
+        name, _, value = segment.partition(b"=")
+        if name in CLOUDFRONT_NAMES:
+            if name in cloudfront:
+                raise Refused(Reason.DUPLICATE_PARAMETER)
+            cloudfront[name] = value
+            continue
+        own.append(segment)
+        if name in LIMIT_NAMES:
+            _add_limit(limits, name, value)
+        elif name.startswith(b"once-"):
+            raise Refused(
+                Reason.UNSIGNED_PARAMETER, hint="an unknown once- parameter: a limit that cannot be kept here"
+            )
+        elif name.startswith(b"X-Amz-"):
+            is_s3 = True
+        elif name == b"AWSAccessKeyId":
+            is_s3_v2 = True
+        elif b"%" in name:
+            is_s3 = _is_sigv4_in_another_spelling(name) or is_s3
+    if cloudfront and is_s3:
+        raise Refused(Reason.TWO_SCHEMES)
+    is_s3_v2 = is_s3_v2 and b"Signature" in cloudfront and b"Key-Pair-Id" not in cloudfront
+    return Parameters(cloudfront, limits, own, is_s3, is_s3_v2)
+
+
+def _add_limit(limits: dict[bytes, bytes], name: bytes, value: bytes) -> None:
+    if name in limits:
+        raise Refused(Reason.DUPLICATE_PARAMETER)
+    if not is_escaped_well(value):
+        raise Refused(Reason.MALFORMED_LIMIT, hint="a % is not followed by two hex digits")
+    limits[name] = value
+
+
+def _is_sigv4_in_another_spelling(name: bytes) -> bool:
+    """Refuse ``%6Fnce`` and the like; SigV4's own names may be spelled in any way, because it signs them decoded."""
+    decoded = unescape(name)
+    if decoded in CLOUDFRONT_NAMES or decoded in LIMIT_NAMES or decoded.startswith(b"once-"):
+        raise Refused(Reason.DUPLICATE_PARAMETER, hint="a parameter's name is percent-encoded")
+    return decoded.startswith(b"X-Amz-")

@@ -1,0 +1,233 @@
+"""CloudFront policies: the bytes of the canned one, reading a custom one, and matching its Resource.
+
+A canned policy is rebuilt from the request, so it covers every byte of the URL. A custom policy is sent along; its
+Resource may hold ``*`` (any number of characters) and ``?`` (exactly one), each inside its own section of the URL.
+
+Source: CloudFront Developer Guide, "Create a signed URL using a canned policy", "... a custom policy";
+aws-protocol 1.1, 1.2; vectors cf-*.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from dataclasses import dataclass
+from typing import cast
+
+from oncegate.links.refusal import Reason, Refused
+
+EPOCH_MAX_S = 2**63 - 1
+POLICY_MAX_BYTES = 8_192
+_PROTOCOLS = ("http", "https", "*", "http*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What a policy allows.
+
+    Attributes:
+        resource: as signed; None: any URL.
+        expires_s: seconds since 1970 UTC; refused at this second and after.
+        not_before_s: refused at this second and before; None: no limit.
+        source_ip: an IPv4 address or network as text; None: any.
+    """
+
+    resource: str | None
+    expires_s: int
+    not_before_s: int | None = None
+    source_ip: str | None = None
+
+
+def canned_policy(resource: bytes, expires: bytes) -> bytes:
+    """Build the bytes that CloudFront rebuilds from the request and checks the signature against.
+
+    Args:
+        resource: URL as it is requested, percent-escapes kept, without CloudFront's own parameters.
+        expires: the digits of ``Expires`` as they stand in the URL (a leading zero is another policy).
+
+    Returns:
+        UTF-8 JSON without white space, keys in the order Statement, Resource, Condition.
+
+    Source: CloudFront Developer Guide, "Create a signed URL using a canned policy"; vectors cf-plain-*.
+    """
+    return (
+        b'{"Statement":[{"Resource":"'
+        + resource
+        + b'","Condition":{"DateLessThan":{"AWS:EpochTime":'
+        + expires
+        + b"}}}]}"
+    )
+
+
+def custom_policy(policy: Policy) -> bytes:
+    """Write a policy as CloudFront reads it: one statement, no white space.
+
+    Raises:
+        ValueError: the policy has no Resource, or a source that is no IPv4 address or network.
+    """
+    if policy.resource is None:
+        raise ValueError("a policy without a Resource opens every object: name one")
+    condition: dict[str, object] = {"DateLessThan": {"AWS:EpochTime": policy.expires_s}}
+    if policy.not_before_s is not None:
+        condition["DateGreaterThan"] = {"AWS:EpochTime": policy.not_before_s}
+    if policy.source_ip is not None:
+        condition["IpAddress"] = {"AWS:SourceIp": str(ipaddress.IPv4Network(policy.source_ip, strict=False))}
+    statement = {"Resource": policy.resource, "Condition": condition}
+    return json.dumps({"Statement": [statement]}, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def read_policy(text: bytes) -> Policy:
+    """Read a custom policy; anything that is not exactly the documented form is refused.
+
+    Args:
+        text: the decoded bytes that the signature is over.
+
+    Raises:
+        Refused: MALFORMED_POLICY.
+
+    Source: aws-protocol 1.2.1-1.2.7; vectors cf-two-statements-b, cf-statement-object-b, cf-ipv6-condition-b.
+    """
+    try:
+        if len(text) > POLICY_MAX_BYTES:
+            raise ValueError(f"longer than {POLICY_MAX_BYTES} bytes")
+        document = _members(json.loads(text, object_pairs_hook=_no_duplicates), {"Statement"})
+        statement = _members(_only(document["Statement"]), {"Resource", "Condition"})
+        condition = _members(statement["Condition"], {"DateLessThan", "DateGreaterThan", "IpAddress"})
+        resource = statement.get("Resource")
+        if resource is not None and not isinstance(resource, str):
+            raise ValueError("the Resource is no text")
+        return Policy(
+            resource=resource,
+            expires_s=_epoch(condition["DateLessThan"]),
+            not_before_s=_epoch(condition["DateGreaterThan"]) if "DateGreaterThan" in condition else None,
+            source_ip=_source(condition["IpAddress"]) if "IpAddress" in condition else None,
+        )
+    except (ValueError, KeyError, RecursionError) as error:
+        raise Refused(Reason.MALFORMED_POLICY, hint=f"the policy cannot be read: {error}") from None
+
+
+def _only(statements: object) -> object:
+    """CloudFront's page showed an object in 2023 and an array of one in 2026: both are read."""
+    if isinstance(statements, list):
+        (statements,) = cast("list[object]", statements)
+    return statements
+
+
+def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member stands twice")
+    return members
+
+
+def _members(value: object, allowed: set[str]) -> dict[str, object]:
+    """A JSON object with no other members: a condition that is not understood cannot be kept."""
+    if not isinstance(value, dict) or not allowed.issuperset(value):  # pyright: ignore[reportUnknownArgumentType] - JSON
+        raise ValueError(f"expected an object with {', '.join(sorted(allowed))}")
+    return value  # pyright: ignore[reportUnknownVariableType] - JSON objects have text keys
+
+
+def _epoch(value: object) -> int:
+    seconds = _members(value, {"AWS:EpochTime"})["AWS:EpochTime"]
+    if type(seconds) is not int or not 0 <= seconds <= EPOCH_MAX_S:
+        raise ValueError("AWS:EpochTime is no whole number of seconds")
+    return seconds
+
+
+def _source(value: object) -> str:
+    source = _members(value, {"AWS:SourceIp"})["AWS:SourceIp"]
+    if not isinstance(source, str):
+        raise ValueError("AWS:SourceIp is no text")  # noqa: TRY004 - one kind of error for one kind of answer
+    ipaddress.IPv4Network(source, strict=False)
+    return source
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """How a Resource covers a URL.
+
+    Attributes:
+        query: what the Resource says after the separator, as signed; empty where it names no query.
+        is_wildcard: more than one URL fits the Resource.
+    """
+
+    query: str
+    is_wildcard: bool
+
+
+def match_resource(resource: str | None, *, scheme: str, host: str, path: str, query: str) -> Match | None:
+    """Match a Resource against a request; None where it is for another URL.
+
+    Args:
+        resource: of the policy; None: any URL.
+        scheme: of the request.
+        host: of the request, lower case.
+        path: of the request, raw.
+        query: of the request without CloudFront's parameters, raw, with its ``?``; empty where there is none.
+
+    Source: aws-protocol 1.2.10-1.2.16; vectors cf-wild-*, cf-mid-star-*, cf-query-*, cf-one-char-*.
+    """
+    if resource is None or resource == "*":
+        return Match("", is_wildcard=True)
+    protocol, separator, rest = resource.partition("://")
+    if not separator:
+        if not resource.startswith("*"):
+            return None
+        protocol, rest = "*", resource
+    if protocol not in _PROTOCOLS or not is_like(scheme, protocol):
+        return None
+    slash = rest.find("/")
+    domain, tail = (rest, "") if slash < 0 else (rest[:slash], rest[slash:])
+    if not is_like(host, domain.lower()):
+        return None
+    if not tail:
+        # "http://example.com*" implies any path and query, "http://example.com" only the root
+        return Match("", is_wildcard=True) if domain.endswith("*") or (path == "/" and not query) else None
+    return _match_tail(tail, protocol + domain, path, query)
+
+
+def _match_tail(tail: str, front: str, path: str, query: str) -> Match | None:
+    """Match path and query: an escaped ``?`` separates them; else the first bare one does, else all are one character."""
+    escaped, bare = tail.find("\\?"), tail.find("?")
+    splits: list[tuple[str, str | None]]
+    if escaped >= 0:
+        splits = [(tail[:escaped], tail[escaped + 2 :])]
+    elif bare >= 0:
+        splits = [(tail[:bare], tail[bare + 1 :])]
+        if "=" not in tail[bare:]:  # else it is a query, and what is signed there must not be read as part of a path
+            splits.append((tail, None))
+    else:
+        splits = [(tail, None)]
+    for path_pattern, query_pattern in splits:
+        if not is_like(path, path_pattern):
+            continue
+        if query_pattern is None:
+            fits = not query or path_pattern.endswith("*")
+        else:
+            fits = query.startswith("?") and is_like(query[1:], query_pattern)
+        if fits:
+            signed = front + path_pattern + (query_pattern or "")
+            return Match(query_pattern or "", is_wildcard="*" in signed or "?" in signed)
+    return None
+
+
+def is_like(text: str, pattern: str) -> bool:
+    """Whether ``*`` (any run) and ``?`` (one character) make the pattern fit the text.
+
+    Greedy with one point of return, so at most len(text) * len(pattern) steps whatever a holder sends.
+    """
+    if "*" not in pattern and "?" not in pattern:
+        return text == pattern
+    at = p = 0
+    star, resume = -1, 0
+    while at < len(text):
+        if p < len(pattern) and pattern[p] == "*":
+            star, resume, p = p, at, p + 1
+        elif p < len(pattern) and pattern[p] in ("?", text[at]):
+            at, p = at + 1, p + 1
+        elif star >= 0:
+            resume += 1
+            at, p = resume, star + 1
+        else:
+            return False
+    return not pattern[p:].strip("*")

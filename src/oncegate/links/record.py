@@ -1,0 +1,164 @@
+"""The ledger's value for one link, and its JSON: small, versioned by the ledger, and all meaning is in it.
+
+    {"c":[["9f3k...",1767290400,"203.0.113.178","x7Qa"]]}     one use taken: claim id, time, address, gateway
+    {"u":0,"r":1}                                             revoked before anyone came
+    {"u":0,"l":["9f3k...",1767290460]}                        an upload runs, until then
+
+After a Range or a break a claim has four more: size, hash of the ETag, ``paid``, ``over``; a record that was replaced
+keeps the marks of its last eight writes (``o``). A plain spent record is about 60 bytes, the largest usual one under
+220. docs/record.md has every field.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+MARKS_MAX = 8
+CLAIMS_MAX = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One use, and whose it is.
+
+    Attributes:
+        claim_id: 16 base64url characters, drawn by the gateway; a secret of the holder's cookie.
+        at_s: last write of this claim, seconds since 1970 UTC.
+        address: the holder's, where it is a proof: IPv4, or the first 64 bits of IPv6; None where it is none.
+        gateway: which process wrote it; ``*`` where several did.
+        size_bytes: of the object; None while nothing but a whole download was promised.
+        etag: hash of its ETag.
+        paid: bytes promised or sent, at most the size.
+        over: bytes sent again after breaks, at most the slack.
+    """
+
+    claim_id: str
+    at_s: int
+    address: str | None
+    gateway: str
+    size_bytes: int | None = None
+    etag: str = ""
+    paid: int = 0
+    over: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """An upload that runs: it spares others the work. What makes an upload once is the store's condition."""
+
+    claim_id: str
+    until_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """What the control API was told of a link that it lists before anyone opens it."""
+
+    object_key: str
+    operation: str
+    uses: int
+    made_s: int
+    expires_s: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Everything that is remembered of one link.
+
+    Attributes:
+        uses: how many were taken; each ticket says how many there may be.
+        claims: the newest, at most ``CLAIMS_MAX``; older ones only lost the right to resume.
+        marks: of the last replaces, newest last, at most ``MARKS_MAX``.
+        is_revoked: no new claim or range.
+        lease: of a running upload.
+        replaces: ETag that an upload may take the place of, fixed by the link's first claim; empty: of nothing.
+        issued: for links that are listed.
+    """
+
+    uses: int = 0
+    claims: tuple[Claim, ...] = ()
+    marks: tuple[str, ...] = ()
+    is_revoked: bool = False
+    lease: Lease | None = None
+    replaces: str | None = None
+    issued: Issued | None = None
+
+
+EMPTY = Record()
+
+
+def to_json(record: Record) -> bytes:
+    """Write a record as compact JSON; what has its usual value is left out (one use taken, no marks, not revoked)."""
+    document: dict[str, object] = {}
+    if record.uses != 1:
+        document["u"] = record.uses
+    if record.claims:
+        document["c"] = [_claim_to_list(claim) for claim in record.claims]
+    if record.marks:
+        document["o"] = record.marks
+    if record.is_revoked:
+        document["r"] = 1
+    if record.lease:
+        document["l"] = [record.lease.claim_id, record.lease.until_s]
+    if record.replaces is not None:
+        document["e"] = record.replaces
+    if record.issued:
+        i = record.issued
+        document["i"] = [i.object_key, i.operation, i.uses, i.made_s, i.expires_s, i.label]
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _claim_to_list(claim: Claim) -> list[str | int]:
+    short: list[str | int] = [claim.claim_id, claim.at_s, claim.address or 0, claim.gateway]
+    if claim.size_bytes is None:
+        return short
+    return [*short, claim.size_bytes, claim.etag, claim.paid, claim.over]
+
+
+def from_json(text: bytes) -> Record:
+    """Read what ``to_json`` wrote.
+
+    Raises:
+        ValueError: it is something else: a record of a newer version, or a damaged one. Never taken for unused.
+    """
+    try:
+        document = json.loads(text)
+        if not document.keys() <= {"u", "c", "o", "r", "l", "e", "i"}:
+            raise ValueError("unknown members")
+        issued = document.get("i")
+        lease = document.get("l")
+        return Record(
+            uses=int(document.get("u", 1)),
+            claims=tuple(_claim_of_list(*claim) for claim in document.get("c", ())),
+            marks=tuple(document.get("o", ())),
+            is_revoked=bool(document.get("r")),
+            lease=Lease(*lease) if lease else None,
+            replaces=document.get("e"),
+            issued=_issued_of_list(*issued) if issued else None,
+        )
+    except (TypeError, AttributeError, KeyError) as error:
+        raise ValueError(f"not a record of this version: {error}") from None
+
+
+def _claim_of_list(
+    claim_id: str, at_s: int, address: str | int, gateway: str, size: int | None = None, etag: str = "", *rest: int
+) -> Claim:
+    paid, over = rest or (0, 0)
+    return Claim(
+        claim_id=claim_id,
+        at_s=at_s,
+        address=str(address) if address else None,
+        gateway=gateway,
+        size_bytes=size,
+        etag=etag,
+        paid=paid,
+        over=over,
+    )
+
+
+def _issued_of_list(object_key: str, operation: str, uses: int, made_s: int, expires_s: int, label: str) -> Issued:
+    return Issued(
+        object_key=object_key, operation=operation, uses=uses, made_s=made_s, expires_s=expires_s, label=label
+    )

@@ -1,0 +1,94 @@
+"""A viewer's request as the rules see it: raw bytes of the target, and what the door says of its origin.
+
+Each door (gateway, edge) turns its own world into this value, once. Nothing here was decoded and encoded again: a
+signature is over the bytes that came.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from oncegate.links.refusal import Reason, Refused
+
+COOKIES_MAX_BYTES = 16_384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewerRequest:
+    """What a viewer asked.
+
+    Attributes:
+        method: as sent.
+        scheme: ``http`` or ``https``, of the public URL and not of the socket.
+        host: lower case, with its port where that is not the scheme's own; of the public URL that was picked.
+        path: raw, percent-escapes kept, begins with ``/``.
+        query: raw, without ``?``.
+        headers: names in lower case, as they came.
+        address: the viewer's, canonical text (an IPv4-mapped IPv6 address as IPv4); None where nobody knows.
+        address_is_proof: the address is the socket's peer and no forwarding header was sent, or it was given by a
+            trusted proxy. Where False, it may be a proxy's, and anybody's.
+        bucket: what stood before the public host in ``Host`` (S3's virtual-hosted style), else empty.
+    """
+
+    method: str
+    scheme: str
+    host: str
+    path: bytes
+    query: bytes = b""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    address: str | None = None
+    address_is_proof: bool = False
+    bucket: str = ""
+
+    def header(self, name: bytes) -> bytes | None:
+        """The value of a header; several are joined by a comma (RFC 9110 5.3). None where it is absent."""
+        values = [value for key, value in self.headers if key == name]
+        if not values:
+            return None
+        return values[0] if len(values) == 1 else b", ".join(values)
+
+    def cookies(self, prefix: bytes) -> dict[bytes, bytes]:
+        """The cookies whose name begins with ``prefix``, raw.
+
+        Raises:
+            Refused: one of them stands twice with different values, or all cookies are larger than a limit.
+        """
+        found: dict[bytes, bytes] = {}
+        for key, value in self.headers:
+            if key != b"cookie":
+                continue
+            if len(value) > COOKIES_MAX_BYTES:
+                raise Refused(Reason.MALFORMED_REQUEST)
+            for pair in value.split(b";"):
+                name, _, text = pair.strip(b" \t").partition(b"=")
+                if name.startswith(prefix) and found.setdefault(name, text) != text:
+                    raise Refused(Reason.DUPLICATE_PARAMETER)
+        return found
+
+    def as_method(self, method: str) -> ViewerRequest:
+        """The same request under another method (the page's button is a POST that is verified like a GET)."""
+        return replace(self, method=method)
+
+
+@lru_cache(maxsize=4096)
+def canonical_address(text: str) -> str | None:
+    """Write an IP address in its one canonical form, or None where it is no address.
+
+    An IPv4-mapped IPv6 address is the IPv4 address (vector cf-ip24-v4-mapped); a zone is dropped.
+    """
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address)
+
+
+def is_in_network(address: str | None, network: str) -> bool:
+    """Whether an IPv4 address lies in a network; an IPv6 viewer never does (aws-protocol 1.2.7)."""
+    if address is None or ":" in address:
+        return False
+    return ipaddress.IPv4Address(address) in ipaddress.IPv4Network(network, strict=False)

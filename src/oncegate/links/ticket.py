@@ -1,0 +1,123 @@
+"""The ticket: the ``once`` parameter inside a link's signed bytes, which makes it single-use.
+
+    once=g.01890a5d-ac96-... is written as   once=g.AYkKXayWd0qh...        one GET
+                                             once=p3.AYkKXayWd0qh...       three PUTs
+                                             once=g.AYkKXayWd0qh....eu1    of the ledger called eu1
+
+Grammar: ``g`` or ``p``; how many uses (1 to 9999, no leading zero, 1 is left out); a dot; a UUIDv7 as 22 base64url
+characters whose four spare bits are zero; optionally a dot and the home. Anything else that is called ``once`` is
+refused, never taken for a plain link (DESIGN section 3).
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+
+from oncegate.links.refusal import Reason, Refused
+
+USES_MAX = 9999
+NONCE_AHEAD_MAX_MS = 86_400_000
+_TICKET = re.compile(rb"([gp])([1-9][0-9]{0,3})?\.([A-Za-z0-9_-]{22})(?:\.([a-z0-9]{1,12}))?")
+_HOME = re.compile(r"[a-z0-9]{1,12}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """A ticket.
+
+    Attributes:
+        operation: ``g`` admits GET and HEAD, ``p`` admits PUT.
+        uses: 1 to 9999.
+        nonce: 16 bytes, a UUIDv7; the link's id.
+        home: name of the ledger that is the authority, empty where there is one only.
+    """
+
+    operation: str
+    uses: int
+    nonce: bytes
+    home: str = ""
+
+    def __post_init__(self) -> None:
+        if self.operation not in {"g", "p"} or not 1 <= self.uses <= USES_MAX or not is_uuid7(self.nonce):
+            raise ValueError("not a ticket")
+        if self.home and not _HOME.fullmatch(self.home):
+            raise ValueError("a home is 1 to 12 of a-z and 0-9")
+
+    @property
+    def made_ms(self) -> int:
+        """When it was made, by its maker's clock: milliseconds since 1970 UTC."""
+        return int.from_bytes(self.nonce[:6])
+
+    def __str__(self) -> str:
+        """The value of ``once``."""
+        uses = str(self.uses) if self.uses > 1 else ""
+        home = f".{self.home}" if self.home else ""
+        return f"{self.operation}{uses}.{text_of_id(self.nonce)}{home}"
+
+
+def read_ticket(text: bytes, *, now_s: int, home: str) -> Ticket:
+    """Read the value of ``once``.
+
+    Args:
+        text: raw, as it stands in the URL.
+        now_s: seconds since 1970 UTC.
+        home: of this installation; a ticket that names another is refused.
+
+    Raises:
+        Refused: MALFORMED_TICKET, TICKET_AHEAD, WRONG_HOME.
+    """
+    found = _TICKET.fullmatch(text)
+    if not found:
+        raise Refused(Reason.MALFORMED_TICKET)
+    operation, uses, nonce, named = found.groups()
+    try:
+        ticket = Ticket(
+            operation=operation.decode(),
+            uses=int(uses or 1),
+            nonce=id_of_text(nonce.decode()),
+            home=(named or b"").decode(),
+        )
+    except ValueError:
+        raise Refused(Reason.MALFORMED_TICKET) from None
+    if ticket.made_ms > now_s * 1000 + NONCE_AHEAD_MAX_MS:
+        raise Refused(Reason.TICKET_AHEAD)
+    if ticket.home not in ("", home):
+        raise Refused(Reason.WRONG_HOME)
+    return ticket
+
+
+def uuid7(now_ms: int, random: bytes) -> bytes:
+    """Make the 16 bytes of a UUIDv7 (RFC 9562 5.7).
+
+    Args:
+        now_ms: milliseconds since 1970 UTC.
+        random: 10 random bytes.
+    """
+    bits = bytearray(now_ms.to_bytes(6) + random)
+    bits[6] = 0x70 | bits[6] & 0x0F
+    bits[8] = 0x80 | bits[8] & 0x3F
+    return bytes(bits)
+
+
+def is_uuid7(nonce: bytes) -> bool:
+    """Whether 16 bytes are a UUIDv7: version 7, variant 10."""
+    return len(nonce) == 16 and nonce[6] >> 4 == 7 and nonce[8] >> 6 == 2
+
+
+def text_of_id(link_id: bytes) -> str:
+    """Write 16 bytes as 22 base64url characters."""
+    return base64.urlsafe_b64encode(link_id)[:22].decode()
+
+
+def id_of_text(text: str) -> bytes:
+    """Read 16 bytes from 22 base64url characters.
+
+    Raises:
+        ValueError: not 22 such characters, or spare bits that are not zero (another spelling of the same id).
+    """
+    link_id = base64.b64decode(text + "==", altchars=b"-_", validate=True)
+    if len(link_id) != 16 or text_of_id(link_id) != text:
+        raise ValueError("not the 22 characters of a link id")
+    return link_id

@@ -1,0 +1,334 @@
+"""The rules of a use: who may have how many bytes, decided from the record, the request and the time alone.
+
+No clock, no randomness, no ledger: fresh ids and marks come in as arguments, the record that should be written goes
+out. ``ledgers/claiming.py`` writes it, on the condition that nothing changed meanwhile. The simulation in
+tests/links/test_use_simulation.py runs these functions through lost and late answers, crashes and attackers; each
+rule below was found necessary there (docs/decisions/0002).
+
+Budget (DESIGN section 5): a claim has ``paid``, bytes promised or sent, at most the size, and ``over``, bytes sent
+again after breaks, at most the slack. So one use never yields more than size + slack, whatever is asked, cut or
+overlapped.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from oncegate.links.record import CLAIMS_MAX, EMPTY, MARKS_MAX, Claim, Lease, Record
+from oncegate.links.refusal import Reason
+
+SLACK_MAX_BYTES = 16 * 1024 * 1024
+
+
+def slack_bytes(size_bytes: int) -> int:
+    """How much of an object may be sent again after breaks; half of it at most, so never a second copy."""
+    return min(SLACK_MAX_BYTES, size_bytes // 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the configuration decides.
+
+    Attributes:
+        resume_window_s: how long after its last write a claim can be resumed.
+        lease_s: how long a running upload keeps others waiting without a sign of life.
+    """
+
+    resume_window_s: int = 900
+    lease_s: int = 60
+
+
+class Kind(enum.Enum):
+    """What is to be done with a request."""
+
+    ADMIT = "admit"
+    REFUSE = "refuse"
+    BUSY = "busy"
+    CUT = "cut"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """A decision.
+
+    Attributes:
+        kind: ADMIT once ``record`` is written; CUT: end this process's transfers of ``claim_id``, settle, ask again.
+        claim_id: whose bytes they are.
+        record: to be written on the condition that nothing changed; None where nothing is to be written.
+        reason: of a refusal, or of BUSY.
+        mark: what proves that this very write happened.
+        replaces: for an upload that may replace: the ETag it may take the place of; empty: of nothing.
+    """
+
+    kind: Kind
+    claim_id: str = ""
+    record: Record | None = None
+    reason: Reason | None = None
+    mark: str = ""
+    replaces: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """A request for bytes.
+
+    Attributes:
+        uses: how many the ticket allows.
+        size_bytes: of the object, as seen at the look.
+        etag: hash of its ETag.
+        span: first byte and end (exclusive) of a satisfiable range; None: the whole object.
+        cookie: the claim id that the viewer shows for this link; None where he shows no cookie.
+        address: his, where it is a proof and may be used; None otherwise.
+        gateway: this process.
+        claim_id: fresh, for a new claim.
+        mark: fresh, names this write.
+        running: of this process's transfers: claim id to bytes promised and not yet sent.
+    """
+
+    uses: int
+    size_bytes: int
+    etag: str
+    span: tuple[int, int] | None
+    cookie: str | None
+    address: str | None
+    gateway: str
+    claim_id: str
+    mark: str
+    running: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def asked_bytes(self) -> int:
+        """How many bytes are asked for."""
+        return self.size_bytes if self.span is None else self.span[1] - self.span[0]
+
+
+def admit_download(record: Record | None, ask: Download, now_s: int, rules: Rules) -> Admission:
+    """Decide a GET.
+
+    Args:
+        record: what stands in the ledger; None: nothing.
+        ask: the request.
+        now_s: seconds since 1970 UTC.
+        rules: of the configuration.
+    """
+    record = record or EMPTY
+    if record.is_revoked:
+        return _refuse(Reason.REVOKED)
+    claim, by_cookie = _claim_of_holder(record, ask, now_s, rules)
+    if claim is not None:
+        admission = _continue(record, claim, ask, now_s, by_cookie=by_cookie)
+        begins_anew = ask.span is None or ask.span[0] == 0
+        if admission.kind is not Kind.REFUSE or record.uses >= ask.uses or not begins_anew:
+            return admission
+    if record.uses >= ask.uses:
+        return _refuse(Reason.USED)
+    new = Claim(claim_id=ask.claim_id, at_s=now_s, address=ask.address, gateway=ask.gateway)
+    if ask.span is not None:
+        new = replace(new, size_bytes=ask.size_bytes, etag=ask.etag, paid=ask.asked_bytes)
+    written = replace(
+        record,
+        uses=record.uses + 1,
+        claims=(*record.claims, new)[-CLAIMS_MAX:],
+        marks=record.marks if record is EMPTY else _with_mark(record, ask.mark),
+    )
+    # the first claim's id is its own mark, so a plain spent record needs no other
+    return Admission(kind=Kind.ADMIT, claim_id=ask.claim_id, record=written, mark=ask.claim_id)
+
+
+def _claim_of_holder(record: Record, ask: Download, now_s: int, rules: Rules) -> tuple[Claim | None, bool]:
+    """The claim that this viewer may resume, and whether he showed its cookie. Another cookie is never he."""
+    for claim in reversed(record.claims):
+        if now_s - claim.at_s > rules.resume_window_s:
+            continue
+        if ask.cookie is not None:
+            if ask.cookie == claim.claim_id:
+                return claim, True
+        elif ask.address is not None and ask.address == claim.address:
+            return claim, False
+    return None, False
+
+
+def _continue(record: Record, claim: Claim, ask: Download, now_s: int, *, by_cookie: bool) -> Admission:
+    """Charge another request to a claim, or say why not."""
+    size, paid, over = ask.size_bytes, claim.paid, claim.over
+    if claim.size_bytes is None:
+        paid = size  # the whole was promised, and nothing broke
+    elif (claim.size_bytes, claim.etag) != (size, ask.etag):
+        return _refuse(Reason.OBJECT_REPLACED)
+    asked, slack = ask.asked_bytes, slack_bytes(size)
+
+    def fits(paid: int) -> bool:
+        return paid < size and over + max(0, paid + asked - size) <= slack
+
+    if fits(paid):
+        charged = replace(
+            claim,
+            at_s=max(now_s, claim.at_s),
+            gateway=claim.gateway if claim.gateway == ask.gateway else "*",
+            size_bytes=size,
+            etag=ask.etag,
+            paid=min(size, paid + asked),
+            over=over + max(0, paid + asked - size),
+        )
+        claims = tuple(charged if other is claim else other for other in record.claims)
+        written = replace(record, claims=claims, marks=_with_mark(record, ask.mark))
+        return Admission(kind=Kind.ADMIT, claim_id=claim.claim_id, record=written, mark=ask.mark)
+    if ask.span is None:
+        return _refuse(Reason.USED)  # a whole GET never cuts anything
+    unsent = ask.running.get(claim.claim_id, 0)
+    if unsent and fits(max(0, paid - unsent)):
+        # an address alone must not cut: a neighbour would kill and inherit a running download
+        kind = Kind.CUT if by_cookie else Kind.BUSY
+        return Admission(kind=kind, claim_id=claim.claim_id, reason=Reason.BUSY)
+    if claim.gateway != ask.gateway and over + max(0, asked - size) <= slack:
+        return Admission(kind=Kind.BUSY, claim_id=claim.claim_id, reason=Reason.BUSY)  # it may still run elsewhere
+    return _refuse(Reason.USED)
+
+
+def settle(
+    record: Record, *, claim_id: str, mark: str, back_bytes: int, size_bytes: int, etag: str, now_s: int
+) -> Record | None:
+    """Give back what was promised and never handed to the server; the claim itself, where nothing ever was.
+
+    Args:
+        record: what stands.
+        claim_id: whose promise it was.
+        mark: names this settlement, so that doing it twice is harmless.
+        back_bytes: not handed over; 0 for an object of no bytes whose answer was never begun.
+        size_bytes: of the object.
+        etag: hash of its ETag.
+        now_s: seconds since 1970 UTC; the window to resume runs from here.
+
+    Returns:
+        The record to write; None where there is nothing (more) to give back.
+    """
+    if mark in record.marks:
+        return None
+    claim = next((claim for claim in record.claims if claim.claim_id == claim_id), None)
+    if claim is None:
+        return None  # a forgotten claim of a link with very many uses: it stays spent
+    paid = size_bytes if claim.size_bytes is None else claim.paid
+    settled = replace(
+        claim,
+        at_s=max(claim.at_s, now_s),
+        size_bytes=size_bytes,
+        etag=etag,
+        paid=max(0, paid - back_bytes),
+        over=claim.over - max(0, back_bytes - paid),
+    )
+    if settled.paid == 0 and settled.over == 0:
+        claims = tuple(other for other in record.claims if other is not claim)
+        return replace(record, uses=record.uses - 1, claims=claims, marks=_with_mark(record, mark))
+    claims = tuple(settled if other is claim else other for other in record.claims)
+    return replace(record, claims=claims, marks=_with_mark(record, mark))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A request to store an object.
+
+    Attributes:
+        uses: how many the ticket allows.
+        may_replace: the link may take the place of an object.
+        stands: ETag of the object that stands there, empty where none does.
+        claim_id: fresh; it names the upload and this write.
+    """
+
+    uses: int
+    may_replace: bool
+    stands: str
+    claim_id: str
+
+
+def admit_upload(record: Record | None, ask: Upload, now_s: int, rules: Rules) -> Admission:
+    """Decide a PUT. The lease that is written spares others the work; the store's condition makes the upload once."""
+    record = record or EMPTY
+    if record.is_revoked:
+        return _refuse(Reason.REVOKED)
+    if record.uses >= ask.uses:
+        return _refuse(Reason.USED)
+    if record.lease and now_s < record.lease.until_s:
+        return Admission(kind=Kind.BUSY, reason=Reason.UPLOAD_RUNNING)
+    replaces = None
+    if ask.may_replace:
+        # the version that may be replaced is the one seen at the link's first claim, and stays
+        replaces = ask.stands if record.replaces is None else record.replaces
+    lease = Lease(ask.claim_id, now_s + rules.lease_s)
+    written = replace(record, lease=lease, replaces=replaces)
+    return Admission(kind=Kind.ADMIT, claim_id=ask.claim_id, record=written, mark=ask.claim_id, replaces=replaces)
+
+
+def renew_lease(record: Record, claim_id: str, now_s: int, rules: Rules) -> Record | None:
+    """Keep others waiting while bytes come; None where the lease is another's by now."""
+    if record.lease is None or record.lease.claim_id != claim_id:
+        return None
+    return replace(record, lease=Lease(claim_id, now_s + rules.lease_s))
+
+
+def upload_stored(record: Record, claim_id: str, etag: str) -> Record | None:
+    """Spend a use: the object stands. Whoever holds the lease by now. None where this was written before."""
+    if claim_id in record.marks:
+        return None
+    ours = record.lease is not None and record.lease.claim_id == claim_id
+    return replace(
+        record,
+        uses=record.uses + 1,
+        lease=None if ours else record.lease,
+        replaces=None if record.replaces is None else etag,
+        marks=_with_mark(record, claim_id),
+    )
+
+
+def upload_failed(record: Record, claim_id: str) -> Record | None:
+    """Let go of the lease; None where it is not ours (any more)."""
+    if record.lease is None or record.lease.claim_id != claim_id:
+        return None
+    return replace(record, lease=None)
+
+
+def revoke(record: Record | None) -> Record | None:
+    """Refuse every new claim and range; None where it is revoked already."""
+    record = record or EMPTY
+    return None if record.is_revoked else replace(record, is_revoked=True)
+
+
+def is_written(record: Record, mark: str) -> bool:
+    """Whether the write with this mark happened. Ask it of what a write met, never of what a read saw."""
+    return (
+        mark in record.marks
+        or any(claim.claim_id == mark for claim in record.claims)
+        or (record.lease is not None and record.lease.claim_id == mark)
+    )
+
+
+def refusal_of_use(record: Record | None, ask: Download, now_s: int, rules: Rules) -> Reason | None:
+    """Why this viewer could get no byte through the link any more; None where he could. For HEAD and the page."""
+    record = record or EMPTY
+    if record.is_revoked:
+        return Reason.REVOKED
+    if record.uses < ask.uses:
+        return None
+    claim, _ = _claim_of_holder(record, ask, now_s, rules)
+    is_open = claim is not None and claim.size_bytes is not None and claim.paid < claim.size_bytes
+    return None if is_open else Reason.USED
+
+
+def is_too_old(made_ms: int | None, *, born_ms: int, accept_from_ms: int | None) -> bool:
+    """Whether a ticket is older than what the ledger remembers (it lost its memory, or was restored from a copy).
+
+    Args:
+        made_ms: of the ticket; None for a plain link, which carries no birth.
+        born_ms: of the ledger.
+        accept_from_ms: what the configuration says instead.
+    """
+    return made_ms is not None and made_ms < (born_ms if accept_from_ms is None else accept_from_ms)
+
+
+def _with_mark(record: Record, mark: str) -> tuple[str, ...]:
+    return (*record.marks, mark)[-MARKS_MAX:]
+
+
+def _refuse(reason: Reason) -> Admission:
+    return Admission(kind=Kind.REFUSE, reason=reason)

@@ -1,0 +1,230 @@
+"""The only door in: from a viewer's request to a Grant, or a refusal. Pure; what is refused here has touched nothing.
+
+``authenticate`` says what AWS would say: the signature, the key, the resource, the time, the address. ``verify``
+adds what oncegate asks beyond AWS: limits must be signed, a ticket must be one, method and object key must be served
+here. Everything that a caller serves comes from ``verify``.
+
+Source: DESIGN sections 2 and 3; vectors/ for ``authenticate``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from oncegate.links import cloudfront, sigv4
+from oncegate.links.grant import NO_LIMITS, Grant, Limits, Scheme, Signed
+from oncegate.links.key_group import KeyGroup
+from oncegate.links.parameters import LIMIT_NAMES, Parameters, read_parameters
+from oncegate.links.refusal import Reason, Refused
+from oncegate.links.request import ViewerRequest
+from oncegate.links.ticket import Ticket, read_ticket
+from oncegate.links.urls import object_key_of, unescape
+
+PLAIN_LINKS = ("once", "allow", "refuse")
+DOWNLOAD, UPLOAD = "g", "p"
+_METHODS = {"GET": DOWNLOAD, "HEAD": DOWNLOAD, "PUT": UPLOAD}
+_SIZE = re.compile(rb"0|[1-9][0-9]{0,17}")
+_MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/(?:\*|[a-z0-9!#$&^_.+-]+)")
+_HEADER_TEXT = re.compile(r"[\x20-\x7e\u0080-\U0010ffff]*")
+_S3_SUBRESOURCES = frozenset(
+    b"acl attributes append cors delete encryption inventory legal-hold lifecycle list-type location logging metrics "
+    b"notification object-lock ownershipControls partNumber policy policyStatus publicAccessBlock renameObject "
+    b"replication requestPayment restore retention select select-type tagging torrent uploadId uploads versionId "
+    b"versioning versions website".split()
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """Whom the viewer believes, and what it does with links that carry no ticket.
+
+    Attributes:
+        keys: the key group.
+        s3: whose presigned URLs are accepted.
+        s3_bucket: requests for this bucket drop its name: the object key is the rest. Empty: bucket and key.
+        plain_links: ``once``, ``allow`` or ``refuse``.
+        plain_put: key prefixes where a plain CloudFront link may PUT.
+        home: name of this installation's ledger, as tickets name it.
+    """
+
+    keys: KeyGroup
+    s3: sigv4.S3Trust = field(default_factory=lambda: sigv4.S3Trust(credentials={}))
+    s3_bucket: str = ""
+    plain_links: str = "once"
+    plain_put: tuple[str, ...] = ()
+    home: str = ""
+
+
+def verify(request: ViewerRequest, trust: Trust, *, now_s: int) -> Grant:
+    """Verify a request.
+
+    Args:
+        request: GET, HEAD or PUT; a page's POST comes as GET.
+        trust: whom to believe.
+        now_s: seconds since 1970 UTC.
+
+    Raises:
+        Refused: it is not to be served.
+    """
+    parameters = read_parameters(request.query)
+    signed = _authenticate(request, parameters, trust, now_s=now_s)
+    return grant_of(request, parameters, signed, trust, now_s=now_s)
+
+
+def authenticate(request: ViewerRequest, trust: Trust, *, now_s: int) -> Signed:
+    """Check what AWS checks, in AWS's order: the verdict that the vectors hold.
+
+    Raises:
+        Refused: AWS would refuse it.
+    """
+    return _authenticate(request, read_parameters(request.query), trust, now_s=now_s)
+
+
+def _authenticate(request: ViewerRequest, parameters: Parameters, trust: Trust, *, now_s: int) -> Signed:
+    if parameters.is_s3_v2:
+        raise Refused(Reason.S3_SIGNATURE_V2, hint="sign with Signature Version 4 (boto3: signature_version='s3v4')")
+    if parameters.is_s3:
+        s3_credential = sigv4.read_credential(request)
+        for _, s3_check in sigv4.CHECKS:
+            s3_check(s3_credential, request, trust.s3, now_s)
+        return sigv4.signed_by(s3_credential, request)
+    credential = cloudfront.read_credential(request, parameters)
+    for _, check in cloudfront.CHECKS:
+        check(credential, request, trust.keys, now_s)
+    return cloudfront.signed_by(credential, trust.keys)
+
+
+def grant_of(request: ViewerRequest, parameters: Parameters, signed: Signed, trust: Trust, *, now_s: int) -> Grant:
+    """Narrow what AWS would let pass to what is served here.
+
+    Raises:
+        Refused: a limit that is not signed, no ticket where one is called for, another method, no object key.
+    """
+    limits = signed_limits(parameters, signed)
+    ticket = read_ticket(limits[b"once"], now_s=now_s, home=trust.home) if b"once" in limits else None
+    object_key = served_key(request, parameters, signed, trust)
+    operation = granted_operation(request.method, signed, ticket, object_key, trust)
+    return Grant(
+        link_id=ticket.nonce if ticket else plain_link_id(signed, object_key),
+        object_key=object_key,
+        operation=operation,
+        uses=ticket.uses if ticket else 1,
+        is_counted=ticket is not None or trust.plain_links != "allow",
+        made_ms=ticket.made_ms if ticket else None,
+        scheme=signed.scheme,
+        key_id=signed.key_id,
+        expires_s=signed.expires_s,
+        limits=read_limits(limits) if len(limits) > (ticket is not None) else NO_LIMITS,
+    )
+
+
+def signed_limits(parameters: Parameters, signed: Signed) -> dict[bytes, bytes]:
+    """The parameters with a meaning, raw, once it is certain that the signature covers each of them.
+
+    A canned policy and SigV4 cover the whole query. A custom policy covers what its Resource says literally: a
+    ``*`` there lets a holder add what he likes.
+
+    Raises:
+        Refused: UNSIGNED_PARAMETER: one is in the URL and not signed, or signed and not in the URL.
+    """
+    if signed.signed_query is None:
+        return parameters.limits
+    literal: dict[bytes, bytes] = {}
+    for segment in signed.signed_query.encode("latin-1", "replace").split(b"&"):
+        name, _, value = segment.partition(b"=")
+        if name in LIMIT_NAMES:
+            if name in literal or b"*" in value or b"?" in value:
+                raise Refused(Reason.UNSIGNED_PARAMETER, hint="* and ? are wildcards in a policy: write %2A and %3F")
+            literal[name] = value
+    if literal != parameters.limits:
+        hint = "once, once-* and response-content-* must stand literally in the policy's Resource, and in the URL"
+        raise Refused(Reason.UNSIGNED_PARAMETER, hint=hint)
+    return literal
+
+
+def served_key(request: ViewerRequest, parameters: Parameters, signed: Signed, trust: Trust) -> str:
+    """The object key that a request names; under S3 it begins with the bucket, unless that is the one configured.
+
+    Raises:
+        Refused: OBJECT_KEY, S3_UNSUPPORTED.
+    """
+    object_key = object_key_of(request.path)
+    if signed.scheme is not Scheme.S3:
+        return object_key
+    for segment in parameters.own:
+        if unescape(segment.partition(b"=")[0]) in _S3_SUBRESOURCES:
+            raise Refused(Reason.S3_UNSUPPORTED)
+    if request.bucket:
+        return object_key if request.bucket == trust.s3_bucket else f"{request.bucket}/{object_key}"
+    return object_key.removeprefix(f"{trust.s3_bucket}/") if trust.s3_bucket else object_key
+
+
+def granted_operation(method: str, signed: Signed, ticket: Ticket | None, object_key: str, trust: Trust) -> str:
+    """What this request may do; operation and method must agree before anything is read.
+
+    Raises:
+        Refused: METHOD_NOT_GRANTED, PLAIN_REFUSED.
+    """
+    operation = _METHODS.get(method)
+    if operation is None:
+        raise Refused(Reason.METHOD_NOT_GRANTED)
+    if ticket is not None:
+        if ticket.operation != operation:
+            raise Refused(Reason.METHOD_NOT_GRANTED, hint=f"the ticket is for {ticket.operation}")
+        return operation
+    if trust.plain_links == "refuse":
+        raise Refused(Reason.PLAIN_REFUSED, hint="put a ticket into the URL before signing: oncegate ticket")
+    if operation == UPLOAD and signed.method is None and not object_key.startswith(trust.plain_put or ("\0",)):
+        # CloudFront signs no method: else a download link of any signer would replace the object (design-review 11)
+        raise Refused(Reason.METHOD_NOT_GRANTED, hint="sign a p ticket, or name the prefix in [links] plain_put")
+    return operation
+
+
+def plain_link_id(signed: Signed, object_key: str) -> bytes:
+    """The id of a link without a ticket: by what is signed and by whom, never by how it is spelled.
+
+    It begins with 0xff, which no ticket's nonce of this century does. Under a wildcard each object has its own.
+
+    Source: DESIGN section 3, "Link id"; aws-protocol 1.4; vectors *-same-*.
+    """
+    digest = hashlib.sha256()
+    for part in (signed.issuer, signed.signed_bytes, object_key.encode() if signed.is_wildcard else b""):
+        digest.update(len(part).to_bytes(8) + part)
+    return b"\xff" + digest.digest()[:15]
+
+
+def read_limits(limits: Mapping[bytes, bytes]) -> Limits:
+    """Read the signed limits; a value that cannot be read cannot be kept, so it is refused.
+
+    Raises:
+        Refused: MALFORMED_LIMIT.
+    """
+    size, media_type = limits.get(b"once-max"), limits.get(b"once-type")
+    if size is not None and not _SIZE.fullmatch(size):
+        raise Refused(Reason.MALFORMED_LIMIT, hint="once-max is a number of bytes")
+    accepted = _text(media_type).lower() if media_type is not None else None
+    if accepted is not None and not _MEDIA_TYPE.fullmatch(accepted):
+        raise Refused(Reason.MALFORMED_LIMIT, hint="once-type is a media type, or type/*")
+    if limits.get(b"once-replace", b"1") != b"1":
+        raise Refused(Reason.MALFORMED_LIMIT, hint="once-replace is 1 or absent")
+    return Limits(
+        max_bytes=int(size) if size is not None else None,
+        media_type=accepted,
+        may_replace=b"once-replace" in limits,
+        disposition=_text(limits.get(b"response-content-disposition", b"")) or None,
+        response_type=_text(limits.get(b"response-content-type", b"")) or None,
+    )
+
+
+def _text(raw: bytes) -> str:
+    """Decode once; what could not stand in a header is refused here, before anything is claimed."""
+    try:
+        text = unescape(raw).decode()
+    except UnicodeDecodeError:
+        raise Refused(Reason.MALFORMED_LIMIT, hint="a signed parameter is not UTF-8") from None
+    if not _HEADER_TEXT.fullmatch(text):
+        raise Refused(Reason.MALFORMED_LIMIT, hint="a signed parameter holds a control character")
+    return text
