@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class Scheme(enum.Enum):
@@ -14,8 +15,7 @@ class Scheme(enum.Enum):
     S3 = "s3"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signed:
+class Signed(NamedTuple):
     """A credential whose signature, resource, time window and source address hold: what AWS would let pass.
 
     Attributes:
@@ -40,7 +40,7 @@ class Signed:
     is_wildcard: bool = False
     signed_query: str | None = None
     method: str | None = None
-    signed_headers: frozenset[str] = field(default_factory=frozenset[str])
+    signed_headers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ the literal name, once (DESIGN section 3; design-review 7, 8).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.urls import is_escaped_well, unescape
@@ -28,8 +28,7 @@ LIMIT_NAMES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(NamedTuple):
     """A query, sorted by whom its parameters belong to. Names and values raw.
 
     Attributes:

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from oncegate.links.refusal import Reason, Refused
 
@@ -21,8 +20,7 @@ POLICY_MAX_BYTES = 8_192
 _PROTOCOLS = ("http", "https", "*", "http*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(NamedTuple):
     """What a policy allows.
 
     Attributes:
@@ -142,8 +140,7 @@ def _source(value: object) -> str:
     return source
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """How a Resource covers a URL.
 
     Attributes:

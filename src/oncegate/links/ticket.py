@@ -12,6 +12,7 @@ refused, never taken for a plain link (DESIGN section 3).
 from __future__ import annotations
 
 import base64
+import binascii
 import re
 from dataclasses import dataclass
 
@@ -19,7 +20,8 @@ from oncegate.links.refusal import Reason, Refused
 
 USES_MAX = 9999
 NONCE_AHEAD_MAX_MS = 86_400_000
-_TICKET = re.compile(rb"([gp])([1-9][0-9]{0,3})?\.([A-Za-z0-9_-]{22})(?:\.([a-z0-9]{1,12}))?")
+_TICKET = re.compile(rb"([gp])([1-9][0-9]{0,3})?\.([A-Za-z0-9_-]{21}[AQgw])(?:\.([a-z0-9]{1,12}))?")
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _HOME = re.compile(r"[a-z0-9]{1,12}")
 
 
@@ -76,7 +78,7 @@ def read_ticket(text: bytes, *, now_s: int, home: str) -> Ticket:
         ticket = Ticket(
             operation=operation.decode(),
             uses=int(uses or 1),
-            nonce=id_of_text(nonce.decode()),
+            nonce=binascii.a2b_base64(nonce.translate(_TO_STANDARD) + b"=="),  # spare bits are zero in A, Q, g, w
             home=(named or b"").decode(),
         )
     except ValueError:

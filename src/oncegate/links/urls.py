@@ -16,7 +16,6 @@ OBJECT_KEY_MAX_BYTES = 1024
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 _ESCAPES = re.compile(rb"(?:[^%]|%[0-9A-Fa-f]{2})*")
-_ODD_SEGMENT = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
@@ -90,12 +89,13 @@ def object_key_problem(key: str) -> str:
     """Say what is wrong with an object key, or nothing: the same rules for making a link and for serving one."""
     if not key:
         return "the object key is empty"
-    if _ODD_SEGMENT.search(key):
+    fenced = f"/{key}/"
+    if "//" in fenced or "/./" in fenced or "/../" in fenced:
         return "the object key has an empty, '.' or '..' segment, or a slash at an end"
     if _FORBIDDEN.search(key):
         return "the object key has a control character or a backslash"
     try:
-        if len(key.encode()) > OBJECT_KEY_MAX_BYTES:
+        if len(key) > OBJECT_KEY_MAX_BYTES // 4 and len(key.encode()) > OBJECT_KEY_MAX_BYTES:
             return f"the object key is longer than {OBJECT_KEY_MAX_BYTES} bytes"
     except UnicodeEncodeError:
         return "the object key is not UTF-8"
