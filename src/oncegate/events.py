@@ -1,0 +1,187 @@
+"""Every log line and audit event: its name, its fields, its level; and the journal that writes them.
+
+An event is a flat row. Every row goes to the log, one line each; the audited ones also to the ledger's events, in
+batches after the answer, never waited for, read by no rule. No row has room for a signature, a policy, a token, a
+cookie or a URL: fields that are not listed here are refused, so a secret cannot slip in.
+
+The log never stops the gateway: lines are handed to a thread of their own in one piece per tick, and dropped (and
+counted) while nobody reads the other end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+
+Value = str | int | bool | None
+Event = dict[str, Value]
+
+TICK_S = 0.1
+PENDING_EVENTS_MAX = 10_000
+PENDING_LOG_CHUNKS_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One kind of event: fields beside ``at`` and ``event``, its level, and whether the issuer is to see it."""
+
+    level: str
+    fields: frozenset[str]
+    audited: bool = False
+
+
+def _row(level: str, fields: str, *, audited: bool = False) -> Row:
+    return Row(level, frozenset(fields.split()), audited)
+
+
+ROWS: dict[str, Row] = {
+    # one line per request, at its end
+    "request": _row("info", "method status reason link key bytes ms address request_id outcome"),
+    # what the issuer of a link may want to know
+    "download": _row("info", "link key outcome bytes size address agent", audited=True),
+    "upload": _row("info", "link key outcome bytes address agent reason", audited=True),
+    "preview": _row("info", "link key why address agent", audited=True),
+    "refused": _row("info", "link key reason address agent", audited=True),
+    "issued": _row("info", "link key operation uses expires label token", audited=True),
+    "revoked": _row("info", "link token", audited=True),
+    # the program itself
+    "ready": _row("info", "listener url"),
+    "draining": _row("info", "transfers limit_s"),
+    "stopped": _row("info", "transfers"),
+    "keys-changed": _row("info", "keys"),
+    "swept": _row("info", "records leftovers"),
+    "fault": _row("error", "where what request_id"),
+    "dropped": _row("warning", "lines events"),
+}
+
+
+class Journal:
+    """Writes events: to a file descriptor as lines, and the audited ones to whoever keeps them."""
+
+    def __init__(
+        self,
+        *,
+        descriptor: int = 2,
+        console: bool = False,
+        keep: Callable[[Sequence[Event]], Coroutine[object, object, None]] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Take the other end; nothing runs until the first event.
+
+        Args:
+            descriptor: where lines go.
+            console: for a person's eye, in place of JSON.
+            keep: takes a batch of audited events; None: the log is all there is.
+            clock: seconds since 1970 UTC.
+        """
+        self._descriptor = descriptor
+        self._format = _console_line if console else _json_line
+        self._keep = keep
+        self._clock = clock
+        self._lines: list[str] = []
+        self._audited: list[Event] = []
+        self._dropped_lines = self._dropped_events = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._chunks: queue.Queue[bytes | None] = queue.Queue(PENDING_LOG_CHUNKS_MAX)
+        self._thread: threading.Thread | None = None
+
+    def write(self, name: str, **fields: Value) -> None:
+        """Note an event; must be called in the loop.
+
+        Args:
+            name: a row of ``ROWS``.
+            fields: of that row; those that are None are left out.
+
+        Raises:
+            KeyError: no such event.
+            ValueError: a field that the row does not have.
+        """
+        row = ROWS[name]
+        if not row.fields.issuperset(fields):
+            raise ValueError(f"event {name} has no {', '.join(sorted(set(fields) - row.fields))}")
+        now = self._clock()
+        event: Event = {"at": int(now), "event": name}
+        event.update((key, value) for key, value in fields.items() if value is not None)
+        self._lines.append(self._format(now, row.level, event))
+        if row.audited and self._keep is not None:
+            if len(self._audited) < PENDING_EVENTS_MAX:
+                self._audited.append(event)
+            else:
+                self._dropped_events += 1
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._lines:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write_lines, name="oncegate-log", daemon=True)
+                self._thread.start()
+            try:
+                self._chunks.put_nowait("".join(self._lines).encode())
+            except queue.Full:
+                self._dropped_lines += len(self._lines)
+            self._lines.clear()
+        if self._audited and self._keep is not None and (self._keeping is None or self._keeping.done()):
+            batch, self._audited = self._audited, []
+            self._keeping = asyncio.create_task(self._keep_batch(batch))
+        if self._dropped_lines or self._dropped_events:
+            dropped, self._dropped_lines = self._dropped_lines, 0
+            events, self._dropped_events = self._dropped_events, 0
+            self.write("dropped", lines=dropped, events=events)
+
+    async def _keep_batch(self, batch: list[Event]) -> None:
+        if self._keep is not None:
+            await self._keep(batch)
+
+    def _write_lines(self) -> None:
+        while (chunk := self._chunks.get()) is not None:
+            try:
+                while chunk:
+                    chunk = chunk[os.write(self._descriptor, chunk) :]
+            except OSError:
+                continue  # nobody reads the log any more; there is nobody to tell
+
+    async def aclose(self) -> None:
+        """Write what is pending, but wait for no reader longer than a second."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._tick()
+        while self._keeping is not None:
+            await self._keeping
+            self._keeping = None
+            if self._audited:
+                self._tick()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._thread is not None:
+            try:
+                self._chunks.put_nowait(None)
+            except queue.Full:
+                return
+            await asyncio.get_running_loop().run_in_executor(None, self._thread.join, 1.0)
+
+
+def _json_line(now: float, level: str, event: Event) -> str:
+    return json.dumps({"time": _instant(now), "level": level, **event}, ensure_ascii=False) + "\n"
+
+
+def _console_line(now: float, level: str, event: Event) -> str:
+    fields = " ".join(
+        f"{key}={json.dumps(value, ensure_ascii=False) if isinstance(value, str) and ' ' in value else value}"
+        for key, value in event.items()
+        if key not in ("at", "event")
+    )
+    return f"{_instant(now)} {level:7} {event['event']:9} {fields}\n"
+
+
+def _instant(now: float) -> str:
+    return dt.datetime.fromtimestamp(now, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,227 @@
+"""Write until it is known: the talk with any ledger, as generators that yield steps and are sent outcomes.
+
+Here is the one place that knows what UNKNOWN asks for: the same write is repeated until it is answered, then the mark
+of that write is looked for in what the answer shows. Never decided by a read, because a lost write may still land
+(design-review 4; docs/decisions/0002).
+
+A generator carries nothing itself: ``ledgers/runner.py`` drives it over an asyncio ledger, the edge function over
+blocking calls, and the simulation over a ledger that loses, delays and crashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import NamedTuple, TypeVar
+
+from oncegate.ledgers.protocol import (
+    Done,
+    Gone,
+    InsertOutcome,
+    ReadOutcome,
+    ReplaceOutcome,
+    Stands,
+    Swept,
+    Unknown,
+    Version,
+)
+from oncegate.links.record import MARKS_MAX, Record, from_json, to_json
+from oncegate.links.refusal import Reason
+from oncegate.links.use import Admission, Kind, is_written, settle
+
+ATTEMPTS_MAX = 12
+PAUSE_FIRST_S, PAUSE_MAX_S = 0.05, 5.0
+
+
+class Insert(NamedTuple):
+    """Please insert."""
+
+    link_id: bytes
+    record: bytes
+    forget_after_s: int
+
+
+class Replace(NamedTuple):
+    """Please replace."""
+
+    link_id: bytes
+    version: Version
+    record: bytes
+    forget_after_s: int
+
+
+class Read(NamedTuple):
+    """Please read."""
+
+    link_id: bytes
+
+
+class Pause(NamedTuple):
+    """Please wait before the next step; the outcome that is sent back means nothing."""
+
+    seconds: float
+
+
+Step = Insert | Replace | Read | Pause
+Outcome = InsertOutcome | ReplaceOutcome | ReadOutcome
+T = TypeVar("T")
+Talk = Generator[Step, Outcome, T]
+Decide = Callable[[Record | None], Admission]
+
+
+def claim(link_id: bytes, forget_after_s: int, decide: Decide) -> Talk[Admission]:
+    """Win a use, or learn why not; one write where nobody came before.
+
+    Args:
+        link_id: 16 bytes.
+        forget_after_s: until when the record must live.
+        decide: the rule, asked again whenever something else stands there than it last saw.
+
+    Returns:
+        An admission whose record is written, or one that writes nothing. It goes on until it knows; whoever waits may
+        stop waiting, but must then let the talk end and give back what it won.
+    """
+    record: Record | None = None
+    version: Version | None = None
+    for _ in range(ATTEMPTS_MAX):
+        admission = decide(record)
+        if admission.record is None:
+            return admission
+        text = to_json(admission.record)
+        write = (
+            Insert(link_id, text, forget_after_s)
+            if version is None
+            else Replace(link_id, version, text, forget_after_s)
+        )
+        answer = yield from _until_known(write)
+        if isinstance(answer, Done):
+            return admission
+        if isinstance(answer, Swept):
+            return Admission(kind=Kind.REFUSE, reason=Reason.FORGOTTEN)
+        if isinstance(answer, Gone):
+            record = version = None
+            continue
+        record, version = from_json(answer.record), answer.version
+        if is_written(record, admission.mark):
+            return admission
+    return Admission(kind=Kind.BUSY, reason=Reason.LEDGER_UNKNOWN)
+
+
+def _until_known(write: Insert | Replace) -> Talk[Done | Stands | Gone | Swept]:
+    """Repeat one write until it is answered."""
+    pause_s = PAUSE_FIRST_S
+    while True:
+        answer = yield write
+        if not isinstance(answer, Unknown):
+            return answer
+        yield Pause(pause_s)
+        pause_s = min(2 * pause_s, PAUSE_MAX_S)
+
+
+class GiveBack(NamedTuple):
+    """What is to be given back.
+
+    Attributes:
+        link_id: 16 bytes.
+        forget_after_s: until when the record must live.
+        claim_id: whose promise it was.
+        mark: fresh, names this settlement.
+        back_bytes: promised and never handed to the server.
+        size_bytes: of the object.
+        etag: hash of its ETag.
+    """
+
+    link_id: bytes
+    forget_after_s: int
+    claim_id: str
+    mark: str
+    back_bytes: int
+    size_bytes: int
+    etag: str
+
+
+def give_back(what: GiveBack, clock: Callable[[], int]) -> Talk[bool]:
+    """Settle a broken transfer, for as long as it takes.
+
+    One that finds eight marks, none of which it saw at its first try, gives nothing: its own may have been pushed out,
+    and giving twice would let a holder have more than size and slack.
+
+    Returns:
+        Whether something was given back.
+    """
+    seen: frozenset[str] | None = None
+
+    def change(record: Record) -> Record | None:
+        nonlocal seen
+        if seen is None:
+            seen = frozenset(record.marks)
+        elif len(record.marks) == MARKS_MAX and seen.isdisjoint(record.marks) and what.mark not in record.marks:
+            return None
+        return settle(
+            record,
+            claim_id=what.claim_id,
+            mark=what.mark,
+            back_bytes=what.back_bytes,
+            size_bytes=what.size_bytes,
+            etag=what.etag,
+            now_s=clock(),
+        )
+
+    return (yield from rewrite(what.link_id, what.forget_after_s, change))
+
+
+def rewrite(link_id: bytes, forget_after_s: int, change: Callable[[Record], Record | None]) -> Talk[bool]:
+    """Change the record that stands there, for as long as it takes.
+
+    Args:
+        link_id: 16 bytes.
+        forget_after_s: until when the record must live.
+        change: from what stands to what shall stand; None where nothing (more) is to be done. Doing it twice must be
+            harmless: it is asked again after a write whose answer was lost.
+
+    Returns:
+        Whether this talk changed something; False too where no record stands.
+    """
+    pause_s = PAUSE_FIRST_S
+    answer: Outcome = yield Read(link_id)
+    while True:
+        if isinstance(answer, Unknown):
+            yield Pause(pause_s)
+            pause_s = min(2 * pause_s, PAUSE_MAX_S)
+            answer = yield Read(link_id)
+            continue
+        if not isinstance(answer, Stands):
+            return False
+        changed = change(from_json(answer.record))
+        if changed is None:
+            return False
+        answer = yield from _until_known(Replace(link_id, answer.version, to_json(changed), forget_after_s))
+        if isinstance(answer, Done):
+            return True
+
+
+def insert_or_rewrite(
+    link_id: bytes, forget_after_s: int, change: Callable[[Record | None], Record | None]
+) -> Talk[Record | None]:
+    """Change what stands, or insert where nothing does: revoking and issuing. As ``rewrite`` otherwise.
+
+    Returns:
+        What stands in the end; None where the link is so old that its record may have been forgotten.
+    """
+    record: Record | None = None
+    version: Version | None = None
+    while True:
+        changed = change(record)
+        if changed is None:
+            return record
+        text = to_json(changed)
+        write = (
+            Insert(link_id, text, forget_after_s)
+            if version is None
+            else Replace(link_id, version, text, forget_after_s)
+        )
+        answer = yield from _until_known(write)
+        if isinstance(answer, Done):
+            return changed
+        if isinstance(answer, Swept):
+            return None
+        record, version = (None, None) if isinstance(answer, Gone) else (from_json(answer.record), answer.version)

@@ -1,0 +1,169 @@
+"""Drive the talks of ``claiming`` over an asyncio ledger: one write under way per link, and nobody waits for ever.
+
+A viewer waits at most ``WAIT_MAX_S``; what is not known by then goes on in the background until it is, and is then
+given back. Draining waits for that. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from oncegate.ledgers import claiming
+from oncegate.ledgers.claiming import Decide, Insert, Outcome, Pause, Read, Replace, Step, Talk
+from oncegate.ledgers.protocol import Ledger, Unknown
+from oncegate.links.refusal import Reason
+from oncegate.links.use import Admission, Kind
+
+WAIT_MAX_S = 4.5
+"""The contract says 503 within five seconds."""
+
+T = TypeVar("T")
+_log = logging.getLogger("oncegate.ledger")
+_NOT_KNOWN = Admission(kind=Kind.BUSY, reason=Reason.LEDGER_UNKNOWN)
+
+
+class LedgerRunner:
+    """Runs talks over one ledger, for one gateway process."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._turns: dict[bytes, deque[asyncio.Future[None]]] = {}
+        self._background: set[asyncio.Task[object]] = set()
+
+    async def claim(
+        self, link_id: bytes, forget_after_s: int, decide: Decide, *, undo: Callable[[Admission], Talk[bool]]
+    ) -> Admission:
+        """Win a use, or learn why not, within ``WAIT_MAX_S``.
+
+        Args:
+            link_id: 16 bytes.
+            forget_after_s: until when the record must live.
+            decide: the rule.
+            undo: the talk that gives back an admission for which nobody waits any more.
+        """
+        deadline = asyncio.get_running_loop().time() + WAIT_MAX_S
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._take_turn(link_id)
+        except TimeoutError:
+            return _NOT_KNOWN
+        talk = claiming.claim(link_id, forget_after_s, decide)
+        try:
+            step = next(talk)
+            while not isinstance(step, Pause):
+                step = talk.send(await self._carry(step))
+        except StopIteration as stop:
+            self._end_turn(link_id)
+            return stop.value
+        except BaseException:
+            self._end_turn(link_id)
+            raise
+        return await self._claim_slowly(link_id, talk, deadline, undo)
+
+    async def _claim_slowly(
+        self, link_id: bytes, talk: Talk[Admission], deadline: float, undo: Callable[[Admission], Talk[bool]]
+    ) -> Admission:
+        """An answer was lost: go on in a task of its own, which outlives the viewer's patience."""
+        abandoned = False
+
+        async def go_on() -> Admission:
+            try:
+                admission = await self._drive(talk)
+                if abandoned and admission.record is not None:
+                    _log.warning("a claim became known after its viewer had been sent away; giving it back")
+                    await self._drive(undo(admission))
+                return admission
+            finally:
+                self._end_turn(link_id)
+
+        task = self._spawn(go_on())
+        done, _ = await asyncio.wait({task}, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
+        if done:
+            return task.result()
+        abandoned = True
+        return _NOT_KNOWN
+
+    async def run(self, link_id: bytes, talk: Talk[T]) -> T:
+        """Run any other talk about a link to its end, in its turn."""
+        async with self._turn(link_id):
+            return await self._drive(talk)
+
+    def run_in_background(self, link_id: bytes, talk: Talk[object]) -> asyncio.Task[object]:
+        """Start a talk that outlives whoever asked for it; ``drain`` waits for it."""
+        return self._spawn(self.run(link_id, talk))
+
+    async def read(self, link_id: bytes) -> Outcome:
+        """Read what stands, for those who write nothing (HEAD, pages, status)."""
+        return await self._ledger.read(link_id)
+
+    async def drain(self) -> None:
+        """Wait until everything that goes on in the background is known and given back."""
+        while self._background:
+            await asyncio.wait(self._background)
+
+    async def _drive(self, talk: Talk[T]) -> T:
+        try:
+            step = next(talk)
+            while True:
+                step = talk.send(await self._carry(step))
+        except StopIteration as stop:
+            return stop.value
+
+    async def _carry(self, step: Step) -> Outcome:
+        match step:
+            case Insert():
+                return await self._ledger.insert(*step)
+            case Replace():
+                return await self._ledger.replace(*step)
+            case Read():
+                return await self._ledger.read(step.link_id)
+            case Pause():
+                await asyncio.sleep(step.seconds)
+                return Unknown("paused")
+
+    def _spawn(self, coroutine: Coroutine[object, object, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(coroutine)
+        self._background.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: asyncio.Task[object]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a talk with the ledger ended badly", exc_info=task.exception())
+
+    @asynccontextmanager
+    async def _turn(self, link_id: bytes) -> AsyncGenerator[None]:
+        await self._take_turn(link_id)
+        try:
+            yield
+        finally:
+            self._end_turn(link_id)
+
+    async def _take_turn(self, link_id: bytes) -> None:
+        waiting = self._turns.get(link_id)
+        if waiting is None:
+            self._turns[link_id] = deque()
+            return
+        mine = asyncio.get_running_loop().create_future()
+        waiting.append(mine)
+        try:
+            await mine
+        except asyncio.CancelledError:
+            if mine.done() and not mine.cancelled():
+                self._end_turn(link_id)  # the turn came while we were being cancelled: pass it on
+            raise
+
+    def _end_turn(self, link_id: bytes) -> None:
+        waiting = self._turns[link_id]
+        while waiting:
+            following = waiting.popleft()
+            if not following.done():
+                following.set_result(None)
+                return
+        del self._turns[link_id]
