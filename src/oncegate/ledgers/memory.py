@@ -1,0 +1,149 @@
+"""The ledger ``memory:``: records in this process, for tests and demonstrations; they are gone when it ends.
+
+It is born when it is made, so no ticket from before can be used again in it. One event loop runs one coroutine at a
+time and no method here waits between looking and writing: that is all the atomicity it needs, and all that it has.
+It is never shared between processes or event loops in several threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import pathlib
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from oncegate.ledgers.protocol import (
+    Done,
+    Event,
+    Gone,
+    InsertOutcome,
+    Ledger,
+    LedgerFacts,
+    ReadOutcome,
+    ReplaceOutcome,
+    Row,
+    Stands,
+    Swept,
+    Unknown,
+    Version,
+)
+
+WEAKER_PROMISES: frozenset[str] = frozenset()
+EVENTS_MAX = 10_000
+SWEEP_STEP_ROWS = 500
+
+_CLOSED = Unknown("the ledger is closed")
+
+
+class MemoryLedger:
+    """Keeps records and events in dictionaries of this process.
+
+    Args:
+        born_ms: milliseconds since 1970 UTC; by default the moment of the call.
+        events_max: how many events are kept; the oldest are dropped.
+    """
+
+    def __init__(self, *, born_ms: int | None = None, events_max: int = EVENTS_MAX) -> None:
+        self._born_ms = time.time_ns() // 1_000_000 if born_ms is None else born_ms
+        self._rows: dict[bytes, Row] = {}
+        # One count for all records: a version that was once given out never names another state, not even of a
+        # record that was swept and inserted again.
+        self._versions = itertools.count(1)
+        self._swept_until_s = -1
+        self._events: deque[tuple[int, Event]] = deque(maxlen=events_max)
+        self._event_numbers = itertools.count(1)
+        self._is_closed = False
+
+    async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
+        """Store a record where none stands; see ``Ledger.insert``."""
+        if self._is_closed:
+            return _CLOSED
+        standing = self._rows.get(link_id)
+        if standing is not None:
+            return Stands(standing.record, standing.version)
+        if forget_after_s <= self._swept_until_s:
+            return Swept()
+        return self._put(link_id, record, forget_after_s)
+
+    async def replace(self, link_id: bytes, version: Version, record: bytes, forget_after_s: int) -> ReplaceOutcome:
+        """Store a record in place of the one with this version; see ``Ledger.replace``."""
+        if self._is_closed:
+            return _CLOSED
+        standing = self._rows.get(link_id)
+        if standing is None:
+            return Gone()
+        if standing.version != version:
+            return Stands(standing.record, standing.version)
+        return self._put(link_id, record, forget_after_s)
+
+    async def read(self, link_id: bytes) -> ReadOutcome:
+        """Say what stands there."""
+        if self._is_closed:
+            return _CLOSED
+        standing = self._rows.get(link_id)
+        return Gone() if standing is None else Stands(standing.record, standing.version)
+
+    async def probe(self) -> LedgerFacts:
+        """Say when it was born; a dictionary is always fit."""
+        return LedgerFacts(born_ms=self._born_ms)
+
+    async def aclose(self) -> None:
+        """Forget everything."""
+        self._is_closed = True
+        self._rows.clear()
+        self._events.clear()
+
+    async def scan(self, after: bytes, limit: int) -> Sequence[Row]:
+        """List up to ``limit`` records whose id is above ``after``, in order of id; see ``Scans.scan``."""
+        return heapq.nsmallest(limit, (row for row in self._rows.values() if row.link_id > after), key=_link_id)
+
+    async def sweep(self, now_s: int) -> int:
+        """Forget records whose ``forget_after_s`` is not above ``now_s``; see ``Sweeps.sweep``."""
+        self._swept_until_s = max(self._swept_until_s, now_s)
+        due = [row.link_id for row in self._rows.values() if row.forget_after_s <= now_s]
+        forgotten = 0
+        for start in range(0, len(due), SWEEP_STEP_ROWS):
+            for link_id in due[start : start + SWEEP_STEP_ROWS]:
+                row = self._rows.get(link_id)
+                if row is not None and row.forget_after_s <= now_s:  # it may have been replaced while claims ran
+                    del self._rows[link_id]
+                    forgotten += 1
+            await asyncio.sleep(0)  # claims that wait go first
+        return forgotten
+
+    async def append_events(self, events: Sequence[Event]) -> None:
+        """Append a batch; the oldest events make room."""
+        if not self._is_closed:
+            self._events.extend(zip(self._event_numbers, [dict(event) for event in events], strict=False))
+
+    async def read_events(self, after: int, limit: int, *, link_id: str | None = None) -> Sequence[tuple[int, Event]]:
+        """List up to ``limit`` events whose number is above ``after``, oldest first; of one link where given."""
+        found = (
+            (number, event)
+            for number, event in self._events
+            if number > after and (link_id is None or event.get("link_id") == link_id)
+        )
+        return list(itertools.islice(found, limit))
+
+    def _put(self, link_id: bytes, record: bytes, forget_after_s: int) -> Done:
+        version = next(self._versions)
+        self._rows[link_id] = Row(link_id, record, version, forget_after_s)
+        return Done(version)
+
+
+def _link_id(row: Row) -> bytes:
+    return row.link_id
+
+
+def open_from_url(address: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
+    """Make an empty ledger; there is nothing to choose."""
+    del address, folder, accept
+    return MemoryLedger()
+
+
+def create_from_url(address: str, *, folder: pathlib.Path) -> None:
+    """Do nothing: it is created when it is opened."""
+    del address, folder

@@ -1,0 +1,86 @@
+"""From ``[ledger] url`` to a ledger.
+
+A backend is a module with ``WEAKER_PROMISES``, ``open_from_url`` and ``create_from_url``, imported when its scheme is
+asked for and not before: nobody pays for a driver that is not used. Adding one is a file and a line of the table.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Protocol, cast
+
+from oncegate.ledgers.protocol import Ledger, LedgerUnfit
+
+BACKENDS: Mapping[str, str] = {
+    "memory": "oncegate.ledgers.memory",
+    "sqlite": "oncegate.ledgers.sqlite",
+}
+"""Scheme of the URL, and the module that opens it."""
+
+
+class Backend(Protocol):
+    """What the module of a scheme has."""
+
+    WEAKER_PROMISES: frozenset[str]
+    """The names that ``[ledger] accept`` may hold for this scheme."""
+
+    def open_from_url(self, address: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
+        """Open the ledger; it touches nothing before its first call."""
+        ...
+
+    def create_from_url(self, address: str, *, folder: pathlib.Path) -> None:
+        """Make the ledger where none stands; do nothing where ``probe`` is all that is needed."""
+        ...
+
+
+def open_ledger(url: str, *, folder: pathlib.Path, accept: Sequence[str] = ()) -> Ledger:
+    """Open the ledger that a URL names. Nothing is touched yet: ``probe`` it before anything is trusted to it.
+
+    Args:
+        url: ``memory:``, ``sqlite:./ledger.db`` and so on.
+        folder: what relative paths in the URL are relative to: the folder of the configuration file.
+        accept: weaker promises taken by name.
+
+    Raises:
+        LedgerUnfit: a scheme or a promise that this version does not know, or an address that means nothing.
+    """
+    scheme, address = _split(url)
+    backend = _backend(scheme)
+    for name in accept:
+        if name not in backend.WEAKER_PROMISES:
+            known = ", ".join(sorted(backend.WEAKER_PROMISES)) or "none"
+            raise LedgerUnfit(
+                f'[ledger] accept: "{name}" is no weaker promise of a {scheme}: ledger; it knows: {known}'
+            )
+    return backend.open_from_url(address, folder=folder, accept=accept)
+
+
+def create_ledger(url: str, *, folder: pathlib.Path) -> None:
+    """Make the ledger that a URL names, empty and born now, where the backend is one that is made.
+
+    Raises:
+        LedgerUnfit: it stands already, it cannot be made, or the URL means nothing.
+    """
+    scheme, address = _split(url)
+    _backend(scheme).create_from_url(address, folder=folder)
+
+
+def _split(url: str) -> tuple[str, str]:
+    scheme, colon, address = url.partition(":")
+    if not colon or scheme not in BACKENDS:
+        known = ", ".join(f"{name}:" for name in BACKENDS)
+        # Only the scheme: the rest of a URL may hold a password.
+        raise LedgerUnfit(f'[ledger] url: "{scheme}" is no ledger that this version knows; it knows {known}')
+    return scheme, address
+
+
+def _backend(scheme: str) -> Backend:
+    try:
+        # The cast: a module cannot say that it keeps a protocol; tests/ledgers/test_opening.py looks at each.
+        return cast("Backend", importlib.import_module(BACKENDS[scheme]))
+    except ModuleNotFoundError as missing:
+        raise LedgerUnfit(
+            f"[ledger] url: {scheme}: needs {missing.name}, which is not installed: pip install 'oncegate[{scheme}]'"
+        ) from missing

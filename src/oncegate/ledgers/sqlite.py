@@ -1,0 +1,224 @@
+"""The ledger ``sqlite:``: records in one file on this machine's disk; the default, with no server to install.
+
+Any number of processes of one machine may use the file at once. Durability: a write is answered after its transaction
+was forced to the disk (write-ahead log, ``synchronous = FULL``), so what was answered stands after a kill and after a
+loss of power. Speed: one writer thread, one transaction for all that wait (``sqlite_threads.py``).
+
+It never makes a ledger anew where one was damaged, and never works on a network file system unless told that only one
+machine opens the file (``sqlite_file.py``). Audit events lie in a file of their own (``event_file.py``), so that they
+cost a claim nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
+
+from oncegate.ledgers import sqlite_file
+from oncegate.ledgers.batch_thread import ANSWER_WITHIN_S, BatchThread
+from oncegate.ledgers.event_file import EventFile
+from oncegate.ledgers.file_system import Mount, mount_of
+from oncegate.ledgers.protocol import (
+    Event,
+    InsertOutcome,
+    Ledger,
+    LedgerFacts,
+    LedgerUnfit,
+    ReadOutcome,
+    ReplaceOutcome,
+    Row,
+    Unknown,
+    Version,
+)
+from oncegate.ledgers.sqlite_rows import KEYS_MAX
+from oncegate.ledgers.sqlite_threads import (
+    Deleted,
+    DeleteDue,
+    Due,
+    FindDue,
+    Insert,
+    ListRows,
+    RaiseSweptUntil,
+    Read,
+    Reader,
+    ReaderAnswer,
+    ReaderAsk,
+    Replace,
+    Writer,
+    WriterAnswer,
+    WriterAsk,
+)
+
+WEAKER_PROMISES = frozenset({sqlite_file.NETWORK_FILE_SYSTEM})
+WAITING_MAX = 16_384
+STEP_ROWS = 500  # of a sweep or a list: a transaction of a few milliseconds at most
+
+_Kind = TypeVar("_Kind")
+
+
+class SqliteLedger:
+    """Keeps records in one SQLite file.
+
+    It touches nothing before the first call. It belongs to the event loop of its first call.
+
+    Args:
+        path: the file; ``probe`` makes it where none stands, no other method does.
+        accept: weaker promises taken by name, of ``WEAKER_PROMISES``.
+        busy_s: seconds that a write waits for other processes before it ends in ``Unknown``; under ``answer_within_s``.
+        answer_within_s: seconds after which any call ends in ``Unknown``.
+        batch_max: writes in one transaction, at most ``KEYS_MAX``.
+        find_mount: tells the file system of a path.
+    """
+
+    def __init__(
+        self,
+        path: pathlib.Path,
+        *,
+        accept: Sequence[str] = (),
+        busy_s: float = sqlite_file.BUSY_S,
+        answer_within_s: float = ANSWER_WITHIN_S,
+        batch_max: int = KEYS_MAX,
+        find_mount: Callable[[pathlib.Path], Mount | None] = mount_of,
+    ) -> None:
+        if not 1 <= batch_max <= KEYS_MAX:
+            raise ValueError(f"batch_max: {batch_max} is not within 1 and {KEYS_MAX}")
+        self._path = path
+        self._accept = tuple(accept)
+        self._busy_s = busy_s
+        self._find_mount = find_mount
+        self._writer = BatchThread[WriterAsk, WriterAnswer](
+            Writer(path, busy_s=busy_s),
+            name=f"oncegate-writer {path.name}",
+            batch_max=batch_max,
+            waiting_max=WAITING_MAX,
+            answer_within_s=answer_within_s,
+        )
+        self._reader = BatchThread[ReaderAsk, ReaderAnswer](
+            Reader(path, busy_s=busy_s),
+            name=f"oncegate-reader {path.name}",
+            batch_max=KEYS_MAX,
+            waiting_max=WAITING_MAX,
+            answer_within_s=answer_within_s,
+        )
+        self._events = EventFile(path.with_name(f"{path.stem}-events.db"))
+
+    async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
+        """Store a record where none stands; see ``Ledger.insert``. A record that stands is shown even if it is due."""
+        # The cast: the writer answers each kind of ask with its own kinds, which a union of all cannot say.
+        return cast("InsertOutcome", await self._writer.ask(Insert(link_id, record, forget_after_s)))
+
+    async def replace(self, link_id: bytes, version: Version, record: bytes, forget_after_s: int) -> ReplaceOutcome:
+        """Store a record in place of the one with this version; see ``Ledger.replace``."""
+        return cast("ReplaceOutcome", await self._writer.ask(Replace(link_id, version, record, forget_after_s)))
+
+    async def read(self, link_id: bytes) -> ReadOutcome:
+        """Say what stands there, as of after every write that was answered before this call, by any process."""
+        return cast("ReadOutcome", await self._reader.ask(Read(link_id)))
+
+    async def probe(self) -> LedgerFacts:
+        """Check the file for real, and make it where none stands (the first start in a fresh container).
+
+        Raises:
+            LedgerUnfit: it cannot keep the guarantee; the message names the file, what is the matter, what to do.
+        """
+        return await asyncio.to_thread(
+            sqlite_file.check, self._path, accept=self._accept, find_mount=self._find_mount, busy_s=self._busy_s
+        )
+
+    async def aclose(self) -> None:
+        """Finish the writes that wait and close the files. Calls after it end in ``Unknown``."""
+        await asyncio.gather(self._reader.aclose(), self._events.aclose())
+        # Last: SQLite empties its log when the last connection of all closes, and only the writer may do that.
+        await self._writer.aclose()
+
+    async def scan(self, after: bytes, limit: int) -> Sequence[Row]:
+        """List up to ``limit`` records whose id is above ``after``, in order of id; see ``Scans.scan``.
+
+        Read in steps, each a transaction of its own, so that reads are not held up: a record inserted meanwhile may
+        be listed or not, one that stood before and after is listed once.
+
+        Raises:
+            OSError: the ledger cannot be read.
+        """
+        rows: list[Row] = []
+        while len(rows) < limit:
+            step = min(STEP_ROWS, limit - len(rows))
+            page = _expect(list[Row], await self._reader.ask(ListRows(after, step)))
+            rows += page
+            if len(page) < step:
+                break
+            after = page[-1].link_id
+        return rows
+
+    async def sweep(self, now_s: int) -> int:
+        """Forget records whose ``forget_after_s`` is not above ``now_s``; see ``Sweeps.sweep``.
+
+        The clock is not compared with another: the ledger's server is this machine.
+
+        Raises:
+            OSError: the ledger cannot be read or written; what was forgotten before stays so.
+        """
+        _expect(Deleted, await self._writer.ask(RaiseSweptUntil(now_s)))
+        after, forgotten = b"", 0
+        while True:
+            # Looked for by the reader; the writer is asked only where something is due. Its delete goes into the next
+            # transaction with the claims that wait, and costs them no commit of its own.
+            due = _expect(Due, await self._reader.ask(FindDue(after, STEP_ROWS, now_s)))
+            if due.last is None:
+                return forgotten
+            if due.count:
+                forgotten += _expect(Deleted, await self._writer.ask(DeleteDue(after, due.last, now_s))).count
+            after = due.last
+
+    async def append_events(self, events: Sequence[Event]) -> None:
+        """Append a batch; a fault is logged and swallowed."""
+        await self._events.append(events)
+
+    async def read_events(self, after: int, limit: int, *, link_id: str | None = None) -> Sequence[tuple[int, Event]]:
+        """List up to ``limit`` events whose number is above ``after``, oldest first; of one link where given."""
+        return await self._events.read(after, limit, link_id=link_id)
+
+
+def _expect(kind: type[_Kind], answer: object) -> _Kind:
+    """Return the answer of the kind that this ask gets, or raise what went wrong: lists have no ``Unknown``."""
+    if isinstance(answer, Unknown):
+        raise OSError(f"the ledger does not answer: {answer.why}")
+    return cast("_Kind", answer)
+
+
+def open_from_url(address: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
+    """Open the ledger of ``sqlite:ADDRESS``; nothing is touched before the first call.
+
+    Args:
+        address: a path, relative to ``folder`` or absolute, taken literally.
+        folder: what relative paths are relative to.
+        accept: weaker promises taken by name.
+
+    Raises:
+        LedgerUnfit: the address is no path.
+    """
+    return SqliteLedger(_path_of(address, folder), accept=accept)
+
+
+def create_from_url(address: str, *, folder: pathlib.Path) -> None:
+    """Make the empty ledger of ``sqlite:ADDRESS``.
+
+    Raises:
+        LedgerUnfit: the address is no path, something stands there, or the folder cannot be written to.
+    """
+    sqlite_file.create(_path_of(address, folder))
+
+
+def _path_of(address: str, folder: pathlib.Path) -> pathlib.Path:
+    if not address or address.endswith("/"):
+        raise LedgerUnfit(f"sqlite:{address} names no file: write sqlite:./ledger.db")
+    if address.startswith("//"):
+        # Elsewhere sqlite:///x means a relative path, or an absolute one; guessing wrong would make a second ledger.
+        raise LedgerUnfit(f"sqlite:{address} is ambiguous: write sqlite:./ledger.db or sqlite:/folder/ledger.db")
+    if address == ":memory:":
+        raise LedgerUnfit('sqlite::memory: keeps nothing: write [ledger] url = "memory:"')
+    if "\0" in address:
+        raise LedgerUnfit("sqlite: the path holds a NUL")
+    return folder.absolute() / address

@@ -1,0 +1,135 @@
+"""What the ledger ``sqlite:`` says to SQLite: every statement that touches records, and nothing else.
+
+Each function is one statement, or a few, for any number of records. That is on purpose: Python gives up its global
+lock around every step of SQLite and must win it back from the event loop, which can take 5 ms each time. A batch of
+64 claims costs four steps, not two hundred. So rows are bound in one long VALUES list, and come back as one text.
+
+No transaction begins or ends here.
+"""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from oncegate.ledgers.protocol import Row
+
+KEYS_MAX = 128  # 4 x 128 parameters: older builds of SQLite stop at 999
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a transaction finds.
+
+    Attributes:
+        swept_until_s: records with a ``forget_after_s`` up to this, inclusive, may have been swept.
+        version_floor: versions up to this, inclusive, may have been given out for records that are no more.
+        records: version and record for those of the keys that stand.
+    """
+
+    swept_until_s: int
+    version_floor: int
+    records: Mapping[bytes, tuple[int, bytes]]
+
+
+def find_standing(connection: sqlite3.Connection, link_ids: list[bytes]) -> Standing:
+    """Look up records and the ledger's own numbers, in one statement.
+
+    Args:
+        connection: in a transaction, where a write follows.
+        link_ids: 0 to ``KEYS_MAX``.
+
+    Raises:
+        sqlite3.Error: it could not be read.
+    """
+    places = _padded_count(len(link_ids))
+    padding = link_ids[-1:] * (places - len(link_ids))
+    row = connection.execute(_standing_sql(places), (*link_ids, *padding)).fetchone()
+    if row is None:
+        raise sqlite3.DatabaseError("the table `ledger` is empty")
+    swept_until_s, version_floor, found = row
+    records: dict[bytes, tuple[int, bytes]] = {}
+    for entry in found.split(",") if found else ():
+        link_id, version, record = entry.split(" ")
+        records[bytes.fromhex(link_id)] = (int(version), bytes.fromhex(record))
+    return Standing(swept_until_s, version_floor, records)
+
+
+def put_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Write rows over whatever stands; the caller has looked, in the same transaction.
+
+    Args:
+        connection: in a transaction that holds the write lock.
+        rows: 1 to ``KEYS_MAX``, each key once.
+    """
+    places = _padded_count(len(rows))
+    parameters: list[bytes | int | str] = []
+    for row in rows:
+        parameters += (row.link_id, row.version, row.forget_after_s, row.record)
+    parameters += parameters[-4:] * (places - len(rows))
+    connection.execute(_put_sql(places), parameters)
+
+
+def raise_swept_until(connection: sqlite3.Connection, limit_s: int) -> None:
+    """Store how far records may be swept; it never falls."""
+    connection.execute("UPDATE ledger SET swept_until = ?1 WHERE swept_until < ?1", (limit_s,))
+
+
+def delete_due(connection: sqlite3.Connection, *, after: bytes, upto: bytes, limit_s: int) -> int:
+    """Delete the records from ``after`` (exclusive) to ``upto`` (inclusive) that are due; return how many."""
+    due = "link_id > ?1 AND link_id <= ?2 AND forget_after <= ?3"
+    span = (after, upto, limit_s)
+    connection.execute(
+        f"UPDATE ledger SET version_floor = max(version_floor,"  # noqa: S608  constants only
+        f" coalesce((SELECT max(version) FROM records WHERE {due}), 0))",
+        span,
+    )
+    return connection.execute(f"DELETE FROM records WHERE {due}", span).rowcount  # noqa: S608  constants only
+
+
+def find_due(connection: sqlite3.Connection, *, after: bytes, limit: int, limit_s: int) -> tuple[bytes | None, int]:
+    """Look at the next ``limit`` records above ``after``: the last one's id (None: there are none) and how many are due."""
+    last, due = connection.execute(
+        "SELECT max(link_id), coalesce(sum(forget_after <= ?), 0) FROM"
+        " (SELECT link_id, forget_after FROM records WHERE link_id > ? ORDER BY link_id LIMIT ?)",
+        (limit_s, after, limit),
+    ).fetchone()
+    return last, due
+
+
+def list_rows(connection: sqlite3.Connection, *, after: bytes, limit: int) -> Sequence[Row]:
+    """List records above ``after``, in order of id."""
+    found: Iterable[tuple[bytes, bytes, int, int]] = connection.execute(
+        "SELECT link_id, record, version, forget_after FROM records WHERE link_id > ? ORDER BY link_id LIMIT ?",
+        (after, limit),
+    )
+    return [Row(link_id, record, version, forget_after_s) for link_id, record, version, forget_after_s in found]
+
+
+def _padded_count(count: int) -> int:
+    """Round up to a power of two, so that eight statements serve all counts and stay prepared.
+
+    The last key is repeated to fill up: looking twice changes nothing, nor does writing the same row twice.
+    """
+    return 1 << (count - 1).bit_length() if count else 0
+
+
+@functools.lru_cache
+def _standing_sql(places: int) -> str:
+    marks = ",".join("?" * places)
+    return (
+        "SELECT swept_until, version_floor, (SELECT group_concat(hex(link_id) || ' ' || version || ' ' || hex(record))"  # noqa: S608  question marks only
+        f" FROM records WHERE link_id IN ({marks})) FROM ledger"
+    )
+
+
+@functools.lru_cache
+def _put_sql(places: int) -> str:
+    values = ",".join(["(?,?,?,?)"] * places)
+    return (
+        f"INSERT INTO records (link_id, version, forget_after, record) VALUES {values}"  # noqa: S608  question marks only
+        " ON CONFLICT (link_id) DO UPDATE SET"
+        " version = excluded.version, forget_after = excluded.forget_after, record = excluded.record"
+    )
