@@ -1,0 +1,153 @@
+"""Opens what lies beneath a folder and never anything else: no symbolic link is followed, at any depth.
+
+Every step is taken from the descriptor of the folder before it, so that a folder swapped for a link between two steps
+is met as a link and refused. Paths are bytes here, so that no locale of the machine changes a name. This module also
+says, once for all of the ``file:`` store, which errno is whose fault. It decides nothing about links or uses.
+
+Source: our choice; openat(2) and its O_NOFOLLOW, O_PATH and O_NONBLOCK.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+
+from oncegate.stores.media_types import media_type_of
+from oncegate.stores.protocol import KeyRefused, ObjectInfo, StoreBusy, StoreFault, StoreFull, StoreRefused
+
+RESERVED_NAME = b".oncegate"
+"""The one folder at the top that holds staged uploads and is no part of the store."""
+
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+"""To list or to fsync a folder."""
+
+# Only to step through a folder: needs no right to list it, and is what open(2) does cheapest.
+_STEP_FLAGS: int = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW
+
+# O_NONBLOCK: a FIFO without a writer would hold the event loop for ever. It changes nothing for regular files.
+OBJECT_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+
+NOT_THERE = frozenset(
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.ELOOP,  # the last name is a symbolic link
+        errno.ENAMETOOLONG,
+        errno.EILSEQ,  # a file system that takes only some spellings
+        errno.ENXIO,  # a socket, or a FIFO or device with nobody behind it
+        errno.ENODEV,
+    }
+)
+
+_NAME_FAULTS = frozenset({errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EILSEQ, errno.EISDIR, errno.EXDEV})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_BUSY = frozenset(
+    {
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.EAGAIN,  # somebody holds a lease on the file (O_NONBLOCK)
+        errno.EBUSY,
+        errno.ETIMEDOUT,
+        errno.ESTALE,  # NFS: the server forgot the handle; the next try walks anew
+        errno.ENOLCK,
+    }
+)
+
+_NO_SEGMENTS = frozenset({"", ".", ".."})
+
+
+def segments_of(key: str) -> list[bytes] | None:
+    """Split a key into the names to walk, or None where no object of this store can have that key.
+
+    ``links.urls`` has refused such keys before; this is the second lock on the same door.
+    """
+    parts = key.split("/")
+    if not _NO_SEGMENTS.isdisjoint(parts) or "\0" in key:
+        return None
+    try:
+        segments = key.encode().split(b"/")
+    except UnicodeEncodeError:
+        return None
+    return None if is_reserved(segments[0]) else segments
+
+
+def is_reserved(name: bytes) -> bool:
+    """Tell whether a name at the top of the store is ours; in any case, for file systems that ignore case."""
+    return len(name) == len(RESERVED_NAME) and name.lower() == RESERVED_NAME
+
+
+def open_object(root_fd: int, segments: Sequence[bytes]) -> int:
+    """Open the last name for reading; the caller must still see by fstat that it is a regular file.
+
+    Raises:
+        OSError: one of ``NOT_THERE``, or for ``fault_of``.
+    """
+    folder_fd = root_fd
+    try:
+        for name in segments[:-1]:
+            inner_fd = os.open(name, _STEP_FLAGS, dir_fd=folder_fd)
+            if folder_fd != root_fd:
+                os.close(folder_fd)
+            folder_fd = inner_fd
+        return os.open(segments[-1], OBJECT_FLAGS, dir_fd=folder_fd)
+    finally:
+        if folder_fd != root_fd:
+            os.close(folder_fd)
+
+
+def open_folder(root_fd: int, segments: Sequence[bytes]) -> int:
+    """Open a folder for listing or fsync; without segments, the root anew (flock and readdir need their own)."""
+    folder_fd = os.open(b".", FOLDER_FLAGS, dir_fd=root_fd)
+    for name in segments:
+        try:
+            inner_fd = os.open(name, FOLDER_FLAGS, dir_fd=folder_fd)
+        finally:
+            os.close(folder_fd)
+        folder_fd = inner_fd
+    return folder_fd
+
+
+def info_of(key: str, status: os.stat_result) -> ObjectInfo:
+    """Describe a regular file as an object."""
+    return ObjectInfo(
+        key=key,
+        size_bytes=status.st_size,
+        etag=etag_of(status),
+        modified_s=int(status.st_mtime),
+        content_type=media_type_of(key),
+    )
+
+
+def etag_of(status: os.stat_result) -> str:
+    """Make a strong entity tag that is another one as soon as the file is.
+
+    The change time is in it because the modification time can be set back. The device is not: its number may be
+    another after a restart. 16 hex digits, since clients take 32 for the MD5 of the body; hashed, since an inode
+    number is nobody's business.
+    """
+    facts = b"%d %d %d %d" % (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return f'"{hashlib.blake2b(facts, digest_size=8).hexdigest()}"'
+
+
+def is_object(status: os.stat_result) -> bool:
+    """Tell whether this is a regular file, the only thing that is an object."""
+    return stat.S_ISREG(status.st_mode)
+
+
+def fault_of(error: OSError) -> StoreFault:
+    """Say whose fault an errno is. The text names folder entries: for the log only."""
+    number = error.errno
+    if number in _FULL:
+        return StoreFull(f"no room in the store's file system: {error}")
+    if number in _REFUSED:
+        return StoreRefused(f"the store's folder refuses us; look at owner, mode and mount: {error}")
+    if number in _BUSY:
+        return StoreBusy(f"the store's file system is busy or out of descriptors: {error}")
+    if number in _NAME_FAULTS:
+        return KeyRefused(f"the store's folder cannot hold this name: {error}")
+    return StoreFault(f"the store's file system failed: {error}")

@@ -1,0 +1,119 @@
+"""What a file's name says of its content: one fixed table, so that no machine and no Python version changes an answer.
+
+The standard library's ``mimetypes`` reads the system's files and grows with each Python. Types carry no charset: a
+name does not tell it, and object stores give back what they were given, without one. A compressed file is what it is
+on disk (``application/gzip``), never its content with an encoding: viewers save the bytes that were stored.
+
+Source: IANA's registry of media types; our choice of suffixes.
+"""
+
+from __future__ import annotations
+
+DEFAULT_MEDIA_TYPE = "application/octet-stream"
+
+_SUFFIXES_BY_TYPE = {
+    # documents
+    "application/epub+zip": "epub",
+    "application/msword": "doc dot",
+    "application/pdf": "pdf",
+    "application/postscript": "ps eps ai",
+    "application/rtf": "rtf",
+    "application/vnd.ms-excel": "xls",
+    "application/vnd.ms-powerpoint": "ppt",
+    "application/vnd.oasis.opendocument.presentation": "odp",
+    "application/vnd.oasis.opendocument.spreadsheet": "ods",
+    "application/vnd.oasis.opendocument.text": "odt",
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation": "pptx",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+    # text
+    "text/calendar": "ics",
+    "text/css": "css",
+    "text/csv": "csv",
+    "text/html": "html htm",
+    "text/javascript": "js mjs",
+    "text/markdown": "md markdown",
+    "text/plain": "txt text log conf ini",
+    "text/tab-separated-values": "tsv",
+    "text/vcard": "vcf",
+    "text/vtt": "vtt",
+    # data and programs
+    "application/json": "json",
+    "application/ld+json": "jsonld",
+    "application/manifest+json": "webmanifest",
+    "application/toml": "toml",
+    "application/vnd.apache.parquet": "parquet",
+    "application/vnd.sqlite3": "sqlite sqlite3",
+    "application/wasm": "wasm",
+    "application/x-ndjson": "ndjson jsonl",
+    "application/x-sh": "sh",
+    "application/xml": "xml xsd xsl",
+    "application/yaml": "yaml yml",
+    # archives and packages
+    "application/gzip": "gz tgz",
+    "application/java-archive": "jar",
+    "application/vnd.android.package-archive": "apk",
+    "application/vnd.debian.binary-package": "deb",
+    "application/vnd.rar": "rar",
+    "application/x-7z-compressed": "7z",
+    "application/x-apple-diskimage": "dmg",
+    "application/x-bzip2": "bz2",
+    "application/x-iso9660-image": "iso",
+    "application/x-msi": "msi",
+    "application/x-rpm": "rpm",
+    "application/x-tar": "tar",
+    "application/x-xz": "xz txz",
+    "application/zip": "zip whl",
+    "application/zstd": "zst",
+    # sound
+    "audio/aac": "aac",
+    "audio/flac": "flac",
+    "audio/midi": "mid midi",
+    "audio/mp4": "m4a",
+    "audio/mpeg": "mp3",
+    "audio/ogg": "ogg oga opus",
+    "audio/wav": "wav",
+    "audio/webm": "weba",
+    # pictures and fonts
+    "font/otf": "otf",
+    "font/ttf": "ttf",
+    "font/woff": "woff",
+    "font/woff2": "woff2",
+    "image/apng": "apng",
+    "image/avif": "avif",
+    "image/bmp": "bmp",
+    "image/gif": "gif",
+    "image/heic": "heic",
+    "image/jpeg": "jpg jpeg jpe",
+    "image/jxl": "jxl",
+    "image/png": "png",
+    "image/svg+xml": "svg",
+    "image/tiff": "tif tiff",
+    "image/vnd.adobe.photoshop": "psd",
+    "image/vnd.microsoft.icon": "ico",
+    "image/webp": "webp",
+    # video and streams
+    "application/dash+xml": "mpd",
+    "application/vnd.apple.mpegurl": "m3u8",
+    "video/3gpp": "3gp",
+    "video/mp2t": "ts",
+    "video/mp4": "mp4 m4v",
+    "video/mpeg": "mpg mpeg",
+    "video/ogg": "ogv",
+    "video/quicktime": "mov qt",
+    "video/webm": "webm",
+    "video/x-matroska": "mkv",
+    "video/x-msvideo": "avi",
+    # mail
+    "message/rfc822": "eml",
+}
+
+_TYPE_BY_SUFFIX = {
+    suffix: media_type for media_type, suffixes in _SUFFIXES_BY_TYPE.items() for suffix in suffixes.split()
+}
+
+
+def media_type_of(key: str) -> str:
+    """Guess the media type of an object from the last suffix of its key; ``application/octet-stream`` where it says nothing."""
+    _, dot, suffix = key.rpartition(".")
+    return _TYPE_BY_SUFFIX.get(suffix.lower(), DEFAULT_MEDIA_TYPE) if dot else DEFAULT_MEDIA_TYPE
