@@ -95,6 +95,16 @@ def keys(root: pathlib.Path, prefix: str = "", after: str = "", limit: int = 100
     return using(root, work)
 
 
+def wait_for_another_time_stamp(path: pathlib.Path) -> None:
+    """Touch a file beside ``path`` until the kernel's clock of files has moved on; older ones count by 4 ms."""
+    probe = path.with_name("clock")
+    probe.touch()
+    before_ns = probe.stat().st_ctime_ns
+    while probe.stat().st_ctime_ns == before_ns:
+        probe.touch()
+    probe.unlink()
+
+
 def make_cold(path: pathlib.Path) -> None:
     """Take a file out of the page cache."""
     fd = os.open(path, os.O_RDONLY)
@@ -272,8 +282,10 @@ def test_the_etag_is_strong_and_changes_with_the_object(root: pathlib.Path) -> N
     assert tag() == tags[0]
     assert re.fullmatch(r'"[0-9a-f]{16}"', tags[0]), "32 digits would be taken for an MD5"
     before = path.stat()
+    wait_for_another_time_stamp(path)
     path.write_bytes(b"TOP")
     tags.append(tag())
+    wait_for_another_time_stamp(path)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     tags.append(tag())
     path.rename(root / "old")
@@ -420,6 +432,7 @@ def test_an_object_changed_in_place_never_ends_cleanly(root: pathlib.Path, chang
     """Half of one version and half of another must not pass for an object: the last piece is not yielded."""
     size_bytes = 3 << 20
     (root / "top").write_bytes(os.urandom(size_bytes))
+    os.utime(root / "top", (1_700_000_000, 1_700_000_000))
 
     async def work(store: DirectoryStore) -> None:
         found = await store.look("top")
@@ -642,6 +655,26 @@ def test_pages_of_5000_files_are_whole_and_bounded(root: pathlib.Path, monkeypat
     assert using(root, work) == expected
     assert max(held) <= 700
     assert len(held) < 40, "a page must not open the folders of earlier pages"
+
+
+def test_folders_outside_of_a_prefix_are_not_opened(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of a small folder must not cost a walk through a large store."""
+    for name in ("a/b1", "a/c", "a/b1/in", "z"):
+        (root / name).mkdir()
+        (root / name / "x").write_bytes(b"")
+    walked: list[int] = []
+    true_scandir = os.scandir
+    monkeypatch.setattr(listing.os, "scandir", lambda fd: walked.append(os.fstat(fd).st_ino) or true_scandir(fd))
+    assert keys(root, prefix="a/b1") == ["a/b1/in/x", "a/b1/x"]
+    assert walked == [(root / name).stat().st_ino for name in ("a", "a/b1", "a/b1/in")]
+
+
+def test_empty_folders_do_not_end_a_list(root: pathlib.Path) -> None:
+    """Where a whole page of names holds no object, the next names are asked for, and those only."""
+    for number in range(10):
+        (root / f"empty{number}").mkdir()
+    assert keys(root, limit=3) == ["a/b/deep", "top"]
+    assert keys(root, limit=1, after="a/b/deep") == ["top"]
 
 
 def test_the_list_says_what_a_look_says(root: pathlib.Path) -> None:

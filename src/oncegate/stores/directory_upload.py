@@ -91,7 +91,10 @@ class DirectoryUpload:
 
     def abandon(self) -> None:
         """Abort without waiting."""
-        self._pool.submit(self._let_go)
+        try:
+            self._pool.submit(self._let_go)
+        except RuntimeError:  # the store is closing and takes no more work
+            self._let_go()
 
     async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._pool, work))
