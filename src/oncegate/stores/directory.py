@@ -14,7 +14,7 @@ import asyncio
 import errno
 import os
 import pathlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -152,7 +152,7 @@ class OpenFile:
         """What was seen at the look."""
         return self._info
 
-    async def read(self, start: int, end: int, chunk_bytes: int) -> AsyncIterator[bytes]:
+    async def read(self, start: int, end: int, chunk_bytes: int) -> AsyncGenerator[bytes, None]:
         """Yield a range in pieces; see ``OpenObject.read``."""
         at = start
         while at < end:
