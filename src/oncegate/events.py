@@ -1,7 +1,7 @@
 """Every log line and audit event: its name, its fields, its level; and the journal that writes them.
 
-An event is a flat row. Every row goes to the log, one line each; the audited ones also to the ledger's events, in
-batches after the answer, never waited for, read by no rule. No row has room for a signature, a policy, a token, a
+An event is a flat row. The audited ones go to the ledger's events, in batches after the answer, never waited for, read
+by no rule; all others, and these too where the ledger keeps no events, are lines of the log. No row has room for a signature, a policy, a token, a
 cookie or a URL: fields that are not listed here are refused, so a secret cannot slip in.
 
 The log never stops the gateway: lines are handed to a thread of their own in one piece per tick, and dropped (and
@@ -110,12 +110,12 @@ class Journal:
         now = self._clock()
         event: Event = {"at": int(now), "event": name}
         event.update((key, value) for key, value in fields.items() if value is not None)
-        self._lines.append(self._format(now, row.level, event))
-        if row.audited and self._keep is not None:
-            if len(self._audited) < PENDING_EVENTS_MAX:
-                self._audited.append(event)
-            else:
-                self._dropped_events += 1
+        if not row.audited or self._keep is None:
+            self._lines.append(self._format(now, row.level, event))
+        elif len(self._audited) < PENDING_EVENTS_MAX:
+            self._audited.append(event)
+        else:
+            self._dropped_events += 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
 

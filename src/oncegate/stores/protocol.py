@@ -6,7 +6,7 @@ viewer's doing, and never lets a path, a URL or a driver's text reach a viewer: 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,7 +70,7 @@ class OpenObject(Protocol):
         """What was seen at the look."""
         ...
 
-    def read(self, start: int, end: int, chunk_bytes: int) -> AsyncIterator[bytes]:
+    def read(self, start: int, end: int, chunk_bytes: int) -> AsyncGenerator[bytes]:
         """Yield bytes ``start`` (inclusive) to ``end`` (exclusive) in pieces of ``chunk_bytes`` (the last is shorter).
 
         Raises:
@@ -124,7 +124,9 @@ class Store(Protocol):
         """
         ...
 
-    async def start_upload(self, key: str, *, content_type: str, size_bytes: int | None, replaces: str | None) -> Upload:
+    async def start_upload(
+        self, key: str, *, content_type: str, size_bytes: int | None, replaces: str | None
+    ) -> Upload:
         """Begin an upload.
 
         Args:

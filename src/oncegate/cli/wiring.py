@@ -1,0 +1,128 @@
+"""From the configuration to the parts, for every command alike. Each function imports what it needs, when it is called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from oncegate.cli.main import DEFAULT_CONFIG, Misuse
+from oncegate.settings import Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from oncegate.keys.folder import KeyFolder
+    from oncegate.ledgers.protocol import Ledger
+    from oncegate.links.issue import S3Issuer
+    from oncegate.links.key_group import KeyGroup, SigningKey
+    from oncegate.links.verify import Trust
+    from oncegate.stores.protocol import Store
+
+DEFAULT_REGION = "us-east-1"
+
+
+def settings_of(ctx: click.Context) -> Settings:
+    """Read the configuration: of ``--config``, else ``./oncegate.toml``, else variables alone where there are any.
+
+    Raises:
+        Misuse: there is none, or it cannot be used.
+    """
+    path: Path | None = ctx.find_root().obj
+    if path is None:
+        path = Path(DEFAULT_CONFIG)
+        if not path.exists():
+            if not any(name.startswith("ONCEGATE_") for name in os.environ):
+                raise Misuse(f"no {DEFAULT_CONFIG} here: make one with 'oncegate init', or name one with --config")
+            path = None
+    try:
+        return load(path, os.environ)
+    except SettingsError as error:
+        raise Misuse(str(error)) from None
+
+
+def open_keys(settings: Settings) -> KeyFolder:
+    """Open the key group.
+
+    Raises:
+        Misuse: the folder or a key cannot be used.
+    """
+    from oncegate.keys.folder import KeyFolder
+    from oncegate.keys.pem import KeyUnfit
+
+    try:
+        return KeyFolder(settings.resolve(settings.keys.group))
+    except KeyUnfit as error:
+        raise Misuse(str(error)) from None
+
+
+def open_signer(settings: Settings, keys: KeyFolder, environ: Mapping[str, str] = os.environ) -> SigningKey:
+    """Open the signing key.
+
+    Raises:
+        Misuse: there is none, or it cannot be used.
+    """
+    from oncegate.keys.pem import KeyUnfit
+    from oncegate.keys.signing import open_signing_key
+
+    try:
+        return open_signing_key(settings.keys.signing, settings.folder, environ, group=keys)
+    except KeyUnfit as error:
+        raise Misuse(str(error)) from None
+
+
+def s3_issuer(settings: Settings) -> S3Issuer | None:
+    """With what S3 links are signed: the first of the credentials; None where there is none."""
+    from oncegate.links.issue import S3Issuer
+
+    for access_key_id, secret in settings.s3_credentials.items():
+        region = settings.links.s3_region or DEFAULT_REGION
+        return S3Issuer(access_key_id=access_key_id, secret=secret, region=region, bucket=settings.links.s3_bucket)
+    return None
+
+
+def trust_of(settings: Settings, group: KeyGroup) -> Trust:
+    """Whom the viewer believes."""
+    from oncegate.links.sigv4 import S3Trust
+    from oncegate.links.verify import Trust
+
+    links = settings.links
+    return Trust(
+        keys=group,
+        s3=S3Trust(credentials=settings.s3_credentials, region=links.s3_region),
+        s3_bucket=links.s3_bucket,
+        plain_links=links.plain_links,
+        plain_put=links.plain_put,
+        home=links.home,
+    )
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """Open the ledger; nothing is touched before it is probed.
+
+    Raises:
+        Misuse: the URL names none.
+    """
+    from oncegate.ledgers import opening
+    from oncegate.ledgers.protocol import LedgerUnfit
+
+    try:
+        return opening.open_ledger(settings.ledger.url, folder=settings.folder, accept=settings.ledger.accept)
+    except LedgerUnfit as error:
+        raise Misuse(str(error)) from None
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the store.
+
+    Raises:
+        Misuse: the URL names none, or one that cannot be opened.
+    """
+    from oncegate.stores import opening
+    from oncegate.stores.protocol import StoreUnfit
+
+    try:
+        return opening.open_store(settings.store.url, folder=settings.folder, options=settings.store.options)
+    except StoreUnfit as error:
+        raise Misuse(str(error)) from None

@@ -1,0 +1,1 @@
+"""The viewer's listener: a bare ASGI callable that serves links."""

@@ -1,0 +1,171 @@
+"""The viewer's ASGI application: the whole story of a request is ``Gateway._serve``.
+
+    parse -> verify -> look -> claim -> transfer -> settle
+
+Whatever goes wrong inside is one 500 without a word of it to the viewer; what was claimed is given back by whoever
+claimed it (downloads.py, uploads.py). Nothing here decides: links/ does.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+from oncegate.gateway.answers import Receive, Send, preflight, refusal_answer, style_of
+from oncegate.gateway.downloads import serve_button, serve_download
+from oncegate.gateway.exchange import Exchange
+from oncegate.gateway.parts import Parts
+from oncegate.gateway.people import agent_of, is_navigation, looks_ahead
+from oncegate.gateway.uploads import serve_upload, serve_upload_page
+from oncegate.gateway.viewer import Viewers
+from oncegate.links.grant import Grant
+from oncegate.links.refusal import Reason, Refused
+from oncegate.links.request import ViewerRequest
+from oncegate.links.ticket import text_of_id
+from oncegate.links.use import is_too_old
+from oncegate.links.verify import UPLOAD, verify
+from oncegate.stores.protocol import KeyRefused, StoreBusy, StoreFault, StoreFull
+
+METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "OPTIONS"))
+OPEN_REQUESTS_MAX = 3_000
+"""Below the server's own limit of connections, so that the answer at the limit is a 503 and not silence."""
+
+
+class Gateway:
+    """Serves links."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._viewers = Viewers(parts.settings.viewer)
+        self._cors_origins = parts.settings.viewer.cors_origins
+        self._numbers = itertools.count(1)
+        self._open = 0
+        accept_from = parts.settings.ledger.accept_from
+        self._accept_from_ms = None if accept_from is None else int(accept_from.timestamp() * 1000)
+
+    async def __call__(self, scope: Mapping[str, object], receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI 3)."""
+        if scope["type"] != "http":
+            return
+        exchange = Exchange(
+            receive,
+            send,
+            request_id=f"{self._parts.gateway}-{next(self._numbers):x}",
+            started_at=self._parts.monotonic(),
+            cors_origins=self._cors_origins,
+        )
+        self._open += 1
+        try:
+            await self._serve(scope, exchange)
+        except Refused as refused:
+            await self._refuse(exchange, refused)
+        except StoreFault as fault:
+            await self._refuse(exchange, self._refusal_of_fault(exchange, fault))
+        except Exception as error:  # noqa: BLE001 - the one place: whatever it is, the viewer learns nothing of it
+            self._note_fault(exchange, "gateway", error)
+            await self._refuse(exchange, Refused(Reason.INTERNAL))
+        finally:
+            self._open -= 1
+            self._note_request(str(scope["method"]), exchange)
+
+    async def _serve(self, scope: Mapping[str, object], exchange: Exchange) -> None:
+        """One request from its first byte to its last."""
+        parts = self._parts
+        exchange.unread_body = scope["method"] in ("PUT", "POST")
+        request = exchange.request = self._viewers.request_of(scope)
+        if self._open > OPEN_REQUESTS_MAX:
+            raise Refused(Reason.OVERLOADED)
+        if request.method not in METHODS:
+            raise Refused(Reason.NOT_A_LINK)
+        if request.method == "OPTIONS":
+            await exchange.answer(preflight(request, self._cors_origins))
+            return
+        grant = exchange.grant = self._verify(request)
+        if grant.is_counted and is_too_old(grant.made_ms, born_ms=parts.born_ms, accept_from_ms=self._accept_from_ms):
+            raise Refused(Reason.BEFORE_BIRTH)
+        if request.method == "POST":
+            await serve_button(parts, exchange, request, grant)
+        elif request.method == "PUT":
+            await serve_upload(parts, exchange, request, grant)
+        elif grant.operation == UPLOAD:
+            await serve_upload_page(exchange, grant)
+        else:
+            await serve_download(parts, exchange, request, grant)
+
+    def _verify(self, request: ViewerRequest) -> Grant:
+        """Verify; the page's POST counts as a GET, and a browser that goes to an upload link is shown its page."""
+        trust, now_s = self._parts.trust(), self._parts.now_s()
+        try:
+            return verify(request.as_method("GET") if request.method == "POST" else request, trust, now_s=now_s)
+        except Refused as refused:
+            may_be_upload = refused.reason in (Reason.METHOD_NOT_GRANTED, Reason.S3_BAD_SIGNATURE)
+            if request.method != "GET" or not may_be_upload or not (is_navigation(request) or looks_ahead(request)):
+                raise
+            try:
+                return verify(request.as_method("PUT"), trust, now_s=now_s)
+            except Refused:
+                raise refused from None
+
+    async def _refuse(self, exchange: Exchange, refused: Refused) -> None:
+        exchange.reason = refused.reason.value
+        if exchange.status:
+            return  # the answer has begun: returning cuts the connection
+        style = style_of(exchange.grant, exchange.request)
+        answer = refusal_answer(refused, exchange.request, style=style, request_id=exchange.request_id)
+        await exchange.answer(answer)
+
+    def _refusal_of_fault(self, exchange: Exchange, fault: StoreFault) -> Refused:
+        if isinstance(fault, KeyRefused):
+            return Refused(Reason.NO_OBJECT)
+        self._note_fault(exchange, "store", fault)
+        if isinstance(fault, StoreFull):
+            return Refused(Reason.STORE_FULL)
+        return Refused(Reason.STORE_BUSY if isinstance(fault, StoreBusy) else Reason.STORE_FAILED)
+
+    def _note_fault(self, exchange: Exchange, where: str, error: Exception) -> None:
+        """Log what went wrong and where in our code, without the values at hand: they may hold a URL."""
+        trace, at = error.__traceback__, ""
+        while trace is not None:
+            at = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
+            trace = trace.tb_next
+        what = str(error) if isinstance(error, StoreFault) else ""
+        self._parts.journal.write(
+            "fault", where=where, what=f"{type(error).__name__} at {at} {what}".strip(), request_id=exchange.request_id
+        )
+
+    def _note_request(self, method: str, exchange: Exchange) -> None:
+        """One line per request, one count, and what the issuer of the link may want to know."""
+        parts, request, grant = self._parts, exchange.request, exchange.grant
+        address = None if request is None else request.address
+        link = None if grant is None else text_of_id(grant.link_id)
+        key = None if grant is None else grant.object_key
+        parts.meters["requests", method if method in METHODS else "other", str(exchange.status)] += 1
+        parts.meters["bytes", "in" if method == "PUT" else "out"] += exchange.sent_bytes
+        parts.journal.write(
+            "request",
+            method=method,
+            status=exchange.status,
+            reason=exchange.reason,
+            outcome=exchange.outcome,
+            link=link,
+            key=key,
+            bytes=exchange.sent_bytes,
+            ms=int((parts.monotonic() - exchange.started_at) * 1000),
+            address=address,
+            request_id=exchange.request_id,
+        )
+        if grant is None or request is None or method not in ("GET", "PUT") or exchange.outcome == "page":
+            return
+        agent = agent_of(request)
+        if method == "GET" and exchange.status in (200, 206):
+            parts.journal.write(
+                "download", link=link, key=key, outcome=exchange.outcome, bytes=exchange.sent_bytes, address=address,
+                agent=agent,
+            )  # fmt: skip
+        elif method == "PUT" and (exchange.status == 200 or exchange.sent_bytes):
+            parts.journal.write(
+                "upload", link=link, key=key, outcome=exchange.outcome, bytes=exchange.sent_bytes, address=address,
+                agent=agent, reason=exchange.reason,
+            )  # fmt: skip
+        elif exchange.reason is not None:
+            parts.journal.write("refused", link=link, key=key, reason=exchange.reason, address=address, agent=agent)

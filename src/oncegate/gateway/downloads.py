@@ -1,0 +1,274 @@
+"""GET, HEAD and the page's POST: look, claim, transfer, settle (DESIGN sections 2 and 5)."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+
+from oncegate.gateway import people
+from oncegate.gateway.answers import Answer, not_modified, object_headers, page_answer, see_other
+from oncegate.gateway.delivery import FirstByteFailed, deliver
+from oncegate.gateway.exchange import Exchange
+from oncegate.gateway.parts import Parts, forget_after, fresh_claim_id, fresh_mark
+from oncegate.gateway.ranges import has_strong_condition, plan_answer
+from oncegate.gateway.viewer import holder_address
+from oncegate.ledgers.claiming import GiveBack, Talk, give_back
+from oncegate.ledgers.protocol import Stands, Unknown
+from oncegate.links.grant import Grant
+from oncegate.links.record import Record, from_json
+from oncegate.links.refusal import Reason, Refused
+from oncegate.links.request import ViewerRequest
+from oncegate.links.ticket import text_of_id
+from oncegate.links.use import Admission, Download, Kind, admit_download, refusal_of_use
+from oncegate.stores.protocol import ObjectInfo, OpenObject, StoreFault
+from oncegate.web.pages import confirm_page
+
+CUTS_MAX = 3
+CUT_PATIENCE_S = 1.5
+
+
+async def serve_download(parts: Parts, exchange: Exchange, request: ViewerRequest, grant: Grant) -> None:
+    """Answer a verified GET or HEAD.
+
+    Raises:
+        Refused: whatever ends it before the first byte.
+        StoreFault: the same, by the store's doing.
+    """
+    opened = await parts.store.look(grant.object_key)
+    if opened is None:
+        raise Refused(Reason.NO_OBJECT)
+    try:
+        info = opened.info
+        plan = plan_answer(request, size_bytes=info.size_bytes, etag=info.etag, modified_s=info.modified_s)
+        headers = object_headers(info, grant.limits, plan.span)
+        if request.method == "HEAD":
+            await _refuse_if_spent(parts, request, grant, info)
+            await exchange.answer(not_modified(info) if plan.status == 304 else Answer(200, headers))
+            return
+        if grant.is_counted and await _show_page(parts, exchange, request, grant, info):
+            return
+        if plan.status == 304:
+            await exchange.answer(not_modified(info))
+            return
+        admission = await _claim(parts, request, grant, info, plan.span)
+        headers += _claim_cookie(parts, request, grant, admission)
+        span = plan.span or (0, info.size_bytes)
+        await _transfer(parts, exchange, grant, opened, admission, span, status=plan.status, headers=headers)
+    finally:
+        await opened.aclose()
+
+
+async def serve_button(parts: Parts, exchange: Exchange, request: ViewerRequest, grant: Grant) -> None:
+    """Answer the page's POST: nothing is written; a cookie says for a minute that a person pressed the button.
+
+    Raises:
+        Refused: CROSS_SITE; MALFORMED_REQUEST: it has a body.
+    """
+    if people.is_of_another_site(request):
+        raise Refused(Reason.CROSS_SITE)
+    if (request.header(b"content-length") or b"0") != b"0" or request.header(b"transfer-encoding") is not None:
+        exchange.unread_body = True
+        raise Refused(Reason.MALFORMED_REQUEST)
+    cookies = people.cookies_of(request)
+    cookie = cookies.header(cookies.go(grant.link_id), "1", people.GO_MAX_AGE_S)
+    await exchange.answer(see_other(request, cookie))
+
+
+async def _show_page(parts: Parts, exchange: Exchange, request: ViewerRequest, grant: Grant, info: ObjectInfo) -> bool:
+    """Show the page with the button in place of the object, where nobody has pressed it yet. Spends nothing."""
+    confirm = parts.settings.viewer.confirm
+    ahead = people.looks_ahead(request)
+    is_navigation = people.is_navigation(request)
+    if not ahead and confirm != "always" and not (is_navigation and confirm == "auto"):
+        return False
+    cookies = people.cookies_of(request)
+    shown = cookies.shown(request)
+    if ahead != "prefetch" and (cookies.go(grant.link_id) in shown or cookies.claim(grant.link_id) in shown):
+        return False
+    record = await _refuse_if_spent(parts, request, grant, info)
+    if not ahead and not is_navigation:
+        raise Refused(Reason.METHOD_NOT_GRANTED, hint="confirm = always: open the link in a browser")
+    came_back = request.header(b"sec-fetch-site") == b"same-origin"
+    page = confirm_page(
+        name=info.key.rpartition("/")[2],
+        size_bytes=info.size_bytes,
+        uses_left=grant.uses - (record.uses if record else 0),
+        needs_cookies=came_back and not ahead,
+    )
+    exchange.outcome = "page"
+    if ahead:
+        parts.meters["previews", ahead] += 1
+        parts.journal.write(
+            "preview",
+            link=text_of_id(grant.link_id),
+            key=grant.object_key,
+            why=ahead,
+            address=request.address,
+            agent=people.agent_of(request),
+        )
+    await exchange.answer(page_answer(page))
+    return True
+
+
+async def _refuse_if_spent(parts: Parts, request: ViewerRequest, grant: Grant, info: ObjectInfo) -> Record | None:
+    """Refuse HEAD and the page of a link that gives this viewer nothing any more; reads, never writes."""
+    if not grant.is_counted:
+        return None
+    found = await parts.runner.read(grant.link_id)
+    if isinstance(found, Unknown):
+        raise Refused(Reason.LEDGER_UNKNOWN)
+    record = from_json(found.record) if isinstance(found, Stands) else None
+    ask = _ask(parts, request, grant, info, None, record)
+    reason = refusal_of_use(record, ask, parts.now_s(), parts.rules)
+    if reason is not None:
+        raise Refused(reason)
+    return record
+
+
+async def _claim(
+    parts: Parts, request: ViewerRequest, grant: Grant, info: ObjectInfo, span: tuple[int, int] | None
+) -> Admission:
+    """Win the bytes that are asked for: one atomic write, or none and a refusal.
+
+    Raises:
+        Refused: USED, REVOKED, OBJECT_REPLACED or PRECONDITION, BUSY, LEDGER_UNKNOWN, FORGOTTEN.
+    """
+    if not grant.is_counted:
+        return Admission(kind=Kind.ADMIT)
+    forget_after_s = forget_after(grant)
+    asked_bytes = info.size_bytes if span is None else span[1] - span[0]
+
+    def decide(record: Record | None) -> Admission:
+        return admit_download(record, _ask(parts, request, grant, info, span, record), parts.now_s(), parts.rules)
+
+    def undo(admission: Admission) -> Talk[bool]:
+        return _give_back(parts, grant, info, admission.claim_id, asked_bytes)
+
+    admission = await parts.runner.claim(grant.link_id, forget_after_s, decide, undo=undo)
+    for _ in range(CUTS_MAX):
+        if admission.kind is not Kind.CUT:
+            break
+        await parts.transfers.cut_claim(admission.claim_id, CUT_PATIENCE_S)
+        admission = await parts.runner.claim(grant.link_id, forget_after_s, decide, undo=undo)
+    parts.meters["claims", admission.kind.value] += 1
+    if admission.kind is Kind.ADMIT:
+        return admission
+    reason = admission.reason or Reason.BUSY
+    if reason is Reason.OBJECT_REPLACED and has_strong_condition(request):
+        reason = Reason.PRECONDITION
+    raise Refused(reason)
+
+
+def _ask(
+    parts: Parts,
+    request: ViewerRequest,
+    grant: Grant,
+    info: ObjectInfo,
+    span: tuple[int, int] | None,
+    record: Record | None,
+) -> Download:
+    """Put a request into the words of the rules."""
+    links = parts.settings.links
+    cookie = address = None
+    if links.resume_by != "never":
+        cookies = people.cookies_of(request)
+        shown = cookies.shown(request).get(cookies.claim(grant.link_id))
+        cookie = None if shown is None else shown.decode("latin-1")
+        proves = request.address_is_proof and links.resume_by == "cookie-or-address"
+        if proves and request.address is not None and not people.is_navigation(request):
+            address = holder_address(request.address)
+    running = {} if record is None else {c.claim_id: parts.transfers.unsent_bytes(c.claim_id) for c in record.claims}
+    return Download(
+        uses=grant.uses,
+        size_bytes=info.size_bytes,
+        etag=_short(info.etag),
+        span=span,
+        cookie=cookie,
+        address=address,
+        gateway=parts.gateway,
+        claim_id=fresh_claim_id(),
+        mark=fresh_mark(),
+        running=running,
+    )
+
+
+async def _transfer(
+    parts: Parts,
+    exchange: Exchange,
+    grant: Grant,
+    opened: OpenObject,
+    admission: Admission,
+    span: tuple[int, int],
+    *,
+    status: int,
+    headers: list[tuple[bytes, bytes]],
+) -> None:
+    """Send what was claimed; whatever breaks it, give back what was not handed over."""
+    promised = span[1] - span[0]
+    transfer = parts.transfers.begin(admission.claim_id, promised)
+    outcome = "broken"
+    try:
+        if await deliver(
+            parts.transfers,
+            transfer,
+            opened,
+            span,
+            status=status,
+            headers=headers,
+            send=exchange.send,
+            receive=exchange.receive,
+        ):
+            outcome = "complete"
+    except FirstByteFailed as error:
+        outcome = "failed"
+        raise error.__cause__ or error from None
+    except StoreFault as error:
+        parts.journal.write("fault", where="store", what=repr(error), request_id=exchange.request_id)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if not transfer.cut_why or task is None:
+            raise
+        task.uncancel()
+        outcome = transfer.cut_why
+    finally:
+        transfer.leave()
+        exchange.sent_bytes = transfer.handed_bytes
+        exchange.outcome = outcome
+        if outcome != "complete" and admission.claim_id:
+            back = _give_back(parts, grant, opened.info, admission.claim_id, transfer.unsent_bytes)
+            settling = parts.runner.run_in_background(grant.link_id, back)
+            settling.add_done_callback(lambda _: parts.transfers.end(transfer))
+        else:
+            parts.transfers.end(transfer)
+
+
+def _give_back(parts: Parts, grant: Grant, info: ObjectInfo, claim_id: str, back_bytes: int) -> Talk[bool]:
+    what = GiveBack(
+        link_id=grant.link_id,
+        forget_after_s=forget_after(grant),
+        claim_id=claim_id,
+        mark=fresh_mark(),
+        back_bytes=back_bytes,
+        size_bytes=info.size_bytes,
+        etag=_short(info.etag),
+    )
+    return give_back(what, parts.now_s)
+
+
+def _claim_cookie(
+    parts: Parts, request: ViewerRequest, grant: Grant, admission: Admission
+) -> list[tuple[bytes, bytes]]:
+    """The holder's cookie: for a new claim, and again for who shows it; not for who is known by his address alone."""
+    cookies = people.cookies_of(request)
+    name = cookies.claim(grant.link_id)
+    is_new = admission.mark == admission.claim_id
+    if not is_new and cookies.shown(request).get(name) != admission.claim_id.encode():
+        return []
+    window_s = parts.settings.links.resume_window_s
+    usable = admission.claim_id and parts.settings.links.resume_by != "never"
+    return [cookies.header(name, admission.claim_id, window_s)] if usable else []
+
+
+def _short(etag: str) -> str:
+    """Eight hex digits tell two versions of one object apart; the record has no room for more."""
+    return f"{zlib.crc32(etag.encode()):08x}"

@@ -1,0 +1,85 @@
+"""One request and its answer: what is known of it so far, and what was sent."""
+
+from __future__ import annotations
+
+import asyncio
+
+from oncegate.gateway.answers import Answer, Message, Receive, Send, cors_headers, send_answer
+from oncegate.links.grant import Grant
+from oncegate.links.request import ViewerRequest
+
+DRAIN_MAX_BYTES = 1024 * 1024
+DRAIN_MAX_S = 1.0
+
+
+class Exchange:
+    """A request on its way; mutable, and of one task only.
+
+    Attributes:
+        request: None until it could be read.
+        grant: None until it verified.
+        status: that was sent; 0 until something was.
+        sent_bytes: of the body, handed to the server.
+        reason: of a refusal.
+        outcome: what became of a transfer.
+    """
+
+    __slots__ = (
+        "_cors_origins",
+        "_send",
+        "grant",
+        "outcome",
+        "reason",
+        "receive",
+        "request",
+        "request_id",
+        "sent_bytes",
+        "started_at",
+        "status",
+        "unread_body",
+    )
+
+    def __init__(
+        self, receive: Receive, send: Send, *, request_id: str, started_at: float, cors_origins: tuple[str, ...]
+    ) -> None:
+        self.receive = receive
+        self._send = send
+        self.request_id = request_id
+        self.started_at = started_at
+        self._cors_origins = cors_origins
+        self.request: ViewerRequest | None = None
+        self.grant: Grant | None = None
+        self.status = 0
+        self.sent_bytes = 0
+        self.reason: str | None = None
+        self.outcome: str | None = None
+        self.unread_body = False
+
+    async def send(self, message: Message) -> None:
+        """Send a message of an answer whose head was built elsewhere."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], *cors_headers(self.request, self._cors_origins)]
+        await self._send(message)
+
+    async def answer(self, answer: Answer) -> None:
+        """Send a whole answer; what the viewer is still sending is read a little, so that the answer arrives."""
+        if self.unread_body:
+            await self._read_a_little()
+        is_head = self.request is not None and self.request.method == "HEAD"
+        self.sent_bytes = 0 if is_head else len(answer.body)
+        await send_answer(self.send, answer, with_body=not is_head)
+
+    async def _read_a_little(self) -> None:
+        """Else the connection is reset while the viewer writes, and he may never see the answer."""
+        self.unread_body = False
+        left = DRAIN_MAX_BYTES
+        try:
+            async with asyncio.timeout(DRAIN_MAX_S):
+                while left > 0:
+                    message = await self.receive()
+                    left -= len(message.get("body", b""))
+                    if not message.get("more_body"):
+                        return
+        except TimeoutError:
+            return

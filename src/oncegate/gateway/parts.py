@@ -1,0 +1,75 @@
+"""What a gateway is made of; wired in cli/serve."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from oncegate.events import Journal
+from oncegate.gateway.delivery import Transfers
+from oncegate.ledgers.protocol import FORGET_NEVER_S
+from oncegate.ledgers.runner import LedgerRunner
+from oncegate.links.grant import Grant
+from oncegate.links.use import Rules
+from oncegate.links.verify import Trust
+from oncegate.settings import Settings
+from oncegate.stores.protocol import Store
+
+FORGET_MARGIN_S = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything that the viewer's listener needs.
+
+    Attributes:
+        settings: of the configuration.
+        store: where the objects are.
+        runner: over the ledger.
+        born_ms: of the ledger, milliseconds since 1970 UTC.
+        trust: whom to believe, now (keys change).
+        journal: for log and events.
+        clock: seconds since 1970 UTC.
+        monotonic: seconds, for time limits.
+        gateway: name of this process in records, 4 characters.
+        transfers: of this process.
+        meters: counts by name and labels, for ``/metrics``.
+    """
+
+    settings: Settings
+    store: Store
+    runner: LedgerRunner
+    born_ms: int
+    trust: Callable[[], Trust]
+    journal: Journal
+    clock: Callable[[], float]
+    monotonic: Callable[[], float]
+    transfers: Transfers
+    gateway: str = field(default_factory=lambda: secrets.token_urlsafe(3))
+    meters: Counter[tuple[str, ...]] = field(default_factory=Counter[tuple[str, ...]])
+
+    @property
+    def rules(self) -> Rules:
+        """The configured rules of a use."""
+        return Rules(resume_window_s=self.settings.links.resume_window_s)
+
+    def now_s(self) -> int:
+        """The time, in whole seconds."""
+        return int(self.clock())
+
+
+def forget_after(grant: Grant) -> int:
+    """Until when the record of a link must live: a day longer than the link."""
+    return min(grant.expires_s + FORGET_MARGIN_S, FORGET_NEVER_S)
+
+
+def fresh_claim_id() -> str:
+    """16 characters, 96 bits: a secret of the holder's cookie."""
+    return secrets.token_urlsafe(12)
+
+
+def fresh_mark() -> str:
+    """8 characters: tells this write from the last few of one link."""
+    return secrets.token_urlsafe(6)

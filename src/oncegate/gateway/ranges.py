@@ -1,0 +1,127 @@
+"""Preconditions and ranges of RFC 9110, decided before anything is claimed.
+
+One range is answered in part; several at once, or one that makes no sense, whole: a budget of bytes has no use for
+multipart answers.
+
+Source: RFC 9110 13.1 (conditions), 13.2.2 (their order), 14.1-14.2 (ranges).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+from oncegate.links.refusal import Reason, Refused
+from oncegate.links.request import ViewerRequest
+
+_ETAG = re.compile(rb'\s*((?:W/)?"[^"]*")\s*(?:,|$)')
+_ONE_RANGE = re.compile(rb"bytes\s*=\s*(\d{0,19})\s*-\s*(\d{0,19})\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be answered.
+
+    Attributes:
+        status: 200, 206 or 304.
+        span: first byte and end (exclusive) of a range; None: the whole.
+    """
+
+    status: int
+    span: tuple[int, int] | None = None
+
+
+def plan_answer(request: ViewerRequest, *, size_bytes: int, etag: str, modified_s: int) -> Plan:
+    """Decide status and range of a GET or HEAD from its conditions.
+
+    Args:
+        request: with its headers.
+        size_bytes: of the object.
+        etag: strong, with quotes.
+        modified_s: seconds since 1970 UTC.
+
+    Raises:
+        Refused: PRECONDITION (412), RANGE (416).
+    """
+    conditions = {name: value for name, value in request.headers if name.startswith((b"if-", b"range"))}
+    if not conditions:
+        return Plan(200)
+    if not _holds(request, etag, modified_s):
+        raise Refused(Reason.PRECONDITION)
+    if _is_unchanged(request, etag, modified_s):
+        return Plan(304)
+    wanted = request.header(b"range")
+    if wanted is None or request.method != "GET" or not _if_range_holds(request, etag, modified_s):
+        return Plan(200)
+    span = _span_of(wanted, size_bytes)
+    return Plan(200) if span is None else Plan(206, span)
+
+
+def has_strong_condition(request: ViewerRequest) -> bool:
+    """Whether the viewer said which version he wants: then a replaced object is 412 to him."""
+    return any(name in (b"if-match", b"if-unmodified-since", b"if-range") for name, _ in request.headers)
+
+
+def _holds(request: ViewerRequest, etag: str, modified_s: int) -> bool:
+    """If-Match, else If-Unmodified-Since (RFC 9110 13.2.2, steps 1 and 2)."""
+    match = request.header(b"if-match")
+    if match is not None:
+        return match.strip() == b"*" or etag.encode() in _ETAG.findall(match)
+    since = _date(request.header(b"if-unmodified-since"))
+    return since is None or modified_s <= since
+
+
+def _is_unchanged(request: ViewerRequest, etag: str, modified_s: int) -> bool:
+    """If-None-Match, else If-Modified-Since (steps 3 and 4); weak comparison."""
+    none_match = request.header(b"if-none-match")
+    if none_match is not None:
+        tags = [tag.removeprefix(b"W/") for tag in _ETAG.findall(none_match)]
+        return none_match.strip() == b"*" or etag.encode() in tags
+    since = _date(request.header(b"if-modified-since"))
+    return since is not None and modified_s <= since
+
+
+def _if_range_holds(request: ViewerRequest, etag: str, modified_s: int) -> bool:
+    """If-Range: the very ETag or the very date, else the whole (13.1.5)."""
+    value = request.header(b"if-range")
+    if value is None:
+        return True
+    if value.lstrip().startswith((b'"', b"W/")):
+        return value.strip() == etag.encode()
+    return _date(value) == modified_s
+
+
+def _span_of(wanted: bytes, size_bytes: int) -> tuple[int, int] | None:
+    """Read ``bytes=a-b``, ``bytes=a-`` or ``bytes=-n``; None: answer whole.
+
+    Raises:
+        Refused: RANGE: it begins at or behind the end.
+    """
+    found = _ONE_RANGE.fullmatch(wanted)
+    if not found or found[1] == found[2] == b"":
+        return None
+    first, last = found[1], found[2]
+    if not first:
+        suffix = int(last)
+        start, end = max(0, size_bytes - suffix), size_bytes
+        satisfiable = suffix > 0 and size_bytes > 0
+    else:
+        start = int(first)
+        end = min(size_bytes, int(last) + 1) if last else size_bytes
+        if last and int(last) < start:
+            return None  # invalid, so there is no range (14.1.1)
+        satisfiable = start < size_bytes
+    if not satisfiable:
+        raise Refused(Reason.RANGE, members=(("ActualObjectSize", str(size_bytes)),))
+    return start, end
+
+
+def _date(value: bytes | None) -> int | None:
+    """Seconds since 1970 of an HTTP date; None where it is none, which counts as absent."""
+    if value is None:
+        return None
+    try:
+        return int(parsedate_to_datetime(value.decode("latin-1")).timestamp())
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None

@@ -1,0 +1,227 @@
+"""PUT: look, claim a lease, stage the body, put it in place by the store's condition, spend (DESIGN section 5).
+
+The lease only spares others the work. What makes an upload once is the store: only if nothing stands there, or, for a
+link that may replace, only if what stands is the version seen at the link's first claim. Store first, then the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from oncegate.gateway.answers import page_answer, stored
+from oncegate.gateway.checksums import Checksums
+from oncegate.gateway.exchange import Exchange
+from oncegate.gateway.parts import Parts, forget_after, fresh_claim_id
+from oncegate.ledgers.claiming import Talk, rewrite
+from oncegate.ledgers.runner import WAIT_MAX_S
+from oncegate.links.grant import Grant
+from oncegate.links.record import Record
+from oncegate.links.refusal import Reason, Refused
+from oncegate.links.request import ViewerRequest
+from oncegate.links.use import (
+    Admission,
+    Kind,
+    Upload,
+    admit_upload,
+    renew_lease,
+    upload_failed,
+    upload_stored,
+)
+from oncegate.stores.protocol import KeyRefused, ObjectInfo, ObjectStands
+from oncegate.stores.protocol import Upload as StagedUpload
+from oncegate.web.pages import upload_page
+
+_MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+DEFAULT_TYPE = "application/octet-stream"
+
+
+async def serve_upload(parts: Parts, exchange: Exchange, request: ViewerRequest, grant: Grant) -> None:
+    """Answer a verified PUT.
+
+    Raises:
+        Refused: whatever ends it; nothing of the object is visible then, and the use is free again.
+        StoreFault: the same, by the store's doing.
+    """
+    exchange.unread_body = True
+    size_bytes, content_type, checksums = _check_head(parts, request, grant)
+    stands = await _look(parts, request, grant)
+    admission = await _claim(parts, grant, stands)
+    try:
+        info = await _store(parts, exchange, grant, admission, size_bytes, content_type, checksums)
+    except BaseException:
+        if admission.claim_id:
+            parts.runner.run_in_background(grant.link_id, _let_go(grant, admission.claim_id))
+        raise
+    if admission.claim_id:
+        spending = parts.runner.run_in_background(grant.link_id, _spend(grant, admission.claim_id, info.etag))
+        # the object stands, so the answer is 200 whatever the ledger does; the talk goes on until it is known
+        await asyncio.wait({spending}, timeout=WAIT_MAX_S)
+    exchange.outcome = "complete"
+    await exchange.answer(stored(info))
+
+
+async def serve_upload_page(exchange: Exchange, grant: Grant) -> None:
+    """Show the drop zone to a browser that goes to an upload link."""
+    exchange.outcome = "page"
+    name = grant.object_key.rpartition("/")[2]
+    limits = grant.limits
+    await exchange.answer(page_answer(upload_page(name=name, max_bytes=limits.max_bytes, media_type=limits.media_type)))
+
+
+def _check_head(parts: Parts, request: ViewerRequest, grant: Grant) -> tuple[int | None, str, Checksums]:
+    """Everything that can be refused from the headers alone, before anything is read or written."""
+    length = request.header(b"content-length")
+    if length is not None and not _LENGTH.fullmatch(length):
+        raise Refused(Reason.MALFORMED_REQUEST)
+    if request.header(b"content-range") is not None:
+        raise Refused(Reason.MALFORMED_UPLOAD, message="A PUT stores a whole object (RFC 9110 14.5).")
+    if b"aws-chunked" in (request.header(b"content-encoding") or b""):
+        raise Refused(Reason.MALFORMED_UPLOAD, message="aws-chunked bodies are not taken: send the object itself.")
+    if request.header(b"x-amz-copy-source") is not None:
+        raise Refused(Reason.MALFORMED_UPLOAD, message="A link uploads a body; it copies nothing.")
+    size_bytes = None if length is None else int(length)
+    if size_bytes is not None and size_bytes > _most(parts, grant):
+        raise Refused(Reason.TOO_LARGE)
+    given = (request.header(b"content-type") or b"").decode("latin-1")
+    media_type = given.partition(";")[0].strip().lower()
+    if not _is_accepted(media_type, grant.limits.media_type):
+        raise Refused(Reason.WRONG_TYPE)
+    return size_bytes, media_type if _MEDIA_TYPE.fullmatch(media_type) else DEFAULT_TYPE, Checksums(request)
+
+
+def _most(parts: Parts, grant: Grant) -> int:
+    most = parts.settings.viewer.max_upload_bytes
+    return most if grant.limits.max_bytes is None else min(most, grant.limits.max_bytes)
+
+
+def _is_accepted(media_type: str, pattern: str | None) -> bool:
+    if pattern is None:
+        return True
+    kind, _, subtype = pattern.partition("/")
+    return media_type.startswith(f"{kind}/") if subtype == "*" else media_type == pattern
+
+
+async def _look(parts: Parts, request: ViewerRequest, grant: Grant) -> str:
+    """The ETag of what stands there, empty for nothing.
+
+    Raises:
+        Refused: OBJECT_STANDS, PRECONDITION.
+    """
+    opened = await parts.store.look(grant.object_key)
+    etag = ""
+    if opened is not None:
+        etag = opened.info.etag
+        await opened.aclose()
+        if not grant.limits.may_replace:
+            raise Refused(Reason.OBJECT_STANDS)
+    if_match, if_none_match = request.header(b"if-match"), request.header(b"if-none-match")
+    if if_match is not None and (not etag or if_match.strip() not in (b"*", etag.encode())):
+        raise Refused(Reason.PRECONDITION)
+    if if_none_match is not None and etag and if_none_match.strip() in (b"*", etag.encode()):
+        raise Refused(Reason.PRECONDITION)
+    return etag
+
+
+async def _claim(parts: Parts, grant: Grant, stands: str) -> Admission:
+    """Take the lease.
+
+    Raises:
+        Refused: USED, REVOKED, UPLOAD_RUNNING, LEDGER_UNKNOWN, FORGOTTEN; OBJECT_STANDS: what stands is no longer the
+            version that the link may replace.
+    """
+    if not grant.is_counted:
+        return Admission(kind=Kind.ADMIT, replaces=stands if grant.limits.may_replace else None)
+
+    def decide(record: Record | None) -> Admission:
+        ask = Upload(uses=grant.uses, may_replace=grant.limits.may_replace, stands=stands, claim_id=fresh_claim_id())
+        return admit_upload(record, ask, parts.now_s(), parts.rules)
+
+    def undo(admission: Admission) -> Talk[bool]:
+        return _let_go(grant, admission.claim_id)
+
+    admission = await parts.runner.claim(grant.link_id, forget_after(grant), decide, undo=undo)
+    parts.meters["claims", admission.kind.value] += 1
+    if admission.kind is not Kind.ADMIT:
+        raise Refused(admission.reason or Reason.BUSY)
+    if (admission.replaces or "") != stands:
+        parts.runner.run_in_background(grant.link_id, _let_go(grant, admission.claim_id))
+        raise Refused(Reason.OBJECT_STANDS)
+    return admission
+
+
+async def _store(
+    parts: Parts,
+    exchange: Exchange,
+    grant: Grant,
+    admission: Admission,
+    size_bytes: int | None,
+    content_type: str,
+    checksums: Checksums,
+) -> ObjectInfo:
+    """Stage the body and put it in place."""
+    try:
+        staged = await parts.store.start_upload(
+            grant.object_key, content_type=content_type, size_bytes=size_bytes, replaces=admission.replaces or None
+        )
+    except KeyRefused:
+        raise Refused(Reason.MALFORMED_UPLOAD, message="The store cannot hold an object of this name.") from None
+    try:
+        await _receive_body(parts, exchange, grant, admission, staged, checksums)
+        checksums.check()
+        return await staged.commit()
+    except ObjectStands:
+        raise Refused(Reason.OBJECT_STANDS) from None
+    finally:
+        await staged.abort()
+
+
+async def _receive_body(
+    parts: Parts,
+    exchange: Exchange,
+    grant: Grant,
+    admission: Admission,
+    staged: StagedUpload,
+    checksums: Checksums,
+) -> None:
+    """Take the body piece by piece, as fast as the store takes it; the lease is renewed while bytes come."""
+    most = _most(parts, grant)
+    stall_s = parts.settings.links.stall_timeout_s
+    renew_at = parts.monotonic() + parts.rules.lease_s / 3
+    while True:
+        try:
+            async with asyncio.timeout(stall_s):
+                message = await exchange.receive()
+        except TimeoutError:
+            exchange.outcome, exchange.unread_body = "stalled", False
+            raise Refused(Reason.INCOMPLETE) from None
+        if message["type"] == "http.disconnect":
+            exchange.outcome, exchange.unread_body = "broken", False
+            raise Refused(Reason.INCOMPLETE)
+        data: bytes = message.get("body", b"")
+        exchange.sent_bytes += len(data)
+        if exchange.sent_bytes > most:
+            raise Refused(Reason.TOO_LARGE)
+        checksums.update(data)
+        await staged.write(data)
+        if not message.get("more_body"):
+            exchange.unread_body = False
+            return
+        if admission.claim_id and parts.monotonic() >= renew_at:
+            renew_at = parts.monotonic() + parts.rules.lease_s / 3
+            parts.runner.run_in_background(grant.link_id, _renew(parts, grant, admission.claim_id))
+
+
+def _renew(parts: Parts, grant: Grant, claim_id: str) -> Talk[bool]:
+    return rewrite(
+        grant.link_id, forget_after(grant), lambda record: renew_lease(record, claim_id, parts.now_s(), parts.rules)
+    )
+
+
+def _spend(grant: Grant, claim_id: str, etag: str) -> Talk[bool]:
+    return rewrite(grant.link_id, forget_after(grant), lambda record: upload_stored(record, claim_id, etag))
+
+
+def _let_go(grant: Grant, claim_id: str) -> Talk[bool]:
+    return rewrite(grant.link_id, forget_after(grant), lambda record: upload_failed(record, claim_id))

@@ -1,0 +1,125 @@
+"""From an ASGI scope to a ViewerRequest: which public URL was meant, and whose address it is.
+
+Believes nothing that a viewer can write: the Host only picks one of the configured public URLs, and a forwarding
+header counts only from a trusted proxy (design-review 13, 29).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+from oncegate.links.refusal import Reason, Refused
+from oncegate.links.request import ViewerRequest, canonical_address
+from oncegate.links.urls import DEFAULT_PORTS, parse_url
+from oncegate.settings import ViewerSettings
+
+TARGET_MAX_BYTES = 16_384
+_FORWARDING = frozenset((b"x-forwarded-for", b"forwarded", b"x-real-ip"))
+_FORWARDED_FOR = re.compile(r"for=\"?([^;,\"]+)\"?", re.IGNORECASE)
+_WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+")
+
+
+class Viewers:
+    """Reads requests for one configuration."""
+
+    def __init__(self, settings: ViewerSettings) -> None:
+        urls = [parse_url(url) for url in settings.public_url]
+        self._first = urls[0].scheme, urls[0].host
+        self._public: dict[str, tuple[str, str]] = {}
+        for url in urls:
+            self._public.setdefault(url.host, (url.scheme, url.host))
+            self._public.setdefault(url.host + DEFAULT_PORTS[url.scheme], (url.scheme, url.host))
+        self._networks = settings.trusted_proxies
+        self._header = settings.proxy_header.lower().encode()
+        self._forwarding = _FORWARDING | {self._header}
+
+    def request_of(self, scope: Mapping[str, object]) -> ViewerRequest:
+        """Read a request.
+
+        Raises:
+            Refused: MALFORMED_REQUEST: the target is too long, or there is not exactly one Host.
+        """
+        headers: Sequence[tuple[bytes, bytes]] = scope["headers"]  # type: ignore[assignment]  # ASGI
+        path, query = bytes(scope["raw_path"]), bytes(scope["query_string"])  # type: ignore[arg-type]  # ASGI
+        if len(path) + len(query) > TARGET_MAX_BYTES or not path.startswith(b"/"):
+            raise Refused(Reason.MALFORMED_REQUEST)
+        host: str | None = None
+        is_forwarded = False
+        for name, value in headers:
+            if name == b"host":
+                if host is not None:
+                    raise Refused(Reason.MALFORMED_REQUEST)
+                host = value.decode("latin-1").lower()
+            elif name in self._forwarding:
+                is_forwarded = True
+        scheme, public_host, bucket = self._pick(host or "")
+        address, is_proof = self._address_of(scope, headers, is_forwarded=is_forwarded)
+        return ViewerRequest(
+            method=str(scope["method"]),
+            scheme=scheme,
+            host=public_host,
+            path=path,
+            query=query,
+            headers=tuple(headers),
+            address=address,
+            address_is_proof=is_proof,
+            bucket=bucket,
+        )
+
+    def _pick(self, host: str) -> tuple[str, str, str]:
+        """The public URL that a Host means, and the bucket that stands before it in S3's virtual-hosted style."""
+        found = self._public.get(host)
+        if found is not None:
+            return (*found, "")
+        bucket, _, rest = host.partition(".")
+        while rest:
+            if rest in self._public:
+                return (*self._public[rest], bucket)
+            label, _, rest = rest.partition(".")
+            bucket = f"{bucket}.{label}"
+        return (*self._first, "")
+
+    def _address_of(
+        self, scope: Mapping[str, object], headers: Sequence[tuple[bytes, bytes]], *, is_forwarded: bool
+    ) -> tuple[str | None, bool]:
+        """The viewer's address, and whether it is a proof of who asks."""
+        client: Sequence[object] = scope.get("client") or ("",)  # type: ignore[assignment]  # ASGI
+        peer = canonical_address(str(client[0]))
+        if not self._is_trusted(peer):
+            return peer, peer is not None and not is_forwarded
+        for address in reversed(self._named_in(headers)):
+            if not self._is_trusted(address):
+                return address, address is not None
+        return peer, False  # the proxy did not say for whom it asks
+
+    def _named_in(self, headers: Sequence[tuple[bytes, bytes]]) -> list[str | None]:
+        text = ",".join(value.decode("latin-1") for name, value in headers if name == self._header)
+        if self._header == b"forwarded":
+            named = _FORWARDED_FOR.findall(text)
+        else:
+            named = [part.strip() for part in text.split(",")] if text else []
+        return [canonical_address(_without_port(part)) for part in named]
+
+    def _is_trusted(self, address: str | None) -> bool:
+        return bool(self._networks) and address is not None and _is_in_any(address, self._networks)
+
+
+def _without_port(text: str) -> str:
+    found = _WITH_PORT.fullmatch(text.strip())
+    return (found[1] or found[2]) if found else text.strip()
+
+
+@lru_cache(maxsize=4096)
+def _is_in_any(address: str, networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]) -> bool:
+    parsed = ipaddress.ip_address(address)
+    return any(parsed in network for network in networks)
+
+
+def holder_address(address: str) -> str:
+    """What of an address identifies a holder: all of IPv4, the first 64 bits of IPv6 (a network gives out the rest)."""
+    if ":" not in address:
+        return address
+    return str(ipaddress.IPv6Network((address, 64), strict=False).network_address)
