@@ -1,0 +1,147 @@
+"""Checks of a ledger's optional interfaces: sweeping, lists, events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from oncegate.ledgers.protocol import (
+    FORGET_NEVER_S,
+    Gone,
+    KeepsEvents,
+    Ledger,
+    Row,
+    Scans,
+    Stands,
+    Sweeps,
+    Swept,
+    Version,
+)
+from oncegate.testing.ledger_checks import LedgerChecks, check, optional_of, version_of
+from oncegate.testing.ledger_processes import fresh_link_id
+
+SWEEP_AHEAD_S = 60
+STALL_MAX_S = 2.0
+
+
+class ForgettingChecks(LedgerChecks):
+    """What may be forgotten, and what is listed."""
+
+    async def check_sweep_forgets_what_is_due_and_no_more(self) -> None:
+        """Records whose time is the limit are forgotten, those a second later stay: with their version and bytes."""
+        async with self._opened() as ledger:
+            sweeps, limit_s = optional_of(ledger, Sweeps), await _unswept_s(ledger)
+            due, early, for_ever = fresh_link_id(), fresh_link_id(), fresh_link_id()
+            version_of(await ledger.insert(due, b"{}", limit_s))
+            kept = {
+                early: Stands(b"{}", version_of(await ledger.insert(early, b"{}", limit_s + 1))),
+                for_ever: Stands(b"{}", version_of(await ledger.insert(for_ever, b"{}", FORGET_NEVER_S))),
+            }
+            count = await sweeps.sweep(limit_s)
+            check(count >= 1, f"one record was due, {count} were forgotten")
+            what = await ledger.read(due)
+            check(what == Gone(), f"forget_after_s was the limit itself, but after the sweep it reads {what}")
+            for key, expected in kept.items():
+                what = await ledger.read(key)
+                check(what == expected, f"not due, but after the sweep it reads {what}")
+
+    async def check_what_may_be_swept_is_refused(self) -> None:
+        """After a sweep an insert with a time up to its limit is ``Swept``, one a second later is done."""
+        async with self._opened() as ledger:
+            sweeps, limit_s = optional_of(ledger, Sweeps), await _unswept_s(ledger)
+            await sweeps.sweep(limit_s)
+            for forget_after_s in (1, limit_s - 1, limit_s):
+                link_id = fresh_link_id()
+                what = await ledger.insert(link_id, b"{}", forget_after_s)
+                check(what == Swept(), f"swept until {limit_s}; an insert to forget after {forget_after_s}: {what}")
+                check(await ledger.read(link_id) == Gone(), "an insert that was refused left a record")
+            version_of(await ledger.insert(fresh_link_id(), b"{}", limit_s + 1))
+
+    async def check_the_sweep_limit_never_falls(self) -> None:
+        """A sweep by a slower clock, and opening again, leave the limit where it was."""
+        async with self._opened() as ledger:
+            sweeps, limit_s = optional_of(ledger, Sweeps), await _unswept_s(ledger)
+            await sweeps.sweep(limit_s)
+            await sweeps.sweep(limit_s - 30)
+            what = await ledger.insert(fresh_link_id(), b"{}", limit_s)
+            check(what == Swept(), f"swept until {limit_s}, then until 30 s before: an insert was told {what}")
+        if self._is_shared:
+            async with self._opened() as ledger:
+                what = await ledger.insert(fresh_link_id(), b"{}", limit_s)
+                check(what == Swept(), f"swept until {limit_s}, then opened again: an insert was told {what}")
+
+    async def check_a_version_does_not_return_after_a_sweep(self) -> None:
+        """A record that was swept and made again has a version that the first never had."""
+        async with self._opened() as ledger:
+            sweeps, limit_s, link_id = optional_of(ledger, Sweeps), await _unswept_s(ledger), fresh_link_id()
+            versions: list[Version] = [version_of(await ledger.insert(link_id, b"{}", limit_s))]
+            for _ in range(3):
+                versions.append(version_of(await ledger.replace(link_id, versions[-1], b"{}", limit_s)))
+            await sweeps.sweep(limit_s)
+            again = version_of(await ledger.insert(link_id, b"{}", FORGET_NEVER_S))
+            check(again not in versions, f"version {again!r} named a state of the record that was swept: {versions}")
+
+    async def check_a_sweep_does_not_stall_claims(self) -> None:
+        """While two thousand records are swept, no claim waits long."""
+        async with self._opened() as ledger:
+            sweeps, limit_s = optional_of(ledger, Sweeps), await _unswept_s(ledger)
+            for _ in range(20):
+                await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", limit_s) for _ in range(100)))
+            sweeping = asyncio.ensure_future(sweeps.sweep(limit_s))
+            while not sweeping.done():
+                begun_s = time.monotonic()
+                version_of(await ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S))
+                took_s = time.monotonic() - begun_s
+                check(took_s < STALL_MAX_S, f"a claim took {took_s:.1f} s during a sweep")
+                await asyncio.sleep(0)
+            check(await sweeping >= 2000, f"2000 records were due, {await sweeping} were forgotten")
+
+    async def check_a_scan_lists_all_in_order(self) -> None:
+        """Pages in order of id hold each record once, whole, whatever their size; an empty page is the end."""
+        async with self._opened() as ledger:
+            scans, prefix = optional_of(ledger, Scans), b"\xfe" + fresh_link_id()[8:15]
+            keys = [prefix + number.to_bytes(8, "big") for number in range(1, 60)]
+            stored = [
+                Row(key, b"{}", version_of(await ledger.insert(key, b"{}", FORGET_NEVER_S - 1)), FORGET_NEVER_S - 1)
+                for key in keys
+            ]
+            for limit in (1, 7, 59, 10_000):
+                after, listed = prefix + bytes(8), list[Row]()
+                while rows := await scans.scan(after, limit):
+                    check(len(rows) <= limit, f"{len(rows)} rows where {limit} were asked for")
+                    after = rows[-1].link_id
+                    listed += [row for row in rows if row.link_id.startswith(prefix)]
+                    if not after.startswith(prefix):
+                        break
+                check(listed == stored, f"in pages of {limit}: stored {stored}, listed {listed}")
+            check(len(await scans.scan(b"", 1)) == 1, "the empty id begins before all records")
+            check(not await scans.scan(b"\xff" * 16, 1), "nothing is above the highest id")
+
+    async def check_events_are_listed_in_order(self) -> None:
+        """Events come back whole, oldest first, page by page by rising numbers, and by link."""
+        async with self._opened() as ledger:
+            keeps, link_id = optional_of(ledger, KeepsEvents), fresh_link_id().hex()
+            last = [number for number, _ in await keeps.read_events(0, 1_000_000)][-1:]
+            events = [{"at": n, "event": "complete", "link_id": link_id, "bytes": n, "good": True} for n in range(5)]
+            for start in (0, 2):
+                await keeps.append_events(events[start : start + 2])
+                await keeps.append_events([{"at": start, "event": "refused", "link_id": None}])
+            await keeps.append_events(events[4:])
+            listed, after = list[Mapping[str, object]](), last[0] if last else 0
+            while page := await keeps.read_events(after, 3):
+                listed += [dict(event) for _, event in page]
+                check([number for number, _ in page] == sorted({number for number, _ in page}), "numbers must rise")
+                after = page[-1][0]
+            check([event for event in listed if event["link_id"] == link_id] == events, f"appended {events}: {listed}")
+            check(len(listed) == 7, f"7 events were appended, {len(listed)} are listed")
+            of_link = [dict(event) for _, event in await keeps.read_events(0, 100, link_id=link_id)]
+            check(of_link == events, f"of one link {events} were appended, {of_link} are listed")
+
+
+async def _unswept_s(ledger: Ledger) -> int:
+    """Find a limit for a sweep, above those of earlier checks, and within what the server's clock allows."""
+    limit_s = int(time.time()) + SWEEP_AHEAD_S
+    while isinstance(await ledger.insert(fresh_link_id(), b"{}", limit_s), Swept):
+        limit_s += 1
+    return limit_s
