@@ -142,8 +142,9 @@ class GiveBack(NamedTuple):
 def give_back(what: GiveBack, clock: Callable[[], int]) -> Talk[bool]:
     """Settle a broken transfer, for as long as it takes.
 
-    One that finds eight marks, none of which it saw at its first try, gives nothing: its own may have been pushed out,
-    and giving twice would let a holder have more than size and slack.
+    One that finds eight marks, none of which it saw at its last try, gives nothing: its own may have been pushed out,
+    and giving twice would let a holder have more than size and slack. (While one that it saw is still there, its own,
+    which is newer, would be too: so the try before certainly came to nothing, and only the last one is in doubt.)
 
     Returns:
         Whether something was given back.
@@ -152,10 +153,10 @@ def give_back(what: GiveBack, clock: Callable[[], int]) -> Talk[bool]:
 
     def change(record: Record) -> Record | None:
         nonlocal seen
-        if seen is None:
-            seen = frozenset(record.marks)
-        elif len(record.marks) == MARKS_MAX and seen.isdisjoint(record.marks) and what.mark not in record.marks:
+        marks = frozenset(record.marks)
+        if seen is not None and len(marks) == MARKS_MAX and seen.isdisjoint(marks) and what.mark not in marks:
             return None
+        seen = marks
         return settle(
             record,
             claim_id=what.claim_id,

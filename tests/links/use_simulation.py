@@ -1,0 +1,498 @@
+"""A world in which everything goes wrong that can, around the real rules of a use: the harness of the simulations.
+
+The real parts: ``links/use.py``, records as JSON, and the talks of ``ledgers/claiming.py``. The simulated parts: a
+ledger that loses answers before, after or long before the write, gateways that crash anywhere and whose clocks
+differ, and the turns and the patience of ``LedgerRunner``. One seed is one history; a fault names what was broken.
+
+Here are the world and downloads; ``upload_simulation.py`` has uploads.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+
+from oncegate.ledgers import claiming
+from oncegate.ledgers.claiming import Insert, Pause, Read, Replace
+from oncegate.ledgers.protocol import Done, Gone, Stands, Swept, Unknown
+from oncegate.links import record as records
+from oncegate.links import use
+from oncegate.links.record import Record, from_json
+from oncegate.links.refusal import Reason
+
+LINK = b"a link's 16 byte"
+NOW_S = 1_767_290_400
+FORGET_AFTER_S = NOW_S + 8 * 86_400
+STEPS_MAX = 40_000
+RULES = use.Rules()
+NOT_KNOWN = use.Admission(kind=use.Kind.BUSY, reason=Reason.LEDGER_UNKNOWN)
+
+
+class LossyLedger:
+    """One link's record, and answers that get lost: before the write, after it, or with the write still to come."""
+
+    def __init__(self, rnd: random.Random) -> None:
+        self._rnd = rnd
+        self._late: list[Insert | Replace] = []
+        self._version = 0
+        self._stands: Stands | None = None
+        self._swept_until_s = 0
+        self.lost_share = 0.15
+        self.writes = 0
+        self.largest_bytes = 0
+        self.faults: list[str] = []
+
+    @property
+    def record(self) -> Record | None:
+        """What stands there."""
+        return from_json(self._stands.record) if self._stands else None
+
+    @property
+    def is_swept(self) -> bool:
+        """Whether the link's record may be gone."""
+        return self._swept_until_s >= FORGET_AFTER_S
+
+    def carry(self, step: Insert | Replace | Read) -> claiming.Outcome:
+        """Do one step, or lose it."""
+        if self._rnd.random() >= self.lost_share:
+            return self._do(step)
+        if not isinstance(step, Read):
+            fate = self._rnd.randrange(3)
+            if fate == 0:
+                self._do(step)
+            elif fate == 1:
+                self._late.append(step)
+        return Unknown("lost")
+
+    def land_one(self) -> bool:
+        """Let one lost write happen after all."""
+        if self._late:
+            self._do(self._late.pop(self._rnd.randrange(len(self._late))))
+            return True
+        return False
+
+    def sweep(self, now_s: int) -> None:
+        """Forget, as ``Sweeps.sweep`` does; ``now_s`` may be days wrong."""
+        self._swept_until_s = max(self._swept_until_s, now_s)
+        if self._swept_until_s >= FORGET_AFTER_S:
+            self._stands = None
+
+    def _do(self, step: Insert | Replace | Read) -> claiming.Outcome:
+        if isinstance(step, Read):
+            return self._stands or Gone()
+        if isinstance(step, Insert):
+            if self._stands:
+                return self._stands
+            if step.forget_after_s <= self._swept_until_s:
+                return Swept()
+        elif self._stands is None or self._stands.version != step.version:
+            return self._stands or Gone()
+        self._version += 1
+        self.writes += 1
+        self.largest_bytes = max(self.largest_bytes, len(step.record))
+        if self._stands:
+            self._watch_revoked(from_json(self._stands.record), from_json(step.record))
+        self._stands = Stands(step.record, self._version)
+        return Done(self._version)
+
+    def _watch_revoked(self, before: Record, after: Record) -> None:
+        """After revocation nothing may be promised any more, by whomever and however late it lands."""
+        if not before.is_revoked:
+            return
+        charged = {claim.claim_id: _charged(claim) for claim in before.claims}
+        grew = any(_charged(claim) > charged.get(claim.claim_id, -1) for claim in after.claims)
+        leased = after.lease is not None and (before.lease is None or after.lease.claim_id != before.lease.claim_id)
+        if not after.is_revoked or grew or leased:
+            self.faults.append("a write after revocation promised something")
+
+
+def _charged(claim: records.Claim) -> float:
+    return float("inf") if claim.size_bytes is None else claim.paid + claim.over
+
+
+@dataclass(eq=False)
+class Transfer:
+    """Bytes on their way to a viewer."""
+
+    claim_id: str
+    promised: int
+    sent: int = 0
+    is_cut: bool = False
+
+
+@dataclass(eq=False)
+class Gateway:
+    """One process: its clock, its running transfers, and the turns of its ``LedgerRunner``."""
+
+    name: str
+    skew_s: int
+    boots: int = 0
+    running: list[Transfer] = field(default_factory=list)
+    turns: deque[object] = field(default_factory=deque)
+
+    @property
+    def process(self) -> str:
+        """As the record names it: four characters, others after a restart."""
+        return f"{self.name}{self.boots:02d}"
+
+    def restart(self) -> None:
+        """Lose everything that was only in memory."""
+        self.boots += 1
+        self.running = []
+        self.turns = deque()
+
+
+Doing = Generator[claiming.Step | None, claiming.Outcome | None, object]
+
+
+@dataclass(eq=False)
+class Task:
+    """Something that a gateway is doing."""
+
+    gateway: Gateway
+    doing: Doing
+    answer: claiming.Outcome | None = None
+
+
+class World:
+    """Gateways, one ledger, one link, time, and a dice that decides who is next and what breaks."""
+
+    def __init__(self, seed: int) -> None:
+        self.rnd = random.Random(seed)
+        self.now_s = NOW_S
+        self.ledger = LossyLedger(self.rnd)
+        self.gateways = [Gateway(f"g{i}", self.rnd.choice((-2, 0, 2))) for i in range(3)]
+        self.tasks: list[Task] = []
+        self.can_crash = False
+        self.crashes = 0
+        self.is_revoked = False
+        self._drawn = 0
+
+    def draw(self, length: int) -> str:
+        """A fresh id or mark of so many characters."""
+        self._drawn += 1
+        return f"{self._drawn:0{length}d}"
+
+    def clock(self, gateway: Gateway) -> Callable[[], int]:
+        """What a gateway takes for the time."""
+        return lambda: self.now_s + gateway.skew_s
+
+    def spawn(self, gateway: Gateway, doing: Doing) -> None:
+        """Let a gateway do something."""
+        self.tasks.append(Task(gateway, doing))
+
+    def steps(self, count: int) -> None:
+        """Let time pass."""
+        for _ in range(count):
+            if self.tasks:
+                self._step()
+
+    def rest(self) -> bool:
+        """Go on until nothing is left to do, then let every lost write land."""
+        self.steps(STEPS_MAX)
+        is_at_rest = not self.tasks
+        while self.ledger.land_one():
+            pass
+        return is_at_rest
+
+    def become_fair(self) -> None:
+        """From now on nothing is lost and nobody crashes."""
+        self.can_crash = False
+        self.ledger.lost_share = 0.0
+
+    def _step(self) -> None:
+        rnd = self.rnd
+        task = rnd.choice(self.tasks)
+        if rnd.random() < 0.15:
+            self.ledger.land_one()
+        try:
+            step = task.doing.send(task.answer)
+        except StopIteration:
+            self.tasks.remove(task)
+            return
+        if step is None or isinstance(step, Pause):
+            task.answer = None
+        elif self.can_crash and rnd.random() < 0.01:
+            if rnd.random() < 0.5:  # before the write, or after it and before its answer
+                self.ledger.carry(step)
+            self._crash(task.gateway)
+            return
+        else:
+            task.answer = self.ledger.carry(step)
+        if self.can_crash and rnd.random() < 0.003:
+            self._crash(task.gateway)
+        if rnd.random() < 0.1:
+            self.now_s += rnd.choice((0, 1, 5))
+
+    def _crash(self, gateway: Gateway) -> None:
+        self.crashes += 1
+        for task in [task for task in self.tasks if task.gateway is gateway]:
+            task.doing.close()
+            self.tasks.remove(task)
+        gateway.restart()
+
+
+# What LedgerRunner does, with a number of tries in place of seconds.
+
+
+def take_turn(world: World, turns: deque[object], patience: float) -> Generator[None, object, object | None]:
+    """Wait until no other write about the link is under way in this gateway; None where patience ended first."""
+    mine = object()
+    turns.append(mine)
+    while turns[0] is not mine:
+        if patience <= 0:
+            turns.remove(mine)
+            return None
+        patience -= 1
+        yield None
+    return mine
+
+
+def claim(
+    world: World, gateway: Gateway, decide: claiming.Decide, undo: Callable[[use.Admission], claiming.Talk[bool]]
+) -> Generator[claiming.Step | None, claiming.Outcome, use.Admission]:
+    """``LedgerRunner.claim``: in turn, and with a viewer who is sent away after some answers were lost."""
+    turns = gateway.turns
+    mine = yield from take_turn(world, turns, world.rnd.choice((5, 100)))
+    if mine is None:
+        return NOT_KNOWN
+    talk = claiming.claim(LINK, FORGET_AFTER_S, decide)
+    patience = world.rnd.choice((0, 1, 2))
+    try:
+        step = next(talk)
+        while not isinstance(step, Pause) or patience > 0:
+            patience -= isinstance(step, Pause)
+            step = talk.send((yield step))
+    except StopIteration as stop:
+        turns.remove(mine)
+        return stop.value
+    world.spawn(gateway, go_on(talk, turns, mine, undo))
+    return NOT_KNOWN
+
+
+def go_on(
+    talk: claiming.Talk[use.Admission],
+    turns: deque[object],
+    mine: object,
+    undo: Callable[[use.Admission], claiming.Talk[bool]],
+) -> Doing:
+    """``LedgerRunner._claim_slowly``: the viewer is gone; what is won is given back in the same turn."""
+    admission = yield from talk
+    if admission.record is not None:
+        yield from undo(admission)
+    turns.remove(mine)
+
+
+def run(world: World, gateway: Gateway, talk: claiming.Talk[object]) -> Doing:
+    """``LedgerRunner.run``."""
+    turns = gateway.turns
+    mine = yield from take_turn(world, turns, float("inf"))
+    yield from talk
+    turns.remove(mine)
+
+
+def revoke(world: World, gateway: Gateway) -> Doing:
+    """The control API's revocation; from its answer on nothing new may be promised anywhere."""
+    yield from run(world, gateway, claiming.insert_or_rewrite(LINK, FORGET_AFTER_S, use.revoke))
+    world.is_revoked = True
+
+
+# Downloads.
+
+
+@dataclass(eq=False)
+class Viewer:
+    """Who opens the link: where from, and whether he keeps cookies."""
+
+    address: str | None
+    keeps_cookies: bool
+    cookie: str | None = None
+    got: int = 0
+
+
+class DownloadWorld(World):
+    """A world with an object of some size behind the link."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.size = self.rnd.choice((0, 1, 40, 1000, 1000))
+        self.uses = self.rnd.choice((1, 1, 1, 3))
+        self.etag = "e0000000"
+        self.sent: Counter[str] = Counter()
+        self.receivers: defaultdict[str, set[Viewer]] = defaultdict(set)
+        self.faults: list[str] = []
+
+    def download(
+        self, gateway: Gateway, viewer: Viewer, span: tuple[int, int] | None, *, leaves_after: int | None, fails: bool
+    ) -> Doing:
+        """A viewer request from look to settle; he leaves after some bytes, or the store fails at the first."""
+        size, etag, cookie = self.size, self.etag, viewer.cookie
+        promised = size if span is None else span[1] - span[0]
+        was_revoked = self.is_revoked
+
+        def decide(record: Record | None) -> use.Admission:
+            unsent: Counter[str] = Counter()
+            for other in gateway.running:
+                unsent[other.claim_id] += other.promised - other.sent
+            ask = use.Download(
+                uses=self.uses,
+                size_bytes=size,
+                etag=etag,
+                span=span,
+                cookie=cookie,
+                address=viewer.address,
+                gateway=gateway.process,
+                claim_id=self.draw(16),
+                mark=self.draw(8),
+                running=unsent,
+            )
+            return use.admit_download(record, ask, self.now_s + gateway.skew_s, RULES)
+
+        def undo(admission: use.Admission) -> claiming.Talk[bool]:
+            return self.give_back(gateway, admission.claim_id, promised, size, etag)
+
+        for _ in range(6):
+            admission = yield from claim(self, gateway, decide, undo)
+            if admission.kind is not use.Kind.CUT:
+                break
+            yield from self._cut(gateway, admission.claim_id)
+        if admission.kind is not use.Kind.ADMIT:
+            return
+        if was_revoked:
+            self.faults.append("a request that began after revocation was admitted")
+        transfer = Transfer(admission.claim_id, promised)
+        gateway.running.append(transfer)
+        if not fails:
+            if viewer.keeps_cookies:
+                viewer.cookie = admission.claim_id
+            yield from self._transfer(transfer, viewer, etag, leaves_after)
+        if transfer.sent < promised or fails:
+            talk = self.give_back(gateway, admission.claim_id, promised - transfer.sent, size, etag)
+            yield from run(self, gateway, talk)
+        gateway.running.remove(transfer)
+
+    def give_back(
+        self, gateway: Gateway, claim_id: str, back_bytes: int, size_bytes: int, etag: str
+    ) -> claiming.Talk[bool]:
+        """The talk that settles; its mark is drawn once."""
+        what = claiming.GiveBack(LINK, FORGET_AFTER_S, claim_id, self.draw(8), back_bytes, size_bytes, etag)
+        return claiming.give_back(what, self.clock(gateway))
+
+    def _cut(self, gateway: Gateway, claim_id: str) -> Generator[None, object, None]:
+        for transfer in gateway.running:
+            transfer.is_cut |= transfer.claim_id == claim_id
+        for _ in range(20):
+            if any(transfer.claim_id == claim_id for transfer in gateway.running):
+                yield None
+
+    def _transfer(
+        self, transfer: Transfer, viewer: Viewer, etag: str, leaves_after: int | None
+    ) -> Generator[None, object, None]:
+        self.receivers[transfer.claim_id].add(viewer)
+        end = transfer.promised if leaves_after is None else min(leaves_after, transfer.promised)
+        while transfer.sent < end and not transfer.is_cut and self.etag == etag:
+            chunk = min(self.rnd.randint(1, max(1, self.size // 3)), end - transfer.sent)
+            transfer.sent += chunk  # counted before it is handed over
+            self.sent[transfer.claim_id] += chunk
+            viewer.got += chunk
+            yield None
+
+    @property
+    def holders(self) -> set[str]:
+        """Claims that gave somebody something: bytes, or the whole of an object that has none."""
+        return {claim_id for claim_id in self.receivers if self.sent[claim_id] or self.size == 0}
+
+
+def slack(size_bytes: int) -> int:
+    """DESIGN section 5, said again: a rule must not be its own judge."""
+    return min(16 * 1024 * 1024, size_bytes // 2)
+
+
+def simulate_downloads(seed: int) -> DownloadWorld:
+    """Live through one history of one download link."""
+    world = DownloadWorld(seed)
+    rnd = world.rnd
+    world.can_crash = rnd.random() < 0.5
+    is_stressed = rnd.random() < 0.1
+    if is_stressed:
+        world.uses = rnd.choice((1, 1, 12))
+    is_attack, is_swept, is_revoked, is_replaced = (rnd.random() < share for share in (0.5, 0.05, 0.15, 0.1))
+    first, second = "203.0.113.178", rnd.choice(("203.0.113.178", "198.51.100.100", None))
+    viewers = [Viewer(first, rnd.random() < 0.5), Viewer(second, rnd.random() < 0.5)]
+    for _ in range(rnd.randint(20, 50) if is_stressed else rnd.randint(2, 12)):
+        gateway, viewer = rnd.choice(world.gateways), rnd.choice(viewers)
+        span, leaves_after = (_attack if is_attack else _usual)(rnd, world.size)
+        fails = rnd.random() < 0.2
+        world.spawn(gateway, world.download(gateway, viewer, span, leaves_after=leaves_after, fails=fails))
+        world.steps(rnd.choice((0, 3, 30)))
+        if rnd.random() < 0.1:
+            world.now_s += rnd.choice((10, 1000))
+        if is_replaced and rnd.random() < 0.2:
+            world.etag = f"e{world.draw(7)}"
+        if is_revoked and rnd.random() < 0.2:
+            world.spawn(gateway, revoke(world, gateway))
+        if is_swept and rnd.random() < 0.2:
+            world.ledger.sweep(FORGET_AFTER_S + rnd.choice((-1, 0)))
+    world.faults += _faults_of_downloads(world)
+    return world
+
+
+def _usual(rnd: random.Random, size: int) -> tuple[tuple[int, int] | None, int | None]:
+    spans = ((0, size), (size // 2, size), (0, size // 2), (size // 4, size // 2))
+    leaves_after = rnd.choice((None, None, None, size // 2, 1))
+    return _satisfiable(rnd.choice((None, None, *spans))), leaves_after
+
+
+def _attack(rnd: random.Random, size: int) -> tuple[tuple[int, int] | None, int | None]:
+    start = rnd.choice((0, 0, size // 3))
+    leaves_after = rnd.choice((None, size - 1, size // 2, 1))
+    return _satisfiable(rnd.choice((None, (start, size), (start, size - 1)))), leaves_after
+
+
+def _satisfiable(span: tuple[int, int] | None) -> tuple[int, int] | None:
+    return span if span and span[0] < span[1] else None
+
+
+def _faults_of_downloads(world: DownloadWorld) -> list[str]:
+    faults = [] if world.rest() else ["it does not come to rest"]
+    faults += world.ledger.faults
+    for claim_id, sent in world.sent.items():
+        if sent > world.size + slack(world.size):
+            faults.append(f"bytes: one use gave {sent} of {world.size}")
+        addresses = {viewer.address for viewer in world.receivers[claim_id]}
+        if len(world.receivers[claim_id]) > 1 and (len(addresses) > 1 or None in addresses):
+            faults.append("holder: two strangers had bytes of one use")
+    holders = world.holders
+    if len(holders) > world.uses:
+        faults.append(f"holders: {len(holders)} of {world.uses} uses")
+    if world.ledger.is_swept:
+        return faults
+    return faults + _faults_of_record(world, world.ledger.record or records.EMPTY)
+
+
+def _faults_of_record(world: DownloadWorld, record: Record) -> list[str]:
+    faults: list[str] = []
+    holders = world.holders
+    if record.uses < len(holders):
+        faults.append(f"record: it says {record.uses} uses, and there were {len(holders)} holders")
+    if world.crashes == 0 and record.uses > len(holders):
+        faults.append(f"lost: it says {record.uses} uses, and there were {len(holders)} holders, without a crash")
+    for claim in record.claims:
+        kept, sent = _kept(claim, world.size), world.sent[claim.claim_id]
+        if kept < sent or (kept > sent and world.crashes == 0):
+            faults.append(f"record: a claim says {kept} bytes, and {sent} were sent, {world.crashes} crashes")
+    if world.uses == 1 and world.ledger.largest_bytes >= 220:
+        faults.append(f"size: a record of {world.ledger.largest_bytes} bytes")
+    if world.crashes == 0 and len(holders) < world.uses and not record.is_revoked:
+        world.become_fair()
+        fresh = Viewer("192.0.2.9", keeps_cookies=True)
+        world.spawn(world.gateways[0], world.download(world.gateways[0], fresh, None, leaves_after=None, fails=False))
+        if not world.rest() or fresh.got != world.size or len(world.holders) != len(holders) + 1:
+            faults.append("lost: a use is left, and a fresh viewer does not get the object")
+    return faults
+
+
+def _kept(claim: records.Claim, size: int) -> int:
+    return size if claim.size_bytes is None else claim.paid + claim.over
