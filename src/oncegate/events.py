@@ -11,8 +11,10 @@ counted) while nobody reads the other end.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
+import logging
 import os
 import queue
 import threading
@@ -168,6 +170,27 @@ class Journal:
             except queue.Full:
                 return
             await asyncio.get_running_loop().run_in_executor(None, self._thread.join, 1.0)
+
+
+class JournalHandler(logging.Handler):
+    """Brings what modules below say through ``logging`` into the journal, from any thread; never a traceback."""
+
+    def __init__(self, journal: Journal, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(logging.WARNING)
+        self._journal = journal
+        self._loop = loop
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note a record."""
+        what = record.getMessage()
+        if record.exc_info and record.exc_info[0] is not None:
+            what = f"{what}: {record.exc_info[0].__name__}"
+
+        def note() -> None:
+            self._journal.write("fault", where=record.name, what=what)
+
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody writes any more
+            self._loop.call_soon_threadsafe(note)
 
 
 def _json_line(now: float, level: str, event: Event) -> str:

@@ -140,7 +140,8 @@ class Gateway:
         link = None if grant is None else text_of_id(grant.link_id)
         key = None if grant is None else grant.object_key
         parts.meters["requests", method if method in METHODS else "other", str(exchange.status)] += 1
-        parts.meters["bytes", "in" if method == "PUT" else "out"] += exchange.sent_bytes
+        parts.meters["bytes", "in"] += exchange.received_bytes
+        parts.meters["bytes", "out"] += exchange.sent_bytes
         parts.journal.write(
             "request",
             method=method,
@@ -149,7 +150,7 @@ class Gateway:
             outcome=exchange.outcome,
             link=link,
             key=key,
-            bytes=exchange.sent_bytes,
+            bytes=exchange.received_bytes or exchange.sent_bytes,
             ms=int((parts.monotonic() - exchange.started_at) * 1000),
             address=address,
             request_id=exchange.request_id,
@@ -162,9 +163,9 @@ class Gateway:
                 "download", link=link, key=key, outcome=exchange.outcome, bytes=exchange.sent_bytes, address=address,
                 agent=agent,
             )  # fmt: skip
-        elif method == "PUT" and (exchange.status == 200 or exchange.sent_bytes):
+        elif method == "PUT" and (exchange.status == 200 or exchange.received_bytes):
             parts.journal.write(
-                "upload", link=link, key=key, outcome=exchange.outcome, bytes=exchange.sent_bytes, address=address,
+                "upload", link=link, key=key, outcome=exchange.outcome, bytes=exchange.received_bytes, address=address,
                 agent=agent, reason=exchange.reason,
             )  # fmt: skip
         elif exchange.reason is not None:

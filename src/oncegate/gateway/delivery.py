@@ -62,6 +62,8 @@ class Transfers:
         self._clock = clock
         self._by_claim: dict[str, list[Transfer]] = {}
         self._count = self._large = 0
+        self._none = asyncio.Event()
+        self._none.set()
 
     def __len__(self) -> int:
         return self._count
@@ -71,6 +73,7 @@ class Transfers:
         transfer = Transfer(claim_id, promised_bytes, self._clock())
         self._by_claim.setdefault(claim_id, []).append(transfer)
         self._count += 1
+        self._none.clear()
         return transfer
 
     def end(self, transfer: Transfer) -> None:
@@ -80,6 +83,8 @@ class Transfers:
         if not of_claim:
             del self._by_claim[transfer.claim_id]
         self._count -= 1
+        if not self._count:
+            self._none.set()
         if transfer.settled is not None:
             transfer.settled.set()
 
@@ -98,6 +103,10 @@ class Transfers:
                 for transfer in cut:
                     if transfer.settled is not None:
                         await transfer.settled.wait()
+
+    async def until_none(self) -> None:
+        """Wait until every transfer has ended and is settled."""
+        await self._none.wait()
 
     def cut_stalled(self, limit_s: float) -> None:
         """Cut what has made no progress for so long."""

@@ -19,7 +19,8 @@ class Exchange:
         request: None until it could be read.
         grant: None until it verified.
         status: that was sent; 0 until something was.
-        sent_bytes: of the body, handed to the server.
+        received_bytes: of an upload's body.
+        sent_bytes: of the answer's body, handed to the server.
         reason: of a refusal.
         outcome: what became of a transfer.
     """
@@ -31,6 +32,7 @@ class Exchange:
         "outcome",
         "reason",
         "receive",
+        "received_bytes",
         "request",
         "request_id",
         "sent_bytes",
@@ -50,6 +52,7 @@ class Exchange:
         self.request: ViewerRequest | None = None
         self.grant: Grant | None = None
         self.status = 0
+        self.received_bytes = 0
         self.sent_bytes = 0
         self.reason: str | None = None
         self.outcome: str | None = None

@@ -200,8 +200,8 @@ async def _receive_body(
             exchange.outcome, exchange.unread_body = "broken", False
             raise Refused(Reason.INCOMPLETE)
         data: bytes = message.get("body", b"")
-        exchange.sent_bytes += len(data)
-        if exchange.sent_bytes > most:
+        exchange.received_bytes += len(data)
+        if exchange.received_bytes > most:
             raise Refused(Reason.TOO_LARGE)
         checksums.update(data)
         await staged.write(data)

@@ -1,0 +1,207 @@
+"""A whole installation in a folder, for tests of programs that use links: real keys, real files, real processes.
+
+    with Installation(tmp_path) as gateway_folder, gateway_folder.serve() as gateway:
+        url = gateway_folder.link("report.pdf")
+        httpx.get(url)
+
+Everything runs on loopback, on ports that the system chose.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+
+from oncegate.keys.pem import KeyKind, load_public_key, load_signing_key, new_key_pair
+from oncegate.ledgers.opening import create_ledger
+from oncegate.links.grant import Scheme
+from oncegate.links.issue import S3Issuer, Wish, make_link
+from oncegate.links.key_group import KeyGroup
+from oncegate.links.ticket import Ticket, uuid7
+
+START_MAX_S = 20.0
+Value = str | int | bool | list[str]
+Tables = Mapping[str, Mapping[str, Value]]
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Serving:
+    """A running ``oncegate serve``."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, viewer_url: str, control_url: str) -> None:
+        self.process = process
+        self.log = log
+        self.viewer_url = viewer_url
+        self.control_url = control_url
+
+    def kill(self) -> None:
+        """End it by kill -9: no chance to settle anything."""
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self, patience_s: float = 20.0) -> int:
+        """SIGTERM, and the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(patience_s)
+
+    def rss_bytes(self) -> int:
+        """Memory that the process holds now."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def log_lines(self) -> list[dict[str, object]]:
+        """What it logged, as JSON."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+
+class Installation:
+    """A folder with a configuration, keys, a ledger and objects.
+
+    Args:
+        folder: empty; relative paths of the configuration begin here.
+        key: kind of the signing key.
+        tables: over the defaults, by table: ``{"links": {"resume_by": "cookie"}}``.
+        credentials: access key id to secret, to accept S3 links.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        key: KeyKind = "ecdsa",
+        tables: Tables | None = None,
+        credentials: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.objects = folder / "objects"
+        self.port = free_port()
+        self.public_url = f"http://127.0.0.1:{self.port}"
+        self.credentials = dict(credentials or {})
+        self.key_id = f"KTEST{secrets.token_hex(4).upper()}"
+        private, public = new_key_pair(key)
+        for name in ("objects", "keys", "private"):
+            (folder / name).mkdir(exist_ok=True)
+        (folder / "keys" / f"{self.key_id}.pem").write_bytes(public)
+        (folder / "private" / f"{self.key_id}.pem").write_bytes(private)
+        self.signer = load_signing_key(private, self.key_id)
+        self.keys = KeyGroup({self.key_id: load_public_key(public)})
+        self._tables = {name: dict(values) for name, values in (tables or {}).items()}
+        ledger = self._tables.setdefault("ledger", {})
+        ledger.setdefault("url", "sqlite:./ledger.db")
+        self._tables.setdefault("keys", {}).update(group="./keys", signing=f"./private/{self.key_id}.pem")
+        create_ledger(str(ledger["url"]), folder=folder)
+        self.write_config()
+
+    def write_config(
+        self, name: str = "oncegate.toml", *, port: int | None = None, **more: Mapping[str, Value]
+    ) -> Path:
+        """Write the configuration; ``port`` and further tables make it one of several gateways."""
+        tables = {table: dict(values) for table, values in self._tables.items()}
+        for table, values in more.items():
+            tables.setdefault(table, {}).update(values)
+        tables.setdefault("viewer", {}).setdefault("public_url", self.public_url)
+        tables["viewer"]["listen"] = f"127.0.0.1:{port or self.port}"
+        tables.setdefault("control", {}).setdefault("listen", "127.0.0.1:0")
+        if self.credentials:
+            tables["s3_credentials"] = dict(self.credentials)
+        lines = [
+            f"[{table}]\n" + "".join(f"{json.dumps(k)} = {json.dumps(v)}\n" for k, v in values.items())
+            for table, values in tables.items()
+        ]
+        path = self.folder / name
+        path.write_text("\n".join(lines))
+        return path
+
+    def put(self, key: str, data: bytes) -> Path:
+        """Lay an object into the store."""
+        path = self.objects / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return path
+
+    def link(self, key: str, *, operation: str = "g", uses: int = 1, expires_in_s: int = 3600, **wish: object) -> str:
+        """Sign a link; further arguments are those of ``links.issue.Wish``."""
+        now_ms = time.time_ns() // 1_000_000
+        ticket = Ticket(operation=operation, uses=uses, nonce=uuid7(now_ms, secrets.token_bytes(10)))
+        full = Wish(object_key=key, ticket=ticket, expires_s=now_ms // 1000 + expires_in_s, **wish)  # type: ignore[arg-type]
+        s3 = None
+        for access_key_id, secret in self.credentials.items():
+            s3 = S3Issuer(access_key_id=access_key_id, secret=secret, region="us-east-1")
+        signer = None if full.scheme is Scheme.S3 else self.signer
+        return make_link(full, public_url=self.public_url, key=signer, s3=s3, now_s=now_ms // 1000)
+
+    def run(self, *arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command of ``oncegate`` with this configuration."""
+        return subprocess.run(
+            self._command(self.folder / "oncegate.toml", arguments),
+            cwd=self.folder,
+            env={**os.environ, **(environ or {})},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    @contextlib.contextmanager
+    def serve(self, config: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Generator[Serving]:
+        """Run ``oncegate serve`` until the block ends.
+
+        Raises:
+            RuntimeError: it did not get ready; the message is what it said.
+        """
+        config = config or self.folder / "oncegate.toml"
+        log = config.with_suffix(".log")
+        with log.open("wb") as sink:
+            process = subprocess.Popen(
+                self._command(config, ["serve"]),
+                cwd=self.folder,
+                env={**os.environ, **(environ or {})},
+                stderr=sink,
+                stdout=subprocess.DEVNULL,
+            )
+        try:
+            urls = _wait_until_ready(process, log)
+            yield Serving(process, log, urls["viewer"], urls["control"])
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    def _command(self, config: Path, arguments: Sequence[str]) -> list[str]:
+        return [sys.executable, "-m", "oncegate", "--config", str(config), *arguments]
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> dict[str, str]:
+    deadline = time.monotonic() + START_MAX_S
+    while time.monotonic() < deadline:
+        urls = {
+            words[0]: words[2]
+            for words in (line.split() for line in log.read_text(errors="replace").splitlines())
+            if len(words) == 3 and words[1] == "ready"
+        }
+        if {"viewer", "control"} <= urls.keys():
+            return urls
+        if process.poll() is not None:
+            break
+        time.sleep(0.02)
+    raise RuntimeError(f"oncegate serve did not get ready: {log.read_text(errors='replace')}")
