@@ -1,0 +1,73 @@
+"""The control API as one ASGI application: where links are made, listed and revoked (DESIGN section 6).
+
+For the private listener. Everything but ``/healthz``, ``/readyz`` and the OpenAPI document needs a bearer token with
+the scope of the call. Every error is a problem (RFC 9457). No CORS, no pages, nothing from other hosts.
+
+FastAPI, because it is what people who call such an API know and it writes the OpenAPI document; it costs a request
+130 us, and no viewer's request comes here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from oncegate import __version__
+from oncegate.control import links, objects, observing, older
+from oncegate.control.listener import Listener
+from oncegate.control.parts import ControlParts, PartState
+from oncegate.control.problems import Problem, install_problems
+
+__all__ = ["ControlParts", "PartState", "control_app", "openapi_document"]
+
+_ROUTERS = (
+    links.writing,
+    links.reading,
+    objects.reading,
+    observing.reading,
+    observing.metering,
+    observing.probing,
+    older.writing,
+    older.reading,
+)
+_DESCRIPTION = """Signed, single-use links for private object storage.
+
+Instants are RFC 3339, sizes are bytes, an `id` is the 22 characters that name a link. Lists come in pages: give `next`
+as `after` until it is null. Errors are `application/problem+json`. No answer may be cached."""
+
+
+def control_app(parts: ControlParts) -> ASGIApp:
+    """Make the application.
+
+    Args:
+        parts: what it needs; nothing is opened or closed here.
+    """
+    app = _application()
+    app.state.parts = parts
+    return Listener(app, parts)
+
+
+def openapi_document() -> dict[str, Any]:
+    """Write the OpenAPI document, for those who publish it; the same for every installation."""
+    return _application().openapi()
+
+
+def _application() -> FastAPI:
+    app = FastAPI(
+        title="oncegate control",
+        version=__version__,
+        description=_DESCRIPTION,
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    install_problems(app)
+    for router in _ROUTERS:
+        app.include_router(router)
+    document = app.openapi()
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    document["components"]["schemas"] |= {**schema.pop("$defs"), "Problem": schema}
+    return app

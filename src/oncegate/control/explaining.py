@@ -1,0 +1,234 @@
+"""Why a link would be admitted or not: the checks of its signature, then what the ledger and the store say.
+
+For the issuer: behind a token, and for ``oncegate explain``. Writes nothing. The rules are those of the gateway
+(``links/explain.py``, ``links/use.py``), asked for a viewer who shows no cookie and wants the whole object. Needs
+nothing heavy, so that the command line starts fast.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from oncegate.control.recording import LedgerSilent, RecordUnreadable, read_record
+from oncegate.ledgers.runner import LedgerRunner
+from oncegate.links.explain import Step, explain
+from oncegate.links.grant import Grant
+from oncegate.links.parameters import read_parameters
+from oncegate.links.record import Record
+from oncegate.links.refusal import TABLE, Reason, Refused
+from oncegate.links.request import ViewerRequest
+from oncegate.links.standing import standing_of
+from oncegate.links.urls import DEFAULT_PORTS, parse_url
+from oncegate.links.use import Admission, Download, Kind, Rules, Upload, admit_download, admit_upload, is_too_old
+from oncegate.links.verify import UPLOAD, Trust, authenticate, verify
+from oncegate.stores.protocol import ObjectInfo, Store, StoreBusy, StoreFault
+
+LOOK_MAX_S = 5.0
+_LATER = ("ledger", "object")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """What the answer is asked of.
+
+    Attributes:
+        trust: whom the viewer believes.
+        public_urls: of the viewer; a link's host picks one, as its Host header would.
+        runner: over the ledger.
+        born_ms: of the ledger, milliseconds since 1970 UTC.
+        accept_from_ms: what the configuration says instead.
+        store: where the objects are.
+        rules: of the configuration.
+    """
+
+    trust: Trust
+    public_urls: Sequence[str]
+    runner: LedgerRunner
+    born_ms: int
+    accept_from_ms: int | None
+    store: Store
+    rules: Rules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """The answer.
+
+    Attributes:
+        steps: every check, in the order of a request.
+        method: that was assumed.
+        grant: what the link allows; None where it does not verify.
+    """
+
+    steps: tuple[Step, ...]
+    method: str
+    grant: Grant | None
+
+    @property
+    def is_admitted(self) -> bool:
+        """Whether a request would get through now."""
+        return all(step.passed for step in self.steps)
+
+
+async def explain_link(
+    url: str,
+    where: Installation,
+    *,
+    now_s: int,
+    method: str | None = None,
+    address: str | None = None,
+) -> Explanation:
+    """Say, check by check, whether and why a link would be admitted.
+
+    Args:
+        url: the whole link, as it will be requested.
+        where: the installation that is asked.
+        now_s: seconds since 1970 UTC.
+        method: GET, HEAD or PUT; None: the one that the link is for.
+        address: the viewer's, in canonical form; None: nobody in particular.
+
+    Raises:
+        ValueError: url is no absolute http or https URL.
+    """
+    request, host_step = _request_of(url, where.public_urls, address)
+    request = request.as_method(method or _method_of(request, where.trust, now_s))
+    steps = [host_step, *(_with_address(step, request) for step in explain(request, where.trust, now_s=now_s))]
+    try:
+        grant = verify(request, where.trust, now_s=now_s)
+    except Refused:
+        steps.extend(Step(name=name, passed=None, words="not reached") for name in _LATER)
+        return Explanation(steps=tuple(steps), method=request.method, grant=None)
+    object_step, info = await _look(where.store, grant)
+    steps += [await _ask_ledger(where, request, grant, info, now_s), object_step]
+    return Explanation(steps=tuple(steps), method=request.method, grant=grant)
+
+
+def _request_of(url: str, public_urls: Sequence[str], address: str | None) -> tuple[ViewerRequest, Step]:
+    """The request that a viewer who follows the link sends, and which public URL it reaches."""
+    link = parse_url(url)
+    scheme, host, bucket, words = link.scheme, link.host, "", f"{link.scheme}://{link.host}"
+    passed = False
+    for public in map(parse_url, public_urls):
+        if link.host in (public.host, public.host + DEFAULT_PORTS[public.scheme]):
+            scheme, host, passed = public.scheme, public.host, True
+            break
+        if link.host.endswith(f".{public.host}"):
+            scheme, host, passed = public.scheme, public.host, True
+            bucket = link.host.removesuffix(f".{public.host}")
+            break
+    if not passed:
+        words = f"no public_url is on {link.host}: this link leads elsewhere, or a proxy must rewrite its Host"
+    elif scheme != link.scheme:
+        words = f"served as {scheme}://{host}, whatever the link's scheme"
+    request = ViewerRequest(
+        method="GET",
+        scheme=scheme,
+        host=host,
+        path=link.path,
+        query=link.query,
+        address=address,
+        address_is_proof=address is not None,
+        bucket=bucket,
+    )
+    return request, Step(name="host", passed=passed, words=words)
+
+
+def _method_of(request: ViewerRequest, trust: Trust, now_s: int) -> str:
+    """The method that the link is for: its ticket says it, or under S3 its signature."""
+    try:
+        parameters = read_parameters(request.query)
+    except Refused:
+        return "GET"
+    if b"once" in parameters.limits:
+        return "PUT" if parameters.limits[b"once"].startswith(b"p") else "GET"
+    if parameters.is_s3:
+        for method in ("GET", "PUT", "HEAD"):
+            try:
+                authenticate(request.as_method(method), trust, now_s=now_s)
+            except Refused:
+                continue
+            return method
+    return "GET"
+
+
+def _with_address(step: Step, request: ViewerRequest) -> Step:
+    """Where nobody said whose address, the step is about nobody."""
+    if step.reason == Reason.IP_NOT_ALLOWED.value and request.address is None:
+        return replace(step, words="the link is for one network only: say from which address it is opened")
+    return step
+
+
+async def _look(store: Store, grant: Grant) -> tuple[Step, ObjectInfo | None]:
+    """Ask the store, as the gateway does before it claims anything."""
+    try:
+        async with asyncio.timeout(LOOK_MAX_S):
+            opened = await store.look(grant.object_key)
+    except (StoreFault, TimeoutError) as fault:
+        is_busy = isinstance(fault, StoreBusy | TimeoutError)
+        return _refused("object", Reason.STORE_BUSY if is_busy else Reason.STORE_FAILED), None
+    info = None
+    if opened is not None:
+        info = opened.info
+        await opened.aclose()
+    if grant.operation != UPLOAD:
+        if info is None:
+            return _refused("object", Reason.NO_OBJECT), None
+        return Step(name="object", passed=True, words=f"{info.size_bytes} bytes, {info.content_type}"), info
+    if info is None:
+        return Step(name="object", passed=True, words="none stands there: there is room for the upload"), None
+    if not grant.limits.may_replace:
+        return _refused("object", Reason.OBJECT_STANDS), info
+    return Step(name="object", passed=True, words="the object that stands there may be replaced"), info
+
+
+async def _ask_ledger(
+    where: Installation, request: ViewerRequest, grant: Grant, info: ObjectInfo | None, now_s: int
+) -> Step:
+    """Put the rules of a use to what stands in the ledger; nothing is written."""
+    if not grant.is_counted:
+        return Step(name="ledger", passed=True, words='a plain link, not counted: plain_links = "allow"')
+    if is_too_old(grant.made_ms, born_ms=where.born_ms, accept_from_ms=where.accept_from_ms):
+        return _refused("ledger", Reason.BEFORE_BIRTH)
+    try:
+        record = await read_record(where.runner, grant.link_id)
+    except LedgerSilent:
+        return _refused("ledger", Reason.LEDGER_UNKNOWN)
+    except RecordUnreadable:
+        return Step(name="ledger", passed=False, words="the record is of another version, or damaged")
+    said = standing_of(record, now_s=now_s, grant=grant).words
+    admission = _admission(record, request, grant, info, now_s, where.rules)
+    if admission.kind is Kind.ADMIT:
+        return Step(name="ledger", passed=True, words=said)
+    reason = admission.reason or Reason.BUSY
+    return replace(_refused("ledger", reason), words=f"{_words_of(reason)} ({said})")
+
+
+def _admission(
+    record: Record | None, request: ViewerRequest, grant: Grant, info: ObjectInfo | None, now_s: int, rules: Rules
+) -> Admission:
+    if grant.operation == UPLOAD:
+        stands = "" if info is None else info.etag
+        upload = Upload(uses=grant.uses, may_replace=grant.limits.may_replace, stands=stands, claim_id="")
+        return admit_upload(record, upload, now_s, rules)
+    download = Download(
+        uses=grant.uses,
+        size_bytes=0 if info is None else info.size_bytes,
+        etag="",
+        span=None,
+        cookie=None,
+        address=None,
+        gateway="",
+        claim_id="",
+        mark="",
+    )
+    return admit_download(record, download, now_s, rules)
+
+
+def _refused(name: str, reason: Reason) -> Step:
+    return Step(name=name, passed=False, words=_words_of(reason), reason=reason.value)
+
+
+def _words_of(reason: Reason) -> str:
+    return TABLE[reason].words or TABLE[reason].message

@@ -1,0 +1,257 @@
+"""The calls about links: make, list, show, revoke, explain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+from fastapi import Header, Path, Query
+
+from oncegate.control.access import CallerSeen, Parts, scoped_router
+from oncegate.control.bodies import (
+    LINK_ID,
+    PAGE_MAX,
+    ClaimShown,
+    Explained,
+    ExplainOrder,
+    LinkMade,
+    LinkOrder,
+    LinkPage,
+    LinkShown,
+    StepShown,
+    TransferShown,
+    read_instant_s,
+)
+from oncegate.control.explaining import Explanation, Installation, explain_link
+from oncegate.control.issuing import MadeLink, Order, issue_link
+from oncegate.control.parts import ControlParts
+from oncegate.control.problems import Refusal, documented
+from oncegate.control.recording import read_record, revoke_link
+from oncegate.ledgers.protocol import KeepsEvents, Scans
+from oncegate.links.grant import Scheme
+from oncegate.links.record import Record, from_json
+from oncegate.links.standing import UNREADABLE, Standing, instant_text, standing_of
+from oncegate.links.ticket import id_of_text, text_of_id
+
+EVENTS_OF_A_LINK_MAX = 1_000
+EVENTS_IN_A_LIST_MAX = 100
+
+OPERATIONS: Mapping[str, Literal["get", "put"]] = {"g": "get", "p": "put"}
+_LETTERS: Mapping[str, str] = {"get": "g", "put": "p"}
+LinkId = Annotated[str, Path(pattern=LINK_ID, description="The `id` of a link.")]
+
+reading = scoped_router("links:read", tag="links")
+writing = scoped_router("links:write", tag="links")
+
+
+@writing.post("/v1/links", status_code=201, responses=documented(422, 503))
+async def make_link(
+    parts: Parts,
+    caller: CallerSeen,
+    body: LinkOrder,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            pattern=r"^[\x21-\x7e]{1,255}$",
+            description="The same key and body make no second link, until a day after the link's end; "
+            "the same key with another body is refused.",
+        ),
+    ] = None,
+) -> LinkMade:
+    """Make a link that opens once (or `uses` times), signed; the URL in the answer is the secret."""
+    made = await issue_link(parts, _order_of(body), caller=caller, idempotency_key=idempotency_key)
+    return _shown_made(made)
+
+
+@reading.get("/v1/links", responses=documented(422, 501, 503))
+async def list_links(
+    parts: Parts,
+    after: Annotated[str | None, Query(pattern=LINK_ID, description="`next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
+) -> LinkPage:
+    """List links that were made with a label, opened or revoked, page by page."""
+    if not isinstance(parts.ledger, Scans):
+        raise Refusal(501, "The ledger of this installation cannot list its records.")
+    begin = b"" if after is None else id_of_text(after)
+    try:
+        rows = await parts.ledger.scan(begin, limit + 1)
+    except OSError:
+        raise Refusal(503, "The ledger does not answer.") from None
+    shown: list[LinkShown] = []
+    for row in rows[:limit]:
+        record = _readable(row.record)
+        shown.append(await _show(parts, row.link_id, record, EVENTS_IN_A_LIST_MAX))
+    return LinkPage(links=shown, next=shown[-1].id if len(rows) > limit else None)
+
+
+@reading.get("/v1/links/{id}", responses=documented(404, 422, 503))
+async def show_link(parts: Parts, id: LinkId) -> LinkShown:  # noqa: A002 - the name in the path
+    """Show where a link stands. One that was signed elsewhere and never opened is not known: 404."""
+    link_id = id_of_text(id)
+    record = await read_record(parts.runner, link_id)
+    if record is None:
+        raise Refusal(404, "No record: the link was made without a label and never opened, or it was forgotten.")
+    return await _show(parts, link_id, record, EVENTS_OF_A_LINK_MAX)
+
+
+@writing.delete("/v1/links/{id}", responses=documented(422, 503))
+async def revoke(
+    parts: Parts,
+    caller: CallerSeen,
+    id: LinkId,  # noqa: A002 - the name in the path
+    expires_at: Annotated[
+        str | None,
+        Query(
+            max_length=40,
+            description="When a link that was signed elsewhere ends (RFC 3339), so that its revocation need not be "
+            "kept for ever. One that tells too early lets the revocation be forgotten before the link ends.",
+        ),
+    ] = None,
+) -> LinkShown:
+    """Revoke a link, also one that was signed elsewhere: no gateway admits a new claim or range from then on."""
+    link_id = id_of_text(id)
+    expires_s = None if expires_at is None else _instant(expires_at)
+    record = await revoke_link(parts.runner, link_id, expires_s=expires_s)
+    parts.journal.write("revoked", link=id, token=caller.token.id)
+    return await _show(parts, link_id, record, EVENTS_OF_A_LINK_MAX)
+
+
+@reading.post("/v1/explain", responses=documented(422))
+async def explain(parts: Parts, body: ExplainOrder) -> Explained:
+    """Say, check by check, whether and why a link would be admitted now. Writes nothing."""
+    where = Installation(
+        trust=parts.trust(),
+        public_urls=parts.settings.viewer.public_url,
+        runner=parts.runner,
+        born_ms=parts.born_ms,
+        accept_from_ms=parts.settings.ledger.accept_from_ms,
+        store=parts.store,
+        rules=parts.rules,
+    )
+    now_s = parts.now_s() if body.at is None else body.at
+    try:
+        found = await explain_link(body.url, where, now_s=now_s, method=body.method, address=body.address)
+    except ValueError:
+        raise Refusal(422, "url is no absolute http or https URL.") from None
+    return _shown_explanation(found)
+
+
+def _order_of(body: LinkOrder) -> Order:
+    return Order(
+        object_key=body.key,
+        operation=_LETTERS[body.operation],
+        lifetime_s=body.expires_in,
+        expires_s=body.expires_at,
+        not_before_s=body.not_before,
+        uses=body.uses,
+        source_ip=body.source_ip,
+        filename=body.filename,
+        inline=body.inline,
+        max_bytes=body.max_bytes,
+        media_type=None if body.content_type is None else body.content_type.lower(),
+        may_replace=body.overwrite,
+        scheme=Scheme(body.scheme),
+        label=body.label or "",
+    )
+
+
+def _shown_made(made: MadeLink) -> LinkMade:
+    wish = made.wish
+    return LinkMade(
+        id=text_of_id(wish.ticket.nonce),
+        url=made.url,
+        key=wish.object_key,
+        operation=OPERATIONS[wish.ticket.operation],
+        made_at=instant_text(made.made_s),
+        expires_at=instant_text(wish.expires_s),
+        not_before=None if wish.not_before_s is None else instant_text(wish.not_before_s),
+        uses=wish.ticket.uses,
+        source_ip=wish.source_ip,
+        filename=wish.filename,
+        inline=wish.inline,
+        max_bytes=wish.max_bytes,
+        content_type=wish.media_type,
+        overwrite=wish.may_replace,
+        scheme=wish.scheme.value,
+        label=made.label or None,
+        listed=made.is_listed,
+    )
+
+
+def _readable(text: bytes) -> Record | None:
+    try:
+        return from_json(text)
+    except ValueError:
+        return None
+
+
+async def _show(parts: ControlParts, link_id: bytes, record: Record | None, events_max: int) -> LinkShown:
+    """Show a record; None: it cannot be read."""
+    name = text_of_id(link_id)
+    if record is None:
+        return _shown(name, UNREADABLE)
+    events: Sequence[Mapping[str, object]] = ()
+    if isinstance(parts.ledger, KeepsEvents):
+        found = await parts.ledger.read_events(0, events_max, link_id=name)
+        events = [event for _, event in found]
+    return _shown(name, standing_of(record, now_s=parts.now_s(), events=events))
+
+
+def _shown(name: str, standing: Standing) -> LinkShown:
+    return LinkShown(
+        id=name,
+        state=standing.state.value,
+        words=standing.words,
+        key=standing.object_key,
+        operation=None if standing.operation is None else OPERATIONS[standing.operation],
+        label=standing.label or None,
+        made_at=None if standing.made_s is None else instant_text(standing.made_s),
+        expires_at=None if standing.expires_s is None else instant_text(standing.expires_s),
+        uses=standing.uses,
+        uses_taken=standing.uses_taken,
+        revoked=standing.is_revoked,
+        expired=standing.is_expired,
+        outcome=standing.outcome,
+        bytes=standing.moved_bytes,
+        claims=[
+            ClaimShown(
+                at=instant_text(claim.at_s),
+                address=claim.address,
+                size=claim.size_bytes,
+                promised=claim.promised_bytes,
+            )
+            for claim in standing.claims
+        ],
+        transfers=[
+            TransferShown(
+                at=instant_text(receipt.at_s),
+                direction="upload" if receipt.direction == "upload" else "download",
+                outcome=receipt.outcome,
+                bytes=receipt.moved_bytes,
+                size=receipt.size_bytes,
+                address=receipt.address,
+            )
+            for receipt in standing.receipts
+        ],
+        previews_suppressed=standing.previews_suppressed,
+        refusals=standing.refusals,
+    )
+
+
+def _instant(text: str) -> int:
+    try:
+        return read_instant_s(text)
+    except ValueError as error:
+        raise Refusal(422, f"expires_at: {error}.") from None
+
+
+def _shown_explanation(found: Explanation) -> Explained:
+    return Explained(
+        admitted=found.is_admitted,
+        method=found.method,
+        id=None if found.grant is None else text_of_id(found.grant.link_id),
+        key=None if found.grant is None else found.grant.object_key,
+        steps=[
+            StepShown(name=step.name, passed=step.passed, words=step.words, reason=step.reason) for step in found.steps
+        ],
+    )

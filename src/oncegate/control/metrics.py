@@ -1,0 +1,65 @@
+"""What the gateway counts, in Prometheus' text format.
+
+Written with ``prometheus-client`` for its escaping and its checks; its global registry, threads and process metrics are
+not used. The gateway keeps plain counts by name and values of labels, so it knows nothing of this.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from oncegate import __version__
+from oncegate.control.parts import ControlParts, Meters
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_KNOWN: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "requests": ("Requests of viewers, by method and status", ("method", "status")),
+    "claims": ("Claims that were asked of the ledger, by decision", ("decision",)),
+    "previews": ("Previews and prefetches that got a page in place of the object", ("why",)),
+    "refusals": ("Requests that were refused, by reason", ("reason",)),
+    "transfers": ("Transfers that ended, by outcome", ("outcome",)),
+}
+"""Help text and names of labels; counts of other names come with labels called ``label_1`` and so on."""
+
+
+class Meter(Collector):
+    """Reads the counts whenever it is asked."""
+
+    def __init__(self, parts: ControlParts) -> None:
+        self._parts = parts
+
+    def collect(self) -> Iterable[Metric]:
+        """Give what stands now."""
+        info = GaugeMetricFamily("oncegate_build_info", "Always 1; the label is what runs", labels=["version"])
+        info.add_metric([__version__], 1)
+        yield info
+        yield from _counters(self._parts.meters)
+        for name, value in sorted(self._parts.gauges().items()):
+            yield GaugeMetricFamily(f"oncegate_{name}", name.replace("_", " "), value=value)
+
+
+def _counters(meters: Meters) -> Iterable[Metric]:
+    # a copy of the items: a name is grouped whatever number of labels its rows have
+    rows: dict[tuple[str, int], list[tuple[tuple[str, ...], float]]] = defaultdict(list)
+    for (name, *values), count in list(meters.items()):
+        rows[name, len(values)].append((tuple(values), count))
+    for (name, size), counted in sorted(rows.items()):
+        words, labels = _KNOWN.get(name, (name.replace("_", " "), ()))
+        names = labels if len(labels) == size else tuple(f"label_{i + 1}" for i in range(size))
+        family = CounterMetricFamily(f"oncegate_{name}", words, labels=names)
+        for values, count in sorted(counted):
+            family.add_metric(values, count)
+        yield family
+
+
+def metrics_text(parts: ControlParts) -> bytes:
+    """Write every metric, as of now."""
+    registry = CollectorRegistry()
+    registry.register(Meter(parts))
+    return generate_latest(registry)

@@ -1,0 +1,83 @@
+"""What the control API is made of; wired by the command line, which alone knows everything."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from oncegate.control.tokens import TokenFile
+from oncegate.events import Journal
+from oncegate.ledgers.protocol import Ledger
+from oncegate.ledgers.runner import LedgerRunner
+from oncegate.links.key_group import SigningKey
+from oncegate.links.use import Rules
+from oncegate.links.verify import Trust
+from oncegate.settings import Settings
+from oncegate.stores.protocol import Store
+
+Meters = Mapping[tuple[str, ...], float]
+"""Counts by name and values of labels, as the gateway keeps them: ``{("claims", "admit"): 3}``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartState:
+    """Whether a part of the installation can do its work.
+
+    Attributes:
+        name: ``ledger``, ``store``, ``keys``.
+        is_ready: it can.
+        words: what is the matter, for the operator; shown without a token, so it holds no path and no secret.
+    """
+
+    name: str
+    is_ready: bool
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlParts:
+    """Everything that the control API needs.
+
+    Attributes:
+        settings: of the configuration.
+        tokens: who may call.
+        ledger: for lists and events, where it can give them.
+        runner: over the same ledger, for records.
+        born_ms: of the ledger, milliseconds since 1970 UTC; from its ``probe``.
+        store: where the objects are.
+        trust: whom the viewer believes, now (keys change).
+        signer: the key that new CloudFront links are signed with, now; None: there is none.
+        journal: for log and events.
+        readiness: asks every part whether it is ready.
+        meters: counts of the gateway, read at each ``/metrics``.
+        gauges: what goes up and down, by name, read at each ``/metrics``.
+        clock_s: seconds since 1970 UTC, with their fraction: a ticket's milliseconds come from it, and one that was
+            cut to whole seconds may lie before the ledger's birth.
+        random_bytes: draws as many random bytes as asked for.
+    """
+
+    settings: Settings
+    tokens: TokenFile
+    ledger: Ledger
+    runner: LedgerRunner
+    born_ms: int
+    store: Store
+    trust: Callable[[], Trust]
+    signer: Callable[[], SigningKey | None]
+    journal: Journal
+    readiness: Callable[[], Awaitable[Sequence[PartState]]]
+    meters: Meters = field(default_factory=dict[tuple[str, ...], float])
+    gauges: Callable[[], Mapping[str, float]] = dict[str, float]
+    clock_s: Callable[[], float] = time.time
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes
+
+    @property
+    def rules(self) -> Rules:
+        """The configured rules of a use."""
+        return Rules(resume_window_s=self.settings.links.resume_window_s)
+
+    def now_s(self) -> int:
+        """The time, in whole seconds."""
+        return int(self.clock_s())

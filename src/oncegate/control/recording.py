@@ -1,0 +1,100 @@
+"""Records, as the control API reads and writes them: nobody waits longer than a viewer would.
+
+What is not known in time goes on in the background until it is (``LedgerRunner.drain`` waits for it): a revocation
+that was asked for happens, even when whoever asked was told 503.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar, cast
+
+from oncegate.ledgers.claiming import Talk, insert_or_rewrite
+from oncegate.ledgers.protocol import FORGET_NEVER_S, Stands, Unknown
+from oncegate.ledgers.runner import WAIT_MAX_S, LedgerRunner
+from oncegate.links import use
+from oncegate.links.record import Record, from_json
+
+FORGET_MARGIN_S = 86_400
+
+T = TypeVar("T")
+
+
+class LedgerSilent(Exception):
+    """The ledger did not answer in time: 503. A write goes on in the background."""
+
+
+class RecordUnreadable(Exception):
+    """The record that stands there is of another version, or damaged. It is never taken for unused."""
+
+
+def forget_after(expires_s: int) -> int:
+    """Until when the record of a link must live: a day longer than the link (DESIGN section 4)."""
+    return min(expires_s + FORGET_MARGIN_S, FORGET_NEVER_S)
+
+
+async def read_record(runner: LedgerRunner, link_id: bytes) -> Record | None:
+    """Read a link's record; None where none stands.
+
+    Raises:
+        LedgerSilent: it is not known in time.
+        RecordUnreadable: see there.
+    """
+    try:
+        async with asyncio.timeout(WAIT_MAX_S):
+            found = await runner.read(link_id)
+    except TimeoutError:
+        raise LedgerSilent from None
+    if isinstance(found, Unknown):
+        raise LedgerSilent
+    try:
+        return from_json(found.record) if isinstance(found, Stands) else None
+    except ValueError:
+        raise RecordUnreadable from None
+
+
+async def run_until_known(runner: LedgerRunner, link_id: bytes, talk: Talk[T]) -> T:
+    """Run a talk about a link.
+
+    Raises:
+        LedgerSilent: it is not known in time, and goes on.
+        RecordUnreadable: see there.
+    """
+    task = runner.run_in_background(link_id, talk)
+    done, _ = await asyncio.wait({task}, timeout=WAIT_MAX_S)
+    if not done:
+        raise LedgerSilent
+    try:
+        return cast("T", task.result())
+    except ValueError:
+        raise RecordUnreadable from None
+
+
+async def revoke_link(runner: LedgerRunner, link_id: bytes, *, expires_s: int | None = None) -> Record:
+    """Revoke a link, whoever signed it: no gateway admits a new claim or range of it from then on.
+
+    Where nothing stands the ledger does not know when the link ends, so its revocation is kept for ever, unless
+    ``expires_s`` tells; one that tells too early lets it be forgotten before the link ends. Where a record of an
+    unlisted link stands ``expires_s`` is not believed: the record must not be forgotten while the link lives.
+
+    Args:
+        runner: over the ledger.
+        link_id: 16 bytes.
+        expires_s: when the link ends, seconds since 1970 UTC.
+
+    Returns:
+        What stands now.
+
+    Raises:
+        LedgerSilent: whether it is revoked is not known yet.
+        RecordUnreadable: see there.
+    """
+    record = await read_record(runner, link_id)
+    if record is not None:
+        expires_s = None if record.issued is None else max(expires_s or 0, record.issued.expires_s)
+    forget_after_s = FORGET_NEVER_S if expires_s is None else forget_after(expires_s)
+    stands = await run_until_known(runner, link_id, insert_or_rewrite(link_id, forget_after_s, use.revoke))
+    if stands is None:  # the end that was told lies before what the ledger has swept: it cannot be relied on
+        talk = insert_or_rewrite(link_id, FORGET_NEVER_S, use.revoke)
+        stands = await run_until_known(runner, link_id, talk)
+    return stands if stands is not None else Record(is_revoked=True)
