@@ -88,7 +88,8 @@ class Ledger(Protocol):
     name one version, at most one ends in ``Done``.
 
     ``Unknown`` means that the write may have happened, or may still happen. A ledger never raises for an expected
-    fault and never decides ``Unknown`` by a read. Every call ends within a few seconds, or in ``Unknown``.
+    fault and never decides ``Unknown`` by a read. Every call ends within a few seconds, or in ``Unknown``. A call may be
+    cancelled while it waits; what it asked for may then still happen, and the ledger goes on working.
     """
 
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:

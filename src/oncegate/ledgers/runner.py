@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from oncegate.ledgers import claiming
@@ -25,6 +26,13 @@ WAIT_MAX_S = 4.5
 T = TypeVar("T")
 _log = logging.getLogger("oncegate.ledger")
 _NOT_KNOWN = Admission(kind=Kind.BUSY, reason=Reason.LEDGER_UNKNOWN)
+
+
+@dataclass(slots=True)
+class _Viewer:
+    """Whether somebody still waits for a claim."""
+
+    waits: bool = True
 
 
 class LedgerRunner:
@@ -47,46 +55,66 @@ class LedgerRunner:
             undo: the talk that gives back an admission for which nobody waits any more.
         """
         deadline = asyncio.get_running_loop().time() + WAIT_MAX_S
+        viewer = _Viewer()
+        talk: Talk[Admission] | None = None
         try:
             async with asyncio.timeout_at(deadline):
                 await self._take_turn(link_id)
-        except TimeoutError:
-            return _NOT_KNOWN
-        talk = claiming.claim(link_id, forget_after_s, decide)
-        try:
-            step = next(talk)
-            while not isinstance(step, Pause):
-                step = talk.send(await self._carry(step))
+                talk = claiming.claim(link_id, forget_after_s, decide)
+                step = next(talk)
+                while not isinstance(step, Pause):
+                    step = talk.send(await self._carry(step))
         except StopIteration as stop:
             self._end_turn(link_id)
             return stop.value
+        except (TimeoutError, asyncio.CancelledError) as left:
+            if talk is not None:
+                # the write is under way and may still happen: find out, and give back
+                viewer.waits = False
+                talk.send(Unknown("nobody waited for the answer"))
+                self._spawn(self._go_on(link_id, talk, viewer, undo))
+            if isinstance(left, asyncio.CancelledError):
+                raise
+            return _NOT_KNOWN
         except BaseException:
             self._end_turn(link_id)
             raise
-        return await self._claim_slowly(link_id, talk, deadline, undo)
+        return await self._claim_slowly(link_id, talk, viewer, deadline, undo)
 
     async def _claim_slowly(
-        self, link_id: bytes, talk: Talk[Admission], deadline: float, undo: Callable[[Admission], Talk[bool]]
+        self,
+        link_id: bytes,
+        talk: Talk[Admission],
+        viewer: _Viewer,
+        deadline: float,
+        undo: Callable[[Admission], Talk[bool]],
     ) -> Admission:
         """An answer was lost: go on in a task of its own, which outlives the viewer's patience."""
-        abandoned = False
-
-        async def go_on() -> Admission:
-            try:
-                admission = await self._drive(talk)
-                if abandoned and admission.record is not None:
-                    _log.warning("a claim became known after its viewer had been sent away; giving it back")
-                    await self._drive(undo(admission))
-                return admission
-            finally:
-                self._end_turn(link_id)
-
-        task = self._spawn(go_on())
-        done, _ = await asyncio.wait({task}, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
-        if done:
+        task = self._spawn(self._go_on(link_id, talk, viewer, undo))
+        try:
+            await asyncio.wait({task}, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
+        except asyncio.CancelledError:
+            viewer.waits = False
+            if task.done() and not task.cancelled() and not task.exception() and task.result().record is not None:
+                self.run_in_background(link_id, undo(task.result()))  # it became known while we were being cancelled
+            raise
+        if task.done():
             return task.result()
-        abandoned = True
+        viewer.waits = False
         return _NOT_KNOWN
+
+    async def _go_on(
+        self, link_id: bytes, talk: Talk[Admission], viewer: _Viewer, undo: Callable[[Admission], Talk[bool]]
+    ) -> Admission:
+        """Drive a claim until it is known; what is won when nobody waits any more is given back in the same turn."""
+        try:
+            admission = await self._drive(talk)
+            if not viewer.waits and admission.record is not None:
+                _log.warning("a claim became known after its viewer had been sent away; giving it back")
+                await self._drive(undo(admission))
+            return admission
+        finally:
+            self._end_turn(link_id)
 
     async def run(self, link_id: bytes, talk: Talk[T]) -> T:
         """Run any other talk about a link to its end, in its turn."""
