@@ -1,0 +1,124 @@
+"""The key group as a folder: ``<key id>.pem`` holds the public key that goes by that id.
+
+Read at start and again when a name or a file changes. What is broken at start is an error. What is broken later is
+logged once: a file that can no longer be read keeps the key that it held, while every other change takes effect, so
+that a half-written file neither closes the gateway nor keeps a key trusted that was taken away. Hidden files, other
+endings and folders (``retired/``) are not looked at.
+"""
+
+from __future__ import annotations
+
+import logging
+import stat
+from pathlib import Path
+
+from oncegate.keys.pem import PEM_BYTES_MAX, KeyUnfit, load_public_key
+from oncegate.links.key_group import KeyGroup, PublicKey
+
+_log = logging.getLogger("oncegate.keys")
+
+_Stamp = tuple[int, int, int, int]
+
+
+class KeyFolder:
+    """A key group that follows its folder."""
+
+    __slots__ = ("_complaint", "_group", "_stamps", "path")
+
+    def __init__(self, path: Path) -> None:
+        """Read the folder.
+
+        Args:
+            path: the folder; may hold no key, then nobody is trusted.
+
+        Raises:
+            KeyUnfit: the folder or a file in it cannot be used; the message names it.
+        """
+        self.path = path
+        self._complaint = ""
+        self._stamps = _look(path)
+        try:
+            self._group = KeyGroup({name.removesuffix(".pem"): _read(path / name) for name in self._stamps})
+        except ValueError as error:
+            raise KeyUnfit(f"{path}: {error}") from None
+
+    @property
+    def group(self) -> KeyGroup:
+        """The keys that are trusted now."""
+        return self._group
+
+    def refresh(self) -> bool:
+        """Look whether the folder changed, and read what did; one ``stat`` a file where nothing did.
+
+        Blocks for as long as the file system does; to be called by one thread, about every second.
+
+        Returns:
+            Whether ``group`` holds other keys now.
+        """
+        try:
+            stamps = _look(self.path)
+        except KeyUnfit as error:
+            return self._complain(str(error))
+        if stamps == self._stamps:
+            return False
+        keys: dict[str, PublicKey] = {}
+        complaints: list[str] = []
+        for name, stamp in stamps.items():
+            key_id = name.removesuffix(".pem")
+            held = self._group.get(key_id)
+            try:
+                keys[key_id] = held if held and stamp == self._stamps.get(name) else _read(self.path / name)
+            except KeyUnfit as error:
+                complaints.append(str(error))
+                if held:
+                    keys[key_id] = held
+        try:
+            group = KeyGroup(keys)
+        except ValueError as error:
+            return self._complain(f"{self.path}: {error}")
+        self._complain("; ".join(complaints))
+        is_other = _digests(group) != _digests(self._group)
+        self._group, self._stamps = group, stamps
+        if is_other:
+            _log.info("key group %s read again: %s", self.path, ", ".join(group) or "no keys")
+        return is_other
+
+    def _complain(self, complaint: str) -> bool:
+        if complaint and complaint != self._complaint:
+            _log.error("%s; the keys that were read before stay in use", complaint)
+        self._complaint = complaint
+        return False
+
+
+def _digests(group: KeyGroup) -> dict[str, bytes]:
+    return {key_id: key.spki_sha256 for key_id, key in group.items()}
+
+
+def _look(path: Path) -> dict[str, _Stamp]:
+    """Return what tells one state of each key file from another, by file name, in order of names."""
+    stamps: dict[str, _Stamp] = {}
+    try:
+        for entry in sorted(path.iterdir()):
+            if entry.suffix != ".pem" or entry.name.startswith("."):
+                continue
+            try:
+                seen = entry.stat()
+            except FileNotFoundError:  # taken away since it was listed, or a link to nowhere: the next look tells
+                continue
+            if stat.S_ISREG(seen.st_mode):
+                stamps[entry.name] = (seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino)
+    except FileNotFoundError:
+        raise KeyUnfit(f"{path}: no such folder; 'oncegate init' makes one, [keys] group names it") from None
+    except OSError as error:
+        raise KeyUnfit(f"{path}: the key group cannot be listed: {error.strerror}") from None
+    return stamps
+
+
+def _read(path: Path) -> PublicKey:
+    try:
+        with path.open("rb") as file:
+            return load_public_key(file.read(PEM_BYTES_MAX + 1))
+    except OSError as error:
+        raise KeyUnfit(f"{path}: cannot be read: {error.strerror}") from None
+    except KeyUnfit as error:
+        raise KeyUnfit(f"{path}: {error}") from None

@@ -1,0 +1,69 @@
+"""Where the signing key is: what ``[keys] signing`` names, opened and matched with the key group.
+
+A signing key goes by the id under which the key group holds its public half; one whose public half is not there would
+make links that nobody serves, and is refused. The file's own name decides only where the group holds the key twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from oncegate.keys.folder import KeyFolder
+from oncegate.keys.pem import PEM_BYTES_MAX, EcdsaSigningKey, KeyUnfit, RsaSigningKey, load_signing_key
+
+_SERVICES = ("kms:", "secretsmanager:", "ssm:")
+
+
+def open_signing_key(
+    spec: str, folder: Path, environ: Mapping[str, str], *, group: KeyFolder
+) -> RsaSigningKey | EcdsaSigningKey:
+    r"""Open the key that new links are signed with.
+
+    Args:
+        spec: as ``[keys] signing`` has it: a path, or ``env:NAME`` for PEM text in a variable (line breaks may be
+            written as ``\n`` there).
+        folder: where a relative path begins.
+        environ: the variables.
+        group: the key group that must hold the public half.
+
+    Raises:
+        KeyUnfit: there is no such key, or it cannot be used; the message names file or variable and the remedy.
+    """
+    if not spec:
+        raise KeyUnfit("[keys] signing is empty: name a private key to sign links here ('oncegate keys new' makes one)")
+    if spec.startswith(_SERVICES):
+        raise KeyUnfit(
+            f"[keys] signing = {spec.partition(':')[0]}: needs the AWS part, which this version does not have"
+        )
+    where, pem = _from_variable(spec, environ) if spec.startswith("env:") else _from_file(folder / spec)
+    try:
+        key = load_signing_key(pem, "")
+    except KeyUnfit as error:
+        raise KeyUnfit(f"{where}: {error}") from None
+    key_ids = [key_id for key_id, public in group.group.items() if public.spki_sha256 == key.spki_sha256]
+    if not key_ids:
+        raise KeyUnfit(
+            f"{where}: its public half is not in the key group {group.path}: put it there as <key id>.pem "
+            "('openssl pkey -pubout' prints it), or let [keys] signing name a key whose public half is there"
+        )
+    key.key_id = Path(spec).stem if Path(spec).stem in key_ids else key_ids[0]
+    return key
+
+
+def _from_variable(spec: str, environ: Mapping[str, str]) -> tuple[str, bytes]:
+    name = spec.removeprefix("env:")
+    text = environ.get(name)
+    if not text:
+        raise KeyUnfit(f"{name}: no such variable, or an empty one; [keys] signing says that it holds a private key")
+    return name, text.replace("\\n", "\n").encode(errors="replace")
+
+
+def _from_file(path: Path) -> tuple[str, bytes]:
+    try:
+        with path.open("rb") as file:
+            return str(path), file.read(PEM_BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise KeyUnfit(f"{path}: no such file; [keys] signing names it ('oncegate keys new' makes a key)") from None
+    except OSError as error:
+        raise KeyUnfit(f"{path}: cannot be read: {error.strerror}; [keys] signing names it") from None
