@@ -1,0 +1,68 @@
+"""Instants as people write them on the command line: ``+10m``, ``1h``, ``3600``, ``2026-01-01T00:00:00Z``."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import click
+
+from oncegate.links.policy import EPOCH_MAX_S
+from oncegate.units import DURATION_MAX_S, parse_duration_s
+
+FORMS = "RFC 3339, +10m, or seconds"
+
+_FROM_NOW = re.compile(r"([+-]?)([0-9]+ ?[a-z]{0,3})", re.IGNORECASE)
+
+
+def read_instant_s(text: str, *, now_s: int) -> int:
+    """Read an instant.
+
+    Args:
+        text: a duration from now (``+10m``, ``10m``; ``-10m`` lies in the past), RFC 3339 with a zone, or seconds: a
+            number up to ten years is seconds from now, a larger one seconds since 1970, as no other number means
+            anything for a link.
+        now_s: seconds since 1970 UTC.
+
+    Returns:
+        Seconds since 1970 UTC, 0 <= seconds < 2**63.
+
+    Raises:
+        ValueError: it is none; the message says what to write.
+    """
+    if text.isascii() and text.isdigit() and len(text) <= len(str(EPOCH_MAX_S)) and int(text) > DURATION_MAX_S:
+        instant_s = int(text)
+    elif match := _FROM_NOW.fullmatch(text):
+        seconds = parse_duration_s(match[2])
+        instant_s = now_s - seconds if match[1] == "-" else now_s + seconds
+    else:
+        instant_s = _read_rfc3339(text)
+    if not 0 <= instant_s <= EPOCH_MAX_S:
+        raise ValueError(f"{text[:40]!r} lies before 1970 or beyond every calendar")
+    return instant_s
+
+
+def _read_rfc3339(text: str) -> int:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = None
+    if instant is None:
+        raise ValueError(f"{text[:40]!r} is no instant: write 2026-01-01T00:00:00Z, +10m, or seconds")
+    if instant.utcoffset() is None:
+        raise ValueError(f"{text[:40]!r} has no zone: add Z for UTC, as in 2026-01-01T00:00:00Z")
+    return int((instant - datetime.fromtimestamp(0, UTC)).total_seconds())
+
+
+def instant_option(text: str | None, *, name: str, now_s: int) -> int | None:
+    """Read an option that holds an instant; None where it was not given.
+
+    Raises:
+        click.BadParameter: it is no instant.
+    """
+    if text is None:
+        return None
+    try:
+        return read_instant_s(text, now_s=now_s)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=name) from None

@@ -1,0 +1,53 @@
+"""``oncegate ticket``: a fresh ``once=...`` for use with other signers. Needs no configuration, ledger or network."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from pathlib import Path
+
+import click
+
+from oncegate.cli.examples import examples
+from oncegate.cli.main import DEFAULT_CONFIG
+from oncegate.cli.wiring import settings_of
+from oncegate.links.ticket import USES_MAX, Ticket, uuid7
+
+
+def draw_ticket(*, is_upload: bool, uses: int, home: str) -> Ticket:
+    """Draw a ticket that nobody has.
+
+    Args:
+        is_upload: it admits PUT, else GET and HEAD.
+        uses: how often, 1 to ``USES_MAX``.
+        home: of the ledger that is the authority; empty where there is one only.
+    """
+    nonce = uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(10))
+    return Ticket(operation="p" if is_upload else "g", uses=uses, nonce=nonce, home=home)
+
+
+def _home_of(ctx: click.Context) -> str:
+    """The home that links made here name; none where there is no configuration: another signer's machine has none."""
+    is_configured = ctx.find_root().obj is not None or Path(DEFAULT_CONFIG).exists()
+    if is_configured or any(name.startswith("ONCEGATE_LINKS") for name in os.environ):
+        return settings_of(ctx).links.home
+    return ""
+
+
+@click.command(
+    epilog=examples(
+        "oncegate ticket                    # one download",
+        "oncegate ticket --put --uses 3     # three uploads",
+        'aws cloudfront sign --url "https://cdn.example/a.pdf?$(oncegate ticket)" ...',
+    )
+)
+@click.option("--put", is_flag=True, help="For uploads; without it, for downloads.")
+@click.option("--uses", type=click.IntRange(1, USES_MAX), default=1, show_default=True, help="How often.")
+@click.pass_context
+def command(ctx: click.Context, *, put: bool, uses: int) -> None:
+    """Print a fresh once=... for another signer.
+
+    Put it into the query of the URL before that is signed: the link then opens as often as the ticket says.
+    """
+    click.echo(f"once={draw_ticket(is_upload=put, uses=uses, home=_home_of(ctx))}")
