@@ -8,7 +8,7 @@ after ``answer_within_s`` the answer is ``Work.lost``, whatever the thread is st
 It also gives way. A thread that waits for Python's global lock is woken whenever the event loop lets go of it between
 two turns, and a busy loop has it back before the thread is awake; the thread's own request for the lock, due after
 5 ms of waiting, starts again with each such wake. Measured: beside a loop that is never idle, turns of 2 ms, a batch of
-64 claims was not done after 3 s. So while something has waited for ``GIVE_WAY_EVERY_S``, the loop stands still for up to
+64 claims was seldom done within 3 s. So while something has waited for ``GIVE_WAY_EVERY_S``, the loop stands still for up to
 ``GIVE_WAY_S`` of each such span: the batch is then done in a few spans, and a slow disk costs the loop a tenth.
 """
 

@@ -158,8 +158,8 @@ class _EventWork:
     def _drop_old(self, connection: sqlite3.Connection, *, newest_s: int) -> None:
         """Drop a step of what is too much or too old; only the oldest are looked at, which costs the same at any size."""
         connection.execute(
-            "DELETE FROM events WHERE number IN (SELECT number FROM events ORDER BY number LIMIT ?1)"
-            " AND (number <= (SELECT max(number) FROM events) - ?2 OR at_s < ?3)",
+            "DELETE FROM events WHERE number IN (SELECT number FROM events ORDER BY number LIMIT ?)"
+            " AND (number <= (SELECT max(number) FROM events) - ? OR at_s < ?)",
             (DROP_STEP, self._kept_max, newest_s - self._kept_s),
         )
 

@@ -84,6 +84,8 @@ class SqliteLedger:
     ) -> None:
         if not 1 <= batch_max <= KEYS_MAX:
             raise ValueError(f"batch_max: {batch_max} is not within 1 and {KEYS_MAX}")
+        # Links are followed once, here: the lock, the log and the events of two names must be the same files.
+        path = sqlite_file.resolved(path)
         self._path = path
         self._accept = tuple(accept)
         self._busy_s = busy_s

@@ -30,7 +30,7 @@ APPLICATION_ID = 0x6F6E6365  # "once" in ASCII; `file` and SQLite's own tools sh
 SCHEMA_VERSION = 1
 SQLITE_OLDEST = (3, 24, 0)  # ON CONFLICT DO UPDATE
 BUSY_S = 4.0
-CHECKED_WHOLE_BYTES_MAX = 64 * 2**20  # a whole check of more would hold up the start for longer than a second
+CHECKED_WHOLE_BYTES_MAX = 64 * 2**20  # 600,000 records; a tenth of a second when cached, one from a slow disk
 
 # WITHOUT ROWID: the row lies in the tree of its id, once. An index on forget_after would cost 25 bytes a record, so
 # sweeping walks the ids instead. version_floor: the highest version ever swept; new records begin above it, so that
@@ -74,7 +74,7 @@ def create(path: pathlib.Path, *, born_ms: int | None = None) -> None:
     Raises:
         LedgerUnfit: something stands there, or the folder is missing or cannot be written to.
     """
-    path = _resolved(path)
+    path = resolved(path)
     _check_folder(path.parent)
     with file_lock(path):
         if path.exists():
@@ -96,7 +96,7 @@ def check(
     """
     if sqlite3.sqlite_version_info < SQLITE_OLDEST:
         raise LedgerUnfit(f"SQLite {sqlite3.sqlite_version} is too old for a ledger: 3.24 or newer is needed")
-    path = _resolved(path)
+    path = resolved(path)
     _check_folder(path.parent)
     accepted = _check_mount(path, find_mount(path), accept)
     with file_lock(path, busy_s=busy_s):
@@ -120,7 +120,7 @@ def connect(path: pathlib.Path, *, busy_s: float = BUSY_S) -> OpenLedger:
     Raises:
         LedgerUnfit: there is none, or it is not one of ours, or of another version.
     """
-    path = _resolved(path)
+    path = resolved(path)
     with _explained(path):
         identity = identity_of(path)
         connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=busy_s)
@@ -129,6 +129,11 @@ def connect(path: pathlib.Path, *, busy_s: float = BUSY_S) -> OpenLedger:
         except BaseException:
             connection.close()
             raise
+
+
+def resolved(path: pathlib.Path) -> pathlib.Path:
+    """Follow symbolic links, of a file that need not exist: SQLite puts its files beside the real one, and so must we."""
+    return pathlib.Path(os.path.realpath(path))
 
 
 def identity_of(path: pathlib.Path) -> tuple[int, int]:
@@ -188,11 +193,6 @@ def file_lock(path: pathlib.Path, *, busy_s: float = BUSY_S) -> Generator[None]:
         yield
     finally:
         os.close(descriptor)  # and with it the lock
-
-
-def _resolved(path: pathlib.Path) -> pathlib.Path:
-    """Follow symbolic links: SQLite puts its files beside the real one, and so must we."""
-    return pathlib.Path(os.path.realpath(path))
 
 
 def _check_folder(folder: pathlib.Path) -> None:

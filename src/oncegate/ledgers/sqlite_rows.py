@@ -74,13 +74,13 @@ def put_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
 
 def raise_swept_until(connection: sqlite3.Connection, limit_s: int) -> None:
     """Store how far records may be swept; it never falls."""
-    connection.execute("UPDATE ledger SET swept_until = ?1 WHERE swept_until < ?1", (limit_s,))
+    connection.execute("UPDATE ledger SET swept_until = ? WHERE swept_until < ?", (limit_s, limit_s))
 
 
 def delete_due(connection: sqlite3.Connection, *, after: bytes, upto: bytes, limit_s: int) -> int:
     """Delete the records from ``after`` (exclusive) to ``upto`` (inclusive) that are due; return how many."""
-    due = "link_id > ?1 AND link_id <= ?2 AND forget_after <= ?3"
-    span = (after, upto, limit_s)
+    due = "link_id > :after AND link_id <= :upto AND forget_after <= :limit_s"
+    span = {"after": after, "upto": upto, "limit_s": limit_s}
     connection.execute(
         f"UPDATE ledger SET version_floor = max(version_floor,"  # noqa: S608  constants only
         f" coalesce((SELECT max(version) FROM records WHERE {due}), 0))",
