@@ -28,15 +28,15 @@ LARGE_CHUNK_TRANSFERS_MAX = 64
 class Transfer:
     """Bytes that were promised to a holder and are on their way."""
 
-    __slots__ = ("_task", "claim_id", "cut_why", "handed_bytes", "progress_at", "promised_bytes", "settled")
+    __slots__ = ("_task", "claim_id", "cut_why", "handed_bytes", "progress_at", "promised_bytes", "start")
 
-    def __init__(self, claim_id: str, promised_bytes: int, now: float) -> None:
+    def __init__(self, claim_id: str, span: tuple[int, int], now: float) -> None:
         self.claim_id = claim_id
-        self.promised_bytes = promised_bytes
+        self.start = span[0]
+        self.promised_bytes = span[1] - span[0]
         self.handed_bytes = 0
         self.progress_at = now
         self.cut_why = ""
-        self.settled: asyncio.Event | None = None
         self._task = asyncio.current_task()
 
     @property
@@ -44,8 +44,12 @@ class Transfer:
         """Promised and not yet handed to the server."""
         return self.promised_bytes - self.handed_bytes
 
+    def overlap_bytes(self, span: tuple[int, int]) -> int:
+        """How much of a span it still has to send."""
+        return max(0, min(self.start + self.promised_bytes, span[1]) - max(self.start + self.handed_bytes, span[0]))
+
     def cut(self, why: str) -> None:
-        """End it from outside; whoever runs it settles it."""
+        """End it from outside; whoever runs it settles what is still promised."""
         if not self.cut_why and self._task is not None:
             self.cut_why = why
             self._task.cancel()
@@ -68,9 +72,9 @@ class Transfers:
     def __len__(self) -> int:
         return self._count
 
-    def begin(self, claim_id: str, promised_bytes: int) -> Transfer:
-        """Register a transfer of this task."""
-        transfer = Transfer(claim_id, promised_bytes, self._clock())
+    def begin(self, claim_id: str, span: tuple[int, int]) -> Transfer:
+        """Register a transfer of this task: first byte and end (exclusive)."""
+        transfer = Transfer(claim_id, span, self._clock())
         self._by_claim.setdefault(claim_id, []).append(transfer)
         self._count += 1
         self._none.clear()
@@ -85,24 +89,40 @@ class Transfers:
         self._count -= 1
         if not self._count:
             self._none.set()
-        if transfer.settled is not None:
-            transfer.settled.set()
 
-    def unsent_bytes(self, claim_id: str) -> int:
-        """Bytes of a claim that are promised and still to be sent here."""
-        return sum(transfer.unsent_bytes for transfer in self._by_claim.get(claim_id, ()))
+    def takeable_bytes(self, claim_id: str, span: tuple[int, int]) -> int:
+        """Bytes promised and not yet sent, of those transfers of a claim that would have to send what is asked for now.
 
-    async def cut_claim(self, claim_id: str, patience_s: float) -> None:
-        """Cut every transfer of a claim here, and wait until each is settled, or for so long."""
-        cut = list(self._by_claim.get(claim_id, ()))
-        for transfer in cut:
-            transfer.settled = transfer.settled or asyncio.Event()
-            transfer.cut("continued elsewhere")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience_s):
-                for transfer in cut:
-                    if transfer.settled is not None:
-                        await transfer.settled.wait()
+        Where none would, of all: then their holder wants another part first.
+        """
+        return sum(transfer.unsent_bytes for transfer in self._takeable(claim_id, span))
+
+    def _takeable(self, claim_id: str, span: tuple[int, int]) -> list[Transfer]:
+        running = self._by_claim.get(claim_id, [])
+        return [transfer for transfer in running if transfer.overlap_bytes(span)] or running
+
+    def take(self, claim_id: str, wanted_bytes: int, span: tuple[int, int]) -> int:
+        """Take back promises from the ends of a claim's running transfers, for another request of the same holder.
+
+        Download managers open the whole object, then its parts beside it: so the transfers that still have to send
+        what is asked for now lose their ends first. One that has nothing left to send is cut.
+
+        Args:
+            claim_id: whose they are.
+            wanted_bytes: at most so many are taken.
+            span: what is asked for now: first byte and end (exclusive).
+
+        Returns:
+            How many were taken; to be given back to the ledger by the caller.
+        """
+        taken = 0
+        for transfer in sorted(self._takeable(claim_id, span), key=lambda t: t.overlap_bytes(span), reverse=True):
+            part = min(transfer.unsent_bytes, wanted_bytes - taken)
+            transfer.promised_bytes -= part
+            taken += part
+            if part and not transfer.unsent_bytes:
+                transfer.cut("continued elsewhere")
+        return taken
 
     async def until_none(self) -> None:
         """Wait until every transfer has ended and is settled."""
@@ -183,9 +203,11 @@ async def deliver(
         await send({"type": "http.response.start", "status": status, "headers": headers})
         gone = asyncio.ensure_future(_viewer_left(receive))
         try:
-            while piece is not None and not gone.done():
+            # promised_bytes may shrink under way: then the end is somebody else's, and this one is never ended cleanly
+            while piece is not None and transfer.unsent_bytes and not gone.done():
+                piece = piece[: transfer.unsent_bytes]
                 transfers.progress(transfer, len(piece))
-                is_last = not transfer.unsent_bytes
+                is_last = transfer.handed_bytes == length
                 await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
                 transfers.touch(transfer)
                 if is_last:

@@ -24,7 +24,6 @@ from oncegate.stores.protocol import ObjectInfo, OpenObject, StoreFault
 from oncegate.web.pages import confirm_page
 
 CUTS_MAX = 3
-CUT_PATIENCE_S = 1.5
 
 
 async def serve_download(parts: Parts, exchange: Exchange, request: ViewerRequest, grant: Grant) -> None:
@@ -148,7 +147,9 @@ async def _claim(
     for _ in range(CUTS_MAX):
         if admission.kind is not Kind.CUT:
             break
-        await parts.transfers.cut_claim(admission.claim_id, CUT_PATIENCE_S)
+        taken = parts.transfers.take(admission.claim_id, admission.cut_bytes, span or (0, info.size_bytes))
+        back = _give_back(parts, grant, info, admission.claim_id, taken, is_parallel=True)
+        await parts.runner.run(grant.link_id, back)
         admission = await parts.runner.claim(grant.link_id, forget_after_s, decide, undo=undo)
     parts.meters["claims", admission.kind.value] += 1
     if admission.kind is Kind.ADMIT:
@@ -177,7 +178,10 @@ def _ask(
         proves = request.address_is_proof and links.resume_by == "cookie-or-address"
         if proves and request.address is not None and not people.is_navigation(request):
             address = holder_address(request.address)
-    running = {} if record is None else {c.claim_id: parts.transfers.unsent_bytes(c.claim_id) for c in record.claims}
+    asked = span or (0, info.size_bytes)
+    running = (
+        {} if record is None else {c.claim_id: parts.transfers.takeable_bytes(c.claim_id, asked) for c in record.claims}
+    )
     return Download(
         uses=grant.uses,
         size_bytes=info.size_bytes,
@@ -204,8 +208,7 @@ async def _transfer(
     headers: list[tuple[bytes, bytes]],
 ) -> None:
     """Send what was claimed; whatever breaks it, give back what was not handed over."""
-    promised = span[1] - span[0]
-    transfer = parts.transfers.begin(admission.claim_id, promised)
+    transfer = parts.transfers.begin(admission.claim_id, span)
     outcome = "broken"
     try:
         if await deliver(
@@ -242,7 +245,9 @@ async def _transfer(
             parts.transfers.end(transfer)
 
 
-def _give_back(parts: Parts, grant: Grant, info: ObjectInfo, claim_id: str, back_bytes: int) -> Talk[bool]:
+def _give_back(
+    parts: Parts, grant: Grant, info: ObjectInfo, claim_id: str, back_bytes: int, *, is_parallel: bool = False
+) -> Talk[bool]:
     what = GiveBack(
         link_id=grant.link_id,
         forget_after_s=forget_after(grant),
@@ -251,6 +256,7 @@ def _give_back(parts: Parts, grant: Grant, info: ObjectInfo, claim_id: str, back
         back_bytes=back_bytes,
         size_bytes=info.size_bytes,
         etag=_short(info.etag),
+        is_parallel=is_parallel,
     )
     return give_back(what, parts.now_s)
 

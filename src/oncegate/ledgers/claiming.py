@@ -128,6 +128,7 @@ class GiveBack(NamedTuple):
         back_bytes: promised and never handed to the server.
         size_bytes: of the object.
         etag: hash of its ETag.
+        is_parallel: it was taken from a running transfer, for another of the same holder.
     """
 
     link_id: bytes
@@ -137,6 +138,7 @@ class GiveBack(NamedTuple):
     back_bytes: int
     size_bytes: int
     etag: str
+    is_parallel: bool = False
 
 
 def give_back(what: GiveBack, clock: Callable[[], int]) -> Talk[bool]:
@@ -165,6 +167,7 @@ def give_back(what: GiveBack, clock: Callable[[], int]) -> Talk[bool]:
             size_bytes=what.size_bytes,
             etag=what.etag,
             now_s=clock(),
+            is_parallel=what.is_parallel,
         )
 
     return (yield from rewrite(what.link_id, what.forget_after_s, change))

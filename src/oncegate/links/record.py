@@ -4,7 +4,8 @@
     {"u":0,"r":1}                                             revoked before anyone came
     {"u":0,"l":["9f3k...",1767290460]}                        an upload runs, until then
 
-After a Range or a break a claim has four more: size, hash of the ETag, ``paid``, ``over``; a record that was replaced
+After a Range or a break a claim has four more: size, hash of the ETag, ``paid``, ``over``, and a 1 where parts were
+asked for beside a running transfer; a record that was replaced
 keeps the marks of its last eight writes (``o``). A plain spent record is about 60 bytes, the largest usual one under
 220. docs/record.md has every field.
 """
@@ -31,6 +32,7 @@ class Claim:
         etag: hash of its ETag.
         paid: bytes promised or sent, at most the size.
         over: bytes sent again after breaks, at most the slack.
+        is_parallel: its holder asked for parts beside a running transfer, as download managers do.
     """
 
     claim_id: str
@@ -41,6 +43,7 @@ class Claim:
     etag: str = ""
     paid: int = 0
     over: int = 0
+    is_parallel: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ def _claim_to_list(claim: Claim) -> list[str | int]:
     short: list[str | int] = [claim.claim_id, claim.at_s, claim.address or 0, claim.gateway]
     if claim.size_bytes is None:
         return short
-    return [*short, claim.size_bytes, claim.etag, claim.paid, claim.over]
+    return [*short, claim.size_bytes, claim.etag, claim.paid, claim.over, *([1] if claim.is_parallel else [])]
 
 
 def from_json(text: bytes) -> Record:
@@ -145,7 +148,7 @@ def from_json(text: bytes) -> Record:
 def _claim_of_list(
     claim_id: str, at_s: int, address: str | int, gateway: str, size: int | None = None, etag: str = "", *rest: int
 ) -> Claim:
-    paid, over = rest or (0, 0)
+    paid, over, *parallel = rest if size is not None else (0, 0)
     return Claim(
         claim_id=claim_id,
         at_s=at_s,
@@ -155,6 +158,7 @@ def _claim_of_list(
         etag=etag,
         paid=paid,
         over=over,
+        is_parallel=bool(parallel),
     )
 
 

@@ -54,7 +54,8 @@ class Admission:
     """A decision.
 
     Attributes:
-        kind: ADMIT once ``record`` is written; CUT: end this process's transfers of ``claim_id``, settle, ask again.
+        kind: ADMIT once ``record`` is written; CUT: take ``cut_bytes`` from this process's running transfers of
+            ``claim_id``, settle, ask again.
         claim_id: whose bytes they are.
         record: to be written on the condition that nothing changed; None where nothing is to be written.
         reason: of a refusal, or of BUSY.
@@ -68,6 +69,7 @@ class Admission:
     reason: Reason | None = None
     mark: str = ""
     replaces: str | None = None
+    cut_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,8 @@ class Download:
         gateway: this process.
         claim_id: fresh, for a new claim.
         mark: fresh, names this write.
-        running: of this process's transfers: claim id to bytes promised and not yet sent.
+        running: of this process's transfers: claim id to bytes promised and not yet sent, of those that still have to
+            send what is asked for; of all, where there is none.
     """
 
     uses: int
@@ -160,8 +163,16 @@ def _continue(record: Record, claim: Claim, ask: Download, now_s: int, *, by_coo
     asked, slack = ask.asked_bytes, slack_bytes(size)
 
     def fits(paid: int) -> bool:
-        return paid < size and over + max(0, paid + asked - size) <= slack
+        # once all is paid nothing more is admitted, though slack be left; but a download manager asks again for the
+        # end of what another of its connections was sent and it never read (docs/decisions/0005)
+        is_open = paid < size or claim.is_parallel
+        return is_open and over + max(0, paid + asked - size) <= slack
 
+    # what is promised to a transfer that runs here, and not sent yet, can be promised to this one in its place;
+    # a whole GET never cuts anything
+    cut = 0 if ask.span is None else min(ask.running.get(claim.claim_id, 0), max(0, paid + asked - size))
+    if cut and by_cookie and fits(paid - cut):
+        return Admission(kind=Kind.CUT, claim_id=claim.claim_id, cut_bytes=cut)
     if fits(paid):
         charged = replace(
             claim,
@@ -175,20 +186,24 @@ def _continue(record: Record, claim: Claim, ask: Download, now_s: int, *, by_coo
         claims = tuple(charged if other is claim else other for other in record.claims)
         written = replace(record, claims=claims, marks=_with_mark(record, ask.mark))
         return Admission(kind=Kind.ADMIT, claim_id=claim.claim_id, record=written, mark=ask.mark)
-    if ask.span is None:
-        return _refuse(Reason.USED)  # a whole GET never cuts anything
-    unsent = ask.running.get(claim.claim_id, 0)
-    if unsent and fits(max(0, paid - unsent)):
-        # an address alone must not cut: a neighbour would kill and inherit a running download
-        kind = Kind.CUT if by_cookie else Kind.BUSY
-        return Admission(kind=kind, claim_id=claim.claim_id, reason=Reason.BUSY)
-    if claim.gateway != ask.gateway and over + max(0, asked - size) <= slack:
-        return Admission(kind=Kind.BUSY, claim_id=claim.claim_id, reason=Reason.BUSY)  # it may still run elsewhere
+    # an address alone must not cut: a neighbour would kill and inherit a running download
+    may_end_here = cut > 0 and fits(paid - cut)
+    may_run_elsewhere = claim.gateway != ask.gateway and over + max(0, asked - size) <= slack
+    if ask.span is not None and (may_end_here or may_run_elsewhere):
+        return Admission(kind=Kind.BUSY, claim_id=claim.claim_id, reason=Reason.BUSY)
     return _refuse(Reason.USED)
 
 
 def settle(
-    record: Record, *, claim_id: str, mark: str, back_bytes: int, size_bytes: int, etag: str, now_s: int
+    record: Record,
+    *,
+    claim_id: str,
+    mark: str,
+    back_bytes: int,
+    size_bytes: int,
+    etag: str,
+    now_s: int,
+    is_parallel: bool = False,
 ) -> Record | None:
     """Give back what was promised and never handed to the server; the claim itself, where nothing ever was.
 
@@ -200,6 +215,7 @@ def settle(
         size_bytes: of the object.
         etag: hash of its ETag.
         now_s: seconds since 1970 UTC; the window to resume runs from here.
+        is_parallel: the promise was taken from a running transfer, for another of the same holder.
 
     Returns:
         The record to write; None where there is nothing (more) to give back.
@@ -217,6 +233,7 @@ def settle(
         etag=etag,
         paid=max(0, paid - back_bytes),
         over=claim.over - max(0, back_bytes - paid),
+        is_parallel=claim.is_parallel or is_parallel,
     )
     if settled.paid == 0 and settled.over == 0:
         claims = tuple(other for other in record.claims if other is not claim)
