@@ -45,14 +45,14 @@ def _row(level: str, fields: str, *, audited: bool = False) -> Row:
 
 ROWS: dict[str, Row] = {
     # one line per request, at its end
-    "request": _row("info", "method status reason link key bytes ms address request_id outcome"),
+    "request": _row("info", "method status reason link_id key bytes ms address request_id outcome"),
     # what the issuer of a link may want to know
-    "download": _row("info", "link key outcome bytes size address agent", audited=True),
-    "upload": _row("info", "link key outcome bytes address agent reason", audited=True),
-    "preview": _row("info", "link key why address agent", audited=True),
-    "refused": _row("info", "link key reason address agent", audited=True),
-    "issued": _row("info", "link key operation uses expires label token", audited=True),
-    "revoked": _row("info", "link token", audited=True),
+    "download": _row("info", "link_id key outcome bytes size address agent", audited=True),
+    "upload": _row("info", "link_id key outcome bytes address agent reason", audited=True),
+    "preview": _row("info", "link_id key why address agent", audited=True),
+    "refused": _row("info", "link_id key reason address agent", audited=True),
+    "issued": _row("info", "link_id key operation uses expires label token", audited=True),
+    "revoked": _row("info", "link_id token", audited=True),
     # the program itself
     "ready": _row("info", "listener url"),
     "draining": _row("info", "transfers limit_s"),

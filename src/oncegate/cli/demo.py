@@ -54,7 +54,8 @@ async def _demo(folder: Path, *, stay: bool) -> int:
     from oncegate.cli.serving import running
 
     settings = _prepare(folder)
-    async with running(settings, announce=lambda words: click.echo(words, err=True)) as gateway:
+    log = os.open(folder / "log.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    async with running(settings, announce=lambda words: click.echo(words, err=True), log_descriptor=log) as gateway:
         steps = await asyncio.to_thread(_try_links, gateway, folder)
         _print_table(steps)
         if not all(step.went_as_expected for step in steps):
@@ -122,10 +123,10 @@ def _try_links(gateway: Running, folder: Path) -> list[Step]:
 
 
 def _print_table(steps: list[Step]) -> None:
-    click.echo(f"{'':2}{'what happened':42}{'answer':8}")
+    click.echo(f"{'':3}{'what happened':42}{'status':7}answer")
     for step in steps:
         mark = "ok" if step.went_as_expected else "NO"
-        click.echo(f"{mark:3}{step.what:41}{step.status or '':<8}{step.words}")
+        click.echo(f"{mark:3}{step.what:42}{step.status or '':<7}{step.words}".rstrip())
 
 
 async def _stay(gateway: Running, folder: Path) -> None:

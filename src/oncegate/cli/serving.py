@@ -76,12 +76,15 @@ class Keyring:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings, *, announce: Callable[[str], None]) -> AsyncGenerator[Running]:
+async def running(
+    settings: Settings, *, announce: Callable[[str], None], log_descriptor: int = 2
+) -> AsyncGenerator[Running]:
     """Serve while the block runs; on leaving, take no new connections, finish, settle, and let go of everything.
 
     Args:
         settings: of the configuration.
         announce: is told ``viewer ready URL`` and ``control ready URL`` when each answers.
+        log_descriptor: where log lines go.
 
     Raises:
         Misuse: something cannot be used as configured.
@@ -95,7 +98,7 @@ async def running(settings: Settings, *, announce: Callable[[str], None]) -> Asy
     except (LedgerUnfit, StoreUnfit) as error:
         raise Misuse(str(error)) from None
     keep = ledger.append_events if isinstance(ledger, KeepsEvents) else None
-    journal = Journal(console=settings.log.format == "console", keep=keep)
+    journal = Journal(descriptor=log_descriptor, console=settings.log.format == "console", keep=keep)
     handler = JournalHandler(journal, asyncio.get_running_loop())
     logging.getLogger("oncegate").addHandler(handler)
     runner = LedgerRunner(ledger)

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from oncegate import __version__
-from oncegate.control import links, objects, observing, older
+from oncegate.control import bodies, links, objects, observing, older
 from oncegate.control.listener import Listener
 from oncegate.control.parts import ControlParts, PartState
 from oncegate.control.problems import Problem, install_problems
@@ -64,10 +64,18 @@ def _application() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    install_problems(app)
+    install_problems(app, [route for router in _ROUTERS for route in router.routes])
     for router in _ROUTERS:
         app.include_router(router)
-    document = app.openapi()
-    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    document["components"]["schemas"] |= {**schema.pop("$defs"), "Problem": schema}
+    _complete(app.openapi()["components"]["schemas"])
     return app
+
+
+def _complete(schemas: dict[str, Any]) -> None:
+    """Add what FastAPI leaves out: the schema of problems, which no call returns, and null in examples."""
+    for model in vars(bodies).values():
+        extra = getattr(model, "model_config", {}).get("json_schema_extra")
+        if extra and model.__name__ in schemas:
+            schemas[model.__name__] |= extra
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= {**problem.pop("$defs"), "Problem": problem}

@@ -314,7 +314,7 @@ class EventShown(BaseModel):
                     "number": 17,
                     "at": "2026-01-01T00:01:01Z",
                     "event": "download",
-                    "link": EXAMPLE_ID,
+                    "link_id": EXAMPLE_ID,
                     "key": "reports/2026.pdf",
                     "outcome": "complete",
                     "bytes": 1024,

@@ -264,7 +264,7 @@ _USUAL = Order(object_key="")
 def _note(parts: ControlParts, made: MadeLink, token: Token) -> None:
     parts.journal.write(
         "issued",
-        link=text_of_id(made.wish.ticket.nonce),
+        link_id=text_of_id(made.wish.ticket.nonce),
         key=made.wish.object_key,
         operation="put" if made.wish.ticket.operation == "p" else "get",
         uses=made.wish.ticket.uses,

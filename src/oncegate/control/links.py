@@ -112,7 +112,7 @@ async def revoke(
     link_id = id_of_text(id)
     expires_s = None if expires_at is None else _instant(expires_at)
     record = await revoke_link(parts.runner, link_id, expires_s=expires_s)
-    parts.journal.write("revoked", link=id, token=caller.token.id)
+    parts.journal.write("revoked", link_id=id, token=caller.token.id)
     return await _show(parts, link_id, record, EVENTS_OF_A_LINK_MAX)
 
 

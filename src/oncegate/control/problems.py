@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import http
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Match, Route
 
 from oncegate.control.issuing import KeyUsedOtherwise, OrderRefused
 from oncegate.control.recording import LedgerSilent, RecordUnreadable
@@ -119,8 +121,14 @@ _DESCRIPTIONS = {
 }
 
 
-def install_problems(app: FastAPI) -> None:
-    """Make every error of an application a problem."""
+def install_problems(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Make every error of an application a problem.
+
+    Args:
+        app: the application.
+        routes: all of its own, for the Allow header: the framework names the methods of the first that fits.
+    """
+    app.state.routes = routes
     for kind, refusal in _KNOWN.items():
         app.add_exception_handler(kind, _answering(refusal))
     app.add_exception_handler(Refusal, _on_refusal)
@@ -163,11 +171,20 @@ async def _on_refusal(request: Request, error: Exception) -> Response:
 
 async def _on_http(request: Request, error: Exception) -> Response:
     """The framework's own: no such route, another method, a body that cannot be read."""
-    del request
     if not isinstance(error, HTTPException):
         return problem_response(INTERNAL)
     detail = _OF_THE_FRAMEWORK.get(error.status_code, "The request cannot be answered.")
-    return problem_response(Refusal(error.status_code, detail, headers=error.headers))
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_methods_of(request))) or headers.get("Allow", "GET")
+    return problem_response(Refusal(error.status_code, detail, headers=headers))
+
+
+def _methods_of(request: Request) -> set[str]:
+    """Which methods the path knows."""
+    routes = cast("Sequence[BaseRoute]", request.app.state.routes)
+    fitting = (route for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in fitting if isinstance(route, Route | APIRoute) for method in route.methods or ()}
 
 
 _OF_THE_FRAMEWORK = {

@@ -148,7 +148,7 @@ class Gateway:
             status=exchange.status,
             reason=exchange.reason,
             outcome=exchange.outcome,
-            link=link,
+            link_id=link,
             key=key,
             bytes=exchange.received_bytes or exchange.sent_bytes,
             ms=int((parts.monotonic() - exchange.started_at) * 1000),
@@ -160,13 +160,13 @@ class Gateway:
         agent = agent_of(request)
         if method == "GET" and exchange.status in (200, 206):
             parts.journal.write(
-                "download", link=link, key=key, outcome=exchange.outcome, bytes=exchange.sent_bytes, address=address,
+                "download", link_id=link, key=key, outcome=exchange.outcome, bytes=exchange.sent_bytes, address=address,
                 agent=agent,
             )  # fmt: skip
         elif method == "PUT" and (exchange.status == 200 or exchange.received_bytes):
             parts.journal.write(
-                "upload", link=link, key=key, outcome=exchange.outcome, bytes=exchange.received_bytes, address=address,
+                "upload", link_id=link, key=key, outcome=exchange.outcome, bytes=exchange.received_bytes, address=address,
                 agent=agent, reason=exchange.reason,
             )  # fmt: skip
         elif exchange.reason is not None:
-            parts.journal.write("refused", link=link, key=key, reason=exchange.reason, address=address, agent=agent)
+            parts.journal.write("refused", link_id=link, key=key, reason=exchange.reason, address=address, agent=agent)

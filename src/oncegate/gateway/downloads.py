@@ -99,7 +99,7 @@ async def _show_page(parts: Parts, exchange: Exchange, request: ViewerRequest, g
         parts.meters["previews", ahead] += 1
         parts.journal.write(
             "preview",
-            link=text_of_id(grant.link_id),
+            link_id=text_of_id(grant.link_id),
             key=grant.object_key,
             why=ahead,
             address=request.address,
