@@ -37,7 +37,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def document(request: pytest.FixtureRequest) -> dict[str, Any]:
     """The file of vectors, with its keys loaded."""
-    path = pathlib.Path(request.config.getoption("--vectors"))
+    return load_vectors(request.config)
+
+
+def load_vectors(config: pytest.Config) -> dict[str, Any]:
+    """Read the file that was chosen; other tests run its links too."""
+    path = pathlib.Path(config.getoption("--vectors"))
     loaded: dict[str, Any] = json.loads(path.read_text())
     loaded["key_group"] = KeyGroup(
         {

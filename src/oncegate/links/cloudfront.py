@@ -52,7 +52,8 @@ class Credential(NamedTuple):
     match: Match | None
 
 
-_WHOLE_URL = Match("", is_wildcard=False)
+_THIS_URL = Match("", is_wildcard=False)
+_URL_WITH_WILDCARDS = Match("", is_wildcard=True)
 
 
 def _values_of_cookies(request: ViewerRequest) -> dict[bytes, bytes]:
@@ -86,7 +87,7 @@ def read_credential(request: ViewerRequest, parameters: Parameters) -> Credentia
             query=own_query.decode("latin-1"),
         )
     else:
-        scheme, match = Scheme.CANNED, _WHOLE_URL
+        scheme, match = Scheme.CANNED, _match_canned(request.path, own_query)
         expires = unescape(values.get(b"Expires", b""))
         if not expires.isdigit() or len(expires) > EXPIRES_DIGITS_MAX or int(expires) > EPOCH_MAX_S:
             raise Refused(Reason.MALFORMED_EXPIRES)
@@ -107,6 +108,14 @@ def read_credential(request: ViewerRequest, parameters: Parameters) -> Credentia
         scheme=scheme,
         match=match,
     )
+
+
+def _match_canned(path: bytes, own_query: bytes) -> Match:
+    """A canned policy covers this URL; but its bytes, sent as ``Policy``, are a custom one, whose ``*`` and ``?`` count.
+
+    Both ways must lead to one link id, else a plain link of ``/a*b`` or ``/f?u=x?y`` could be used twice.
+    """
+    return _URL_WITH_WILDCARDS if b"*" in path or b"*" in own_query or b"?" in own_query[1:] else _THIS_URL
 
 
 def check_key(credential: Credential, request: ViewerRequest, keys: KeyGroup, now_s: int) -> None:

@@ -188,5 +188,5 @@ def _instant(instant_s: int | None, otherwise: str) -> str:
         return otherwise
     try:
         return dt.datetime.fromtimestamp(instant_s, dt.UTC).isoformat()
-    except (OverflowError, ValueError):
+    except (OverflowError, ValueError, OSError):  # years beyond 9999, beyond 2**31, beyond time_t
         return f"{instant_s} seconds after 1970"

@@ -11,8 +11,14 @@ from dataclasses import dataclass
 from oncegate.links import cloudfront, sigv4
 from oncegate.links.grant import Scheme
 from oncegate.links.key_group import SigningKey
+from oncegate.links.parameters import QUERY_MAX_BYTES
+from oncegate.links.policy import EPOCH_MAX_S
 from oncegate.links.ticket import Ticket
 from oncegate.links.urls import escape, object_key_problem, path_of
+from oncegate.links.verify import MEDIA_TYPE, SIZE_MAX_BYTES
+
+FILENAME_MAX = 255
+"""Characters: what file systems take, and far below what a URL can hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +62,14 @@ class Wish:
             raise ValueError("a file name and inline are for download links")
         if self.filename is not None and any(c < " " or c == "\x7f" for c in self.filename):
             raise ValueError("the file name has a control character")
+        if self.filename is not None and len(self.filename) > FILENAME_MAX:
+            raise ValueError(f"the file name is longer than {FILENAME_MAX} characters")
+        if self.max_bytes is not None and not 0 <= self.max_bytes <= SIZE_MAX_BYTES:
+            raise ValueError("the size limit is a number of bytes of at most 18 digits")
+        if self.media_type is not None and not MEDIA_TYPE.fullmatch(self.media_type.lower()):
+            raise ValueError(f"{self.media_type!r} is no media type: write type/subtype or type/*")
+        if not 0 <= self.expires_s <= EPOCH_MAX_S:
+            raise ValueError("the expiry is no second that a link can name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +120,13 @@ def make_link(wish: Wish, *, public_url: str, key: SigningKey | None, s3: S3Issu
     Raises:
         ValueError: the scheme cannot hold the wish, or there is nothing to sign it with.
     """
+    url = _sign(wish, public_url=public_url, key=key, s3=s3, now_s=now_s)
+    if len(url.partition("?")[2]) > QUERY_MAX_BYTES:
+        raise ValueError("the link is longer than viewers take: shorten the file name")
+    return url
+
+
+def _sign(wish: Wish, *, public_url: str, key: SigningKey | None, s3: S3Issuer | None, now_s: int) -> str:
     if wish.scheme is Scheme.S3:
         if s3 is None:
             raise ValueError("an S3 link needs an access key: add one to [s3_credentials]")

@@ -61,7 +61,7 @@ def custom_policy(policy: Policy) -> bytes:
     """Write a policy as CloudFront reads it: one statement, no white space.
 
     Raises:
-        ValueError: the policy has no Resource, or a source that is no IPv4 address or network.
+        ValueError: the policy has no Resource, a source that is no IPv4 address or network, or is too long to be read.
     """
     if policy.resource is None:
         raise ValueError("a policy without a Resource opens every object: name one")
@@ -71,7 +71,10 @@ def custom_policy(policy: Policy) -> bytes:
     if policy.source_ip is not None:
         condition["IpAddress"] = {"AWS:SourceIp": str(ipaddress.IPv4Network(policy.source_ip, strict=False))}
     statement = {"Resource": policy.resource, "Condition": condition}
-    return json.dumps({"Statement": [statement]}, separators=(",", ":"), ensure_ascii=False).encode()
+    text = json.dumps({"Statement": [statement]}, separators=(",", ":"), ensure_ascii=False).encode()
+    if len(text) > POLICY_MAX_BYTES:
+        raise ValueError(f"the policy is longer than {POLICY_MAX_BYTES} bytes: shorten the object key or the file name")
+    return text
 
 
 def read_policy(text: bytes) -> Policy:

@@ -34,6 +34,7 @@ PARAMETER_NAMES = (
     "X-Amz-Expires",
 )
 _DATE_FORM = "%Y%m%dT%H%M%SZ"
+_YEAR_9999_ENDS_S = 253_402_300_799
 _DATE = re.compile(r"\d{8}T\d{6}Z")
 _NUMBER = re.compile(r"[+-]?\d{1,19}")
 _BLANKS = re.compile(rb"[ \t]+")
@@ -162,7 +163,8 @@ def check_expiry(credential: Credential, request: ViewerRequest, trust: S3Trust,
 
 def _times(credential: Credential, now_s: int) -> tuple[tuple[str, str], ...]:
     def text(instant_s: int) -> str:
-        return dt.datetime.fromtimestamp(instant_s, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        # anyone may send a date whose end lies beyond what Python's calendar holds
+        return dt.datetime.fromtimestamp(min(instant_s, _YEAR_9999_ENDS_S), dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     return ("Expires", text(credential.date_s + credential.expires_s)), ("ServerTime", text(now_s))
 

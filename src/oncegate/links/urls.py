@@ -95,7 +95,7 @@ def object_key_problem(key: str) -> str:
     if _FORBIDDEN.search(key):
         return "the object key has a control character or a backslash"
     try:
-        if len(key) > OBJECT_KEY_MAX_BYTES // 4 and len(key.encode()) > OBJECT_KEY_MAX_BYTES:
+        if (len(key) if key.isascii() else len(key.encode())) > OBJECT_KEY_MAX_BYTES:
             return f"the object key is longer than {OBJECT_KEY_MAX_BYTES} bytes"
     except UnicodeEncodeError:
         return "the object key is not UTF-8"

@@ -27,7 +27,8 @@ PLAIN_LINKS = ("once", "allow", "refuse")
 DOWNLOAD, UPLOAD = "g", "p"
 _METHODS = {"GET": DOWNLOAD, "HEAD": DOWNLOAD, "PUT": UPLOAD}
 _SIZE = re.compile(rb"0|[1-9][0-9]{0,17}")
-_MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/(?:\*|[a-z0-9!#$&^_.+-]+)")
+SIZE_MAX_BYTES = 10**18 - 1
+MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/(?:\*|[a-z0-9!#$&^_.+-]+)")
 _HEADER_TEXT = re.compile(r"[\x20-\x7e\u0080-\U0010ffff]*")
 _S3_SUBRESOURCES = frozenset(
     b"acl attributes append cors delete encryption inventory legal-hold lifecycle list-type location logging metrics "
@@ -206,7 +207,7 @@ def read_limits(limits: Mapping[bytes, bytes]) -> Limits:
     if size is not None and not _SIZE.fullmatch(size):
         raise Refused(Reason.MALFORMED_LIMIT, hint="once-max is a number of bytes")
     accepted = _text(media_type).lower() if media_type is not None else None
-    if accepted is not None and not _MEDIA_TYPE.fullmatch(accepted):
+    if accepted is not None and not MEDIA_TYPE.fullmatch(accepted):
         raise Refused(Reason.MALFORMED_LIMIT, hint="once-type is a media type, or type/*")
     if limits.get(b"once-replace", b"1") != b"1":
         raise Refused(Reason.MALFORMED_LIMIT, hint="once-replace is 1 or absent")

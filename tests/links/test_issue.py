@@ -1,0 +1,201 @@
+"""Links made here: each verifies as what was wished, or is refused before it is made."""
+
+from __future__ import annotations
+
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oncegate.links.grant import Limits, Scheme
+from oncegate.links.issue import FILENAME_MAX, S3Issuer, Wish, content_disposition, make_link, url_to_sign
+from oncegate.links.policy import EPOCH_MAX_S
+from oncegate.links.ticket import Ticket
+from oncegate.links.urls import object_key_problem
+from oncegate.links.verify import SIZE_MAX_BYTES, verify
+
+
+def wish(door: Any, operation: str = "g", **changes: Any) -> Wish:
+    """A usual wish."""
+    usual: dict[str, Any] = {
+        "object_key": "a",
+        "ticket": Ticket(operation=operation, uses=1, nonce=door.nonce),
+        "expires_s": door.now_s + 60,
+    }
+    return Wish(**(usual | changes))
+
+
+def make(door: Any, wished: Wish) -> str:
+    """Sign with the door's keys."""
+    return make_link(wished, public_url=door.origin, key=door.key, s3=door.s3, now_s=door.now_s)
+
+
+keys = st.text(min_size=1, max_size=30).filter(lambda key: not object_key_problem(key))
+names = st.text(
+    st.characters(codec="utf-8", exclude_characters="".join(map(chr, [*range(32), 127]))), min_size=1, max_size=40
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    key=keys,
+    filename=st.none() | names,
+    inline=st.booleans(),
+    uses=st.integers(1, 9999),
+    scheme=st.sampled_from(Scheme),
+)
+def test_a_download_link_verifies_as_what_was_wished(
+    door: Any, *, key: str, filename: str | None, inline: bool, uses: int, scheme: Scheme
+) -> None:
+    """Whatever the key and the name hold; escaped once too often or too seldom it would be another object."""
+    ticket = Ticket(operation="g", uses=uses, nonce=door.nonce)
+    wished = wish(door, object_key=key, ticket=ticket, filename=filename, inline=inline, scheme=scheme)
+    grant = door.open(make(door, wished))
+    assert (grant.object_key, grant.uses, grant.link_id, grant.scheme) == (key, uses, door.nonce, scheme)
+    assert grant.expires_s == wished.expires_s + (scheme is Scheme.S3)
+    disposition = grant.limits.disposition
+    if filename is None and not inline:
+        assert disposition is None
+    else:
+        assert disposition == content_disposition("inline" if inline else "attachment", filename)
+
+
+@pytest.mark.parametrize("scheme", list(Scheme))
+@pytest.mark.parametrize("media_type", [None, "image/*", "Application/PDF"])
+def test_an_upload_link_verifies_as_what_was_wished(door: Any, scheme: Scheme, media_type: str | None) -> None:
+    """With a ``*`` in the type, which must not become a wildcard of a policy."""
+    wished = wish(door, "p", max_bytes=10, media_type=media_type, may_replace=True, scheme=scheme)
+    grant = door.open(make(door, wished), method="PUT")
+    expected = media_type.lower() if media_type else None
+    assert grant.limits == Limits(max_bytes=10, media_type=expected, may_replace=True)
+    assert grant.operation == "p"
+
+
+def test_a_start_or_a_source_makes_the_policy_custom(door: Any) -> None:
+    """A canned policy has room for neither; dropping one in silence would open the link wider."""
+    start = door.open(make(door, wish(door, not_before_s=door.now_s)), now_s=door.now_s + 1)
+    source = door.open(make(door, wish(door, source_ip="203.0.113.0/24")))
+    assert start.scheme is source.scheme is Scheme.CUSTOM
+    assert door.open(make(door, wish(door))).scheme is Scheme.CANNED
+
+
+def test_the_bucket_stands_before_the_key_of_an_s3_link_only(door: Any) -> None:
+    """SDKs and tools read the first segment as the bucket."""
+    s3 = S3Issuer(access_key_id="AKID", secret="a secret", region="eu-central-1", bucket="box")
+    wished = wish(door, scheme=Scheme.S3)
+    url = make_link(wished, public_url=door.origin, key=None, s3=s3, now_s=door.now_s)
+    assert url.startswith(f"{door.origin}/box/a?once=")
+    assert door.open(url, s3_bucket="box").object_key == "a"
+    assert url_to_sign(door.origin, wished).startswith(f"{door.origin}/a?once=")
+
+
+@given(names)
+def test_a_file_name_comes_back_from_its_header(filename: str) -> None:
+    """Read by another implementation (Python's e-mail parser, RFC 2231 as RFC 8187 uses it)."""
+    message = EmailMessage()
+    message["Content-Disposition"] = content_disposition("attachment", filename)
+    assert message["Content-Disposition"].content_disposition == "attachment"
+    if content_disposition("attachment", filename).count(";") == 1:
+        # plain ASCII; e-mail drops white space around a value that browsers keep
+        assert message.get_filename("").strip() == filename.strip()
+    else:
+        encoded = content_disposition("attachment", filename).partition("filename*=UTF-8''")[2]
+        assert bytes.fromhex(_hex(encoded)).decode() == filename
+
+
+def _hex(encoded: str) -> str:
+    """Decode RFC 8187's percent-encoding by hand."""
+    text, at = "", 0
+    while at < len(encoded):
+        is_escape = encoded[at] == "%"
+        text += encoded[at + 1 : at + 3] if is_escape else f"{ord(encoded[at]):02x}"
+        at += 3 if is_escape else 1
+    return text
+
+
+@given(names)
+def test_a_disposition_is_one_header_line_of_plain_ascii(filename: str) -> None:
+    """A quote, a backslash or a line break in a name must not end the value or the header."""
+    line = content_disposition("attachment", filename)
+    assert line.isascii()
+    assert line.isprintable()
+    quoted = line.partition('filename="')[2].partition('"')[0]
+    assert "\\" not in quoted
+    assert line.count('"') == 2
+
+
+@pytest.mark.parametrize(
+    ("operation", "changes", "message"),
+    [
+        ("g", {"object_key": ""}, "empty"),
+        ("g", {"object_key": "/a"}, "slash"),
+        ("g", {"object_key": "a\n"}, "control"),
+        ("g", {"object_key": "\udcff"}, "UTF-8"),
+        ("g", {"object_key": "a" * 1025}, "longer"),
+        ("g", {"max_bytes": 1}, "upload links"),
+        ("g", {"media_type": "a/b"}, "upload links"),
+        ("g", {"may_replace": True}, "upload links"),
+        ("p", {"filename": "a"}, "download links"),
+        ("p", {"inline": True}, "download links"),
+        ("g", {"filename": "a\nb"}, "control character"),
+        ("g", {"filename": "a" * (FILENAME_MAX + 1)}, "longer than 255"),
+        ("p", {"max_bytes": -1}, "18 digits"),
+        ("p", {"max_bytes": SIZE_MAX_BYTES + 1}, "18 digits"),
+        ("p", {"media_type": "image"}, "no media type"),
+        ("p", {"media_type": "*/*"}, "no media type"),
+        ("p", {"media_type": ""}, "no media type"),
+        ("p", {"media_type": "text/plain; charset=utf-8"}, "no media type"),
+        ("g", {"expires_s": -1}, "expiry"),
+        ("g", {"expires_s": EPOCH_MAX_S + 1}, "expiry"),
+    ],
+)
+def test_a_wish_that_no_viewer_could_grant_is_refused(
+    door: Any, operation: str, changes: dict[str, Any], message: str
+) -> None:
+    """The issuer hears it at once; a link is sent to somebody who cannot do anything about it."""
+    with pytest.raises(ValueError, match=message):
+        wish(door, operation, **changes)
+
+
+def test_at_the_limits_a_link_still_verifies(door: Any) -> None:
+    """The longest key and name, the largest size and expiry; a policy that would not be read is not signed."""
+    key, name = "\u00e9" * 512, "\U0001f4a9" * FILENAME_MAX
+    grant = door.open(make(door, wish(door, object_key=key, filename=name)))
+    assert (grant.object_key, grant.limits.disposition) == (key, content_disposition("attachment", name))
+    assert door.open(make(door, wish(door, expires_s=EPOCH_MAX_S))).expires_s == EPOCH_MAX_S
+    largest = make(door, wish(door, "p", max_bytes=SIZE_MAX_BYTES))
+    assert door.open(largest, method="PUT").limits.max_bytes == SIZE_MAX_BYTES
+    with pytest.raises(ValueError, match="policy is longer than"):
+        make(door, wish(door, object_key=key, filename=name, scheme=Scheme.CUSTOM))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scheme": Scheme.S3, "not_before_s": 1}, "neither a start"),
+        ({"scheme": Scheme.S3, "source_ip": "192.0.2.1"}, "neither a start"),
+        ({"scheme": Scheme.S3, "expires_s": 2_000_000_000}, "7 days"),
+        ({"source_ip": "2001:db8::/32"}, "2001:db8"),
+        ({"source_ip": "192.0.2.1/99"}, "192.0.2.1/99|99"),
+    ],
+)
+def test_a_scheme_that_cannot_hold_the_wish_refuses_it(door: Any, changes: dict[str, Any], message: str) -> None:
+    """Signing without the condition would open the link wider than was asked."""
+    with pytest.raises(ValueError, match=message):
+        make(door, wish(door, **changes))
+
+
+@pytest.mark.parametrize(("scheme", "message"), [(Scheme.S3, "access key"), (Scheme.CANNED, "signing key")])
+def test_without_a_key_there_is_no_link(door: Any, scheme: Scheme, message: str) -> None:
+    """The message names what to configure."""
+    with pytest.raises(ValueError, match=message):
+        make_link(wish(door, scheme=scheme), public_url=door.origin, key=None, s3=None, now_s=door.now_s)
+
+
+def test_a_link_is_verified_under_its_own_host_only(door: Any) -> None:
+    """The public URL is part of what is signed."""
+    url = make(door, wish(door)).replace("files.example.com", "evil.example.com")
+    with pytest.raises(Exception, match="bad-signature"):
+        verify(door.request(url), door.trust, now_s=door.now_s)
