@@ -1,192 +1,37 @@
-"""A control API over a memory ledger and a store that is a dictionary, with a clock that the test turns."""
+"""The world of these tests, as fixtures."""
 
 from __future__ import annotations
 
-import bisect
-import itertools
-import json
-import os
+import importlib.util
 import pathlib
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import sys
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
-import anyio
-import httpx
 import pytest
 
-from oncegate.control.app import control_app
-from oncegate.control.parts import ControlParts, PartState
-from oncegate.control.tokens import SCOPES, TokenFile
-from oncegate.events import Journal
-from oncegate.keys.pem import load_public_key, load_signing_key, new_key_pair
-from oncegate.ledgers.memory import MemoryLedger
-from oncegate.ledgers.runner import LedgerRunner
-from oncegate.links.key_group import KeyGroup
-from oncegate.links.sigv4 import S3Trust
-from oncegate.links.verify import Trust
-from oncegate.settings import LinksSettings, Settings, ViewerSettings
-from oncegate.stores.protocol import ObjectInfo, OpenObject, Upload
 
-NOW_S = 1_767_225_600  # 2026-01-01T00:00:00Z
-BORN_MS = NOW_S * 1000 - 3_600_123
-SECRET = "a-secret-of-s3-that-must-not-be-seen"
+def _load(name: str) -> ModuleType:
+    """Load a file beside this one under its own name; importlib mode puts no folder on the path."""
+    spec = importlib.util.spec_from_file_location(name, pathlib.Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-class Looked:
-    """An object that was looked at; nobody here reads it."""
-
-    def __init__(self, info: ObjectInfo) -> None:
-        self.info = info
-
-    def read(self, start: int, end: int, chunk_bytes: int) -> AsyncIterator[bytes]:
-        """Nobody does."""
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        """Nothing is open."""
-
-
-class DictStore:
-    """Objects in a dictionary, listed in order; raises ``fault`` where one is set."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, ObjectInfo] = {}
-        self.fault: Exception | None = None
-
-    def put(self, key: str, size_bytes: int = 5) -> None:
-        """Let an object stand there."""
-        self.objects[key] = ObjectInfo(
-            key=key, size_bytes=size_bytes, etag='"abc"', modified_s=NOW_S, content_type="text/plain"
-        )
-
-    async def look(self, key: str) -> OpenObject | None:
-        """As a store does."""
-        if self.fault:
-            raise self.fault
-        return Looked(self.objects[key]) if key in self.objects else None
-
-    async def start_upload(
-        self, key: str, *, content_type: str, size_bytes: int | None, replaces: str | None
-    ) -> Upload:
-        """Nobody does."""
-        raise NotImplementedError
-
-    async def list_objects(self, prefix: str, after: str, limit: int) -> Sequence[ObjectInfo]:
-        """As a store does: in order of the keys' bytes."""
-        if self.fault:
-            raise self.fault
-        keys = sorted(self.objects, key=str.encode)
-        start = bisect.bisect_right([key.encode() for key in keys], after.encode())
-        found = (self.objects[key] for key in keys[start:] if key.startswith(prefix))
-        return list(itertools.islice(found, limit))
-
-    async def sweep(self, older_than_s: int) -> int:
-        """Nothing is left."""
-        return 0
-
-    async def probe(self) -> None:
-        """It is fit."""
-
-    async def aclose(self) -> None:
-        """Nothing is open."""
-
-
-@dataclass
-class World:
-    """The parts, and what a test turns and looks at."""
-
-    parts: ControlParts
-    ledger: MemoryLedger
-    store: DictStore
-    tokens: TokenFile
-    lines: int
-    now_s: float = NOW_S + 0.25
-    states: list[PartState] = field(default_factory=lambda: [PartState(name="ledger", is_ready=True)])
-    gauges: dict[str, float] = field(default_factory=dict)
-    meters: Counter[tuple[str, ...]] = field(default_factory=Counter)
-    events: list[dict[str, Any]] = field(default_factory=list)
-
-    def token(self, *scopes: str) -> str:
-        """Draw a token."""
-        return self.tokens.new("test", scopes or ("*",), now_s=NOW_S)[0]
-
-    def log(self) -> list[dict[str, Any]]:
-        """What was logged so far; the journal must be closed."""
-        with open(self.lines, "rb", closefd=False) as file:
-            file.seek(0)
-            return [json.loads(line) for line in file.read().splitlines()]
+_WORLD = _load("control_world")
 
 
 @pytest.fixture
-def world(tmp_path: pathlib.Path) -> World:
-    """Make the parts; keys are ECDSA and S3's."""
-    private, public = new_key_pair("ecdsa")
-    signer = load_signing_key(private, "K1")
-    s3 = S3Trust(credentials={"AKIDEXAMPLE": SECRET})
-    trust = Trust(keys=KeyGroup({"K1": load_public_key(public)}), s3=s3, s3_bucket="bucket")
-    ledger = MemoryLedger(born_ms=BORN_MS)
-    store = DictStore()
-    tokens = TokenFile(tmp_path / "tokens.json")
-    lines = os.open(tmp_path / "log", os.O_RDWR | os.O_CREAT)
-    settings = Settings(
-        viewer=ViewerSettings(public_url=("https://files.example.com",)),
-        links=LinksSettings(s3_bucket="bucket"),
-        s3_credentials={"AKIDEXAMPLE": SECRET},
-        folder=tmp_path,
-    )
-    made: World
-
-    async def keep(events: Sequence[Mapping[str, Any]]) -> None:
-        made.events.extend(dict(event) for event in events)
-        await ledger.append_events(events)
-
-    async def readiness() -> Sequence[PartState]:
-        return made.states
-
-    meters: Counter[tuple[str, ...]] = Counter()
-    parts = ControlParts(
-        settings=settings,
-        tokens=tokens,
-        ledger=ledger,
-        runner=LedgerRunner(ledger),
-        born_ms=BORN_MS,
-        store=store,
-        trust=lambda: trust,
-        signer=lambda: signer,
-        journal=Journal(descriptor=lines, keep=keep, clock=lambda: made.now_s),
-        readiness=readiness,
-        meters=meters,
-        gauges=lambda: made.gauges,
-        clock_s=lambda: made.now_s,
-        random_bytes=os.urandom,
-    )
-    made = World(parts=parts, ledger=ledger, store=store, tokens=tokens, lines=lines, meters=meters)
-    return made
-
-
-Calls = Callable[[httpx.AsyncClient], Awaitable[None]]
+def world(tmp_path: pathlib.Path) -> Any:
+    """A control API over a memory ledger and a dictionary."""
+    return _WORLD.make_world(tmp_path)
 
 
 @pytest.fixture
-def talk(world: World) -> Callable[[Calls], None]:
-    """Run a test's calls in one loop, with a token for everything; the journal is closed at the end."""
-
-    def run(calls: Calls) -> None:
-        async def main() -> None:
-            transport = httpx.ASGITransport(app=control_app(world.parts), raise_app_exceptions=True)
-            headers = {"Authorization": f"Bearer {world.token()}"}
-            async with httpx.AsyncClient(transport=transport, base_url="http://control", headers=headers) as client:
-                await calls(client)
-            await world.parts.runner.drain()
-            await world.parts.journal.aclose()
-
-        anyio.run(main)
-
-    return run
-
-
-def altered(world: World, **fields: Any) -> None:
-    """Change some of the parts, before the first call."""
-    world.parts = replace(world.parts, **fields)
+def talk(world: Any) -> Callable[..., None]:
+    """Run a test's calls in one loop, with a token for everything."""
+    return _WORLD.talker(world)

@@ -54,8 +54,20 @@ def openapi_document() -> dict[str, Any]:
     return _application().openapi()
 
 
+class _Application(FastAPI):
+    """FastAPI with a document that is whole."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Write the document when it is first asked for: it costs 40 ms, which a start need not wait for."""
+        is_new = self.openapi_schema is None
+        document = super().openapi()
+        if is_new:
+            _complete(document["components"]["schemas"])
+        return document
+
+
 def _application() -> FastAPI:
-    app = FastAPI(
+    app = _Application(
         title="oncegate control",
         version=__version__,
         description=_DESCRIPTION,
@@ -67,7 +79,6 @@ def _application() -> FastAPI:
     install_problems(app, [route for router in _ROUTERS for route in router.routes])
     for router in _ROUTERS:
         app.include_router(router)
-    _complete(app.openapi()["components"]["schemas"])
     return app
 
 
