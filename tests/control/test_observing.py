@@ -65,6 +65,7 @@ def test_metrics_are_what_the_gateway_counted(world: World, talk: Talk) -> None:
     world.meters["claims", "admit"] += 3
     world.meters["claims", "refuse"] += 1
     world.meters["previews", 'a "b"\n\\'] += 2
+    world.meters["bytes", "out"] += 7
     world.meters["restarts",] += 1
     world.meters["odd", "x", "y"] += 5
     world.gauges["transfers"] = 4
@@ -81,6 +82,7 @@ def test_metrics_are_what_the_gateway_counted(world: World, talk: Talk) -> None:
         assert found["oncegate_claims_total", ("decision", "admit")] == 3
         assert found["oncegate_claims_total", ("decision", "refuse")] == 1
         assert found["oncegate_previews_total", ("why", 'a "b"\n\\')] == 2
+        assert found["oncegate_bytes_total", ("direction", "out")] == 7
         assert found["oncegate_restarts_total",] == 1
         assert found["oncegate_odd_total", ("label_1", "x"), ("label_2", "y")] == 5
         assert found["oncegate_transfers",] == 4

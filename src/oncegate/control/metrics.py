@@ -22,8 +22,7 @@ _KNOWN: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "requests": ("Requests of viewers, by method and status", ("method", "status")),
     "claims": ("Claims that were asked of the ledger, by decision", ("decision",)),
     "previews": ("Previews and prefetches that got a page in place of the object", ("why",)),
-    "refusals": ("Requests that were refused, by reason", ("reason",)),
-    "transfers": ("Transfers that ended, by outcome", ("outcome",)),
+    "bytes": ("Bytes of bodies from and to viewers", ("direction",)),
 }
 """Help text and names of labels; counts of other names come with labels called ``label_1`` and so on."""
 
