@@ -22,7 +22,7 @@ WHOLE_MAX_BYTES = 64 * 1024
 """Up to here an object goes out in one message."""
 LARGE_CHUNK_BYTES = 256 * 1024
 SMALL_CHUNK_BYTES = 16 * 1024
-LARGE_CHUNK_TRANSFERS_MAX = 64
+LARGE_CHUNK_TRANSFERS_MAX = 32
 
 
 class Transfer:
