@@ -117,9 +117,24 @@ class Transfer:
     """Bytes on their way to a viewer."""
 
     claim_id: str
+    start: int
     promised: int
     sent: int = 0
-    is_cut: bool = False
+    has_left: bool = False
+
+    @property
+    def unsent(self) -> int:
+        """Promised, and not handed over."""
+        return self.promised - self.sent
+
+    def overlap(self, span: tuple[int, int]) -> int:
+        """How much of a span it still has to send."""
+        return max(0, min(self.start + self.promised, span[1]) - max(self.start + self.sent, span[0]))
+
+
+def may_lose_its_end(transfer: Transfer) -> bool:
+    """One that ended gives back all of its rest itself: taken too, it would be given back twice."""
+    return not transfer.has_left
 
 
 @dataclass(eq=False)
@@ -136,6 +151,21 @@ class Gateway:
     def process(self) -> str:
         """As the record names it: four characters, others after a restart."""
         return f"{self.name}{self.boots:02d}"
+
+    def takeable(self, claim_id: str, span: tuple[int, int]) -> list[Transfer]:
+        """Whose promises another request of the same holder may have: who would have to send the same, else all."""
+        running = [transfer for transfer in self.running if transfer.claim_id == claim_id]
+        return [transfer for transfer in running if transfer.overlap(span)] or running
+
+    def take(self, claim_id: str, wanted: int, span: tuple[int, int]) -> int:
+        """Take promises from the ends of running transfers; how many are then given back by whoever took them."""
+        taken = 0
+        for transfer in sorted(self.takeable(claim_id, span), key=lambda t: t.overlap(span), reverse=True):
+            if may_lose_its_end(transfer):
+                part = min(transfer.unsent, wanted - taken)
+                transfer.promised -= part
+                taken += part
+        return taken
 
     def restart(self) -> None:
         """Lose everything that was only in memory."""
@@ -329,13 +359,13 @@ class DownloadWorld(World):
     ) -> Doing:
         """A viewer request from look to settle; he leaves after some bytes, or the store fails at the first."""
         size, etag, cookie = self.size, self.etag, viewer.cookie
-        promised = size if span is None else span[1] - span[0]
+        asked = span or (0, size)
+        promised = asked[1] - asked[0]
         was_revoked = self.is_revoked
 
         def decide(record: Record | None) -> use.Admission:
-            unsent: Counter[str] = Counter()
-            for other in gateway.running:
-                unsent[other.claim_id] += other.promised - other.sent
+            ids = [claim.claim_id for claim in record.claims] if record else []
+            unsent = {id_: sum(other.unsent for other in gateway.takeable(id_, asked)) for id_ in ids}
             ask = use.Download(
                 uses=self.uses,
                 size_bytes=size,
@@ -353,47 +383,53 @@ class DownloadWorld(World):
         def undo(admission: use.Admission) -> claiming.Talk[bool]:
             return self.give_back(gateway, admission.claim_id, promised, size, etag)
 
-        for _ in range(6):
-            admission = yield from claim(self, gateway, decide, undo)
+        admission = yield from claim(self, gateway, decide, undo)
+        for _ in range(3):
             if admission.kind is not use.Kind.CUT:
                 break
-            yield from self._cut(gateway, admission.claim_id)
+            taken = gateway.take(admission.claim_id, admission.cut_bytes, asked)
+            talk = self.give_back(gateway, admission.claim_id, taken, size, etag, is_parallel=True)
+            yield from run(self, gateway, talk)
+            admission = yield from claim(self, gateway, decide, undo)
         if admission.kind is not use.Kind.ADMIT:
             return
         if was_revoked:
             self.faults.append("a request that began after revocation was admitted")
-        transfer = Transfer(admission.claim_id, promised)
+        transfer = Transfer(admission.claim_id, asked[0], promised)
         gateway.running.append(transfer)
         if not fails:
             if viewer.keeps_cookies:
                 viewer.cookie = admission.claim_id
             yield from self._transfer(transfer, viewer, etag, leaves_after)
+        transfer.has_left = True
         if transfer.sent < promised or fails:
-            talk = self.give_back(gateway, admission.claim_id, promised - transfer.sent, size, etag)
+            talk = self.give_back(gateway, admission.claim_id, transfer.unsent, size, etag)
             yield from run(self, gateway, talk)
         gateway.running.remove(transfer)
 
     def give_back(
-        self, gateway: Gateway, claim_id: str, back_bytes: int, size_bytes: int, etag: str
+        self,
+        gateway: Gateway,
+        claim_id: str,
+        back_bytes: int,
+        size_bytes: int,
+        etag: str,
+        *,
+        is_parallel: bool = False,
     ) -> claiming.Talk[bool]:
         """The talk that settles; its mark is drawn once."""
-        what = claiming.GiveBack(LINK, FORGET_AFTER_S, claim_id, self.draw(8), back_bytes, size_bytes, etag)
+        what = claiming.GiveBack(
+            LINK, FORGET_AFTER_S, claim_id, self.draw(8), back_bytes, size_bytes, etag, is_parallel
+        )
         return claiming.give_back(what, self.clock(gateway))
-
-    def _cut(self, gateway: Gateway, claim_id: str) -> Generator[None, object, None]:
-        for transfer in gateway.running:
-            transfer.is_cut |= transfer.claim_id == claim_id
-        for _ in range(20):
-            if any(transfer.claim_id == claim_id for transfer in gateway.running):
-                yield None
 
     def _transfer(
         self, transfer: Transfer, viewer: Viewer, etag: str, leaves_after: int | None
     ) -> Generator[None, object, None]:
         self.receivers[transfer.claim_id].add(viewer)
-        end = transfer.promised if leaves_after is None else min(leaves_after, transfer.promised)
-        while transfer.sent < end and not transfer.is_cut and self.etag == etag:
-            chunk = min(self.rnd.randint(1, max(1, self.size // 3)), end - transfer.sent)
+        end = transfer.promised if leaves_after is None else leaves_after
+        while transfer.sent < min(end, transfer.promised) and self.etag == etag:
+            chunk = min(self.rnd.randint(1, max(1, self.size // 3)), min(end, transfer.promised) - transfer.sent)
             transfer.sent += chunk  # counted before it is handed over
             self.sent[transfer.claim_id] += chunk
             viewer.got += chunk

@@ -58,6 +58,11 @@ class Transfer:
         """No bytes move any more; what remains is to settle it, which nobody must cut."""
         self._task = None
 
+    @property
+    def has_left(self) -> bool:
+        """It is being settled."""
+        return self._task is None
+
 
 class Transfers:
     """All transfers of this process."""
@@ -117,6 +122,8 @@ class Transfers:
         """
         taken = 0
         for transfer in sorted(self._takeable(claim_id, span), key=lambda t: t.overlap_bytes(span), reverse=True):
+            if transfer.has_left:
+                continue  # it gives back all of its rest itself: taken too, that would be given back twice
             part = min(transfer.unsent_bytes, wanted_bytes - taken)
             transfer.promised_bytes -= part
             taken += part

@@ -1,0 +1,54 @@
+"""Promises of running transfers that another request of the same holder takes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from oncegate.gateway.delivery import Transfer, Transfers
+
+
+def after_taking(
+    spans: list[tuple[int, int]], wanted: int, span: tuple[int, int], *, has_left: int = 0
+) -> tuple[int, list[int]]:
+    """Let ``span`` take what it wants; return what was taken, and what each transfer of the claim still promises."""
+
+    async def live() -> tuple[int, list[int]]:
+        transfers = Transfers(asyncio.get_running_loop().time)
+        begun = [await asyncio.create_task(_begin(transfers, each)) for each in spans]
+        for transfer in begun[:has_left]:
+            transfer.leave()
+        return transfers.take("C", wanted, span), [transfer.unsent_bytes for transfer in begun]
+
+    return asyncio.run(live())
+
+
+async def _begin(transfers: Transfers, span: tuple[int, int]) -> Transfer:
+    """In a task that ends, so that cutting it harms nobody."""
+    return transfers.begin("C", span)
+
+
+def test_what_a_settlement_gives_back_is_not_taken_as_well() -> None:
+    """Given back twice, the record would say that less was sent than was: more bytes, or a second holder, per use.
+
+    The window is the time of one ledger write: the viewer leaves and asks for a Range before it is settled.
+    """
+    assert after_taking([(0, 100)], 60, (40, 100), has_left=1) == (0, [100])
+    assert after_taking([(0, 100), (0, 100)], 60, (40, 100), has_left=1) == (60, [100, 40])
+
+
+@pytest.mark.parametrize(
+    ("spans", "wanted", "span", "outcome"),
+    [
+        ([(0, 100)], 60, (40, 100), (60, [40])),
+        ([(0, 50), (50, 100)], 20, (60, 80), (20, [50, 30])),
+        ([(0, 50), (50, 100)], 80, (60, 80), (50, [50, 0])),
+        ([(0, 50)], 20, (60, 80), (20, [30])),
+    ],
+)
+def test_who_would_have_to_send_the_same_loses_its_end_first(
+    spans: list[tuple[int, int]], wanted: int, span: tuple[int, int], outcome: tuple[int, list[int]]
+) -> None:
+    """A connection that sends another part is left alone while there is one that sends this part."""
+    assert after_taking(spans, wanted, span) == outcome
