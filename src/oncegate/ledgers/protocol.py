@@ -97,7 +97,7 @@ class Ledger(Protocol):
 
         Args:
             link_id: 16 bytes.
-            record: UTF-8 JSON, under 1 KiB.
+            record: UTF-8 JSON; 62 bytes of a usual link, under 8 KiB with 32 claims, the object key and a label.
             forget_after_s: seconds since 1970 UTC, at most ``FORGET_NEVER_S``; until then the record must live.
         """
         ...
