@@ -160,28 +160,25 @@ def _sign(wish: Wish, settings: Settings, now_s: int) -> str:
 
 
 def _facts(wish: Wish, url: str, now_s: int) -> dict[str, object]:
-    """What was decided; what was not asked for is left out."""
-    facts: dict[str, object] = {
+    """What was decided, under the names of ``POST /v1/links``; null: no limit."""
+    return {
         "id": text_of_id(wish.ticket.nonce),
         "url": url,
         "key": wish.object_key,
         "operation": "put" if wish.ticket.operation == UPLOAD else "get",
-        "uses": wish.ticket.uses,
         "made_at": instant_text(now_s),
         "expires_at": instant_text(wish.expires_s),
-        "scheme": wish.scheme.value,
-    }
-    further: dict[str, object | None] = {
         "not_before": None if wish.not_before_s is None else instant_text(wish.not_before_s),
+        "uses": wish.ticket.uses,
         "source_ip": wish.source_ip,
         "filename": wish.filename,
-        "inline": wish.inline or None,
+        "inline": wish.inline,
         "max_bytes": wish.max_bytes,
         "content_type": wish.media_type,
-        "overwrite": wish.may_replace or None,
+        "overwrite": wish.may_replace,
+        "scheme": wish.scheme.value,
         "home": wish.ticket.home or None,
     }
-    return facts | {name: value for name, value in further.items() if value is not None}
 
 
 def _draw(url: str) -> str:

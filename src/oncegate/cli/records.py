@@ -1,0 +1,96 @@
+"""The ledger, opened for one command: probed, asked, closed. Nothing is decided here; every loop begins and ends here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import click
+
+from oncegate.cli.main import Misuse, Refusal
+from oncegate.cli.wiring import open_ledger
+from oncegate.control.recording import LedgerSilent, RecordUnreadable
+from oncegate.ledgers.protocol import KeepsEvents, Ledger, LedgerFacts, LedgerUnfit
+from oncegate.ledgers.runner import LedgerRunner
+from oncegate.links.ticket import text_of_id
+from oncegate.settings import Settings
+
+EVENTS_OF_A_LINK_MAX = 1_000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """An open ledger.
+
+    Attributes:
+        ledger: itself.
+        runner: over it.
+        facts: what its probe found.
+    """
+
+    ledger: Ledger
+    runner: LedgerRunner
+    facts: LedgerFacts
+
+    async def events_of(self, link_id: bytes) -> list[Mapping[str, object]]:
+        """The link's audit events, oldest first; none where the ledger keeps none."""
+        if not isinstance(self.ledger, KeepsEvents):
+            return []
+        found = await self.ledger.read_events(0, EVENTS_OF_A_LINK_MAX, link_id=text_of_id(link_id))
+        return [event for _, event in found]
+
+
+def with_records(settings: Settings, work: Callable[[Records], Coroutine[object, object, T]]) -> T:
+    """Open the ledger, do the work, and close it.
+
+    Args:
+        settings: of the configuration.
+        work: what is to be done.
+
+    Raises:
+        Misuse: the ledger cannot be used.
+        Refusal: it does not answer, or what it holds cannot be read.
+    """
+
+    async def run() -> T:
+        async with opened(settings) as records:
+            return await work(records)
+
+    try:
+        return asyncio.run(run())
+    except LedgerSilent:
+        raise Refusal("the ledger does not answer: try again") from None
+    except RecordUnreadable:
+        raise Refusal("the record of this link is of another version of oncegate, or damaged") from None
+    except OSError as error:
+        raise Refusal(str(error)) from None
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncGenerator[Records]:
+    """Open the ledger, and let what is under way end before it is closed.
+
+    Raises:
+        Misuse: it cannot be used.
+    """
+    if settings.ledger.url.startswith("memory:"):
+        raise Misuse('[ledger] url = "memory:" lives inside the gateway alone: ask its control API, or use sqlite:')
+    began_ms = time.time_ns() // 1_000_000
+    ledger = open_ledger(settings)
+    try:
+        facts = await ledger.probe()
+        if facts.born_ms >= began_ms:
+            click.echo("the ledger was made just now: none stood there; is [ledger] url the gateway's?", err=True)
+        runner = LedgerRunner(ledger)
+        yield Records(ledger=ledger, runner=runner, facts=facts)
+        await runner.drain()
+    except LedgerUnfit as error:
+        raise Misuse(str(error)) from None
+    finally:
+        await ledger.aclose()
