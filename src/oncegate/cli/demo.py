@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -70,17 +71,23 @@ def _prepare(folder: Path) -> Settings:
     from oncegate.cli.init import make_installation
     from oncegate.settings import load
     from oncegate.spellings import Address
-    from oncegate.testing.installation import free_port
 
     make_installation(folder)
     settings = load(folder / "oncegate.toml", {})
-    viewer, control = Address("127.0.0.1", free_port()), Address("127.0.0.1", 0)
+    viewer, control = Address("127.0.0.1", _free_port()), Address("127.0.0.1", 0)
     (folder / "objects" / "letter.txt").write_bytes(_LETTER)
     return replace(
         settings,
         viewer=replace(settings.viewer, listen=viewer, public_url=(f"http://127.0.0.1:{viewer.port}",)),
         control=replace(settings.control, listen=control),
     )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _sign(gateway: Running, key: str, operation: str) -> str:

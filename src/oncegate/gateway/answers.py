@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from oncegate.gateway.people import is_navigation
@@ -91,12 +92,17 @@ def object_headers(info: ObjectInfo, limits: Limits, span: tuple[int, int] | Non
         (b"content-type", content_type.encode()),
         (b"content-length", b"%d" % length),
         (b"etag", info.etag.encode()),
-        (b"last-modified", formatdate(info.modified_s, usegmt=True).encode()),
+        (b"last-modified", _http_date(info.modified_s)),
         (b"content-disposition", disposition_of(info.key, limits, content_type).encode()),
     ]
     if span is not None:
         headers.append((b"content-range", b"bytes %d-%d/%d" % (span[0], span[1] - 1, info.size_bytes)))
     return headers
+
+
+@lru_cache(maxsize=1024)
+def _http_date(instant_s: int) -> bytes:
+    return formatdate(instant_s, usegmt=True).encode()
 
 
 def disposition_of(key: str, limits: Limits, content_type: str) -> str:
