@@ -1,0 +1,69 @@
+"""``oncegate doctor``: look at every part as it is, and say of each what is the matter and what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from oncegate.cli.examples import examples
+from oncegate.cli.main import Misuse
+from oncegate.cli.wiring import settings_of
+
+if TYPE_CHECKING:
+    from oncegate.cli.findings import Finding
+    from oncegate.settings import Settings
+
+
+@click.command(epilog=examples("oncegate doctor", "oncegate --config /etc/oncegate/oncegate.toml doctor --json"))
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@click.pass_context
+def command(ctx: click.Context, *, as_json: bool) -> None:
+    """Check configuration, keys, tokens, ledger, clock, store and public URL.
+
+    Exits with 0 unless something is broken; warnings do not count. Uses up no link.
+    """
+    from oncegate.cli.findings import Finding, State
+
+    try:
+        settings = settings_of(ctx)
+    except Misuse as misuse:
+        found = [Finding(name="configuration", state=State.FAILED, words=misuse.message, remedy="correct it")]
+    else:
+        found = asyncio.run(_look(settings))
+    is_well = all(finding.state is not State.FAILED for finding in found)
+    if as_json:
+        click.echo(json.dumps({"ok": is_well, "checks": [_as_json(finding) for finding in found]}, indent=2))
+    else:
+        for finding in found:
+            click.echo(_as_line(finding))
+    ctx.exit(0 if is_well else 1)
+
+
+async def _look(settings: Settings) -> list[Finding]:
+    from oncegate.cli import findings
+
+    ledger, facts = await findings.look_at_ledger(settings)
+    reached = await asyncio.to_thread(findings.look_at_public_urls, settings)
+    return [
+        *findings.look_at_configuration(settings),
+        *findings.look_at_keys(settings),
+        *findings.look_at_tokens(settings),
+        *ledger,
+        *findings.look_at_clock(facts, [date_s for _, date_s in reached]),
+        *await findings.look_at_store(settings),
+        *(finding for finding, _ in reached),
+    ]
+
+
+def _as_json(finding: Finding) -> dict[str, str]:
+    return {"name": finding.name, "state": finding.state.value, "words": finding.words, "remedy": finding.remedy}
+
+
+def _as_line(finding: Finding) -> str:
+    from oncegate.cli.shown import printable
+
+    line = f"{finding.state.value:9}{finding.name:15}{printable(finding.words)}"
+    return f"{line}\n{'':24}-> {printable(finding.remedy)}" if finding.remedy else line
