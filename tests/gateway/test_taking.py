@@ -19,14 +19,14 @@ def after_taking(
         begun = [await asyncio.create_task(_begin(transfers, each)) for each in spans]
         for transfer in begun[:has_left]:
             transfer.leave()
-        return transfers.take("C", wanted, span), [transfer.unsent_bytes for transfer in begun]
+        return transfers.take("C", wanted, "e", span), [transfer.unsent_bytes for transfer in begun]
 
     return asyncio.run(live())
 
 
 async def _begin(transfers: Transfers, span: tuple[int, int]) -> Transfer:
     """In a task that ends, so that cutting it harms nobody."""
-    return transfers.begin("C", span)
+    return transfers.begin("C", "e", span)
 
 
 def test_what_a_settlement_gives_back_is_not_taken_as_well() -> None:
@@ -52,3 +52,14 @@ def test_who_would_have_to_send_the_same_loses_its_end_first(
 ) -> None:
     """A connection that sends another part is left alone while there is one that sends this part."""
     assert after_taking(spans, wanted, span) == outcome
+
+
+def test_of_an_object_that_was_replaced_nothing_is_taken() -> None:
+    """Settled by the new size, a smaller object would free a use that had sent half of the larger one."""
+
+    async def live() -> tuple[int, int]:
+        transfers = Transfers(asyncio.get_running_loop().time)
+        await asyncio.create_task(_begin(transfers, (0, 100)))
+        return transfers.takeable_bytes("C", "another", (0, 10)), transfers.take("C", 10, "another", (0, 10))
+
+    assert asyncio.run(live()) == (0, 0)

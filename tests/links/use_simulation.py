@@ -117,6 +117,7 @@ class Transfer:
     """Bytes on their way to a viewer."""
 
     claim_id: str
+    etag: str
     start: int
     promised: int
     sent: int = 0
@@ -137,6 +138,11 @@ def may_lose_its_end(transfer: Transfer) -> bool:
     return not transfer.has_left
 
 
+def is_of_version(transfer: Transfer, etag: str) -> bool:
+    """Promises of an object that was replaced meanwhile are settled by its size, which the new request never saw."""
+    return transfer.etag == etag
+
+
 @dataclass(eq=False)
 class Gateway:
     """One process: its clock, its running transfers, and the turns of its ``LedgerRunner``."""
@@ -152,15 +158,16 @@ class Gateway:
         """As the record names it: four characters, others after a restart."""
         return f"{self.name}{self.boots:02d}"
 
-    def takeable(self, claim_id: str, span: tuple[int, int]) -> list[Transfer]:
+    def takeable(self, claim_id: str, etag: str, span: tuple[int, int]) -> list[Transfer]:
         """Whose promises another request of the same holder may have: who would have to send the same, else all."""
-        running = [transfer for transfer in self.running if transfer.claim_id == claim_id]
+        of_claim = [transfer for transfer in self.running if transfer.claim_id == claim_id]
+        running = [transfer for transfer in of_claim if is_of_version(transfer, etag)]
         return [transfer for transfer in running if transfer.overlap(span)] or running
 
-    def take(self, claim_id: str, wanted: int, span: tuple[int, int]) -> int:
+    def take(self, claim_id: str, wanted: int, etag: str, span: tuple[int, int]) -> int:
         """Take promises from the ends of running transfers; how many are then given back by whoever took them."""
         taken = 0
-        for transfer in sorted(self.takeable(claim_id, span), key=lambda t: t.overlap(span), reverse=True):
+        for transfer in sorted(self.takeable(claim_id, etag, span), key=lambda t: t.overlap(span), reverse=True):
             if may_lose_its_end(transfer):
                 part = min(transfer.unsent, wanted - taken)
                 transfer.promised -= part
@@ -350,6 +357,8 @@ class DownloadWorld(World):
         self.size = self.rnd.choice((0, 1, 40, 1000, 1000))
         self.uses = self.rnd.choice((1, 1, 1, 3))
         self.etag = "e0000000"
+        self.sizes: dict[str, int] = {}
+        self.keeps_open = self.rnd.random() < 0.5  # a file that was replaced is still read to its end
         self.sent: Counter[str] = Counter()
         self.receivers: defaultdict[str, set[Viewer]] = defaultdict(set)
         self.faults: list[str] = []
@@ -359,13 +368,15 @@ class DownloadWorld(World):
     ) -> Doing:
         """A viewer request from look to settle; he leaves after some bytes, or the store fails at the first."""
         size, etag, cookie = self.size, self.etag, viewer.cookie
+        if span is not None and span[1] > size:
+            return  # 416: it was meant for what stood there before
         asked = span or (0, size)
         promised = asked[1] - asked[0]
         was_revoked = self.is_revoked
 
         def decide(record: Record | None) -> use.Admission:
             ids = [claim.claim_id for claim in record.claims] if record else []
-            unsent = {id_: sum(other.unsent for other in gateway.takeable(id_, asked)) for id_ in ids}
+            unsent = {id_: sum(other.unsent for other in gateway.takeable(id_, etag, asked)) for id_ in ids}
             ask = use.Download(
                 uses=self.uses,
                 size_bytes=size,
@@ -387,7 +398,7 @@ class DownloadWorld(World):
         for _ in range(3):
             if admission.kind is not use.Kind.CUT:
                 break
-            taken = gateway.take(admission.claim_id, admission.cut_bytes, asked)
+            taken = gateway.take(admission.claim_id, admission.cut_bytes, etag, asked)
             talk = self.give_back(gateway, admission.claim_id, taken, size, etag, is_parallel=True)
             yield from run(self, gateway, talk)
             admission = yield from claim(self, gateway, decide, undo)
@@ -395,7 +406,8 @@ class DownloadWorld(World):
             return
         if was_revoked:
             self.faults.append("a request that began after revocation was admitted")
-        transfer = Transfer(admission.claim_id, asked[0], promised)
+        self.sizes.setdefault(admission.claim_id, size)
+        transfer = Transfer(admission.claim_id, etag, asked[0], promised)
         gateway.running.append(transfer)
         if not fails:
             if viewer.keeps_cookies:
@@ -428,7 +440,7 @@ class DownloadWorld(World):
     ) -> Generator[None, object, None]:
         self.receivers[transfer.claim_id].add(viewer)
         end = transfer.promised if leaves_after is None else leaves_after
-        while transfer.sent < min(end, transfer.promised) and self.etag == etag:
+        while transfer.sent < min(end, transfer.promised) and (self.etag == etag or self.keeps_open):
             chunk = min(self.rnd.randint(1, max(1, self.size // 3)), min(end, transfer.promised) - transfer.sent)
             transfer.sent += chunk  # counted before it is handed over
             self.sent[transfer.claim_id] += chunk
@@ -438,7 +450,7 @@ class DownloadWorld(World):
     @property
     def holders(self) -> set[str]:
         """Claims that gave somebody something: bytes, or the whole of an object that has none."""
-        return {claim_id for claim_id in self.receivers if self.sent[claim_id] or self.size == 0}
+        return {claim_id for claim_id in self.receivers if self.sent[claim_id] or self.sizes[claim_id] == 0}
 
 
 def slack(size_bytes: int) -> int:
@@ -466,7 +478,7 @@ def simulate_downloads(seed: int) -> DownloadWorld:
         if rnd.random() < 0.1:
             world.now_s += rnd.choice((10, 1000))
         if is_replaced and rnd.random() < 0.2:
-            world.etag = f"e{world.draw(7)}"
+            world.etag, world.size = f"e{world.draw(7)}", rnd.choice((world.size, 1, 40, 1000))
         if is_revoked and rnd.random() < 0.2:
             world.spawn(gateway, revoke(world, gateway))
         if is_swept and rnd.random() < 0.2:
@@ -495,8 +507,9 @@ def _faults_of_downloads(world: DownloadWorld) -> list[str]:
     faults = [] if world.rest() else ["it does not come to rest"]
     faults += world.ledger.faults
     for claim_id, sent in world.sent.items():
-        if sent > world.size + slack(world.size):
-            faults.append(f"bytes: one use gave {sent} of {world.size}")
+        size = world.sizes[claim_id]
+        if sent > size + slack(size):
+            faults.append(f"bytes: one use gave {sent} of {size}")
         addresses = {viewer.address for viewer in world.receivers[claim_id]}
         if len(world.receivers[claim_id]) > 1 and (len(addresses) > 1 or None in addresses):
             faults.append("holder: two strangers had bytes of one use")
@@ -516,7 +529,8 @@ def _faults_of_record(world: DownloadWorld, record: Record) -> list[str]:
     if world.crashes == 0 and record.uses > len(holders):
         faults.append(f"lost: it says {record.uses} uses, and there were {len(holders)} holders, without a crash")
     for claim in record.claims:
-        kept, sent = _kept(claim, world.size), world.sent[claim.claim_id]
+        size = world.sizes.get(claim.claim_id, world.size)
+        kept, sent = _kept(claim, size), world.sent[claim.claim_id]
         if kept < sent or (kept > sent and world.crashes == 0):
             faults.append(f"record: a claim says {kept} bytes, and {sent} were sent, {world.crashes} crashes")
     if world.uses == 1 and world.ledger.largest_bytes >= 220:

@@ -28,10 +28,11 @@ LARGE_CHUNK_TRANSFERS_MAX = 32
 class Transfer:
     """Bytes that were promised to a holder and are on their way."""
 
-    __slots__ = ("_task", "claim_id", "cut_why", "handed_bytes", "progress_at", "promised_bytes", "start")
+    __slots__ = ("_task", "claim_id", "cut_why", "etag", "handed_bytes", "progress_at", "promised_bytes", "start")
 
-    def __init__(self, claim_id: str, span: tuple[int, int], now: float) -> None:
+    def __init__(self, claim_id: str, etag: str, span: tuple[int, int], now: float) -> None:
         self.claim_id = claim_id
+        self.etag = etag
         self.start = span[0]
         self.promised_bytes = span[1] - span[0]
         self.handed_bytes = 0
@@ -77,9 +78,9 @@ class Transfers:
     def __len__(self) -> int:
         return self._count
 
-    def begin(self, claim_id: str, span: tuple[int, int]) -> Transfer:
-        """Register a transfer of this task: first byte and end (exclusive)."""
-        transfer = Transfer(claim_id, span, self._clock())
+    def begin(self, claim_id: str, etag: str, span: tuple[int, int]) -> Transfer:
+        """Register a transfer of this task: first byte and end (exclusive) of this version of the object."""
+        transfer = Transfer(claim_id, etag, span, self._clock())
         self._by_claim.setdefault(claim_id, []).append(transfer)
         self._count += 1
         self._none.clear()
@@ -95,18 +96,19 @@ class Transfers:
         if not self._count:
             self._none.set()
 
-    def takeable_bytes(self, claim_id: str, span: tuple[int, int]) -> int:
+    def takeable_bytes(self, claim_id: str, etag: str, span: tuple[int, int]) -> int:
         """Bytes promised and not yet sent, of those transfers of a claim that would have to send what is asked for now.
 
-        Where none would, of all: then their holder wants another part first.
+        Where none would, of all: then their holder wants another part first. Never of another version of the object:
+        it is settled by its own size.
         """
-        return sum(transfer.unsent_bytes for transfer in self._takeable(claim_id, span))
+        return sum(transfer.unsent_bytes for transfer in self._takeable(claim_id, etag, span))
 
-    def _takeable(self, claim_id: str, span: tuple[int, int]) -> list[Transfer]:
-        running = self._by_claim.get(claim_id, [])
+    def _takeable(self, claim_id: str, etag: str, span: tuple[int, int]) -> list[Transfer]:
+        running = [transfer for transfer in self._by_claim.get(claim_id, ()) if transfer.etag == etag]
         return [transfer for transfer in running if transfer.overlap_bytes(span)] or running
 
-    def take(self, claim_id: str, wanted_bytes: int, span: tuple[int, int]) -> int:
+    def take(self, claim_id: str, wanted_bytes: int, etag: str, span: tuple[int, int]) -> int:
         """Take back promises from the ends of a claim's running transfers, for another request of the same holder.
 
         Download managers open the whole object, then its parts beside it: so the transfers that still have to send
@@ -115,13 +117,14 @@ class Transfers:
         Args:
             claim_id: whose they are.
             wanted_bytes: at most so many are taken.
+            etag: of the object that is asked for.
             span: what is asked for now: first byte and end (exclusive).
 
         Returns:
             How many were taken; to be given back to the ledger by the caller.
         """
         taken = 0
-        for transfer in sorted(self._takeable(claim_id, span), key=lambda t: t.overlap_bytes(span), reverse=True):
+        for transfer in sorted(self._takeable(claim_id, etag, span), key=lambda t: t.overlap_bytes(span), reverse=True):
             if transfer.has_left:
                 continue  # it gives back all of its rest itself: taken too, that would be given back twice
             part = min(transfer.unsent_bytes, wanted_bytes - taken)

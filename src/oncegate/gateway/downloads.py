@@ -14,6 +14,7 @@ from oncegate.gateway.ranges import has_strong_condition, plan_answer
 from oncegate.gateway.viewer import holder_address
 from oncegate.ledgers.claiming import GiveBack, Talk, give_back
 from oncegate.ledgers.protocol import Stands, Unknown
+from oncegate.ledgers.runner import WAIT_MAX_S
 from oncegate.links.grant import Grant
 from oncegate.links.record import Record, from_json
 from oncegate.links.refusal import Reason, Refused
@@ -147,9 +148,13 @@ async def _claim(
     for _ in range(CUTS_MAX):
         if admission.kind is not Kind.CUT:
             break
-        taken = parts.transfers.take(admission.claim_id, admission.cut_bytes, span or (0, info.size_bytes))
+        asked = span or (0, info.size_bytes)
+        taken = parts.transfers.take(admission.claim_id, admission.cut_bytes, info.etag, asked)
         back = _give_back(parts, grant, info, admission.claim_id, taken, is_parallel=True)
-        await parts.runner.run(grant.link_id, back)
+        settling = parts.runner.run_in_background(grant.link_id, back)  # what was taken is given back, whoever leaves
+        await asyncio.wait({settling}, timeout=WAIT_MAX_S)
+        if not settling.done():
+            raise Refused(Reason.LEDGER_UNKNOWN)
         admission = await parts.runner.claim(grant.link_id, forget_after_s, decide, undo=undo)
     parts.meters["claims", admission.kind.value] += 1
     if admission.kind is Kind.ADMIT:
@@ -179,9 +184,8 @@ def _ask(
         if proves and request.address is not None and not people.is_navigation(request):
             address = holder_address(request.address)
     asked = span or (0, info.size_bytes)
-    running = (
-        {} if record is None else {c.claim_id: parts.transfers.takeable_bytes(c.claim_id, asked) for c in record.claims}
-    )
+    claims = () if record is None else record.claims
+    running = {c.claim_id: parts.transfers.takeable_bytes(c.claim_id, info.etag, asked) for c in claims}
     return Download(
         uses=grant.uses,
         size_bytes=info.size_bytes,
@@ -208,7 +212,7 @@ async def _transfer(
     headers: list[tuple[bytes, bytes]],
 ) -> None:
     """Send what was claimed; whatever breaks it, give back what was not handed over."""
-    transfer = parts.transfers.begin(admission.claim_id, span)
+    transfer = parts.transfers.begin(admission.claim_id, opened.info.etag, span)
     outcome = "broken"
     try:
         if await deliver(
