@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 Value = str | int | bool | None
 Event = dict[str, Value]
@@ -193,8 +194,11 @@ class JournalHandler(logging.Handler):
             self._loop.call_soon_threadsafe(note)
 
 
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # json.dumps makes a new one each time
+
+
 def _json_line(now: float, level: str, event: Event) -> str:
-    return json.dumps({"time": _instant(now), "level": level, **event}, ensure_ascii=False) + "\n"
+    return _to_json({"time": _instant(now), "level": level, **event}) + "\n"
 
 
 def _console_line(now: float, level: str, event: Event) -> str:
@@ -207,4 +211,10 @@ def _console_line(now: float, level: str, event: Event) -> str:
 
 
 def _instant(now: float) -> str:
-    return dt.datetime.fromtimestamp(now, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second = int(now)
+    return f"{_second(second)}.{int((now - second) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(now_s: int) -> str:
+    return dt.datetime.fromtimestamp(now_s, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")

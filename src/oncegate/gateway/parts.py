@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
+import os
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -47,7 +48,7 @@ class Parts:
     clock: Callable[[], float]
     monotonic: Callable[[], float]
     transfers: Transfers
-    gateway: str = field(default_factory=lambda: secrets.token_urlsafe(3))
+    gateway: str = field(default_factory=lambda: b64encode(os.urandom(3), b"-_").decode())
     meters: Counter[tuple[str, ...]] = field(default_factory=Counter[tuple[str, ...]])
 
     @property
@@ -67,9 +68,9 @@ def forget_after(grant: Grant) -> int:
 
 def fresh_claim_id() -> str:
     """16 characters, 96 bits: a secret of the holder's cookie."""
-    return secrets.token_urlsafe(12)
+    return b64encode(os.urandom(12), b"-_").decode()
 
 
 def fresh_mark() -> str:
     """8 characters: tells this write from the last few of one link."""
-    return secrets.token_urlsafe(6)
+    return b64encode(os.urandom(6), b"-_").decode()

@@ -90,6 +90,7 @@ class Record:
 
 
 EMPTY = Record()
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def to_json(record: Record) -> bytes:
@@ -110,7 +111,7 @@ def to_json(record: Record) -> bytes:
     if record.issued:
         i = record.issued
         document["i"] = [i.object_key, i.operation, i.uses, i.made_s, i.expires_s, i.label]
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    return _to_json(document).encode()
 
 
 def _claim_to_list(claim: Claim) -> list[str | int]:

@@ -15,6 +15,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from oncegate.links.refusal import Reason, Refused
 
@@ -108,6 +109,7 @@ def is_uuid7(nonce: bytes) -> bool:
     return len(nonce) == 16 and nonce[6] >> 4 == 7 and nonce[8] >> 6 == 2
 
 
+@lru_cache(maxsize=1024)
 def text_of_id(link_id: bytes) -> str:
     """Write 16 bytes as 22 base64url characters."""
     return base64.urlsafe_b64encode(link_id)[:22].decode()

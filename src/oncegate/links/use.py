@@ -130,12 +130,11 @@ def admit_download(record: Record | None, ask: Download, now_s: int, rules: Rule
     new = Claim(claim_id=ask.claim_id, at_s=now_s, address=ask.address, gateway=ask.gateway)
     if ask.span is not None:
         new = replace(new, size_bytes=ask.size_bytes, etag=ask.etag, paid=ask.asked_bytes)
-    written = replace(
-        record,
-        uses=record.uses + 1,
-        claims=(*record.claims, new)[-CLAIMS_MAX:],
-        marks=record.marks if record is EMPTY else _with_mark(record, ask.mark),
-    )
+    if record is EMPTY:
+        written = Record(uses=1, claims=(new,))
+    else:
+        claims = (*record.claims, new)[-CLAIMS_MAX:]
+        written = replace(record, uses=record.uses + 1, claims=claims, marks=_with_mark(record, ask.mark))
     # the first claim's id is its own mark, so a plain spent record needs no other
     return Admission(kind=Kind.ADMIT, claim_id=ask.claim_id, record=written, mark=ask.claim_id)
 
