@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import zlib
 
 from oncegate.gateway import people
@@ -145,17 +146,19 @@ async def _claim(
         return _give_back(parts, grant, info, admission.claim_id, asked_bytes)
 
     admission = await parts.runner.claim(grant.link_id, forget_after_s, decide, undo=undo)
-    for _ in range(CUTS_MAX):
-        if admission.kind is not Kind.CUT:
-            break
-        asked = span or (0, info.size_bytes)
-        taken = parts.transfers.take(admission.claim_id, admission.cut_bytes, info.etag, asked)
-        back = _give_back(parts, grant, info, admission.claim_id, taken, is_parallel=True)
-        settling = parts.runner.run_in_background(grant.link_id, back)  # what was taken is given back, whoever leaves
-        await asyncio.wait({settling}, timeout=WAIT_MAX_S)
-        if not settling.done():
-            raise Refused(Reason.LEDGER_UNKNOWN)
-        admission = await parts.runner.claim(grant.link_id, forget_after_s, decide, undo=undo)
+    try:
+        async with asyncio.timeout(WAIT_MAX_S) if admission.kind is Kind.CUT else contextlib.nullcontext():
+            for _ in range(CUTS_MAX):
+                if admission.kind is not Kind.CUT:
+                    break
+                asked = span or (0, info.size_bytes)
+                taken = parts.transfers.take(admission.claim_id, admission.cut_bytes, info.etag, asked)
+                back = _give_back(parts, grant, info, admission.claim_id, taken, is_parallel=True)
+                # in the background: what was taken is given back, whoever leaves
+                await asyncio.wait({parts.runner.run_in_background(grant.link_id, back)})
+                admission = await parts.runner.claim(grant.link_id, forget_after_s, decide, undo=undo)
+    except TimeoutError:
+        raise Refused(Reason.LEDGER_UNKNOWN) from None
     parts.meters["claims", admission.kind.value] += 1
     if admission.kind is Kind.ADMIT:
         return admission

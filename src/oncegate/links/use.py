@@ -327,8 +327,10 @@ def refusal_of_use(record: Record | None, ask: Download, now_s: int, rules: Rule
     if record.uses < ask.uses:
         return None
     claim, _ = _claim_of_holder(record, ask, now_s, rules)
-    is_open = claim is not None and claim.size_bytes is not None and claim.paid < claim.size_bytes
-    return None if is_open else Reason.USED
+    if claim is None or claim.size_bytes is None:
+        return Reason.USED
+    has_slack = claim.is_parallel and claim.over < slack_bytes(claim.size_bytes)
+    return None if claim.paid < claim.size_bytes or has_slack else Reason.USED
 
 
 def is_too_old(made_ms: int | None, *, born_ms: int, accept_from_ms: int | None) -> bool:
