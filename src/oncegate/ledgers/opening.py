@@ -16,6 +16,7 @@ from oncegate.ledgers.protocol import Ledger, LedgerUnfit
 BACKENDS: Mapping[str, str] = {
     "memory": "oncegate.ledgers.memory",
     "sqlite": "oncegate.ledgers.sqlite",
+    "postgresql": "oncegate.ledgers.postgresql",
 }
 """Scheme of the URL, and the module that opens it."""
 

@@ -1,0 +1,530 @@
+"""The ledger in PostgreSQL: the conformance suite, batches, rights, schema, and servers that must be refused."""
+
+import asyncio
+import functools
+import secrets
+import time
+
+import asyncpg
+import pytest
+
+from oncegate.ledgers import postgresql as postgresql_ledger
+from oncegate.ledgers import postgresql_schema
+from oncegate.ledgers.opening import create_ledger, open_ledger
+from oncegate.ledgers.postgresql_batches import LOCK_CLASS
+from oncegate.ledgers.postgresql_connection import PostgresqlConnection
+from oncegate.ledgers.postgresql_url import parse_address
+from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, LedgerUnfit, Stands, Swept, Unknown
+from oncegate.testing.ledger_processes import fresh_link_id
+from oncegate.testing.ledger_suite import LedgerSuite
+from oncegate.testing.servers import PostgresqlServer
+
+LINK, OTHER = bytes(range(16)), bytes(range(1, 17))
+
+
+@pytest.fixture
+def url(postgresql, tmp_path):
+    """Give the URL of an empty ledger in a database of its own."""
+    name = f"test_{secrets.token_hex(6)}"
+    postgresql.sql(f"CREATE DATABASE {name}")
+    made = postgresql.url_of("oncegate", database=name)
+    create_ledger(made, folder=tmp_path)
+    yield made
+    postgresql.sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+def suite(postgresql, tmp_path_factory):
+    """Give the conformance suite over one ledger; as on a server in use, checks find the records of others."""
+    folder = tmp_path_factory.mktemp("suite")
+    postgresql.sql("CREATE DATABASE suite")
+    made = postgresql.url_of("oncegate", database="suite")
+    create_ledger(made, folder=folder)
+    return LedgerSuite(functools.partial(open_ledger, made, folder=folder))
+
+
+def opened(url, tmp_path, test, **settings):
+    """Run ``test(ledger)`` on a probed ledger, and close it."""
+
+    async def run():
+        ledger = open_ledger(url, folder=tmp_path, **settings)
+        try:
+            await ledger.probe()
+            return await test(ledger)
+        finally:
+            await ledger.aclose()
+
+    return asyncio.run(run())
+
+
+def probe(url, tmp_path, **settings):
+    """Probe the ledger, and return what was found out."""
+
+    async def nothing(ledger):
+        return await ledger.probe()
+
+    return opened(url, tmp_path, nothing, **settings)
+
+
+def sql(postgresql, url, text):
+    """Run statements in the database of a URL."""
+    return postgresql.sql(text, database=url.rpartition("/")[2])
+
+
+@pytest.mark.parametrize("name", LedgerSuite.CHECKS)
+def test_postgresql_passes(name, suite):
+    """Every promise, within a process and between processes; nothing is skipped."""
+    asyncio.run(suite.run(name))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "check_of_many_inserts_one_wins",
+        "check_of_many_replaces_one_wins",
+        "check_opposite_orders_do_not_block_each_other",
+        "check_a_killed_writer_loses_nothing",
+        "check_a_sweep_does_not_stall_claims",
+    ],
+)
+def test_the_transactions_for_poolers_keep_the_promises(name, url, tmp_path):
+    """With ``pgbouncer=1`` every call is a transaction with settings of its own and no kept statement; same promises."""
+    suite = LedgerSuite(functools.partial(open_ledger, f"{url}?pgbouncer=1", folder=tmp_path), rounds=5)
+    asyncio.run(suite.run(name))
+
+
+def test_nothing_outlives_a_transaction_for_poolers(url, tmp_path, postgresql):
+    """Between calls a pooled session is as it began: no prepared statement, no setting, no lock."""
+
+    async def test(ledger):
+        await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
+        driver = ledger._inserting._driver
+        assert not await driver.fetch("SELECT FROM pg_prepared_statements WHERE name <> ''")
+        assert (await driver.fetch("SHOW enable_seqscan"))[0][0] == "on"
+        assert (await driver.fetch("SHOW statement_timeout"))[0][0] == "0"
+        assert not await driver.fetch("SELECT FROM pg_locks WHERE locktype = 'advisory'")
+
+    opened(f"{url}?pgbouncer=1", tmp_path, test)
+
+
+def test_all_that_wait_share_a_statement(url, tmp_path):
+    """Sixty-four claims are one transaction: that is the whole speed."""
+
+    async def test(ledger):
+        told = await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(64)))
+        assert {type(what) for what in told} == {Done}
+
+    opened(url, tmp_path, test)
+
+
+def test_rows_of_one_batch_share_a_transaction(url, tmp_path, postgresql):
+    """Seen in the rows themselves: their ``xmin`` is one."""
+
+    async def test(ledger):
+        await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(64)))
+
+    opened(url, tmp_path, test)
+    assert sql(postgresql, url, "SELECT count(*), count(DISTINCT xmin::text) FROM oncegate_records") == "64|1"
+
+
+def test_a_mixed_batch_tells_each_its_own(url, tmp_path):
+    """Won, lost, swept, replaced, gone: all in statements shared with others."""
+
+    async def test(ledger):
+        limit_s = int(time.time())
+        await ledger.sweep(limit_s)
+        first = await ledger.insert(LINK, b"1", FORGET_NEVER_S)
+        told = await asyncio.gather(
+            ledger.insert(LINK, b"2", FORGET_NEVER_S),
+            ledger.insert(OTHER, b"3", limit_s + 1),
+            ledger.insert(fresh_link_id(), b"4", limit_s),
+            ledger.replace(LINK, first.version, b"5", FORGET_NEVER_S),
+            ledger.replace(fresh_link_id(), first.version, b"6", FORGET_NEVER_S),
+        )
+        assert told[0] in (Stands(b"1", first.version), Stands(b"5", told[3].version))
+        assert isinstance(told[1], Done)
+        assert told[2] == Swept()
+        assert isinstance(told[3], Done)
+        assert told[4] == Gone()
+        assert await ledger.read(LINK) == Stands(b"5", told[3].version)
+
+    opened(url, tmp_path, test)
+
+
+def test_a_row_committed_after_the_statement_began_is_read_again(url, tmp_path):
+    """The insert waits for another's transaction: its snapshot shows nothing, the key is taken. It must be told by whom."""
+
+    async def test(ledger):
+        other = await asyncpg.connect(url)
+        await ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S)
+        try:
+            await other.execute("BEGIN")
+            await other.execute("INSERT INTO oncegate_records VALUES (7, $1, $2, '\\x7b7d')", FORGET_NEVER_S, LINK)
+            waiting = asyncio.ensure_future(ledger.insert(LINK, b'{"by":"us"}', FORGET_NEVER_S))
+            await until(lambda: waits_for_lock(url))
+            assert not waiting.done()
+            await other.execute("COMMIT")
+            assert await waiting == Stands(b"{}", 7)
+            await other.execute("BEGIN")
+            await other.execute("UPDATE oncegate_records SET version = 8 WHERE link_id = $1", LINK)
+            waiting = asyncio.ensure_future(ledger.replace(LINK, 7, b'{"by":"us"}', FORGET_NEVER_S))
+            await until(lambda: waits_for_lock(url))
+            await other.execute("COMMIT")
+            assert await waiting == Stands(b"{}", 8)
+        finally:
+            await other.close()
+
+    opened(url, tmp_path, test)
+
+
+def test_an_insert_that_waited_through_a_sweep_sees_its_limit(url, tmp_path):
+    """A batch that began before the sweep must not put back what the sweep forgot: whatever the clocks say."""
+
+    async def test(ledger):
+        now_s = int(time.time())
+        await ledger.insert(LINK, b"{}", now_s)
+        other = await asyncpg.connect(url)
+        try:
+            # As a sweep in another gateway: it holds the lock, raises the limit, deletes, and lets go at last.
+            await other.execute("BEGIN")
+            await other.fetch("SELECT pg_advisory_xact_lock($1, 'oncegate_records'::regclass::oid::int4)", LOCK_CLASS)
+            waiting = asyncio.ensure_future(ledger.insert(LINK, b'{"again":1}', now_s))
+            await until(lambda: waits_for_lock(url))
+            await other.fetch("SELECT setval('oncegate_swept_until', $1, true)", now_s)
+            await other.execute("DELETE FROM oncegate_records")
+            await other.execute("COMMIT")
+            assert not isinstance(await waiting, Done)
+            assert await ledger.read(LINK) == Gone()
+            assert await ledger.insert(LINK, b"{}", now_s) == Swept()
+        finally:
+            await other.close()
+
+    opened(url, tmp_path, test)
+
+
+def test_a_refused_replace_says_what_stands_for_any_version(url, tmp_path):
+    """A version of another backend, or one that no bigint holds, must not fail the batch that it came in."""
+
+    async def test(ledger):
+        version = (await ledger.insert(LINK, b"{}", FORGET_NEVER_S)).version
+        for strange in ("etag", -1, 2**63):
+            assert await ledger.replace(LINK, strange, b"1", FORGET_NEVER_S) == Stands(b"{}", version)
+            assert await ledger.replace(OTHER, strange, b"1", FORGET_NEVER_S) == Gone()
+
+    opened(url, tmp_path, test)
+
+
+def test_plans_use_the_key_from_the_first_batch_on(url, tmp_path, postgresql):
+    """A plan that was made while the table was empty would read all of it for every claim once it is full."""
+
+    async def test(ledger):
+        for _ in range(8):  # beyond the first calls, for which PostgreSQL plans anew
+            await ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S)
+        what = await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
+        await ledger.replace(LINK, what.version, b"{}", FORGET_NEVER_S)
+        await ledger.read(LINK)
+
+    def scans():
+        text = "SELECT seq_scan, idx_scan FROM pg_stat_user_tables WHERE relname = 'oncegate_records'"
+        return [int(count) for count in sql(postgresql, url, text).split("|")]
+
+    sql(postgresql, url, "VACUUM ANALYZE oncegate_records")
+    before = scans()
+    opened(url, tmp_path, test)
+    deadline = time.monotonic() + 5
+    while (after := scans())[1] == before[1] and time.monotonic() < deadline:
+        time.sleep(0.05)  # a session tells its counts when it ends
+    assert after[0] == before[0]
+    assert after[1] >= before[1] + 10
+
+
+# Who may do what.
+
+
+def test_the_table_is_used_without_rights_to_create(url, tmp_path, postgresql):
+    """One role makes the ledger, another claims in it and sweeps it, with the rights that the refusal names."""
+    role = f"gateway_{secrets.token_hex(4)}"
+    sql(postgresql, url, f"CREATE ROLE {role} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    theirs = url.replace("oncegate@", f"{role}@")
+    with pytest.raises(LedgerUnfit, match=r"permission denied|lacks rights"):
+        probe(theirs, tmp_path)
+    sql(postgresql, url, f"GRANT SELECT ON oncegate_meta TO {role}")
+    with pytest.raises(LedgerUnfit, match="GRANT SELECT ON oncegate_meta; SELECT, INSERT, UPDATE, DELETE"):
+        probe(theirs, tmp_path)
+    sql(
+        postgresql,
+        url,
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON oncegate_records TO {role};"
+        f"GRANT SELECT, INSERT, DELETE ON oncegate_events TO {role};"
+        f"GRANT SELECT, UPDATE ON SEQUENCE oncegate_swept_until TO {role}",
+    )
+
+    async def test(ledger):
+        done = await ledger.insert(LINK, b"{}", int(time.time()))
+        assert isinstance(await ledger.replace(LINK, done.version, b"{}", int(time.time())), Done)
+        await ledger.append_events([{"at": 1, "event": "complete"}])
+        assert len(await ledger.read_events(0, 10)) == 1
+        assert await ledger.sweep(int(time.time())) == 1
+
+    opened(theirs, tmp_path, test)
+
+
+def test_tables_in_a_schema_of_their_own(url, tmp_path, postgresql):
+    """``schema=`` keeps two installations apart in one database; the default is public, whatever search_path says."""
+    sql(postgresql, url, "CREATE SCHEMA files; ALTER DATABASE " + url.rpartition("/")[2] + " SET search_path = files")
+    create_ledger(f"{url}?schema=files", folder=tmp_path)
+
+    async def test(ledger):
+        return await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
+
+    assert isinstance(opened(f"{url}?schema=files", tmp_path, test), Done)
+    assert isinstance(opened(url, tmp_path, test), Done)
+
+
+# The schema.
+
+
+def test_a_ledger_is_made_once(url, tmp_path):
+    """``init`` where a ledger stands must not begin a new one; ``migrate`` finds nothing to do."""
+    born_ms = probe(url, tmp_path).born_ms
+    with pytest.raises(LedgerUnfit, match="made once"):
+        create_ledger(url, folder=tmp_path)
+    assert postgresql_ledger.migrate_from_url(url.partition(":")[2], folder=tmp_path) is False
+    assert probe(url, tmp_path).born_ms == born_ms
+
+
+def test_no_ledger_is_made_in_passing(url, tmp_path, postgresql):
+    """An empty database where a ledger was would open every used link again: say so, and make nothing."""
+    sql(postgresql, url, "DROP TABLE oncegate_meta, oncegate_records, oncegate_events")
+    with pytest.raises(LedgerUnfit, match="oncegate ledger migrate"):
+        probe(url, tmp_path)
+    assert sql(postgresql, url, "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'oncegate%'") == "0"
+
+
+def test_a_newer_schema_is_refused(url, tmp_path, postgresql):
+    """An older oncegate must not write into what it does not know."""
+    sql(postgresql, url, "UPDATE oncegate_meta SET schema_version = schema_version + 1")
+    with pytest.raises(LedgerUnfit, match="newer oncegate"):
+        probe(url, tmp_path)
+    with pytest.raises(LedgerUnfit, match="newer oncegate"):
+        postgresql_migrate(url, tmp_path)
+
+
+def test_an_older_schema_is_migrated(url, tmp_path, monkeypatch):
+    """A step is carried out once, keeps the records, and is asked for until then."""
+
+    async def claim(ledger):
+        return await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
+
+    async def read(ledger):
+        return await ledger.read(LINK)
+
+    done = opened(url, tmp_path, claim)
+    step = "ALTER TABLE {schema}.oncegate_records ADD COLUMN colour text;"
+    monkeypatch.setattr(postgresql_schema, "_STEPS", (*postgresql_schema._STEPS, step))
+    monkeypatch.setattr(postgresql_schema, "SCHEMA_VERSION", 2)
+    with pytest.raises(LedgerUnfit, match="older schema 1: run `oncegate ledger migrate`"):
+        probe(url, tmp_path)
+    assert postgresql_migrate(url, tmp_path) is True
+    assert postgresql_migrate(url, tmp_path) is False
+    assert opened(url, tmp_path, read) == Stands(b"{}", done.version)
+
+
+def test_a_step_that_fails_leaves_nothing(url, tmp_path, monkeypatch):
+    """A migration is whole or not at all."""
+    step = "CREATE TABLE {schema}.half (n int); SELECT 1 / 0;"
+    monkeypatch.setattr(postgresql_schema, "_STEPS", (*postgresql_schema._STEPS, step))
+    monkeypatch.setattr(postgresql_schema, "SCHEMA_VERSION", 2)
+    with pytest.raises(LedgerUnfit, match="division by zero"):
+        postgresql_migrate(url, tmp_path)
+    monkeypatch.undo()
+    probe(url, tmp_path)
+
+
+def test_many_gateways_may_migrate_at_once(postgresql, tmp_path):
+    """Three containers start together: one makes the ledger, the others find it."""
+    name = f"test_{secrets.token_hex(6)}"
+    postgresql.sql(f"CREATE DATABASE {name}")
+    address = parse_address(postgresql.url_of("oncegate", database=name).partition(":")[2])
+
+    async def run():
+        connections = [PostgresqlConnection(address) for _ in range(8)]
+        try:
+            return await asyncio.gather(
+                *(postgresql_schema.migrate(connection, "public", may_stand=True) for connection in connections)
+            )
+        finally:
+            await asyncio.gather(*(connection.aclose() for connection in connections))
+
+    assert sorted(asyncio.run(run())) == [False] * 7 + [True]
+
+
+# What must be refused.
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"fsync": "off"}, "set fsync = on"), ({"default_transaction_read_only": "on"}, "takes writes")],
+)
+def test_a_server_that_forgets_or_only_reads_is_refused(settings, words, postgresql, tmp_path):
+    """No fsync, no promise; and nothing in ``accept`` helps."""
+    with PostgresqlServer(tmp_path / "other", settings=settings) as server:
+        if "fsync" in settings:
+            create_ledger(server.url, folder=tmp_path)
+        with pytest.raises(LedgerUnfit, match=words):
+            probe(server.url, tmp_path, accept=tuple(postgresql_ledger.WEAKER_PROMISES))
+
+
+def test_torn_pages_are_accepted_by_name_only(tmp_path):
+    """full_page_writes is rightly off on storage that never tears a page: that is for the operator to know."""
+    with PostgresqlServer(tmp_path / "other", settings={"full_page_writes": "off"}) as server:
+        create_ledger(server.url, folder=tmp_path)
+        with pytest.raises(LedgerUnfit, match=r'accept = \["postgresql-no-full-page-writes"\]'):
+            probe(server.url, tmp_path)
+        accepted = probe(server.url, tmp_path, accept=("postgresql-no-full-page-writes",)).accepted
+        assert accepted == ("postgresql-no-full-page-writes",)
+
+
+def test_standbys_are_refused_and_reported(tmp_path):
+    """A standby takes no claim. Its primary may lose the last ones to it: accepted by name, or the standby is synchronous."""
+    with PostgresqlServer(tmp_path / "primary", settings={"wal_keep_size": "64MB"}) as primary:
+        create_ledger(primary.url, folder=tmp_path)
+        assert probe(primary.url, tmp_path).accepted == ()
+        with PostgresqlServer(tmp_path / "standby", base=primary) as standby:
+            with pytest.raises(LedgerUnfit, match="standby"):
+                probe(standby.url, tmp_path)
+            with pytest.raises(LedgerUnfit, match=r"synchronous_standby_names.*postgresql-async-standby"):
+                probe(primary.url, tmp_path)
+            accepted = probe(primary.url, tmp_path, accept=("postgresql-async-standby",)).accepted
+            assert accepted == ("postgresql-async-standby",)
+            # Both in one URL: the one that takes writes is found.
+            both = f"postgresql://oncegate@127.0.0.1:{standby.port},127.0.0.1:{primary.port}/postgres"
+            probe(both, tmp_path, accept=("postgresql-async-standby",))
+            primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            primary.sql("SELECT pg_reload_conf()")
+            assert probe(primary.url, tmp_path).accepted == ()
+            standby.freeze()  # a synchronous commit waits for it: nothing is answered that it does not have
+
+            async def claim(ledger):
+                return await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
+
+            assert isinstance(opened(primary.url, tmp_path, claim), Unknown)
+            standby.thaw()
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ("ALTER TABLE oncegate_records SET UNLOGGED", "unlogged"),
+        ("ALTER TABLE oncegate_records DROP CONSTRAINT oncegate_records_pkey", "no unique key"),
+        ("DELETE FROM oncegate_meta", "lost its row"),
+    ],
+)
+def test_a_damaged_ledger_is_refused(damage, words, url, tmp_path, postgresql):
+    """Tables that somebody changed keep no promise, and are not repaired in passing."""
+    sql(postgresql, url, damage)
+    with pytest.raises(LedgerUnfit, match=words):
+        probe(url, tmp_path)
+
+
+def test_a_ledger_exchanged_meanwhile_takes_nothing(url, tmp_path, postgresql):
+    """Dropped and made anew under a running gateway: every used link would open again. Unknown until a restart."""
+
+    async def test(ledger):
+        assert isinstance(await ledger.insert(LINK, b"{}", FORGET_NEVER_S), Done)
+        sql(postgresql, url, "UPDATE oncegate_meta SET born_ms = born_ms + 1; TRUNCATE oncegate_records")
+        for what in (
+            await ledger.insert(LINK, b"{}", FORGET_NEVER_S),
+            await ledger.replace(LINK, 1, b"{}", FORGET_NEVER_S),
+            await ledger.read(LINK),
+        ):
+            assert isinstance(what, Unknown)
+            assert "another ledger" in what.why
+        with pytest.raises(LedgerUnfit, match="restart"):
+            await ledger._greet(ledger._aside.fetch)
+
+    opened(url, tmp_path, test)
+    assert sql(postgresql, url, "SELECT count(*) FROM oncegate_records") == "0"
+
+
+def test_a_sweep_by_a_wrong_clock_is_refused(url, tmp_path):
+    """A clock days ahead would forget the records of living links; both sides of the boundary."""
+
+    async def test(ledger):
+        now_s = int(time.time())
+        with pytest.raises(LedgerUnfit, match="clock"):
+            await ledger.sweep(now_s + 310)
+        with pytest.raises(LedgerUnfit, match="clock"):
+            await ledger.sweep(now_s - 310)
+        await ledger.sweep(now_s + 290)
+
+    opened(url, tmp_path, test)
+
+
+def test_old_events_go_with_the_sweep(url, tmp_path):
+    """Ninety days of events are kept."""
+
+    async def test(ledger):
+        now_s = int(time.time())
+        ages_s = (91 * 86_400, 89 * 86_400, 0)
+        await ledger.append_events([{"at": now_s - age_s, "event": "complete"} for age_s in ages_s])
+        await ledger.sweep(now_s)
+        assert [event["at"] for _, event in await ledger.read_events(0, 10)] == [now_s - age_s for age_s in ages_s[1:]]
+
+    opened(url, tmp_path, test)
+
+
+# The URL.
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql:", "postgresql:/db", "postgresql://h/d?pgbounced=1", "postgresql://h/d?pgbouncer=yes",
+        "postgresql://h/d?schema=a;drop", "postgresql://h/d?schema=a&schema=b", "postgresql://u:secret#1@h/d",
+    ],
+)  # fmt: skip
+def test_a_url_that_means_nothing_is_refused(address, tmp_path):
+    """Misspelt, an option is a promise that nobody keeps; the refusal never repeats the URL."""
+    with pytest.raises(LedgerUnfit) as refusal:
+        open_ledger(address, folder=tmp_path)
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_password_is_never_told(postgresql, tmp_path, caplog):
+    """Not by a refusal, nor by an Unknown, nor by a representation."""
+    bad = f"postgresql://nobody:hunter2secret@127.0.0.1:{postgresql.port}/none"
+    with pytest.raises(LedgerUnfit) as refusal:
+        probe(bad, tmp_path)
+
+    async def run():
+        ledger = open_ledger(bad, folder=tmp_path)
+        told = [await ledger.insert(LINK, b"{}", FORGET_NEVER_S), await ledger.read(LINK), repr(vars(ledger))]
+        await ledger.append_events([{"at": 0, "event": "complete"}])
+        await ledger.aclose()
+        return repr(told)
+
+    assert "hunter2" not in asyncio.run(run()) + str(refusal.value) + caplog.text + repr(parse_address(bad[11:]))
+
+
+def postgresql_migrate(url, tmp_path):
+    """Migrate as the command does."""
+    return postgresql_ledger.migrate_from_url(url.partition(":")[2], folder=tmp_path)
+
+
+async def until(holds):
+    """Wait until something holds that another process does."""
+    async with asyncio.timeout(5):
+        while not await holds():
+            await asyncio.sleep(0.01)
+
+
+async def waits_for_lock(url):
+    """Say whether some session of this database waits for a lock."""
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+    finally:
+        await connection.close()
