@@ -67,7 +67,8 @@ class Exchange:
 
     async def answer(self, answer: Answer) -> None:
         """Send a whole answer; what the viewer is still sending is read a little, so that the answer arrives."""
-        if self.unread_body:
+        # who expects a 100 (Continue) has sent nothing yet, and reading would ask him for it
+        if self.unread_body and (self.request is None or self.request.header(b"expect") is None):
             await self._read_a_little()
         is_head = self.request is not None and self.request.method == "HEAD"
         self.sent_bytes = 0 if is_head else len(answer.body)
