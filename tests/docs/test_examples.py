@@ -81,7 +81,11 @@ class Shell:
         self.cwd = str(here)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ONCEGATE_", "AWS_"))}
         scripts = pathlib.Path(sys.executable).parent
-        self.environ = kept | {"HOME": str(self.folder / "home"), "PATH": f"{scripts}:{kept['PATH']}", "LC_ALL": "C.UTF-8"}
+        self.environ = kept | {
+            "HOME": str(self.folder / "home"),
+            "PATH": f"{scripts}:{kept['PATH']}",
+            "LC_ALL": "C.UTF-8",
+        }
         self._bash = subprocess.Popen(
             ["bash", "--norc", "-eu"],
             cwd=self.cwd,

@@ -1,0 +1,57 @@
+"""The pages hold together: links resolve, files that are named exist, lines are short."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+LINE_MAX = 120
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_CODE = re.compile(r"^ {0,3}```.*?^ {0,3}```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+_NAMED = re.compile(r"`((?:tests|tools|scripts|benchmarks|deploy|docs|src|\.ci)/[\w./-]+)`")
+_SOURCE = re.compile(r"`((?:links|ledgers|stores|gateway|control|keys|cli|web|testing)/\w+(?:\.py)?)[`,]")
+
+
+def anchors_of(page: pathlib.Path) -> set[str]:
+    """The anchors of a page's headings, as they are shown on the web."""
+    headings = re.findall(r"^#+ (.+)$", _CODE.sub(lambda code: code[0].strip("`"), page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_internal_links_resolve(page: pathlib.Path) -> None:
+    """A page that was renamed leaves links behind."""
+    for target in _LINK.findall(_CODE.sub("", page.read_text())):
+        if target.startswith(("https://", "http://", "mailto:")):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.is_relative_to(ROOT), f"{target} leaves the repository"
+        assert there.exists(), f"{page.name}: {target} leads nowhere"
+        if anchor:
+            assert anchor in anchors_of(there), f"{page.name}: no heading for {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_that_are_named_exist(page: pathlib.Path) -> None:
+    """A test that is named as proof and was renamed proves nothing."""
+    text = page.read_text()
+    for name in _NAMED.findall(text):
+        assert list(ROOT.glob(name.rstrip("/"))), f"{page.name}: no {name}"
+    for name in _SOURCE.findall(text):
+        path = ROOT / "src" / "oncegate" / name
+        assert path.exists() or path.with_suffix(".py").exists() or path.with_suffix("").exists(), (
+            f"{page.name}: no {name}"
+        )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_lines_of_prose_are_short(page: pathlib.Path) -> None:
+    """Tables, links and code may be as long as they must; prose is read in a terminal too."""
+    for line in _CODE.sub("", page.read_text()).splitlines():
+        is_free = line.lstrip().startswith(("|", "<!--", "    ")) or line.startswith("    ") or "](" in line
+        assert is_free or len(line) <= LINE_MAX, f"{page.name}: {line}"
