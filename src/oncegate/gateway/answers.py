@@ -25,7 +25,7 @@ Receive = Callable[[], Awaitable[Message]]
 SAFE_INLINE = frozenset(
     ("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp", "text/plain", "application/pdf")
 )
-SAFE_INLINE_KINDS = ("audio/", "video/")
+PLAYED_KINDS = ("audio/", "video/")
 
 _ALWAYS: tuple[Header, ...] = (
     (b"cache-control", b"private, no-store"),
@@ -112,10 +112,17 @@ def disposition_of(key: str, limits: Limits, content_type: str) -> str:
         return content_disposition("attachment", key.rpartition("/")[2])
     kind, separator, rest = signed.partition(";")
     media_type = content_type.partition(";")[0].strip().lower()
-    is_safe = media_type in SAFE_INLINE or media_type.startswith(SAFE_INLINE_KINDS)
+    is_safe = media_type in SAFE_INLINE or media_type.startswith(PLAYED_KINDS)
     if kind.strip().lower() == "inline" and not is_safe:
         return f"attachment{separator}{rest}"
     return signed
+
+
+def is_played(headers: list[Header]) -> bool:
+    """Whether a browser is to play the object in place of saving it."""
+    given = dict(headers)
+    shown = given[b"content-disposition"].lower().startswith(b"inline")
+    return shown and given[b"content-type"].startswith(tuple(kind.encode() for kind in PLAYED_KINDS))
 
 
 def not_modified(info: ObjectInfo) -> Answer:

@@ -7,7 +7,7 @@ import contextlib
 import zlib
 
 from oncegate.gateway import people
-from oncegate.gateway.answers import Answer, not_modified, object_headers, page_answer, see_other
+from oncegate.gateway.answers import Answer, is_played, not_modified, object_headers, page_answer, see_other
 from oncegate.gateway.delivery import FirstByteFailed, deliver
 from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.parts import Parts, forget_after, fresh_claim_id, fresh_mark
@@ -23,7 +23,7 @@ from oncegate.links.request import ViewerRequest
 from oncegate.links.ticket import text_of_id
 from oncegate.links.use import Admission, Download, Kind, admit_download, refusal_of_use
 from oncegate.stores.protocol import ObjectInfo, OpenObject, StoreFault
-from oncegate.web.pages import confirm_page
+from oncegate.web.pages import confirm_page, player_page
 
 CUTS_MAX = 3
 
@@ -50,6 +50,9 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
             return
         if plan.status == 304:
             await exchange.answer(not_modified(info))
+            return
+        if grant.is_counted and is_played(headers) and people.is_navigation(request):
+            await _show_player(parts, exchange, request, grant, info)
             return
         admission = await _claim(parts, request, grant, info, plan.span)
         headers += _claim_cookie(parts, request, grant, admission)
@@ -109,6 +112,21 @@ async def _show_page(parts: Parts, exchange: Exchange, request: ViewerRequest, g
         )
     await exchange.answer(page_answer(page))
     return True
+
+
+async def _show_player(
+    parts: Parts, exchange: Exchange, request: ViewerRequest, grant: Grant, info: ObjectInfo
+) -> None:
+    """Show a page that plays the object. Spends nothing.
+
+    A browser that goes to a film itself asks for it twice: once for the address bar, which it throws away, and once
+    for the player. Where the whole film fits into socket buffers, the first would be the use.
+    """
+    await _refuse_if_spent(parts, request, grant, info)
+    exchange.outcome = "page"
+    name, query = info.key.rpartition("/")[2], request.query.decode("latin-1")
+    media_type = grant.limits.response_type or info.content_type
+    await exchange.answer(page_answer(player_page(name=name, media_type=media_type, query=query)))
 
 
 async def _refuse_if_spent(parts: Parts, request: ViewerRequest, grant: Grant, info: ObjectInfo) -> Record | None:

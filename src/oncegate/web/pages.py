@@ -1,4 +1,4 @@
-"""The three pages that a person meets: the button, the drop zone, and what went wrong.
+"""The pages that a person meets: the button, the drop zone, the player, and what went wrong.
 
 Each is one HTML document with its own style and, for the drop zone, one script that the page's policy names by a
 nonce. Nothing is loaded from anywhere. Every text that comes from a link is escaped here.
@@ -90,6 +90,20 @@ def upload_page(*, name: str, max_bytes: int | None, media_type: str | None) -> 
     return _page("Upload", body, script=_SCRIPT)
 
 
+def player_page(*, name: str, media_type: str, query: str) -> Page:
+    """The page that plays a sound or a film: its element asks for the bytes, in parts, and that is the use.
+
+    Args:
+        name: of the file.
+        media_type: ``audio/...`` or ``video/...``.
+        query: of this very URL, raw.
+    """
+    kind = "video" if media_type.startswith("video/") else "audio"
+    source = html.escape(f"?{query}")
+    body = f'<h1>{html.escape(name)}</h1><{kind} controls autoplay src="{source}" style="width:100%"></{kind}>'
+    return _page(name, body, more_policy="; media-src 'self'")
+
+
 def message_page(*, title: str, words: str) -> Page:
     """The page that says what is the matter."""
     return _page(title, f"<h1>{html.escape(title)}</h1><p>{html.escape(words)}</p>")
@@ -105,11 +119,12 @@ def readable_size(size_bytes: int) -> str:
     return f"{size:.1f} TB"
 
 
-def _page(title: str, body: str, *, script: str = "") -> Page:
+def _page(title: str, body: str, *, script: str = "", more_policy: str = "") -> Page:
     nonce = secrets.token_urlsafe(12) if script else ""
     policy = (
         "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
         + (f"; script-src 'nonce-{nonce}'; connect-src 'self'" if script else "")
+        + more_policy
     )
     element = f'<script nonce="{nonce}">{script}</script>' if script else ""
     text = _PAGE.substitute(title=html.escape(title), body=body, script=element)
