@@ -17,6 +17,9 @@ BACKENDS: Mapping[str, str] = {
     "memory": "oncegate.ledgers.memory",
     "sqlite": "oncegate.ledgers.sqlite",
     "postgresql": "oncegate.ledgers.postgresql",
+    "redis": "oncegate.ledgers.redis",
+    "rediss": "oncegate.ledgers.rediss",
+    "redis+sentinel": "oncegate.ledgers.redis_sentinel",
 }
 """Scheme of the URL, and the module that opens it."""
 
@@ -82,6 +85,7 @@ def _backend(scheme: str) -> Backend:
         # The cast: a module cannot say that it keeps a protocol; tests/ledgers/test_opening.py looks at each.
         return cast("Backend", importlib.import_module(BACKENDS[scheme]))
     except ModuleNotFoundError as missing:
+        extra = "redis" if scheme.startswith("redis") else scheme
         raise LedgerUnfit(
-            f"[ledger] url: {scheme}: needs {missing.name}, which is not installed: pip install 'oncegate[{scheme}]'"
+            f"[ledger] url: {scheme}: needs {missing.name}, which is not installed: pip install 'oncegate[{extra}]'"
         ) from missing

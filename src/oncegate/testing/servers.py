@@ -32,8 +32,8 @@ NOBODY = 65_534
 class Server(ABC):
     """A server process with data in a folder; entering starts it, leaving ends it."""
 
-    def __init__(self) -> None:
-        self.port = free_port()
+    def __init__(self, port: int = 0) -> None:
+        self.port = port or free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -230,12 +230,18 @@ class RedisServer(Server):
         folder: where its data and its log go.
         settings: of ``redis.conf``, over the defaults.
         sentinel: lines of a configuration; it then runs as a Sentinel.
+        port: a free one where it is 0; a node of a cluster needs one below 55,536.
     """
 
     def __init__(
-        self, folder: pathlib.Path, *, settings: Mapping[str, str] | None = None, sentinel: str | None = None
+        self,
+        folder: pathlib.Path,
+        *,
+        settings: Mapping[str, str] | None = None,
+        sentinel: str | None = None,
+        port: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(port)
         self._home = folder / f"redis-{self.port}"
         self._home.mkdir(parents=True)
         self._log = self._home / "log"

@@ -1,0 +1,143 @@
+"""The URLs of the ledger ``redis:``, also ``rediss:`` and ``redis+sentinel:``. Nothing is opened here.
+
+A name that is not known is refused: misspelt, it would be a promise that nobody keeps. No message repeats the URL,
+which may hold a password.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote
+
+from oncegate.ledgers.protocol import LedgerUnfit
+
+DEFAULT_PREFIX = "{oncegate}:"
+"""The braces make a cluster keep all keys in one place; elsewhere they mean nothing."""
+
+_PORT, _SENTINEL_PORT = 6379, 26379
+_PREFIX = re.compile(r"[\x21-\x7e]{1,64}")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::([0-9]{1,5}))?")
+_SERVICE = re.compile(r"[A-Za-z0-9._-]+")
+_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_OPTIONS = frozenset({"prefix", "wait", *_FILES})
+_SENTINEL_OPTIONS = frozenset({"sentinel_username", "sentinel_password", "tls"})
+_WAIT_MAX = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisAddress:
+    """Where the ledger is.
+
+    Attributes:
+        hosts: host and port of the server, or of each Sentinel.
+        service: what the Sentinels call it; empty where ``hosts`` is the server itself.
+        database: its number.
+        username: of the ACL user; empty for the default user.
+        password: his.
+        sentinel_username: of the ACL user at the Sentinels.
+        sentinel_password: his.
+        is_tls: whether servers and Sentinels are spoken to over TLS, their certificates checked.
+        tls_files: ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile`` where given, as absolute paths.
+        prefix: of all keys.
+        wait: replicas that must have a write before it is answered; 0 waits for none.
+    """
+
+    hosts: Sequence[tuple[str, int]]
+    service: str = ""
+    database: int = 0
+    username: str = ""
+    password: str = field(default="", repr=False)
+    sentinel_username: str = ""
+    sentinel_password: str = field(default="", repr=False)
+    is_tls: bool = False
+    tls_files: Mapping[str, str] = field(default_factory=dict[str, str])
+    prefix: str = DEFAULT_PREFIX
+    wait: int = 0
+
+
+def parse_address(address: str, *, scheme: str, folder: pathlib.Path) -> RedisAddress:
+    """Read what follows the scheme.
+
+    Args:
+        address: ``//user:password@host:port/database?option=value``; for Sentinels ``//user:password@h1:p,h2:p/service/database``.
+            User, password and options are percent-encoded.
+        scheme: ``redis``, ``rediss`` or ``redis+sentinel``.
+        folder: what relative paths are relative to.
+
+    Raises:
+        LedgerUnfit: it means nothing; the message does not repeat it.
+    """
+    is_sentinel = scheme == "redis+sentinel"
+    if not address.startswith("//") or "#" in address:
+        raise LedgerUnfit(f"[ledger] url: write {_example(scheme)}, and %23 for a # in a password")
+    place, _, query = address.removeprefix("//").partition("?")
+    credentials, at, rest = place.rpartition("@")
+    username, _, password = credentials.partition(":") if at else ("", "", "")
+    netloc, *path = rest.split("/")
+    options = _options(query, _OPTIONS | _SENTINEL_OPTIONS if is_sentinel else _OPTIONS)
+    service = path.pop(0) if is_sentinel and path else ""
+    if is_sentinel and not _SERVICE.fullmatch(service):
+        raise LedgerUnfit(f"[ledger] url: the service that the Sentinels watch is missing: write {_example(scheme)}")
+    hosts = [_host(part, scheme) for part in netloc.split(",")]
+    if len(hosts) > 1 and not is_sentinel:
+        raise LedgerUnfit("[ledger] url: several hosts: only redis+sentinel: has them")
+    is_tls = scheme == "rediss" or options.get("tls") == "1"
+    tls_files = {name: str(folder.absolute() / options[name]) for name in _FILES if name in options}
+    if tls_files and not is_tls:
+        raise LedgerUnfit("[ledger] url: ssl_ options without TLS: write rediss:, or tls=1 with redis+sentinel:")
+    return RedisAddress(
+        hosts=hosts,
+        service=service,
+        database=_number(path, "database", most=9_999),
+        username=unquote(username),
+        password=unquote(password),
+        sentinel_username=options.get("sentinel_username", ""),
+        sentinel_password=options.get("sentinel_password", ""),
+        is_tls=is_tls,
+        tls_files=tls_files,
+        prefix=_prefix(options.get("prefix", DEFAULT_PREFIX)),
+        wait=_number([options.get("wait", "0")], "wait", most=_WAIT_MAX),
+    )
+
+
+def _options(query: str, known: frozenset[str]) -> Mapping[str, str]:
+    pairs = parse_qsl(query, keep_blank_values=True)
+    for name, _ in pairs:
+        if name not in known:
+            raise LedgerUnfit(f'[ledger] url: "{name}" is no option here; there are {", ".join(sorted(known))}')
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        raise LedgerUnfit("[ledger] url: an option is given twice")
+    if options.get("tls", "0") not in {"0", "1"}:
+        raise LedgerUnfit("[ledger] url: write tls=1 or leave it out")
+    return options
+
+
+def _host(text: str, scheme: str) -> tuple[str, int]:
+    found = _HOST.fullmatch(text)
+    if found is None:
+        raise LedgerUnfit(f"[ledger] url: a host is missing or misspelt: write {_example(scheme)}")
+    port = int(found[2] or (_SENTINEL_PORT if scheme == "redis+sentinel" else _PORT))
+    return found[1].strip("[]"), port
+
+
+def _number(parts: Sequence[str], what: str, *, most: int) -> int:
+    text = "/".join(parts) or "0"
+    if not (text.isascii() and text.isdigit() and int(text) <= most):
+        raise LedgerUnfit(f"[ledger] url: {what}: a number from 0 to {most}")
+    return int(text)
+
+
+def _prefix(text: str) -> str:
+    if not _PREFIX.fullmatch(text):
+        raise LedgerUnfit("[ledger] url: prefix: 1 to 64 printable ASCII characters without spaces")
+    return text
+
+
+def _example(scheme: str) -> str:
+    if scheme == "redis+sentinel":
+        return "redis+sentinel://user:password@host1:26379,host2:26379/service/0"
+    return f"{scheme}://user:password@host:6379/0"

@@ -1,0 +1,610 @@
+"""The ledger in Redis: the conformance suite, forms, loss of memory, rights, and servers that must be refused."""
+
+import asyncio
+import contextlib
+import datetime
+import functools
+import ipaddress
+import itertools
+import random
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from oncegate.ledgers import redis as redis_ledger
+from oncegate.ledgers.opening import create_ledger, open_ledger
+from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, LedgerUnfit, Row, Stands, Swept, Unknown
+from oncegate.ledgers.redis_url import RedisAddress, parse_address
+from oncegate.testing.ledger_processes import fresh_link_id
+from oncegate.testing.ledger_suite import LedgerSuite
+from oncegate.testing.servers import RedisServer
+
+LINK, OTHER = bytes(range(16)), bytes(range(1, 17))
+PREFIXES = (f"test{number}:" for number in itertools.count())
+
+
+@pytest.fixture
+def url(redis_server, tmp_path):
+    """Give the URL of an empty ledger under a prefix of its own."""
+    made = f"{redis_server.url}?prefix={next(PREFIXES)}"
+    create_ledger(made, folder=tmp_path)
+    return made
+
+
+@pytest.fixture(scope="module")
+def suite(redis_server, tmp_path_factory):
+    """Give the conformance suite over one ledger; as on a server in use, checks find the records of others."""
+    folder = tmp_path_factory.mktemp("suite")
+    create_ledger(redis_server.url, folder=folder)
+    return LedgerSuite(functools.partial(open_ledger, redis_server.url, folder=folder))
+
+
+@pytest.fixture
+def another(tmp_path):
+    """Start another Redis, set in another way: ``another(appendfsync="everysec")``; its ledger is made."""
+    started = []
+
+    def start(*, make=True, port=0, **settings):
+        settings = {name.replace("_", "-"): value for name, value in settings.items()}
+        server = RedisServer(tmp_path, settings=settings, port=port)
+        started.append(server)
+        server.start()
+        if make:
+            create_ledger(server.url, folder=tmp_path)
+        return server
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+def opened(url, tmp_path, test, **settings):
+    """Run ``test(ledger)`` on a probed ledger, and close it."""
+
+    async def run():
+        ledger = open_ledger(url, folder=tmp_path, **settings)
+        try:
+            await ledger.probe()
+            return await test(ledger)
+        finally:
+            await ledger.aclose()
+
+    return asyncio.run(run())
+
+
+def probe(url, tmp_path, *accept):
+    """Probe the ledger, and return what was found out."""
+
+    async def nothing(ledger):
+        return await ledger.probe()
+
+    return opened(url, tmp_path, nothing, accept=accept)
+
+
+def must_accept(url, tmp_path, *names):
+    """Check that each name is asked for, none is enough without the others, and all together are enough."""
+    for count in range(len(names)):
+        with pytest.raises(LedgerUnfit, match=rf'accept = \["{names[count]}"\]'):
+            probe(url, tmp_path, *names[:count])
+    assert probe(url, tmp_path, *names).accepted == names
+
+
+@pytest.mark.parametrize("name", LedgerSuite.CHECKS)
+def test_redis_passes(name, suite):
+    """Every promise, within a process and between processes; nothing is skipped."""
+    asyncio.run(suite.run(name))
+
+
+def test_all_that_wait_share_a_call(url, tmp_path, redis_server):
+    """Sixty-four claims are one script: that is the whole speed."""
+
+    def calls():
+        stats = dict(line.split(":", 1) for line in redis_server.cli("INFO", "commandstats").split() if ":" in line)
+        return sum(
+            int(stats.get(f"cmdstat_{name}", "calls=0").split(",")[0].split("=")[1]) for name in ("eval", "evalsha")
+        )
+
+    async def test(ledger):
+        await ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S)
+        before = calls()
+        told = await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(64)))
+        assert {type(what) for what in told} == {Done}
+        assert calls() - before == 1
+
+    opened(url, tmp_path, test)
+
+
+def test_a_mixed_batch_tells_each_its_own(url, tmp_path):
+    """Won, lost, swept, replaced, gone: all in one script."""
+
+    async def test(ledger):
+        limit_s = int(time.time())
+        await ledger.sweep(limit_s)
+        first = await ledger.insert(LINK, b"1", FORGET_NEVER_S)
+        second = await ledger.insert(OTHER, b"2", limit_s + 1)
+        told = await asyncio.gather(
+            ledger.insert(LINK, b"3", FORGET_NEVER_S),
+            ledger.replace(OTHER, second.version, b"4", limit_s + 9),
+            ledger.insert(fresh_link_id(), b"5", limit_s),
+            ledger.insert(third := fresh_link_id(), b"6", limit_s + 1),
+            ledger.replace(fresh_link_id(), first.version, b"7", FORGET_NEVER_S),
+        )
+        assert told[0] == Stands(b"1", first.version)
+        assert isinstance(told[1], Done)
+        assert told[2] == Swept()
+        assert isinstance(told[3], Done)
+        assert told[4] == Gone()
+        assert sorted(await ledger.scan(b"", 9), key=lambda row: row.link_id) == [
+            Row(LINK, b"1", first.version, FORGET_NEVER_S),
+            Row(OTHER, b"4", told[1].version, limit_s + 9),
+            Row(third, b"6", told[3].version, limit_s + 1),
+        ]
+
+    opened(url, tmp_path, test)
+
+
+def test_versions_of_others_are_refused_with_what_stands(url, tmp_path):
+    """A number, an ETag, nothing at all: never a version of this ledger, and never the one that stands."""
+
+    async def test(ledger):
+        version = (await ledger.insert(LINK, b"{}", FORGET_NEVER_S)).version
+        for strange in ("", "etag", 0, 7, str(version)[:15], f"{version}0"):
+            assert await ledger.replace(LINK, strange, b"1", FORGET_NEVER_S) == Stands(b"{}", version)
+            assert await ledger.replace(OTHER, strange, b"1", FORGET_NEVER_S) == Gone()
+
+    opened(url, tmp_path, test)
+
+
+def test_a_record_has_no_time_to_live(url, tmp_path, redis_server):
+    """The server's clock must not forget by itself: a day ahead and back again would open used links."""
+
+    async def test(ledger):
+        await ledger.insert(LINK, b"{}", int(time.time()) + 5)
+
+    opened(url, tmp_path, test)
+    prefix = url.rpartition("=")[2]
+    assert (
+        redis_server.cli(
+            "--raw", "EVAL", "return redis.call('TTL', redis.call('KEYS', ARGV[1])[1])", "0", f"{prefix}r:*"
+        )
+        == "-1"
+    )
+
+
+def test_scripts_are_sent_again_when_the_server_forgot_them(url, tmp_path, redis_server):
+    """After a restart it knows none of them: NOSCRIPT means certainly not done, so it is asked again at once."""
+
+    async def test(ledger):
+        await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
+        redis_server.cli("SCRIPT", "FLUSH")
+        assert isinstance(await ledger.insert(OTHER, b"{}", FORGET_NEVER_S), Done)
+        assert isinstance(await ledger.read(OTHER), Stands)
+
+    opened(url, tmp_path, test)
+
+
+def test_events_of_one_link_are_found_among_many(url, tmp_path):
+    """More than a page of others lies between; numbers go on rising."""
+
+    async def test(ledger):
+        link_id = LINK.hex()
+        for start in range(3):
+            await ledger.append_events([{"at": start, "event": "refused"}] * 800)
+            await ledger.append_events([{"at": start, "event": "complete", "link_id": link_id}])
+        found = await ledger.read_events(0, 10, link_id=link_id)
+        assert [(number, event["at"]) for number, event in found] == [(801, 0), (1602, 1), (2403, 2)]
+        assert [number for number, _ in await ledger.read_events(801, 2)] == [802, 803]
+        assert len(await ledger.read_events(801, 2, link_id=link_id)) == 2
+
+    opened(url, tmp_path, test)
+
+
+# Memory.
+
+
+def test_a_ledger_is_made_once(url, tmp_path):
+    """``init`` where a ledger stands must not begin a new one; ``migrate`` finds nothing to do."""
+    born_ms = probe(url, tmp_path).born_ms
+    with pytest.raises(LedgerUnfit, match="made once"):
+        create_ledger(url, folder=tmp_path)
+    assert redis_ledger.migrate_from_url(url.partition(":")[2], folder=tmp_path) is False
+    assert probe(url, tmp_path).born_ms == born_ms
+
+
+def test_no_ledger_is_made_in_passing(redis_server, tmp_path):
+    """An empty server where a ledger was would open every used link again: say so, and make nothing."""
+    prefix = next(PREFIXES)
+    with pytest.raises(LedgerUnfit, match="oncegate ledger migrate"):
+        probe(f"{redis_server.url}?prefix={prefix}", tmp_path)
+    assert redis_server.cli("KEYS", f"{prefix}*") == ""
+
+
+def test_records_without_their_birth_are_not_taken_for_a_new_ledger(url, tmp_path, redis_server):
+    """Half a ledger is a damaged one."""
+
+    async def test(ledger):
+        await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
+
+    opened(url, tmp_path, test)
+    redis_server.cli("DEL", f"{url.rpartition('=')[2]}meta")
+    with pytest.raises(LedgerUnfit, match="lost its memory"):
+        create_ledger(url, folder=tmp_path)
+
+
+def test_a_newer_schema_is_refused(url, tmp_path, redis_server):
+    """An older oncegate must not write into what it does not know."""
+    redis_server.cli("HSET", f"{url.rpartition('=')[2]}meta", "schema", "2")
+    for attempt in (lambda: probe(url, tmp_path), lambda: create_ledger(url, folder=tmp_path)):
+        with pytest.raises(LedgerUnfit, match="newer oncegate"):
+            attempt()
+
+
+@pytest.mark.parametrize("is_made_again", [False, True])
+def test_a_flushed_ledger_takes_nothing(is_made_again, another, tmp_path):
+    """FLUSHALL under a running gateway: every used link would open again. Unknown until a restart, made anew or not."""
+    server = another()
+
+    async def test(ledger):
+        version = (await ledger.insert(LINK, b"{}", FORGET_NEVER_S)).version
+        server.cli("FLUSHALL")
+        if is_made_again:
+            await asyncio.to_thread(create_ledger, server.url, folder=tmp_path)
+        for _ in range(2):  # on the connection that was open, and on a new one
+            for what in (
+                await ledger.insert(LINK, b"{}", FORGET_NEVER_S),
+                await ledger.replace(LINK, version, b"{}", FORGET_NEVER_S),
+                await ledger.read(LINK),
+            ):
+                assert isinstance(what, Unknown)
+        with pytest.raises(OSError, match="does not answer"):
+            await ledger.scan(b"", 1)
+        with pytest.raises(LedgerUnfit):
+            await ledger.probe()
+
+    opened(server.url, tmp_path, test)
+    assert server.cli("KEYS", "*r:*") == ""
+
+
+def test_a_sweep_by_a_wrong_clock_is_refused(url, tmp_path):
+    """A clock days ahead would forget the records of living links; both sides of the boundary."""
+
+    async def test(ledger):
+        now_s = int(time.time())
+        for wrong_s in (now_s + 310, now_s - 310):
+            with pytest.raises(LedgerUnfit, match="clock"):
+                await ledger.sweep(wrong_s)
+        await ledger.sweep(now_s + 290)
+
+    opened(url, tmp_path, test)
+
+
+# Servers that must be refused, each by a name of its own.
+
+
+def test_without_an_append_only_file_it_is_refused(another, tmp_path):
+    """Everything would be gone with a restart."""
+    must_accept(another(appendonly="no").url, tmp_path, "redis-no-aof")
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"appendfsync": "everysec"}, "redis-everysec"),
+        ({"appendfsync": "no"}, "redis-no-fsync"),
+        ({"no_appendfsync_on_rewrite": "yes"}, "redis-no-fsync-on-rewrite"),
+        ({"maxmemory": "100mb", "maxmemory_policy": "allkeys-lru"}, "redis-eviction"),
+        ({"maxmemory": "100mb", "maxmemory_policy": "volatile-ttl"}, "redis-eviction"),
+    ],
+)
+def test_each_weakness_has_a_name(settings, name, another, tmp_path):
+    """One setting is weaker, and it is that one which is named."""
+    must_accept(another(**settings).url, tmp_path, name)
+
+
+def test_several_weaknesses_are_accepted_one_by_one(another, tmp_path):
+    """Who accepts one has not accepted the others."""
+    server = another(
+        appendfsync="everysec", no_appendfsync_on_rewrite="yes", maxmemory="1gb", maxmemory_policy="allkeys-lfu"
+    )
+    must_accept(server.url, tmp_path, "redis-everysec", "redis-no-fsync-on-rewrite", "redis-eviction")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"maxmemory": "1gb", "maxmemory_policy": "noeviction"}, {"maxmemory_policy": "allkeys-lru"}]
+)
+def test_a_limit_that_never_evicts_is_fit(settings, another, tmp_path):
+    """Noeviction refuses writes when full; a policy without a limit never acts."""
+    assert probe(another(**settings).url, tmp_path).accepted == ()
+
+
+def test_a_full_server_is_unknown_and_keeps_what_it_has(another, tmp_path):
+    """With noeviction a full memory refuses the whole batch, and serves again when there is room."""
+    server = another(maxmemory="100mb", maxmemory_policy="noeviction")
+
+    async def test(ledger):
+        assert isinstance(await ledger.insert(LINK, b"{}", FORGET_NEVER_S), Done)
+        server.cli("CONFIG", "SET", "maxmemory", "1")
+        what = await ledger.insert(OTHER, b"{}", FORGET_NEVER_S)
+        assert isinstance(what, Unknown)
+        assert "OOM" in what.why
+        server.cli("CONFIG", "SET", "maxmemory", "0")
+        assert isinstance(await ledger.insert(LINK, b"{}", FORGET_NEVER_S), Stands)
+
+    opened(server.url, tmp_path, test)
+
+
+def test_a_replica_makes_the_master_unfit_and_is_refused_itself(another, tmp_path):
+    """A replica may take over without the last writes; what it shows is what was. ``wait=1`` asks for its copy."""
+    master = another()
+    replica = another(make=False, replicaof=f"127.0.0.1 {master.port}")
+    replicated(master)
+    must_accept(master.url, tmp_path, "redis-failover")
+    with pytest.raises(LedgerUnfit, match="name its master"):
+        probe(replica.url, tmp_path, *redis_ledger.WEAKER_PROMISES)
+
+    async def test(ledger):
+        done = await ledger.insert(LINK, b"1", FORGET_NEVER_S)
+        assert isinstance(done, Done)
+        assert "r:" in replica.cli("KEYS", "*r:*")
+        replica.freeze()
+        what = await ledger.insert(OTHER, b"2", FORGET_NEVER_S)
+        assert what == Unknown("only 0 of 1 replicas have it")
+        assert isinstance(await ledger.insert(LINK, b"3", FORGET_NEVER_S), Unknown), "the loser's answer needs it too"
+        replica.thaw()
+        for _ in range(100):
+            if isinstance(what := await ledger.insert(OTHER, b"4", FORGET_NEVER_S), Stands):
+                break
+        assert what.record == b"2"
+
+    opened(f"{master.url}?wait=1", tmp_path, test, accept=("redis-failover",))
+
+
+def test_a_master_that_was_demoted_answers_nothing(another, tmp_path):
+    """Its connections stay open, it refuses writes, and its reads would show what was: all is Unknown."""
+    server = another()
+
+    async def test(ledger):
+        await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
+        await ledger.read(LINK)
+        server.cli("REPLICAOF", "127.0.0.1", "1")
+        for what in (await ledger.insert(OTHER, b"{}", FORGET_NEVER_S), await ledger.read(LINK)):
+            assert isinstance(what, Unknown)
+            assert "READONLY" in what.why
+        server.cli("REPLICAOF", "NO", "ONE")
+        assert isinstance(await ledger.insert(OTHER, b"{}", FORGET_NEVER_S), Done)
+
+    opened(server.url, tmp_path, test)
+
+
+def test_sentinels_name_the_master(another, tmp_path):
+    """Asked with every new connection, accepted by name only; a service that they do not know is refused."""
+    master = another()
+    lines = f"sentinel monitor links 127.0.0.1 {master.port} 1\n"
+    with RedisServer(tmp_path, sentinel=lines) as watcher:
+        place = f"redis+sentinel://127.0.0.1:1,127.0.0.1:{watcher.port}"
+        must_accept(f"{place}/links/0", tmp_path, "redis-failover")
+        with pytest.raises(LedgerUnfit, match="cannot be used: MasterNotFoundError"):
+            probe(f"{place}/others/0", tmp_path, "redis-failover")
+
+
+def test_a_cluster_is_accepted_by_name_only(another, tmp_path):
+    """All keys lie in one slot, by the braces of the default prefix; which node has it is for the operator to say."""
+    server = another(make=False, port=low_port(), cluster_enabled="yes")
+    server.cli("CLUSTER", "ADDSLOTS", *(str(slot) for slot in range(16_384)))
+    deadline = time.monotonic() + 10
+    while "cluster_state:ok" not in server.cli("CLUSTER", "INFO") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    create_ledger(server.url, folder=tmp_path)
+    must_accept(server.url, tmp_path, "redis-failover")
+
+    async def test(ledger):
+        told = await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(8)))
+        assert {type(what) for what in told} == {Done}
+
+    opened(server.url, tmp_path, test, accept=("redis-failover",))
+
+
+# Who may do what.
+
+
+def user(server, name, *rules):
+    """Make an ACL user with a password, and return his URL."""
+    server.cli("ACL", "SETUSER", name, "reset", "on", ">p%40ss word", *rules)
+    return f"redis://{name}:p%2540ss%20word@127.0.0.1:{server.port}/0"
+
+
+RIGHTS = ("~{oncegate}:*", "+@read", "+@write", "+@scripting", "+info", "+time", "+ping")
+
+
+def test_a_user_without_config_cannot_show_that_the_server_is_fit(another, tmp_path):
+    """Managed servers refuse CONFIG: what cannot be seen counts as unfit, unless accepted; what INFO tells is believed."""
+    server = another()
+    blind = user(server, "blind", *RIGHTS)
+    must_accept(blind, tmp_path, "redis-unseen-persistence")
+    assert probe(user(server, "seeing", *RIGHTS, "+config|get"), tmp_path).accepted == ()
+    server.cli("CONFIG", "SET", "maxmemory", "1gb")
+    server.cli("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    must_accept(blind, tmp_path, "redis-unseen-persistence", "redis-eviction")
+    server.cli("CONFIG", "SET", "appendonly", "no")
+    must_accept(blind, tmp_path, "redis-no-aof", "redis-eviction")
+
+
+def test_the_rights_that_are_named_are_enough(another, tmp_path):
+    """Claims, lists, sweeps and events with the rights that the refusal names, and no others."""
+    server = another()
+    able = user(server, "able", *RIGHTS, "+config|get")
+
+    async def test(ledger):
+        done = await ledger.insert(LINK, b"{}", int(time.time()))
+        assert isinstance(await ledger.replace(LINK, done.version, b"{}", int(time.time())), Done)
+        await ledger.append_events([{"at": 1, "event": "complete"}])
+        assert len(await ledger.read_events(0, 10)) == len(await ledger.scan(b"", 10)) == 1
+        assert await ledger.sweep(int(time.time())) == 1
+
+    opened(able, tmp_path, test)
+    for rules, words in (
+        ((*RIGHTS[:4], "+ping"), r"grant \+info"),
+        (("~other:*", *RIGHTS[1:]), "NOPERM.*this user needs"),
+    ):
+        with pytest.raises(LedgerUnfit, match=words):
+            probe(user(server, "unable", *rules), tmp_path)
+
+
+def test_a_password_is_never_told(another, tmp_path, caplog):
+    """Not by a refusal, nor by an Unknown, nor by a representation."""
+    server = another(make=False, requirepass="right")
+    bad = f"redis://:hunter2secret@127.0.0.1:{server.port}/0"
+    with pytest.raises(LedgerUnfit) as refusal:
+        probe(bad, tmp_path)
+
+    async def run():
+        ledger = open_ledger(bad, folder=tmp_path)
+        told = [await ledger.insert(LINK, b"{}", FORGET_NEVER_S), await ledger.read(LINK), repr(vars(ledger))]
+        await ledger.append_events([{"at": 0, "event": "complete"}])
+        await ledger.aclose()
+        return repr(told)
+
+    address = repr(parse_address(bad[6:], scheme="redis", folder=tmp_path))
+    assert "hunter2" not in asyncio.run(run()) + str(refusal.value) + caplog.text + address
+
+
+# TLS.
+
+
+def test_tls_is_spoken_and_the_certificate_checked(another, tmp_path, certificate):
+    """``rediss:`` believes only who shows a certificate that we trust."""
+    server = another()
+    with tls_front(server.port, *certificate) as port:
+        probe(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs=./{certificate[0].name}", tmp_path)
+        for untrusted in (f"rediss://127.0.0.1:{port}/0", f"redis://127.0.0.1:{port}/0"):
+            with pytest.raises(LedgerUnfit, match="cannot be used"):
+                probe(untrusted, tmp_path)
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """Give a certificate for 127.0.0.1, signed by itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "redis")])
+    now = datetime.datetime.now(datetime.UTC)
+    alternatives = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(hours=1))
+    signed = builder.add_extension(alternatives, critical=False).sign(key, hashes.SHA256())
+    crt, pem = tmp_path / "redis.crt", tmp_path / "redis.pem"
+    crt.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    pem.write_bytes(key.private_bytes(*form))
+    return crt, pem
+
+
+class tls_front:  # noqa: N801  used as a function
+    """A TLS listener before a port, in a thread; the Redis of the wheel speaks none."""
+
+    def __init__(self, port, crt, pem):
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(crt, pem)
+        self._behind = port
+        self._ready, self._stop = threading.Event(), asyncio.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        self._ready.wait(5)
+        return self._port
+
+    def __exit__(self, *_):
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(5)
+        self._loop.close()
+
+    def _run(self):
+        self._loop.set_exception_handler(lambda *_: None)  # handshakes that clients break off are what is tested
+        self._loop.run_until_complete(self._serve())
+
+    async def _serve(self):
+        server = await asyncio.start_server(self._one, "127.0.0.1", 0, ssl=self._context)
+        self._port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await asyncio.sleep(0.05)
+
+    async def _one(self, reader, writer):
+        to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._behind)
+        try:
+            await asyncio.gather(pump(reader, to_writer), pump(to_reader, writer))
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+            to_writer.close()
+
+
+async def pump(reader, writer):
+    """Forward until the end."""
+    while data := await reader.read(65_536):
+        writer.write(data)
+    writer.close()
+
+
+# The URL.
+
+
+def test_a_url_is_read_whole(tmp_path):
+    """Escapes, IPv6, Sentinels and files; what is not given has its default."""
+
+    def parse(scheme, address):
+        return parse_address(address, scheme=scheme, folder=tmp_path)
+
+    assert parse("redis", "//h") == RedisAddress(hosts=[("h", 6379)])
+    assert parse("redis", "//u%3A:p%40%2F@[::1]:7/3?prefix=a:&wait=2") == RedisAddress(
+        hosts=[("::1", 7)], username="u:", password="p@/", database=3, prefix="a:", wait=2
+    )
+    assert parse("rediss", "//h/?ssl_ca_certs=ca.pem").tls_files == {"ssl_ca_certs": f"{tmp_path}/ca.pem"}
+    assert parse("redis+sentinel", "//:p@a,b:7/links/2?sentinel_password=q&tls=1") == RedisAddress(
+        hosts=[("a", 26379), ("b", 7)], service="links", database=2, password="p", sentinel_password="q", is_tls=True
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis:", "redis:h", "redis://", "redis:///0", "redis://h/x", "redis://h/0/1", "redis://h,i/0", "redis://h?wate=1",
+        "redis://h?wait=10", "redis://h?wait=1&wait=2", "redis://h?prefix=", "redis://h?prefix=a%20b",
+        "redis://h?ssl_ca_certs=x", "redis://:secret#1@h", "redis://h?tls=1", "redis+sentinel://h", "redis+sentinel://h/",
+        "redis+sentinel://h/links?tls=yes", "redis://u:secret@h:port",
+    ],
+)  # fmt: skip
+def test_a_url_that_means_nothing_is_refused(url, tmp_path):
+    """Misspelt, an option is a promise that nobody keeps; the refusal never repeats the URL."""
+    with pytest.raises(LedgerUnfit, match=r"\[ledger\] url") as refusal:
+        open_ledger(url, folder=tmp_path)
+    assert "secret" not in str(refusal.value)
+
+
+def low_port():
+    """Give a free port that leaves room for a cluster's second one, ten thousand above."""
+    while True:
+        port = random.randint(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as other:
+            one.bind(("127.0.0.1", port))
+            other.bind(("127.0.0.1", port + 10_000))
+            return port
+
+
+def replicated(master):
+    """Wait until the replica has all."""
+    deadline = time.monotonic() + 20
+    while "state=online" not in master.cli("INFO", "replication"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
