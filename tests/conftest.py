@@ -1,13 +1,173 @@
-"""Options of the whole suite."""
+"""Options of the whole suite, running gateways, and tools that may be missing."""
 
+import asyncio
+import contextlib
+import json
+import os
 import pathlib
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable
 
 import pytest
 
+from oncegate.ledgers.claiming import insert_or_rewrite
+from oncegate.ledgers.opening import open_ledger
+from oncegate.ledgers.protocol import FORGET_NEVER_S, Stands
+from oncegate.ledgers.runner import LedgerRunner
+from oncegate.links.record import Record, from_json
+from oncegate.links.ticket import id_of_text
+from oncegate.testing.installation import Installation
+
 VECTORS = pathlib.Path(__file__).parent / "vectors" / "vectors.json"
+_NONCE = re.compile(r"once=[gp]\d*\.([A-Za-z0-9_-]{22})")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let another file of vectors be run: keys are named relative to it."""
     parser.addoption("--vectors", default=str(VECTORS), help="a file of vectors of the same form")
     parser.addoption("--nightly", action="store_true", help="run the long form of tests that have one")
+
+
+@pytest.fixture(scope="session")
+def is_nightly(pytestconfig: pytest.Config) -> bool:
+    """Whether the long forms are to run."""
+    return bool(pytestconfig.getoption("--nightly"))
+
+
+@pytest.fixture(scope="session")
+def require_tool() -> Callable[[str], str]:
+    """Find a program, else skip with that reason; where ONCEGATE_ALL_TOOLS is 1 a missing one is a failure."""
+
+    def require(name: str) -> str:
+        found = shutil.which(name)
+        if found is None:
+            if os.environ.get("ONCEGATE_ALL_TOOLS") == "1":
+                pytest.fail(f"{name} is not installed, and ONCEGATE_ALL_TOOLS says that every tool is")
+            pytest.skip(f"{name} is not installed")
+        return found
+
+    return require
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[..., object]:
+    """Wait for what a function returns to be true, look often, and fail after a while."""
+
+    def wait(is_so: Callable[[], object], what: str, *, within_s: float = 10.0) -> object:
+        deadline = time.monotonic() + within_s
+        while True:
+            found = is_so()
+            if found:
+                return found
+            if time.monotonic() > deadline:
+                pytest.fail(f"not within {within_s} s: {what}")
+            time.sleep(0.02)
+
+    return wait
+
+
+class Home(Installation):
+    """An installation with what tests ask of it again and again."""
+
+    def lay(self, data: bytes, key: str | None = None) -> str:
+        """Lay an object into the store, and return its key, a fresh one where none is given."""
+        key = key or f"{secrets.token_hex(5)}.bin"
+        self.put(key, data)
+        return key
+
+    def sparse(self, size_bytes: int, key: str | None = None) -> str:
+        """An object of zeros that takes no room."""
+        key = key or f"{secrets.token_hex(5)}.bin"
+        path = self.objects / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.truncate(size_bytes)
+        return key
+
+    def fresh(self, data: bytes, key: str | None = None, **wish: object) -> str:
+        """A download link to a new object."""
+        return self.link(self.lay(data, key), **wish)
+
+    def upload(self, key: str | None = None, **wish: object) -> str:
+        """An upload link to a key where nothing stands, or to the one given."""
+        return self.link(key or f"in/{secrets.token_hex(5)}.bin", operation="p", **wish)
+
+    def stands(self, url: str) -> bytes | None:
+        """What stands in the store where a link (of a plain name) leads."""
+        path = self.objects / url.partition("?")[0].removeprefix(self.public_url + "/")
+        return path.read_bytes() if path.exists() else None
+
+    def record(self, url: str) -> Record | None:
+        """What the ledger says of a link."""
+
+        async def read() -> Record | None:
+            ledger = open_ledger(str(self._tables["ledger"]["url"]), folder=self.folder)
+            try:
+                found = await ledger.read(link_id_of(url))
+            finally:
+                await ledger.aclose()
+            return from_json(found.record) if isinstance(found, Stands) else None
+
+        return asyncio.run(read())
+
+    def change_record(self, url: str, change: Callable[[Record | None], Record | None]) -> None:
+        """Write a record as another program would: revoke, or let a lease end."""
+
+        async def write() -> None:
+            ledger = open_ledger(str(self._tables["ledger"]["url"]), folder=self.folder)
+            try:
+                await LedgerRunner(ledger).run(
+                    link_id_of(url), insert_or_rewrite(link_id_of(url), FORGET_NEVER_S, change)
+                )
+            finally:
+                await ledger.aclose()
+
+        asyncio.run(write())
+
+
+def link_id_of(url: str) -> bytes:
+    """The id of a link with a ticket."""
+    found = _NONCE.search(url)
+    assert found is not None
+    return id_of_text(found[1])
+
+
+@pytest.fixture
+def home_with(tmp_path: pathlib.Path) -> Callable[..., Home]:
+    """Make an installation of this test's own, which it starts and stops itself; arguments are tables."""
+
+    def make(*, key: str = "ecdsa", credentials: dict[str, str] | None = None, **tables: dict[str, object]) -> Home:
+        folder = tmp_path / secrets.token_hex(4)
+        folder.mkdir()
+        return Home(folder, key=key, tables=tables, credentials=credentials)  # type: ignore[arg-type]  # test tables
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def gateway_with(tmp_path_factory: pytest.TempPathFactory) -> object:
+    """A running gateway per configuration, started when first asked for, and shared by a module's tests.
+
+    ``gateway_with(links={"resume_by": "never"})`` is a ``Home`` whose ``serving`` is the process.
+    """
+    running: dict[str, Home] = {}
+    with contextlib.ExitStack() as stack:
+
+        def get(*, key: str = "ecdsa", credentials: dict[str, str] | None = None, **tables: dict[str, object]) -> Home:
+            name = json.dumps([key, credentials, tables], sort_keys=True)
+            if name not in running:
+                home = Home(tmp_path_factory.mktemp("gateway"), key=key, tables=tables, credentials=credentials)  # type: ignore[arg-type]
+                home.serving = stack.enter_context(home.serve())  # type: ignore[attr-defined]
+                running[name] = home
+            return running[name]
+
+        yield get
+
+
+@pytest.fixture(scope="module")
+def gateway(gateway_with) -> object:
+    """The gateway of the usual configuration."""
+    return gateway_with()

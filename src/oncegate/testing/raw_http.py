@@ -1,0 +1,260 @@
+"""An HTTP/1.1 client of a socket and nothing else: it sends exactly the bytes it is given and counts those that come.
+
+Client libraries put URLs into a normal form, repeat requests, and hide whether a connection ended cleanly: all that a
+test of links has to see. Answers are read as RFC 9112 frames them; one that was cut is ``is_whole = False``, not an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from oncegate.links.urls import parse_url
+
+TIMEOUT_S = 20.0
+HEAD_MAX_BYTES = 64 * 1024
+_RECEIVE_BYTES = 256 * 1024
+
+Headers = Mapping[str, str] | Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class RawAnswer:
+    """An answer as it came.
+
+    Attributes:
+        status: 0 where the connection ended before an answer began.
+        headers: names in lower case, in their order.
+        body: the bytes that came, without the framing of chunks; empty where they were only counted.
+        body_bytes: how many came.
+        is_whole: whether the answer ended as its framing says.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
+    body_bytes: int = 0
+    is_whole: bool = False
+
+    def header(self, name: str) -> str | None:
+        """The value of a header, several joined by a comma; None where it is absent."""
+        values = [value for key, value in self.headers if key == name]
+        return ", ".join(values) if values else None
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """What Set-Cookie says, without attributes."""
+        pairs = (value.partition(";")[0].partition("=") for key, value in self.headers if key == "set-cookie")
+        return {name: value for name, _, value in pairs}
+
+    @property
+    def cookie(self) -> str:
+        """The value of a Cookie header that shows what was set here."""
+        return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+
+
+class RawConnection:
+    """One connection; a context manager.
+
+    Args:
+        url: names host and port; its path is not used.
+        source: the address to come from: 127.0.0.2 is another viewer than 127.0.0.1.
+        receive_buffer_bytes: of the socket, small for a viewer who reads slowly.
+        timeout_s: for every single step.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        source: str | None = None,
+        receive_buffer_bytes: int | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
+        host, _, port = parse_url(url).host.rpartition(":")
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            self.socket.settimeout(timeout_s)
+            if receive_buffer_bytes is not None:
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+            if source is not None:
+                self.socket.bind((source, 0))
+            self.socket.connect((host, int(port)))
+        except BaseException:
+            self.socket.close()
+            raise
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._held = b""
+
+    def __enter__(self) -> RawConnection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        self.socket.close()
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.socket.sendall(data)
+
+    def send_request(
+        self, method: str, target: str, *, host: str, headers: Headers = (), body: bytes | None = None
+    ) -> None:
+        """Send a request; Content-Length is added where there is a body and no header of the kind."""
+        self.send(request_bytes(method, target, host=host, headers=headers, body=body) + (body or b""))
+
+    def read_head(self) -> RawAnswer:
+        """Read up to the body, which is left to ``read_body``; 1xx answers are returned as any other."""
+        while b"\r\n\r\n" not in self._held:
+            data = self._receive()
+            if not data or len(self._held) > HEAD_MAX_BYTES:
+                return RawAnswer(0)
+            self._held += data
+        head, _, self._held = self._held.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        pairs = (line.partition(":") for line in lines)
+        return RawAnswer(int(first.split(" ")[1]), tuple((name.lower(), value.strip()) for name, _, value in pairs))
+
+    def read_some(self, size_bytes: int) -> bytes:
+        """Read so many bytes of a body, or fewer where the connection ends."""
+        some = bytearray(self._held)
+        while len(some) < size_bytes:
+            data = self._receive()
+            if not data:
+                break
+            some += data
+        self._held = bytes(some[size_bytes:])
+        return bytes(some[:size_bytes])
+
+    def read_answer(self, *, is_head: bool = False, keep: bool = True) -> RawAnswer:
+        """Read a whole answer, or what comes of it; 100 Continue is passed over.
+
+        Args:
+            is_head: it answers HEAD, so it has no body.
+            keep: the body; False: count it only.
+        """
+        answer = self.read_head()
+        while answer.status == 100:
+            answer = self.read_head()
+        if answer.status == 0:
+            return answer
+        if is_head or answer.status in (204, 304):
+            return RawAnswer(answer.status, answer.headers, b"", 0, is_whole=True)
+        if answer.header("transfer-encoding") == "chunked":
+            body, is_whole = self._read_chunks()
+            return RawAnswer(answer.status, answer.headers, body, len(body), is_whole=is_whole)
+        length = answer.header("content-length")
+        body, size_bytes = self._read_counted(None if length is None else int(length), keep=keep)
+        is_whole = length is None or size_bytes == int(length)
+        return RawAnswer(answer.status, answer.headers, body, size_bytes, is_whole=is_whole)
+
+    def is_cut(self) -> bool:
+        """Read whatever still comes, and say whether the connection ended within the time limit."""
+        try:
+            while self._receive():
+                pass
+        except TimeoutError:
+            return False
+        return True
+
+    def _read_counted(self, length: int | None, *, keep: bool) -> tuple[bytes, int]:
+        kept = bytearray()
+        count = 0
+        while length is None or count < length:
+            left = _RECEIVE_BYTES if length is None else length - count
+            data, self._held = (self._held[:left], self._held[left:]) if self._held else (self._receive(left), b"")
+            if not data:
+                break
+            count += len(data)
+            if keep:
+                kept += data
+        return bytes(kept), count
+
+    def _read_chunks(self) -> tuple[bytes, bool]:
+        kept = bytearray()
+        while True:
+            line = self._read_line()
+            if line is None:
+                return bytes(kept), False
+            size = int(line.partition(b";")[0], 16)
+            data = self.read_some(size + 2)
+            kept += data[:size]
+            if len(data) < size + 2:
+                return bytes(kept), False
+            if size == 0:
+                return bytes(kept), True
+
+    def _read_line(self) -> bytes | None:
+        while b"\r\n" not in self._held:
+            data = self._receive()
+            if not data:
+                return None
+            self._held += data
+        line, _, self._held = self._held.partition(b"\r\n")
+        return line
+
+    def _receive(self, most_bytes: int = _RECEIVE_BYTES) -> bytes:
+        try:
+            return self.socket.recv(min(most_bytes, _RECEIVE_BYTES))
+        except (ConnectionResetError, BrokenPipeError):
+            return b""
+
+
+def request_bytes(method: str, target: str, *, host: str, headers: Headers = (), body: bytes | None = None) -> bytes:
+    """Write the head of a request."""
+    pairs: list[tuple[str, str]] = [*headers.items()] if isinstance(headers, Mapping) else [*headers]
+    names = {name.lower() for name, _ in pairs}
+    if "host" not in names:
+        pairs.insert(0, ("Host", host))
+    if body is not None and not names & {"content-length", "transfer-encoding"}:
+        pairs.append(("Content-Length", str(len(body))))
+    lines = "".join(f"{name}: {value}\r\n" for name, value in pairs)
+    return f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
+
+
+def target_of(url: str) -> str:
+    """What stands on the request line for a URL."""
+    parts = parse_url(url)
+    return (parts.path + (b"?" + parts.query if parts.query else b"")).decode()
+
+
+def ask(
+    method: str,
+    url: str,
+    headers: Headers = (),
+    body: bytes | None = None,
+    *,
+    at: str | None = None,
+    source: str | None = None,
+    keep: bool = True,
+    timeout_s: float = TIMEOUT_S,
+) -> RawAnswer:
+    """Send one request on a connection of its own, and read the answer.
+
+    Args:
+        method: as sent.
+        url: as sent, byte for byte.
+        headers: as sent; Host is the URL's where none is given.
+        body: as sent.
+        at: another URL whose host and port are connected to.
+        source: the address to come from.
+        keep: the answer's body; False: count it only.
+        timeout_s: for every single step.
+    """
+    with RawConnection(at or url, source=source, timeout_s=timeout_s) as connection:
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # refused while we send: the answer is there
+            connection.send_request(method, target_of(url), host=parse_url(url).host, headers=headers, body=body)
+        return connection.read_answer(is_head=method == "HEAD", keep=keep)
