@@ -57,9 +57,25 @@ WEAKER_WORDS: Mapping[str, str] = {
     "alone** opens the file. If a second one does, a link can be used once on each.",
     "postgresql-async-standby": "A standby gets the log after the answer. If it is made primary, the last claims that "
     "were answered may be missing, and those links open again. Accept it where a fail-over is followed by "
-    "`accept_from`, or where some reuse after one is bearable; or make a standby synchronous.",
+    "`accept_from`, or where some reuse after one is bearable; or make a standby synchronous. The same name stands for "
+    "a server whose standbys cannot be seen (grant `pg_monitor`).",
     "postgresql-no-full-page-writes": "`full_page_writes` is off. After a loss of power a page may be half written; "
-    "claims on it are then lost. Accept it where the file system writes pages whole (ZFS, for example).",
+    "claims on it are then lost. Accept it where the storage writes pages whole (ZFS, Aurora).",
+    "redis-no-aof": "There is no append-only file: a restart forgets every claim since the last snapshot, and those "
+    "links open again. For trying things out.",
+    "redis-everysec": "`appendfsync everysec`: a crash of the machine loses the last second or two, and the links of "
+    "those claims open again. A crash of the server alone loses nothing.",
+    "redis-no-fsync": "`appendfsync no`: a crash of the machine loses whatever the system had not written, usually up "
+    "to half a minute.",
+    "redis-no-fsync-on-rewrite": "`no-appendfsync-on-rewrite yes`: while the file is rewritten, nothing is forced to "
+    "the disk; a crash of the machine in that time loses those claims.",
+    "redis-eviction": "When memory is full, records are thrown away, and links that were used open again. Accept it "
+    "only where something else keeps the memory from filling.",
+    "redis-failover": "A replica, a cluster's node or a Sentinel may promote a replica that lacks the last writes: "
+    "replication is asynchronous. The links of those claims open again. `wait=N` in the URL answers only after N "
+    "replicas have a write; that makes the loss rarer and does not rule it out.",
+    "redis-unseen-persistence": "The server does not tell how it persists (a managed service without `CONFIG`). "
+    "Accept it if the provider says in writing that each write is forced to the disk before it is answered.",
 }
 SETTING_WORDS: Mapping[tuple[str, str], str] = {
     ("store", "url"): "where the objects are: the scheme names the backend",
@@ -183,7 +199,7 @@ def generated_events() -> str:
     for name, row in events.ROWS.items():
         fields = ", ".join(f"`{field}`" for field in sorted(row.fields))
         kept = "yes" if row.audited else ""
-        rows.append(f"| `{name}` | {row.level} | {kept} | {fields} | {EVENT_WORDS[name]} |")
+        rows.append(f"| `{name}` | {row.level} | {kept} | {fields} | {_said(EVENT_WORDS, name)} |")
     return "\n".join(rows)
 
 
@@ -201,9 +217,15 @@ def generated_accept() -> str:
     parts: list[str] = []
     for scheme, module in opening.BACKENDS.items():
         names = sorted(importlib.import_module(module).WEAKER_PROMISES)
-        words = "\n".join(f"- `{name}`: {WEAKER_WORDS[name]}" for name in names)
+        words = "\n".join(f"- `{name}`: {_said(WEAKER_WORDS, name)}" for name in names)
         parts.append(f"## `{scheme}:`\n\n{words or 'None: there is nothing to accept.'}")
     return "\n\n".join(parts)
+
+
+def _said(words: Mapping[str, str], name: str) -> str:
+    if name not in words:
+        raise SystemExit(f"{name} is new: say in tools/gen_reference.py what it means")
+    return words[name]
 
 
 def generated_control() -> str:

@@ -27,7 +27,7 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 _FENCE = re.compile(r"^ {0,3}```([a-z]*)\n(.*?)^ {0,3}```$", re.MULTILINE | re.DOTALL)
 _MARK = re.compile(r"<!-- (not run|run|file): ([^\n]+?) -->\n\Z")
 _NEEDS = re.compile(r"<!-- needs: (.+?) -->")
-_PORT = re.compile(r"(?<=:)80[89][0-9]\b")
+_PORT = re.compile(r"\b(?:80[89][0-9]|8443)\b")
 RUN_MAX_S = 30
 
 
@@ -142,10 +142,9 @@ class Shell:
                 start_new_session=True,
             )
         self.background.append(process)
-        wanted = max(1, len(re.findall(r"oncegate\b.* serve\b", text)))
-        marker = "control ready" if "oncegate" in text else "ready"
+        wanted = len(re.findall(r"oncegate\b.* serve\b", text))
         deadline = time.monotonic() + RUN_MAX_S
-        while log.read_text().count(marker) < wanted:
+        while log.read_text().count("control ready") < wanted:
             assert process.poll() is None, f"it ended:\n{text}\n{log.read_text()}"
             assert time.monotonic() < deadline, f"not ready:\n{text}\n{log.read_text()}"
             time.sleep(0.02)
