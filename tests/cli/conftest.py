@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pathlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from types import ModuleType
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -15,6 +19,26 @@ from oncegate.cli.init import make_installation
 from oncegate.cli.main import cli
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def _load(name: str) -> ModuleType:
+    """Load a file beside this one under its own name; importlib mode puts no folder on the path."""
+    spec = importlib.util.spec_from_file_location(name, pathlib.Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_BAD_SERVER = _load("bad_server")
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Any]]:
+    """Start a server that gives these answers, the last again and again."""
+    with ExitStack() as stack:
+        yield lambda *answers: stack.enter_context(_BAD_SERVER.BadServer(answers).running())
 
 
 @pytest.fixture(autouse=True)

@@ -42,7 +42,9 @@ def open_client() -> httpx.Client:
     import httpx
 
     timeout = httpx.Timeout(SILENCE_MAX_S, connect=CONNECT_TIMEOUT_S)
-    return httpx.Client(headers=_HEADERS, timeout=timeout, follow_redirects=False)
+    # no connection is kept: one that the server closed during a pause would look like a transfer that broke
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.Client(headers=_HEADERS, timeout=timeout, limits=limits, follow_redirects=False)
 
 
 def request_of(client: httpx.Client, method: str, link: Url, **kwargs: Any) -> httpx.Request:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import httpx
 
 CHUNK_BYTES = 262_144
+_CHANGED = "the file changed while it was being sent: nothing was stored"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +68,6 @@ def upload(client: httpx.Client, link: Url, content: Content, *, patience: Patie
         retry_after = None
         try:
             status, headers, body = _send(client, link, content, progress)
-        except httpx.LocalProtocolError:
-            raise Refusal("the file changed while it was being sent: nothing was stored") from None
         except httpx.TransportError as error:
             is_answer_lost = is_answer_lost or not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
             why = Refusal(words_of(error, link))
@@ -102,9 +101,14 @@ def _send(client: httpx.Client, link: Url, content: Content, progress: Progress)
 
 
 def _pieces(content: Content, progress: Progress) -> Generator[bytes]:
+    """The body. One that does not fit its announced length breaks the connection here, so nothing is stored."""
     content.file.seek(0)
     sent_bytes = 0
     while data := content.file.read(CHUNK_BYTES):
-        yield data
         sent_bytes += len(data)
+        if sent_bytes > content.size_bytes:
+            raise Refusal(_CHANGED)
+        yield data
         progress.show(sent_bytes, content.size_bytes)
+    if sent_bytes < content.size_bytes:
+        raise Refusal(_CHANGED)

@@ -1,0 +1,164 @@
+"""An HTTP server that does as it is told: cuts, lies, stalls for nothing, and remembers what it was asked."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass(kw_only=True)
+class Answer:
+    """What to do with one request.
+
+    Attributes:
+        headers: beside Content-Length, which is the body's unless it is among them.
+        cut: bytes of the body that are sent before the connection is closed; None: all.
+        read: bytes of a request's body that are read before the connection is closed without an answer; None: all.
+        is_lost: everything is read, nothing is answered.
+    """
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    cut: int | None = None
+    read: int | None = None
+    is_lost: bool = False
+
+
+@dataclass(kw_only=True)
+class Asked:
+    """What came."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes = b""
+
+
+class BadServer:
+    """Gives one answer after the other; the last again and again."""
+
+    def __init__(self, answers: tuple[Answer, ...]) -> None:
+        self.asked: list[Asked] = []
+        self._answers = list(answers)
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                outer._answer(self)
+
+            def do_PUT(self) -> None:
+                outer._answer(self)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - of the standard library
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = False
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        handler.close_connection = True
+        asked = Asked(
+            method=handler.command,
+            target=handler.path,
+            headers={name.lower(): value for name, value in handler.headers.items()},
+        )
+        self.asked.append(asked)
+        length = int(asked.headers.get("content-length", "0"))
+        asked.body = handler.rfile.read(length if answer.read is None else answer.read)
+        if answer.read is not None or answer.is_lost:
+            handler.connection.shutdown(socket.SHUT_RDWR)
+            return
+        handler.send_response_only(answer.status)
+        headers = {} if "Transfer-Encoding" in answer.headers else {"Content-Length": str(len(answer.body))}
+        headers |= answer.headers
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        with suppress(ConnectionError):  # whoever asked may have left
+            handler.wfile.write(answer.body if answer.cut is None else answer.body[: answer.cut])
+
+    @contextmanager
+    def running(self) -> Iterator[BadServer]:
+        """Serve until the block ends."""
+        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            thread.join()
+            self._server.server_close()
+
+
+class Cutter:
+    """Stands before a server and cuts the first connections after some bytes of the answer.
+
+    Args:
+        port: of the server.
+        cuts: bytes after which the first, second ... connection is cut; later ones live.
+    """
+
+    def __init__(self, port: int, cuts: list[int]) -> None:
+        self._port = port
+        self._cuts = list(cuts)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._threads: list[threading.Thread] = []
+
+    @contextmanager
+    def running(self) -> Iterator[Cutter]:
+        """Serve until the block ends."""
+        accepting = threading.Thread(target=self._accept)
+        accepting.start()
+        try:
+            yield self
+        finally:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            accepting.join()
+            self._listener.close()
+            for thread in self._threads:
+                thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            cut = self._cuts.pop(0) if self._cuts else None
+            thread = threading.Thread(target=self._serve, args=(client, cut))
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, client: socket.socket, cut: int | None) -> None:
+        with client, socket.create_connection(("127.0.0.1", self._port)) as server:
+            upwards = threading.Thread(target=_pump, args=(client, server, None))  # its end is passed on
+            upwards.start()
+            _pump(server, client, cut)
+            for end in (client, server):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            upwards.join()
+
+
+def _pump(source: socket.socket, sink: socket.socket, most: int | None) -> None:
+    left = most
+    try:
+        while left is None or left > 0:
+            data = source.recv(65_536 if left is None else min(65_536, left))
+            if not data:
+                sink.shutdown(socket.SHUT_WR)
+                return
+            sink.sendall(data)
+            left = None if left is None else left - len(data)
+    except OSError:
+        return
