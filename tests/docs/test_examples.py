@@ -213,6 +213,9 @@ def test_examples_do_what_the_page_says(page: pathlib.Path, shell: Shell) -> Non
                 printed = None
             else:
                 printed = shell.run(block.text)
+        elif block.language == "python":
+            (shell.folder / "block.py").write_text(shell.of_ports(block.text))
+            printed = shell.run(f"python -W error::SyntaxWarning {shell.folder}/block.py\n")
         elif block.language == "text" and printed is not None:
             line = missing_words(shell.of_ports(block.text), printed)
             assert not line, f"{where}: no line {line!r} in\n{printed}\n{shell.logs()}"
