@@ -39,13 +39,13 @@ def is_nightly(pytestconfig: pytest.Config) -> bool:
 
 @pytest.fixture(scope="session")
 def require_tool() -> Callable[[str], str]:
-    """Find a program, else skip with that reason; where ONCEGATE_ALL_TOOLS is 1 a missing one is a failure."""
+    """Find a program, else skip with that reason; where REQUIRE_ALL_TOOLS is 1 a missing one is a failure."""
 
     def require(name: str) -> str:
         found = shutil.which(name)
         if found is None:
-            if os.environ.get("ONCEGATE_ALL_TOOLS") == "1":
-                pytest.fail(f"{name} is not installed, and ONCEGATE_ALL_TOOLS says that every tool is")
+            if os.environ.get("REQUIRE_ALL_TOOLS") == "1":
+                pytest.fail(f"{name} is not installed, and REQUIRE_ALL_TOOLS says that every tool is")
             pytest.skip(f"{name} is not installed")
         return found
 
