@@ -50,3 +50,9 @@ def fault_proxy():
     yield before
     for proxy in opened:
         proxy.__exit__()
+
+
+@pytest.fixture(scope="module")
+def outages():
+    """Give the module of checks that the backends behind a server share."""
+    return _load("outages")

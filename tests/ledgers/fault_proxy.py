@@ -57,6 +57,10 @@ class FaultProxy:
         if fault == "refuse":
             self.cut()
 
+    def mend(self) -> None:
+        """Pass on from now; what was lost stays lost."""
+        self.fault = "pass_on"
+
     def cut(self) -> None:
         """Reset every connection that is open."""
         self._loop.call_soon_threadsafe(lambda: [_reset(writer) for writer in list(self._writers)])

@@ -68,6 +68,7 @@ class PostgresqlLedger:
         batch_max: int = BATCH_MAX,
         answer_within_s: float = ANSWER_WITHIN_S,
     ) -> None:
+        self._address = address
         self._schema = address.schema
         self._accept = tuple(accept)
         self._born_ms: int | None = None
@@ -109,13 +110,17 @@ class PostgresqlLedger:
         Raises:
             LedgerUnfit: they are not, or nobody answers; the message says what to do.
         """
+        # Over a connection of its own: one that stands may have died since.
+        connection = PostgresqlConnection(self._address, greet=self._greet)
         try:
-            meta = check_meta(await read_meta(self._aside.fetch, self._schema), self._schema)
+            meta = check_meta(await read_meta(connection.fetch, self._schema), self._schema)
             return await postgresql_fitness.check_fitness(
-                self._aside.fetch, meta, schema=self._schema, accept=self._accept
+                connection.fetch, meta, schema=self._schema, accept=self._accept
             )
         except LedgerFault as fault:
             raise LedgerUnfit(_advice(str(fault))) from None
+        finally:
+            await connection.aclose()
 
     async def aclose(self) -> None:
         """Finish the writes that wait and close the connections. Calls after it end in ``Unknown``."""

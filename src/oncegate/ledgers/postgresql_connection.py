@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, cast
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]  it ships none; _Driver says what is used of it
@@ -105,22 +105,15 @@ class PostgresqlConnection:
         """
         loop = asyncio.get_running_loop()
         late_s = loop.time() + self._call_within_s
-        async with self._turn:
+        async with self._own_turn(late_s):
+            async with asyncio.timeout_at(late_s):
+                driver = await self._connected()
+            # Not a time-out around the statement: cancelling it is what asyncpg would ask a second connection for.
+            fuse = loop.call_at(late_s, driver.terminate)
             try:
-                async with asyncio.timeout_at(late_s):
-                    driver = await self._connected()
-                # Not a time-out around the statement: cancelling it is what asyncpg would ask a second connection for.
-                fuse = loop.call_at(late_s, driver.terminate)
-                try:
-                    rows = await self._in_transaction(driver, statement, args)
-                finally:
-                    fuse.cancel()
-            except BaseException as fault:
-                self._drop()
-                # Where drivers' errors become ours, all of them: what is not known is not "free".
-                if isinstance(fault, Exception):
-                    raise LedgerFault(_words(fault)) from fault
-                raise
+                rows = await self._in_transaction(driver, statement, args)
+            finally:
+                fuse.cancel()
             self._used_s = loop.time()
             return rows
 
@@ -130,14 +123,10 @@ class PostgresqlConnection:
         Raises:
             LedgerFault: it failed, and nothing of it was done, or nobody knows.
         """
-        async with self._turn:
-            try:
-                async with asyncio.timeout(self._call_within_s):
-                    driver = await self._connected()
-                    await driver.execute(script)  # several statements in one message are one transaction
-            except Exception as fault:
-                self._drop()
-                raise LedgerFault(_words(fault)) from fault
+        late_s = asyncio.get_running_loop().time() + self._call_within_s
+        async with self._own_turn(late_s), asyncio.timeout_at(late_s):
+            driver = await self._connected()
+            await driver.execute(script)  # several statements in one message are one transaction
 
     async def aclose(self) -> None:
         """Say goodbye where somebody listens, and let go."""
@@ -146,6 +135,25 @@ class PostgresqlConnection:
             with contextlib.suppress(Exception):
                 await driver.close(timeout=1.0)
             driver.terminate()
+
+    @contextlib.asynccontextmanager
+    async def _own_turn(self, late_s: float) -> AsyncGenerator[None]:
+        """Wait for those who came before; after any fault in the block nobody uses this connection again."""
+        try:
+            async with asyncio.timeout_at(late_s):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise LedgerFault("those who asked before are not answered yet") from None
+        try:
+            yield
+        except BaseException as fault:
+            self._drop()
+            if isinstance(fault, Exception):
+                # Where drivers' errors become ours, all of them: what is not known is not "free".
+                raise LedgerFault(_words(fault)) from fault
+            raise
+        finally:
+            self._turn.release()
 
     async def _in_transaction(
         self, driver: _Driver, statement: str, args: Sequence[Argument] = ()

@@ -111,11 +111,15 @@ class RedisLedger:
         Raises:
             LedgerUnfit: it is not, or nobody answers; the message says what to do.
         """
+        # Over a connection of its own: one that stands may have died since.
+        connection = RedisConnection(self._address, greet=self._greet)
         try:
-            born_ms = await self._known_born_ms()
-            return await redis_fitness.check_fitness(self._aside.call, self._address, born_ms, accept=self._accept)
+            born_ms = await _read_born_ms(connection.call, self._meta)
+            return await redis_fitness.check_fitness(connection.call, self._address, born_ms, accept=self._accept)
         except LedgerFault as fault:
             raise LedgerUnfit(_advice(str(fault))) from None
+        finally:
+            await connection.aclose()
 
     async def aclose(self) -> None:
         """Finish the writes that wait and close the connections. Calls after it end in ``Unknown``."""

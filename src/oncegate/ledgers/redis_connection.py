@@ -86,18 +86,26 @@ class RedisConnection:
             LedgerFault: not all were answered, or the connection may not be used.
         """
         loop = asyncio.get_running_loop()
-        async with self._turn:
-            try:
-                async with asyncio.timeout(CALL_WITHIN_S):
-                    driver = await self._connected()
-                    replies = await _exchange(driver, commands)
-            except BaseException as fault:
-                await self._drop()
-                if isinstance(fault, RedisError | OSError | LedgerUnfit | LedgerFault):
-                    raise LedgerFault(_words(fault)) from fault
-                raise
-            self._used_s = loop.time()
-            return replies
+        late_s = loop.time() + CALL_WITHIN_S
+        try:
+            async with asyncio.timeout_at(late_s):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise LedgerFault("those who asked before are not answered yet") from None
+        try:
+            async with asyncio.timeout_at(late_s):
+                driver = await self._connected()
+                replies = await _exchange(driver, commands)
+        except BaseException as fault:
+            await self._drop()
+            if isinstance(fault, Exception):
+                # Where drivers' errors become ours, all of them: what is not known is not "free".
+                raise LedgerFault(_words(fault)) from fault
+            raise
+        finally:
+            self._turn.release()
+        self._used_s = loop.time()
+        return replies
 
     async def drop(self) -> None:
         """Begin anew with the next call: this server may have become a replica."""

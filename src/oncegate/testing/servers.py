@@ -173,14 +173,24 @@ class PostgresqlServer(Server):
         """Return what it logged."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
-    def sql(self, text: str, *, database: str = "postgres") -> str:
-        """Run statements as a superuser, and return what psql prints.
+    def sql(self, *texts: str, database: str = "postgres") -> str:
+        """Run statements as a superuser, each text in a transaction of its own, and return what psql prints.
 
         Raises:
             RuntimeError: one failed.
         """
         at = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "oncegate", "-d", database]
-        return self._run("psql", *at, "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-c", text)
+        return self._run(
+            "psql",
+            *at,
+            "-X",
+            "-A",
+            "-t",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            *(part for text in texts for part in ("-c", text)),
+        )
 
     def _launch(self) -> subprocess.Popen[bytes]:
         command = [
