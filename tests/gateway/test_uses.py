@@ -309,6 +309,19 @@ def test_broken_download_is_continued_to_its_end(gateway, until):
     assert ask("GET", url, {"Range": "bytes=0-", **cookie_of(url, head)}).status == 403
 
 
+def test_viewer_who_hangs_up_is_noticed_every_time(gateway, until):
+    """The server takes bytes for a closed connection without waiting: a loop that never rests would hand over them all."""
+    size = 256 * MIB
+    for _ in range(12):
+        url = gateway.link(gateway.sparse(size))
+        with reading(url):
+            pass
+        claims = until(lambda url=url: (record := gateway.record(url)) and record.claims, "the claim is there")
+        until(lambda url=url: gateway.record(url).claims[0].size_bytes, "the break is settled", within_s=5)
+        assert claims
+        assert gateway.record(url).claims[0].paid < size // 2
+
+
 def test_object_replaced_between_ranges_is_refused(gateway):
     """Half of one version and half of another is no file: 412 to who named a version, 403 to who did not."""
     old, new = b"a" * 5000, b"b" * 6000

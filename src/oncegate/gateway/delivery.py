@@ -24,6 +24,12 @@ LARGE_CHUNK_BYTES = 256 * 1024
 SMALL_CHUNK_BYTES = 16 * 1024
 LARGE_CHUNK_TRANSFERS_MAX = 32
 
+UNWATCHED_MAX_BYTES = 2 * 1024 * 1024
+WAITED_S = 0.0005
+WATCH_S = 0.001
+"""A ``send`` that waited shows a viewer who reads. One that never waits may be a fast viewer, or nobody: the server's
+thread needs this one to stand still for a moment to say so, and until then gigabytes would count as handed over."""
+
 
 class Transfer:
     """Bytes that were promised to a holder and are on their way."""
@@ -151,9 +157,10 @@ class Transfers:
         transfer.handed_bytes += size_bytes
         transfer.progress_at = self._clock()
 
-    def touch(self, transfer: Transfer) -> None:
-        """Note that something moved."""
-        transfer.progress_at = self._clock()
+    def touch(self, transfer: Transfer) -> float:
+        """Note that something moved; return the seconds since the last time."""
+        before, transfer.progress_at = transfer.progress_at, self._clock()
+        return transfer.progress_at - before
 
     @contextlib.contextmanager
     def chunk_bytes(self) -> Generator[int]:
@@ -211,7 +218,7 @@ async def deliver(
         pieces = opened.read(start, end, chunk_bytes)
         piece: bytes | None = await _first_piece(pieces)
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        gone = asyncio.ensure_future(_viewer_left(receive))
+        gone, unwatched_bytes = asyncio.ensure_future(_viewer_left(receive)), 0
         try:
             # promised_bytes may shrink under way: then the end is somebody else's, and this one is never ended cleanly
             while piece is not None and transfer.unsent_bytes and not gone.done():
@@ -219,9 +226,12 @@ async def deliver(
                 transfers.progress(transfer, len(piece))
                 is_last = transfer.handed_bytes == length
                 await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
-                transfers.touch(transfer)
+                unwatched_bytes = 0 if transfers.touch(transfer) > WAITED_S else unwatched_bytes + len(piece)
                 if is_last:
                     return True
+                if unwatched_bytes >= UNWATCHED_MAX_BYTES:
+                    unwatched_bytes = 0
+                    await asyncio.sleep(WATCH_S)
                 piece = await anext(pieces, None)
             return False
         finally:
