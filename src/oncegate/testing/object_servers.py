@@ -1,0 +1,167 @@
+"""S3 and DynamoDB servers for tests, each in an environment of its own made with pip when first asked for.
+
+    with MinistackServer(tmp_path, parts=repository / ".parts") as server:
+        server.make_bucket("objects")
+        open_store("s3://objects", folder=tmp_path, options=server.store_options)
+
+They are two independent emulators, in one process each, on loopback; what they keep is in memory. An environment of
+their own, because they hold back the packages that oncegate itself is tested with. Neither checks signatures; the tests
+of the signer do.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pathlib
+import subprocess
+import sys
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+
+import httpx
+
+from oncegate.testing.servers import Server
+
+ACCESS_KEY_ID, SECRET = "testing", "testing-secret"
+REGION = "us-east-1"
+
+
+class AwsServer(Server):
+    """An emulator of AWS.
+
+    Args:
+        folder: where its log goes.
+        parts: where environments are made, once for all.
+    """
+
+    NAME = ""
+    REQUIREMENT = ""
+
+    def __init__(self, folder: pathlib.Path, *, parts: pathlib.Path) -> None:
+        super().__init__()
+        self._home = folder / f"{self.NAME}-{self.port}"
+        self._home.mkdir(parents=True)
+        self._log = self._home / "log"
+        self._python = _environment(parts / self.NAME / "venv", self.REQUIREMENT)
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def store_options(self) -> dict[str, str]:
+        """The table ``[store.options]`` that leads here."""
+        return store_options(self.url)
+
+    def make_bucket(self, name: str) -> str:
+        """Make a bucket, and return its name."""
+        httpx.put(f"{self.url}/{name}", headers=_as_if_signed("s3")).raise_for_status()
+        return name
+
+    def version_bucket(self, name: str) -> None:
+        """Let a bucket keep versions."""
+        body = (
+            '<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+            "<Status>Enabled</Status></VersioningConfiguration>"
+        )
+        httpx.put(f"{self.url}/{name}?versioning", content=body, headers=_as_if_signed("s3")).raise_for_status()
+
+    def said(self) -> str:
+        """Return what it logged."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as sink:
+            return subprocess.Popen(
+                [self._python, *self._arguments()],
+                cwd=self._home,
+                env={**os.environ, **self._environ()},
+                stdout=sink,
+                stderr=sink,
+            )
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}{self._health()}", timeout=1.0).status_code < 500
+        except httpx.HTTPError:
+            return False
+
+    @abstractmethod
+    def _arguments(self) -> Sequence[str]: ...
+
+    @abstractmethod
+    def _health(self) -> str: ...
+
+    def _environ(self) -> Mapping[str, str]:
+        return {}
+
+
+class MinistackServer(AwsServer):
+    """ministack, served by hypercorn: its own launcher would listen on every address."""
+
+    NAME = "ministack"
+    REQUIREMENT = "ministack>=1.5"
+
+    def _arguments(self) -> Sequence[str]:
+        return ["-m", "hypercorn", "-b", f"127.0.0.1:{self.port}", "ministack.app:app"]
+
+    def _environ(self) -> Mapping[str, str]:
+        return {"GATEWAY_PORT": str(self.port), "IOT_MTLS_ENABLED": "0"}  # else it opens a broker on every address
+
+    def _health(self) -> str:
+        return "/_localstack/health"
+
+
+class MotoServer(AwsServer):
+    """moto's server."""
+
+    NAME = "moto"
+    REQUIREMENT = "moto[server]>=5.2"
+
+    def _arguments(self) -> Sequence[str]:
+        return ["-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+
+    def _health(self) -> str:
+        return "/moto-api/"
+
+
+def store_options(url: str) -> dict[str, str]:
+    """Write ``[store.options]`` for an S3 server on loopback."""
+    return {
+        "aws_endpoint": url,
+        "aws_access_key_id": ACCESS_KEY_ID,
+        "aws_secret_access_key": SECRET,
+        "aws_region": REGION,
+        "aws_allow_http": "true",
+    }
+
+
+def _as_if_signed(service: str) -> dict[str, str]:
+    """Emulators read the service out of a signature that they do not check."""
+    scope = f"{ACCESS_KEY_ID}/20260101/{REGION}/{service}/aws4_request"
+    return {"authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}
+
+
+def _environment(folder: pathlib.Path, requirement: str) -> pathlib.Path:
+    """Make an environment with one requirement where there is none, and return its Python.
+
+    Raises:
+        RuntimeError: it cannot be made, as without a package index.
+    """
+    python = folder / "bin" / "python"
+    made = folder / "oncegate-made"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / "lock").open("w") as lock:  # several workers may come here at once
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            for command in (
+                [sys.executable, "-m", "venv", str(folder)],
+                [str(python), "-m", "pip", "install", "-q", requirement],
+            ):
+                done = subprocess.run(command, capture_output=True, check=False)
+                if done.returncode:
+                    raise RuntimeError(f"{requirement} cannot be installed: {done.stderr.decode(errors='replace')}")
+            made.touch()
+    return python.absolute()
