@@ -765,8 +765,8 @@ def test_a_file_url_is_relative_to_the_configuration(tmp_path: pathlib.Path, roo
 @pytest.mark.parametrize(
     ("url", "options", "words"),
     [
-        ("s3://bucket", {}, "file: only"),
-        ("objects", {}, "file: only"),
+        ("s3:bucket", {}, "write s3://bucket"),
+        ("objects", {}, "is no store"),
         ("file:", {}, "needs a folder"),
         ("file://server/share", {}, "another machine"),
         ("file:./missing", {}, "make it first"),

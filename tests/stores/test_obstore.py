@@ -1,0 +1,601 @@
+"""The stores in buckets: their contract over obstore's memory, and servers that must not be believed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pathlib
+import time
+import unicodedata
+
+import httpx
+import obstore
+import pytest
+from obstore.store import MemoryStore
+
+from oncegate.stores import s3_multipart
+from oncegate.stores.obstore import Bucket, ObstoreStore
+from oncegate.stores.opening import open_store
+from oncegate.stores.protocol import (
+    KeyRefused,
+    ObjectChanged,
+    ObjectStands,
+    StoreBusy,
+    StoreFault,
+    StoreRefused,
+    StoreUnfit,
+)
+from oncegate.stores.s3_multipart import CHUNK_BYTES_MAX, PARTS_MAX
+from oncegate.stores.uploading import CHUNK_BYTES
+from oncegate.testing.object_servers import store_options
+
+AWKWARD_KEYS = [
+    "a b",
+    " lead and trail ",
+    "a+b",
+    "100%",
+    "%2F%20",
+    "a#b",
+    "a?b=c&d",
+    "*",
+    "[x]{y}|z",
+    "'\"`$;<>",
+    "~root/x",
+    ".hidden/..x",
+    "\N{PILE OF POO}/\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe",
+    unicodedata.normalize("NFC", "\u00e9t\u00e9"),
+    unicodedata.normalize("NFD", "\u00e9t\u00e9"),
+    "n" * 1000,
+]
+
+
+def memory_store():
+    """A store over obstore's dictionary: what ``gs:`` and ``az:`` do, without a server."""
+    memory = MemoryStore()
+    return ObstoreStore(Bucket(short=memory, long=memory, scheme="memory"))
+
+
+def s3_store(server, prefix="pre fix"):
+    """A store on a server of these tests."""
+    return open_store(f"s3://bucket/{prefix}", folder=pathlib.Path(), options=store_options(server.url))
+
+
+def using(store, work):
+    """Run ``work(store)`` in a loop of its own, and close the store."""
+
+    async def run():
+        try:
+            return await work(store)
+        finally:
+            await store.aclose()
+
+    return asyncio.run(run())
+
+
+async def upload(store, key, data=b"data", *, replaces=None, content_type="text/x", size_bytes=None, piece=1 << 20):
+    """Upload as the gateway does; return what ``commit`` said."""
+    staged = await store.start_upload(key, content_type=content_type, size_bytes=size_bytes, replaces=replaces)
+    try:
+        for start in range(0, len(data), piece):
+            await staged.write(data[start : start + piece])
+        return await staged.commit()
+    finally:
+        await staged.abort()
+
+
+async def read(store, key, start=0, end=None, chunk_bytes=65536):
+    """Look and read; None where nothing stands."""
+    found = await store.look(key)
+    if found is None:
+        return None
+    return b"".join(
+        [piece async for piece in found.read(start, found.info.size_bytes if end is None else end, chunk_bytes)]
+    )
+
+
+async def keys(store, prefix="", after="", limit=1000):
+    """List one page and keep the keys."""
+    return [info.key for info in await store.list_objects(prefix, after, limit)]
+
+
+@pytest.fixture(params=["memory", "s3"])
+def store(request, wrong_s3):
+    """Each kind of bucket: one where obstore does all, one where S3's own requests do large uploads."""
+    return memory_store() if request.param == "memory" else s3_store(wrong_s3())
+
+
+@pytest.mark.parametrize("key", AWKWARD_KEYS)
+def test_keys_are_exact(store, key):
+    """What was put under a key is read and listed under those very bytes: nothing is decoded, encoded or normalised."""
+
+    async def work(store):
+        await upload(store, key, key.encode())
+        assert await read(store, key) == key.encode()
+        assert await keys(store) == [key]
+
+    using(store, work)
+
+
+def test_a_look_says_what_stands(store):
+    """Size, quoted ETag, date and type are those of the upload; where nothing stands it is None."""
+
+    async def work(store):
+        put = await upload(store, "a/b.txt", b"12345", content_type="image/png")
+        found = (await store.look("a/b.txt")).info
+        assert (found.key, found.size_bytes, found.etag, found.content_type) == ("a/b.txt", 5, put.etag, "image/png")
+        assert found.etag[0] == found.etag[-1] == '"'
+        assert abs(found.modified_s - time.time()) < 60
+        for missing in ("a", "a/b", "a/b.txt/c", "A/b.txt"):
+            assert await store.look(missing) is None
+
+    using(store, work)
+
+
+@pytest.mark.parametrize("chunk_bytes", [7, 1000, 65536])
+def test_a_read_gives_the_range_in_pieces(store, chunk_bytes):
+    """Each piece but the last has the asked length, and together they are the range."""
+    data = bytes(range(256)) * 40
+
+    async def work(store):
+        await upload(store, "x", data)
+        for start, end in ((0, len(data)), (0, 1), (5, 1005), (len(data) - 1, len(data)), (0, 0)):
+            found = await store.look("x")
+            pieces = [piece async for piece in found.read(start, end, chunk_bytes)]
+            assert b"".join(pieces) == data[start:end]
+            assert all(len(piece) == chunk_bytes for piece in pieces[:-1])
+
+    using(store, work)
+
+
+def test_an_empty_object_stands_and_reads_as_nothing(store):
+    """An upload of no bytes is an object all the same."""
+
+    async def work(store):
+        await upload(store, "empty", b"")
+        assert await read(store, "empty") == b""
+        with pytest.raises(ObjectStands):
+            await upload(store, "empty", b"")
+
+    using(store, work)
+
+
+def test_what_is_replaced_after_the_look_is_not_read(store):
+    """The claim names the ETag that was seen: bytes of another version must never be sent for it."""
+
+    async def work(store):
+        first = await upload(store, "x", b"one")
+        found = await store.look("x")
+        await upload(store, "x", b"two", replaces=first.etag)
+        with pytest.raises(ObjectChanged):
+            [piece async for piece in found.read(0, 3, 10)]
+
+    using(store, work)
+
+
+@pytest.mark.parametrize("size_bytes", [10, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES + 5])
+def test_only_the_first_upload_stands(store, size_bytes):
+    """Both sides of the length from which uploads are sent in parts: the second is told so and changes nothing."""
+
+    async def work(store):
+        first = b"1" * size_bytes
+        await upload(store, "x", first, size_bytes=size_bytes)
+        with pytest.raises(ObjectStands):
+            await upload(store, "x", b"2" * size_bytes)
+        assert await read(store, "x") == first
+        assert await keys(store) == ["x"]
+
+    using(store, work)
+
+
+@pytest.mark.parametrize("size_bytes", [10, 2 * CHUNK_BYTES])
+def test_only_the_named_version_is_replaced(wrong_s3, size_bytes):
+    """A link that may replace takes the place of what it saw, and of nothing newer."""
+
+    async def work(store):
+        first = await upload(store, "x", b"1")
+        second = await upload(store, "x", b"2" * size_bytes, replaces=first.etag)
+        with pytest.raises(ObjectStands):
+            await upload(store, "x", b"3" * size_bytes, replaces=first.etag)
+        with pytest.raises(ObjectStands):
+            await upload(store, "nothing there", b"3" * size_bytes, replaces=first.etag)
+        assert (await store.look("x")).info.etag == second.etag
+
+    using(s3_store(wrong_s3()), work)
+
+
+def test_a_large_replace_without_a_condition_is_refused(caplog):
+    """Copies of Google's and Azure's stores cannot name what they replace: better refused than overwritten."""
+
+    async def work(store):
+        first = await upload(store, "x", b"1")
+        with pytest.raises(StoreRefused):
+            await upload(store, "x", b"2" * (CHUNK_BYTES + 1), replaces=first.etag)
+        assert await read(store, "x") == b"1"
+
+    using(memory_store(), work)
+    assert "upload refused" in caplog.text
+
+
+def test_an_upload_is_seen_when_it_is_committed(store):
+    """Half an upload is neither served nor listed, and an aborted one leaves nothing."""
+
+    async def work(store):
+        staged = await store.start_upload("x", content_type="a/b", size_bytes=None, replaces=None)
+        await staged.write(b"x" * (2 * CHUNK_BYTES + 1))
+        assert await store.look("x") is None
+        assert await keys(store) == []
+        await staged.abort()
+        await staged.abort()
+        with pytest.raises(StoreFault):
+            await staged.write(b"x")
+        with pytest.raises(StoreFault):
+            await staged.commit()
+        assert await keys(store) == []
+        assert await store.sweep(int(time.time()) + 10) == 0
+
+    using(store, work)
+
+
+def test_another_length_than_was_announced_is_refused(store):
+    """A body that is shorter or longer than its Content-Length is no object."""
+
+    async def work(store):
+        for announced in (3, 5):
+            with pytest.raises(StoreFault, match="announced"):
+                await upload(store, "x", b"1234", size_bytes=announced)
+        assert await store.look("x") is None
+
+    using(store, work)
+
+
+def test_what_is_ours_is_no_object(store):
+    """Temporary keys, and a ledger in the same bucket under any prefix, are not served, listed or written."""
+
+    async def work(store):
+        for key in (".oncegate/uploads/x", "team/.oncegate/ledger/x", "x/.oncegate"):
+            await obstore.put_async(store._bucket.short, key, b"secret")
+            assert await store.look(key) is None
+            with pytest.raises(KeyRefused):
+                await upload(store, key)
+        await upload(store, ".oncegate-but-not-ours")
+        assert await keys(store) == [".oncegate-but-not-ours"]
+
+    using(store, work)
+
+
+def test_lists_are_sorted_and_prefixes_are_of_bytes(store):
+    """``p/00`` finds ``p/001``: a prefix ends anywhere, also in a segment; ``after`` is exclusive; order is of UTF-8."""
+    names = sorted(["a", "a b", "a/1", "a0", "b/x/1", "b/x/2", "b/xy", "b0", "p/001", "p/01", "é", "\U0001f511", "Z"])
+
+    async def work(store):
+        for name in names:
+            await upload(store, name)
+        for prefix in ("", "a", "a/", "b/x", "b/x/", "p/00", "p/0", "z", "é", "nothing/there"):
+            wanted = [name for name in names if name.startswith(prefix)]
+            assert await keys(store, prefix) == wanted
+            for limit in (1, 2, 5):
+                listed, after = [], ""
+                while page := await keys(store, prefix, after, limit):
+                    assert len(page) <= limit
+                    listed, after = [*listed, *page], page[-1]
+                assert listed == wanted
+        assert await keys(store, "b/", "b/x/1") == ["b/x/2", "b/xy"]
+        assert await keys(store, "", "a//b\x00") == [name for name in names if name > "a//b\x00"]
+
+    using(store, work)
+
+
+def test_leftovers_are_swept_by_their_age(wrong_s3):
+    """What a killed gateway left: a note, parts under the final key, a temporary object. A newer one is at work."""
+    server = wrong_s3()
+
+    async def work(store):
+        staged = await store.start_upload("killed", content_type="a/b", size_bytes=None, replaces=None)
+        await staged.write(b"x" * (2 * CHUNK_BYTES))
+        assert len(server.uploads) == 1
+        await obstore.put_async(store._bucket.short, ".oncegate/uploads/temporary", b"x")
+        assert await store.sweep(int(time.time()) - 60) == 0
+        assert await store.sweep(int(time.time()) + 60) == 2
+        assert not server.uploads
+        assert not server.objects
+        await asyncio.gather(*staged._large._sending)
+
+    using(s3_store(server), work)
+
+
+def test_the_note_of_a_long_upload_is_renewed(wrong_s3, monkeypatch):
+    """An upload may take days; its note says every hour that it lives, or the sweep would end it."""
+    server = wrong_s3()
+    monkeypatch.setattr(s3_multipart, "NOTE_EVERY_S", -1.0)
+
+    async def work(store):
+        staged = await store.start_upload("long", content_type="a/b", size_bytes=None, replaces=None)
+        await staged.write(b"x" * (2 * CHUNK_BYTES))
+        (note,) = (key for key in server.objects if ".oncegate" in key)
+        server.objects[note]["at"] = 0
+        await staged.write(b"x" * CHUNK_BYTES)
+        assert server.objects[note]["at"] > 0
+        await staged.abort()
+
+    using(s3_store(server), work)
+
+
+def test_parts_grow_with_an_announced_length():
+    """10,000 parts of 8 MiB are 78 GiB; more is announced, or refused before a byte is sent."""
+    assert s3_multipart._chunk_bytes(None) == s3_multipart._chunk_bytes(PARTS_MAX * CHUNK_BYTES) == CHUNK_BYTES
+    assert s3_multipart._chunk_bytes(PARTS_MAX * CHUNK_BYTES + 1) == CHUNK_BYTES + (1 << 20)
+    assert s3_multipart._chunk_bytes(PARTS_MAX * CHUNK_BYTES_MAX) == CHUNK_BYTES_MAX
+    with pytest.raises(StoreRefused):
+        s3_multipart._chunk_bytes(PARTS_MAX * CHUNK_BYTES_MAX + 1)
+
+
+# Servers that must not be believed.
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("whole-to-range", StoreFault),
+        ("other-range", StoreFault),
+        ("other-etag", ObjectChanged),
+        ("short-body", StoreBusy),
+        ("403", StoreRefused),
+        ("503", StoreBusy),
+    ],
+)
+def test_a_wrong_answer_to_a_range_is_not_believed(wrong_s3, fault, error):
+    """The whole object for a range, other bytes, another object, too little: none of it reaches a viewer as his range."""
+    server = wrong_s3()
+
+    async def work(store):
+        await upload(store, "x", b"0123456789" * 1000)
+        found = await store.look("x")
+        server.faults.add(fault)
+        pieces = []
+        with pytest.raises(error):
+            async for piece in found.read(10, 8010, 1000):
+                pieces.append(piece)
+        assert len(pieces) < 8
+        if fault != "short-body":
+            assert not pieces
+
+    using(s3_store(server), work)
+
+
+def test_a_whole_object_is_checked_too(wrong_s3):
+    """A server that ends early must not give a whole object that is shorter than its length."""
+    server = wrong_s3()
+
+    async def work(store):
+        await upload(store, "x", b"0123456789")
+        server.faults.add("short-body")
+        with pytest.raises(StoreFault):
+            await read(store, "x")
+
+    using(s3_store(server), work)
+
+
+@pytest.mark.parametrize(("fault", "error"), [("403", StoreRefused), ("503", StoreBusy)])
+def test_faults_of_the_server_are_told_apart(wrong_s3, fault, error, caplog):
+    """No credentials is 502 with a hint in the log, too busy is 503: for a look, a list, an upload and a sweep."""
+    server = wrong_s3()
+
+    async def work(store):
+        await upload(store, "x")
+        server.faults.add(fault)
+        for call in (store.look("x"), store.list_objects("", "", 10), upload(store, "y"), store.sweep(0)):
+            with pytest.raises(error):
+                await call
+        server.faults.clear()
+        assert await read(store, "x") == b"data"
+
+    using(s3_store(server), work)
+    assert ("check the credentials" in caplog.text) == (fault == "403")
+
+
+def test_a_server_that_is_not_there_is_busy(wrong_s3):
+    """A refused connection is worth another try, and is known within seconds."""
+    server = wrong_s3()
+    url = server.url
+    server.__exit__()
+
+    async def work(store):
+        begun_s = time.monotonic()
+        with pytest.raises(StoreBusy):
+            await store.look("x")
+        assert time.monotonic() - begun_s < 5
+        with pytest.raises(StoreUnfit, match="does not answer"):
+            await store.probe()
+
+    store = open_store("s3://bucket", folder=pathlib.Path(), options=store_options(url))
+    using(store, work)
+    server.__exit__ = lambda *_: None
+    server._server.shutdown = lambda: None
+
+
+@pytest.mark.parametrize("fault", ["ignores-if-none-match", "501-conditions"])
+def test_without_conditions_downloads_work_and_uploads_are_refused(wrong_s3, fault, caplog):
+    """A server that overwrites in silence would let two uploads win: it is found out, said, and not written to."""
+    server = wrong_s3(fault)
+
+    async def work(store):
+        await obstore.put_async(store._bucket.short, "x", b"data")
+        with caplog.at_level(logging.WARNING):
+            await store.probe()
+        assert "downloads work, uploads are refused" in caplog.text
+        assert await read(store, "x") == b"data"
+        with pytest.raises(StoreRefused):
+            await upload(store, "y")
+        assert await keys(store) == ["x"]
+
+    using(s3_store(server), work)
+
+
+def test_a_copy_on_a_condition_will_do(wrong_s3):
+    """Where completions keep no condition but copies do, a large upload is completed elsewhere and copied: once."""
+    server = wrong_s3("ignores-completion-conditions")
+    data = b"z" * (CHUNK_BYTES + 1)
+
+    async def work(store):
+        await upload(store, "x", data, content_type="image/png")
+        with pytest.raises(ObjectStands):
+            await upload(store, "x", data)
+        first = (await store.look("x")).info
+        assert first.content_type == "image/png"
+        assert await read(store, "x") == data
+        await upload(store, "x", data + b"2", replaces=first.etag)
+        with pytest.raises(ObjectStands):
+            await upload(store, "x", data, replaces=first.etag)
+
+    using(s3_store(server), work)
+    assert set(server.objects) == {"pre fix/x"}
+    assert not server.uploads
+
+
+def test_without_any_way_large_uploads_are_refused(wrong_s3, caplog):
+    """Small ones are once by the condition of their PUT; a large one would have none, announced or not."""
+    server = wrong_s3("ignores-completion-conditions", "ignores-copy-conditions")
+
+    async def work(store):
+        await store.probe()
+        assert "uploads over 8 MiB are refused" in caplog.text
+        await upload(store, "small")
+        for announced in (CHUNK_BYTES + 1, None):
+            with pytest.raises(StoreRefused):
+                await upload(store, "large", b"x" * (CHUNK_BYTES + 1), size_bytes=announced)
+
+    using(s3_store(server), work)
+    assert set(server.objects) == {"pre fix/small"}
+    assert not server.uploads
+
+
+def test_replaces_need_if_match(wrong_s3, caplog):
+    """A server may keep one condition and not the other."""
+    server = wrong_s3("ignores-if-match")
+
+    async def work(store):
+        await store.probe()
+        assert "may replace an object are refused" in caplog.text
+        first = await upload(store, "x")
+        with pytest.raises(StoreRefused):
+            await upload(store, "x", b"2", replaces=first.etag)
+
+    using(s3_store(server), work)
+
+
+@pytest.mark.parametrize("fault", ["500-put-done", "lost-put-done"])
+def test_an_upload_whose_answer_was_lost_knows_its_own_object(wrong_s3, fault):
+    """It stands, only nobody said so: the viewer is told the truth, and not that someone else was first."""
+    server = wrong_s3()
+
+    async def work(store):
+        await store.probe()
+        server.faults.add(fault)
+        assert (await upload(store, "x", b"mine")).size_bytes == 4
+        server.faults.clear()
+        assert await read(store, "x") == b"mine"
+
+    using(s3_store(server), work)
+
+
+def test_an_error_with_status_200_is_an_error(wrong_s3):
+    """S3 answers 200 to a completion before it knows, and writes what came of it into the body."""
+    server = wrong_s3()
+
+    async def work(store):
+        await store.probe()
+        server.faults.add("error-in-200")
+        with pytest.raises(StoreBusy):
+            await upload(store, "x", b"x" * (CHUNK_BYTES + 1))
+        assert await store.look("x") is None
+
+    using(s3_store(server), work)
+    assert not server.uploads
+
+
+def test_a_cancelled_commit_is_waited_for(wrong_s3):
+    """A viewer who leaves while the object is put in place leaves no half: ``abort`` waits until it is known."""
+    server = wrong_s3()
+
+    async def work(store):
+        staged = await store.start_upload("x", content_type="a/b", size_bytes=None, replaces=None)
+        await staged.write(b"x" * (CHUNK_BYTES + 1))
+        committing = asyncio.ensure_future(staged.commit())
+        await asyncio.sleep(0)
+        committing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await committing
+        await staged.abort()
+        assert (await store.look("x")).info.size_bytes == CHUNK_BYTES + 1
+
+    using(s3_store(server), work)
+    assert not server.uploads
+
+
+def test_read_only_credentials_serve_downloads(wrong_s3, monkeypatch, caplog):
+    """A gateway that only serves need not be able to write; it says that it cannot."""
+    server = wrong_s3()
+    server.objects["pre fix/x"] = {"data": b"data", "etag": '"e"', "headers": {}, "at": time.time()}
+    handler = server._server.RequestHandlerClass
+    monkeypatch.setattr(handler, "do_PUT", lambda self: (self.rfile.read(int(self.headers["Content-Length"])), self.error(403, "AccessDenied")))  # fmt: skip
+
+    async def work(store):
+        await store.probe()
+        assert await read(store, "x") == b"data"
+        with pytest.raises(StoreRefused):
+            await upload(store, "y")
+
+    using(s3_store(server), work)
+    assert "credentials may not write" in caplog.text
+
+
+# Opening.
+
+
+@pytest.mark.parametrize("url", ["s3:", "s3://", "s3:///x", "s3:bucket", "s3://bucket//x", "s3://bucket/../x"])
+def test_a_url_without_a_bucket_is_refused(url):
+    """An empty bucket or a prefix that obstore would rewrite is refused before anything is asked."""
+    with pytest.raises(StoreUnfit, match="write s3://bucket"):
+        open_store(url, folder=pathlib.Path(), options={})
+
+
+def test_an_unknown_option_is_named():
+    """A misspelt option must not look as if it had been taken."""
+    with pytest.raises(StoreUnfit, match="aws_endpiont"):
+        open_store("s3://bucket", folder=pathlib.Path(), options={"aws_endpiont": "http://x"})
+
+
+def test_half_a_credential_is_refused():
+    """A key id without its secret would fall back to somebody else's credentials."""
+    with pytest.raises(StoreUnfit, match="go together"):
+        open_store("s3://bucket", folder=pathlib.Path(), options={"aws_access_key_id": "x"})
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("gs://bucket/prefix", {"google_skip_signature": "true"}),
+        ("az://container", {"azure_storage_account_name": "a", "azure_skip_signature": "true"}),
+    ],
+)
+def test_other_clouds_are_opened(url, options):
+    """Their options are obstore's, with their vendor's name before them or without."""
+    using(open_store(url, folder=pathlib.Path(), options=options), _nothing)
+
+
+async def _nothing(store):
+    return None
+
+
+def test_requests_of_our_own_go_where_obstores_go(wrong_s3):
+    """Endpoint, prefix and escapes of the control calls are those of obstore: else a large upload lands elsewhere."""
+    server = wrong_s3()
+    key = "a b+%2F/é?#.bin"
+
+    async def work(store):
+        await upload(store, key, b"x" * (CHUNK_BYTES + 1))
+        assert await store.look(key) is not None
+
+    using(s3_store(server, "p é+"), work)
+    assert set(server.objects) == {f"p é+/{key}"}
+    assert httpx.get(f"{server.url}/bucket/").status_code == 200
