@@ -195,7 +195,7 @@ def test_examples_do_what_the_page_says(page: pathlib.Path, shell: Shell) -> Non
     needs = {tool for words in _NEEDS.findall(page.read_text()) for tool in words.split()}
     absent = sorted(tool for tool in needs if shutil.which(tool) is None)
     if absent:
-        assert not os.environ.get("ONCEGATE_ALL_TOOLS"), f"CI has to install {', '.join(absent)}"
+        assert not os.environ.get("REQUIRE_ALL_TOOLS"), f"CI has to install {', '.join(absent)}"
         pytest.skip(f"this page needs {', '.join(absent)}, which is not on this machine")
     printed: str | None = None
     for block in blocks_of(page):
