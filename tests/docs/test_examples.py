@@ -150,8 +150,8 @@ class Shell:
             time.sleep(0.02)
 
     def logs(self) -> str:
-        """What runs beside has said."""
-        return "".join(path.read_text() for path in sorted(self.folder.glob("background-*.log")))
+        """The last that was said by what runs beside."""
+        return "".join(path.read_text()[-2_000:] for path in sorted(self.folder.glob("background-*.log")))
 
     def end(self) -> None:
         """End everything that was started."""
@@ -183,8 +183,8 @@ def missing_words(wanted: str, printed: str) -> str:
     """The first wanted line that is not there, in order; ``...`` stands for anything."""
     lines = iter(printed.splitlines())
     for line in wanted.splitlines():
-        pattern = ".*".join(re.escape(part) for part in line.rstrip().split("..."))
-        if line.strip() and not any(re.fullmatch(pattern, given.rstrip()) for given in lines):
+        pattern = ".*".join(re.escape(part) for part in line.strip().split("..."))
+        if line.strip() and not any(re.fullmatch(pattern, given.strip()) for given in lines):
             return line
     return ""
 
