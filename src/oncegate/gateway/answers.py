@@ -191,8 +191,9 @@ def _problem(refused: Refused, words: str, headers: list[Header]) -> Answer:
 
 def preflight(request: ViewerRequest, cors_origins: tuple[str, ...]) -> Answer:
     """OPTIONS: answered from the configuration alone, without looking at the signature."""
-    headers = [*_ALWAYS, (b"allow", b"GET, HEAD, PUT, OPTIONS"), *cors_headers(request, cors_origins)]
-    if len(headers) > len(_ALWAYS) + 1 and request.header(b"access-control-request-method") is not None:
+    headers = [*_ALWAYS, (b"allow", b"GET, HEAD, PUT, OPTIONS")]
+    # cors_headers themselves are added to every answer where it is sent; twice, browsers refuse them
+    if cors_headers(request, cors_origins) and request.header(b"access-control-request-method") is not None:
         wanted = request.header(b"access-control-request-headers") or b""
         headers += [
             (b"access-control-allow-methods", b"GET, HEAD, PUT"),
