@@ -26,7 +26,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 _FENCE = re.compile(r"^ {0,3}```([a-z]*)\n(.*?)^ {0,3}```$", re.MULTILINE | re.DOTALL)
 _MARK = re.compile(r"<!-- (not run|run|file): ([^\n]+?) -->\n\Z")
-_NEEDS = re.compile(r"<!-- needs: (.+?) -->")
+_NEEDS = re.compile(r"^<!-- needs: (.+?) -->$", re.MULTILINE)
 _PORT = re.compile(r"\b(?:80[89][0-9]|8443)\b")
 RUN_MAX_S = 30
 

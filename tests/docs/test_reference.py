@@ -17,6 +17,7 @@ from oncegate.cli.main import COMMANDS, cli
 from oncegate.control.app import openapi_document
 from oncegate.ledgers import opening
 from oncegate.links.refusal import Reason
+from oncegate.stores import opening as stores
 from oncegate.testing.installation import Installation
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -103,6 +104,13 @@ def test_every_ledger_is_documented(scheme: str) -> None:
     for name in module.WEAKER_PROMISES:
         assert f"- `{name}`: " in page("reference/accept.md")
         assert f"`{name}`" in page("promises.md")
+
+
+@pytest.mark.parametrize("scheme", ["file", *sorted(stores.BUCKET_SCHEMES)])
+def test_every_store_is_documented(scheme: str) -> None:
+    """How its URL is written, and why an upload replaces nobody's object there."""
+    assert f"`{scheme}:`" in page("reference/stores.md")
+    assert f"| `{scheme}:` |" in page("promises.md")
 
 
 def test_every_metric_is_documented(tmp_path: pathlib.Path) -> None:
