@@ -198,7 +198,9 @@ _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  #
 
 
 def _json_line(now: float, level: str, event: Event) -> str:
-    return _to_json({"time": _instant(now), "level": level, **event}) + "\n"
+    text = _to_json({"time": _instant(now), "level": level, **event})
+    # legal in JSON, and line breaks to many readers of logs: an object key must not begin a line of its own
+    return text.replace("\u2028", r"\u2028").replace("\u2029", r"\u2029") + "\n"
 
 
 def _console_line(now: float, level: str, event: Event) -> str:
