@@ -61,6 +61,9 @@ WEAKER_WORDS: Mapping[str, str] = {
     "a server whose standbys cannot be seen (grant `pg_monitor`).",
     "postgresql-no-full-page-writes": "`full_page_writes` is off. After a loss of power a page may be half written; "
     "claims on it are then lost. Accept it where the storage writes pages whole (ZFS, Aurora).",
+    "dynamodb-global-table": "The table is replicated to other Regions without strong consistency: each Region decides "
+    "for itself, and the last writer wins. A link can be used once in each Region. Accept it only where every gateway "
+    "writes in one Region, and after that Region was lost set `accept_from`.",
     "redis-no-aof": "There is no append-only file: a restart forgets every claim since the last snapshot, and those "
     "links open again. For trying things out.",
     "redis-everysec": "`appendfsync everysec`: a crash of the machine loses the last second or two, and the links of "
