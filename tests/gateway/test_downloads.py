@@ -44,7 +44,7 @@ def test_headers_name_the_version_and_keep_the_answer_out_of_caches(gateway):
 
 
 def test_head_says_what_get_would_and_has_no_body(gateway):
-    """HEAD has GET's headers, and nothing behind them: bytes there would be taken for the next answer."""
+    """HEAD has the headers of GET, and nothing behind them: bytes there would be taken for the next answer."""
     url = gateway.fresh(b"x" * 100)
     with RawConnection(url) as connection:
         connection.send_request("HEAD", target_of(url), host=gateway.public_url[7:])
