@@ -24,7 +24,10 @@ HOUSE = {"settings", "spellings", "units", "events", "atomic_file", "aws_credent
 # For users' tests and ours: may import everything, and nothing that ships imports it.
 TESTING = {"testing"}
 
-STDLIB_ONLY = ("oncegate.links", "oncegate.edge", "oncegate.ledgers.protocol", "oncegate.ledgers.claiming")
+STDLIB_ONLY = (
+    "oncegate.links", "oncegate.edge", "oncegate.ledgers.protocol", "oncegate.ledgers.claiming",
+    "oncegate.ledgers.flow", "oncegate.ledgers.dynamodb",
+)  # fmt: skip
 NO_IO = ("oncegate.links",)
 IO_MODULES = {
     "asyncio", "http.client", "io", "os", "pathlib", "random", "secrets", "select", "socket", "ssl", "subprocess",

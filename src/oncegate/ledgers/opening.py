@@ -17,6 +17,7 @@ BACKENDS: Mapping[str, str] = {
     "memory": "oncegate.ledgers.memory",
     "sqlite": "oncegate.ledgers.sqlite",
     "postgresql": "oncegate.ledgers.postgresql",
+    "dynamodb": "oncegate.ledgers.dynamodb_client",
     "redis": "oncegate.ledgers.redis",
     "rediss": "oncegate.ledgers.rediss",
     "redis+sentinel": "oncegate.ledgers.redis_sentinel",

@@ -1,0 +1,574 @@
+"""The ledger in DynamoDB: the conformance suite on two emulators, its rules answer by answer, and a bad network."""
+
+import asyncio
+import functools
+import json
+import os
+import pathlib
+import time
+from collections import Counter
+
+import pytest
+
+from oncegate.ledgers import dynamodb, dynamodb_connection, dynamodb_table
+from oncegate.ledgers.dynamodb import ATTEMPTS_MAX, DATE_SLACK_S, insert_flow, read_flow, replace_flow
+from oncegate.ledgers.dynamodb_client import DynamodbLedger
+from oncegate.ledgers.dynamodb_url import parse_address
+from oncegate.ledgers.flow import HttpAnswer, NoAnswer, drive, drive_blocking
+from oncegate.ledgers.opening import create_ledger, open_ledger
+from oncegate.ledgers.protocol import (
+    CLOCK_SKEW_MAX_S,
+    FORGET_NEVER_S,
+    Done,
+    Gone,
+    LedgerUnfit,
+    Stands,
+    Swept,
+    Unknown,
+)
+from oncegate.testing.ledger_processes import fresh_link_id
+from oncegate.testing.ledger_suite import LedgerSuite
+from oncegate.testing.object_servers import ACCESS_KEY_ID, SECRET, MinistackServer, MotoServer
+
+PARTS = pathlib.Path(__file__).parents[2] / ".parts"
+LINK = bytes(range(16))
+NOW_S = 1_767_290_400
+CHECKS = [name for name in LedgerSuite.CHECKS if "events" not in name]  # it keeps none
+# What takes 10 to 30 s there and shows nothing that ministack does not: long lists, and processes.
+CHECKS_ON_MOTO = [name for name in CHECKS if not any(word in name for word in ("scan", "stall", "process", "killed"))]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def credentials():
+    """Emulators check no signature, but there must be one; processes of the suite inherit it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        yield
+
+
+def _started(kind, folder):
+    try:
+        return kind(folder, parts=PARTS)
+    except RuntimeError as error:
+        if os.environ.get("ONCEGATE_ALL_TOOLS") == "1":
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def ministack(tmp_path_factory):
+    """A ministack for this module."""
+    with _started(MinistackServer, tmp_path_factory.mktemp("ministack")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory):
+    """A moto server for this module."""
+    with _started(MotoServer, tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+def url_of(server, table="links", port=None):
+    """The URL of a ledger on an emulator, or through another port."""
+    return f"dynamodb://{table}?region=us-east-1&endpoint=http://127.0.0.1:{port or server.port}"
+
+
+@pytest.fixture(scope="module")
+def suites(request, tmp_path_factory):
+    """The conformance suite, by emulator; its records stay, as on a table in use."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            url, folder = url_of(request.getfixturevalue(name), "suite"), tmp_path_factory.mktemp("suite")
+            create_ledger(url, folder=folder)
+            rounds = {"rounds": 5, "callers": 32} if name == "ministack" else {"rounds": 3, "callers": 16}
+            made[name] = LedgerSuite(functools.partial(open_ledger, url, folder=folder), **rounds)
+        return made[name]
+
+    return get
+
+
+@pytest.fixture
+def url(ministack, tmp_path):
+    """An empty ledger of this test's own."""
+    made = url_of(ministack, f"t{tmp_path.name[-20:]}-{time.monotonic_ns()}")
+    create_ledger(made, folder=tmp_path)
+    return made
+
+
+def opened(url, work):
+    """Run ``work(ledger)`` on a probed ledger, and close it."""
+
+    async def run():
+        ledger = open_ledger(url, folder=pathlib.Path())
+        try:
+            await ledger.probe()
+            return await work(ledger)
+        finally:
+            await ledger.aclose()
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("server", "check"),
+    [*(("ministack", check) for check in CHECKS), *(("moto", check) for check in CHECKS_ON_MOTO)],
+)
+def test_it_passes_the_suite(suites, server, check):
+    """All that every ledger must keep, on two servers that were written apart."""
+    asyncio.run(suites(server).run(check))
+
+
+# The rules, answer by answer.
+
+
+def item(version="v1", forget_after_s=FORGET_NEVER_S, record='{"n":1}'):
+    """What stands there, as DynamoDB writes it."""
+    return {"id": {"S": LINK.hex()}, "v": {"S": version}, "r": {"S": record}, "f": {"N": str(forget_after_s)}}
+
+
+def ok(date_s=NOW_S, **document):
+    """An answer that is done."""
+    return HttpAnswer(200, json.dumps(document).encode(), date_s)
+
+
+def failed(kind, date_s=NOW_S, status=400, **document):
+    """An answer that is none."""
+    body = {"__type": f"com.amazonaws.dynamodb.v20120810#{kind}", **document}
+    return HttpAnswer(status, json.dumps(body).encode(), date_s)
+
+
+def taken(date_s=NOW_S, **stands):
+    """The condition did not hold, and this stands there."""
+    return failed("ConditionalCheckFailedException", date_s, **({"Item": item(**stands)} if stands else {}))
+
+
+def play(flow_of, *answers):
+    """Drive a flow with these answers, by both drivers; return the outcome, what was asked, and how long it waited."""
+    outcomes = []
+    for is_blocking in (True, False):
+        script, asked, waited = list(answers), [], []
+
+        def send(request, script=script, asked=asked):
+            asked.append((request.headers["x-amz-target"].partition(".")[2], json.loads(request.body)))
+            answer = script.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        async def send_async(request, send=send):
+            return send(request)
+
+        if is_blocking:
+            outcome = drive_blocking(flow_of(), send, waited.append)
+        else:
+            with pytest.MonkeyPatch.context() as patch:
+                sleep = asyncio.sleep
+                patch.setattr(asyncio, "sleep", lambda _, sleep=sleep: sleep(0))
+                outcome = asyncio.run(drive(flow_of(), send_async))
+        assert not script, f"never asked for {script}"
+        outcomes.append((outcome, [name for name, _ in asked]))
+    assert outcomes[0] == outcomes[1]
+    return outcomes[0]
+
+
+def insert(forget_after_s=FORGET_NEVER_S, **known):
+    """A flow that inserts with the token ``mine``."""
+    return lambda: insert_flow("t", LINK, b'{"n":2}', forget_after_s, token="mine", **known)
+
+
+def replace():
+    """A flow that replaces version ``v1`` with the token ``mine``."""
+    return lambda: replace_flow("t", LINK, "v1", b'{"n":2}', FORGET_NEVER_S, token="mine")
+
+
+def busy(kind="ThrottlingException"):
+    """Try again."""
+    return failed(kind)
+
+
+@pytest.mark.parametrize(
+    ("flow", "answers", "outcome", "asked"),
+    [
+        (insert(), [ok()], Done("mine"), 1),
+        (insert(), [taken(version="v1")], Stands(b'{"n":1}', "v1"), 1),
+        (insert(), [NoAnswer("lost"), taken(version="mine")], Done("mine"), 2),
+        (insert(), [failed("InternalServerError", status=500), taken(version="mine")], Done("mine"), 2),
+        (insert(), [NoAnswer("lost"), taken(version="v1")], Stands(b'{"n":1}', "v1"), 2),
+        (insert(), [busy(), busy("ProvisionedThroughputExceededException"), ok()], Done("mine"), 3),
+        (insert(), [HttpAnswer(429, b"", NOW_S), HttpAnswer(503, b"<html>", NOW_S), ok()], Done("mine"), 3),
+        (insert(), [HttpAnswer(200, b"not json", NOW_S), taken(version="mine")], Done("mine"), 2),
+        (insert(), [taken(), ok(Item=item())], Stands(b'{"n":1}', "v1"), 2),
+        (insert(), [taken(), ok(), ok()], Done("mine"), 3),
+        (replace(), [ok()], Done("mine"), 1),
+        (replace(), [taken(version="v2")], Stands(b'{"n":1}', "v2"), 1),
+        (replace(), [NoAnswer("lost"), taken(version="mine")], Done("mine"), 2),
+        (replace(), [taken(), ok()], Gone(), 2),
+        (lambda: read_flow("t", LINK), [ok(Item=item())], Stands(b'{"n":1}', "v1"), 1),
+        (lambda: read_flow("t", LINK), [busy(), ok()], Gone(), 2),
+    ],
+)
+def test_each_answer_means_one_thing(flow, answers, outcome, asked):
+    """The same for the gateway's driver and the edge's: a repeat recognises its own write, a loser is shown what stands."""
+    said, names = play(flow, *answers)
+    assert (said, len(names)) == (outcome, asked)
+
+
+@pytest.mark.parametrize("flow", [insert(), replace(), lambda: read_flow("t", LINK)])
+@pytest.mark.parametrize("answer", [NoAnswer("lost"), busy(), failed("InternalServerError", status=500)])
+def test_what_stays_unanswered_is_unknown(flow, answer):
+    """It ends after a few tries, and is never taken for free or for spent."""
+    said, names = play(flow, *[answer] * ATTEMPTS_MAX)
+    assert isinstance(said, Unknown)
+    assert len(names) == ATTEMPTS_MAX
+
+
+@pytest.mark.parametrize("flow", [insert(), replace(), lambda: read_flow("t", LINK)])
+@pytest.mark.parametrize("kind", ["AccessDeniedException", "ResourceNotFoundException", "ValidationException"])
+def test_what_would_be_refused_again_is_asked_once(flow, kind):
+    """Permissions and a missing table do not pass by waiting; the log says what it was."""
+    said, names = play(flow, failed(kind, message="words"))
+    assert isinstance(said, Unknown)
+    assert kind in said.why
+    assert len(names) == 1
+
+
+NEAR_S = NOW_S + CLOCK_SKEW_MAX_S + DATE_SLACK_S
+
+
+@pytest.mark.parametrize(
+    ("forget_after_s", "limit_s", "outcome", "asked"),
+    [
+        (NEAR_S + 1, None, Done("mine"), ["PutItem"]),
+        (NEAR_S, NEAR_S - 1, Done("mine"), ["PutItem", "GetItem"]),
+        (NEAR_S, NEAR_S, Swept(), ["PutItem", "GetItem"]),
+        (NOW_S + 1, -1, Done("mine"), ["PutItem", "GetItem"]),
+        (NOW_S, -1, Swept(), ["PutItem", "GetItem"]),
+    ],
+)
+def test_what_may_be_forgotten_is_asked_after_the_write(forget_after_s, limit_s, outcome, asked):
+    """Both sides of each boundary: far from the server's clock one request; near it the limit is read, after the write."""
+    answers = [ok()]
+    if limit_s is not None:
+        answers.append(ok(**({"Item": {"u": {"N": str(limit_s)}}} if limit_s >= 0 else {})))
+    assert play(insert(forget_after_s), *answers) == (outcome, asked)
+
+
+def test_a_late_write_does_not_bring_back_what_was_swept():
+    """An insert that lands after the sweep makes a record again; whoever is then shown it must not be admitted by it."""
+    said, _ = play(
+        insert(NOW_S + 10), taken(version="late", forget_after_s=NOW_S + 10), ok(Item={"u": {"N": str(NOW_S + 10)}})
+    )
+    assert said == Swept()
+
+
+def test_a_known_limit_spares_the_write():
+    """What would be refused is not written; what stands beyond the limit is shown."""
+    assert play(insert(10, swept_until_s=10), ok()) == (Swept(), ["GetItem"])
+    assert play(insert(10, swept_until_s=10), ok(Item=item(forget_after_s=10))) == (Swept(), ["GetItem"])
+    assert play(insert(10, swept_until_s=10), ok(Item=item(forget_after_s=11)))[0] == Stands(b'{"n":1}', "v1")
+
+
+def test_without_the_servers_time_nothing_is_admitted():
+    """DynamoDB forgets by its own clock; an answer without it says nothing of what is gone."""
+    said, _ = play(insert(), ok(date_s=None))
+    assert isinstance(said, Unknown)
+
+
+def test_the_first_repeat_is_at_once():
+    """A kept-alive connection that was closed is the usual reason, and no reason to wait; later pauses grow."""
+    waited = []
+    script = [NoAnswer("closed"), NoAnswer("closed"), busy(), ok()]
+
+    def send(request):
+        answer = script.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    drive_blocking(insert()(), send, waited.append)
+    assert waited == [0.05, 0.1]
+
+
+def test_time_to_live_comes_after_the_day():
+    """DynamoDB may delete an hour after ``forget_after_s``, and a record that lives for ever has none."""
+    bodies = []
+    for forget_after_s in (NOW_S + 86_400, FORGET_NEVER_S):
+        request = next(insert_flow("t", LINK, b"{}", forget_after_s, token="x"))
+        bodies.append(json.loads(request.body)["Item"].get("ttl"))
+    assert bodies == [{"N": str(NOW_S + 86_400 + 3_600)}, None]
+
+
+# A bad network, and servers that are away.
+
+
+def test_answers_that_are_lost_leave_one_write(url, ministack, fault_proxy):
+    """The write arrives, its answer never: unknown at first; then its repeat finds it, and another is refused."""
+    proxy = fault_proxy(ministack.port)
+    through = url.replace(f":{ministack.port}", f":{proxy.port}")
+
+    async def work(ledger):
+        link_id = fresh_link_id()
+        proxy.fault = "lose_replies"
+        assert isinstance(await ledger.insert(link_id, b'{"by":1}', FORGET_NEVER_S), Unknown)
+        proxy.fault = "pass_on"
+        said = await ledger.insert(link_id, b'{"by":2}', FORGET_NEVER_S)
+        assert isinstance(said, Stands)
+        assert said.record == b'{"by":1}'
+
+    opened(through, work)
+
+
+def test_a_write_that_lands_late_is_one_of_two(url, ministack, fault_proxy):
+    """A held insert is delivered after another was answered: the one that was answered stands."""
+    proxy = fault_proxy(ministack.port)
+    through = url.replace(f":{ministack.port}", f":{proxy.port}")
+
+    async def work(ledger):
+        link_id = fresh_link_id()
+        direct = open_ledger(url, folder=pathlib.Path())
+        proxy.fault = "hold_requests"
+        late = asyncio.ensure_future(ledger.insert(link_id, b'{"by":"late"}', FORGET_NEVER_S))
+        while not proxy.held_requests:
+            await asyncio.sleep(0.01)
+        first = await direct.insert(link_id, b'{"by":"first"}', FORGET_NEVER_S)
+        assert isinstance(first, Done)
+        proxy.release()
+        proxy.fault = "pass_on"
+        assert await late == Stands(b'{"by":"first"}', first.version)
+        await direct.aclose()
+
+    opened(through, work)
+
+
+@pytest.mark.parametrize("fault", ["black_hole", "refuse"])
+def test_without_an_answer_it_is_known_in_time(url, ministack, fault_proxy, fault):
+    """503 within five seconds needs an answer before; and service again by itself when the server is back."""
+    proxy = fault_proxy(ministack.port)
+    through = url.replace(f":{ministack.port}", f":{proxy.port}")
+
+    async def work(ledger):
+        proxy.fault = fault
+        begun_s = time.monotonic()
+        said = await asyncio.gather(
+            ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S),
+            ledger.replace(fresh_link_id(), "v", b"{}", FORGET_NEVER_S),
+            ledger.read(fresh_link_id()),
+        )
+        assert Counter(map(type, said)) == {Unknown: 3}
+        assert time.monotonic() - begun_s < 4.5
+        proxy.fault = "pass_on"
+        assert isinstance(await ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S), Done)
+
+    opened(through, work)
+
+
+def test_a_connection_that_was_closed_is_replaced(url, ministack, fault_proxy):
+    """Servers close idle connections at any moment, also under a request: nobody notices."""
+    proxy = fault_proxy(ministack.port)
+    through = url.replace(f":{ministack.port}", f":{proxy.port}")
+
+    async def work(ledger):
+        for _ in range(5):
+            proxy.cut()
+            assert isinstance(await ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S), Done)
+        before = proxy.connections
+        for _ in range(5):
+            await ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S)
+        assert proxy.connections == before
+
+    opened(through, work)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}xx",
+        b"rubbish\r\n\r\n",
+    ],
+)
+def test_half_an_answer_is_none(raw):
+    """What ends early, or is no HTTP, may stand for a write that happened: never believed."""
+
+    async def run():
+        reader = asyncio.StreamReader()
+        reader.feed_data(raw)
+        reader.feed_eof()
+        with pytest.raises((EOFError, ValueError)):
+            await dynamodb_connection._read_answer(reader)
+
+    asyncio.run(run())
+
+
+def test_answers_in_chunks_are_read():
+    """Some servers and proxies send no length."""
+
+    async def run():
+        reader = asyncio.StreamReader()
+        reader.feed_data(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nDate: Thu, 01 Jan 1970 00:00:09 GMT\r\n\r\n"
+        )
+        reader.feed_data(b"1;x=y\r\n{\r\n1\r\n}\r\n0\r\n\r\n")
+        assert await dynamodb_connection._read_answer(reader) == (HttpAnswer(200, b"{}", 9), True)
+
+    asyncio.run(run())
+
+
+# The table, and the address.
+
+
+def test_a_ledger_is_made_once(url, tmp_path):
+    """Making it again would say that it was born later, and refuse every ticket."""
+    with pytest.raises(LedgerUnfit, match="made once"):
+        create_ledger(url, folder=tmp_path)
+
+
+def test_a_table_that_was_given_is_born_at_its_first_probe(ministack, tmp_path):
+    """A template makes the table and nothing in it; of many gateways that start at once one says when it was born."""
+    url = url_of(ministack, f"given-{time.monotonic_ns()}")
+
+    async def make():
+        ledger = open_ledger(url, folder=tmp_path)
+        assert isinstance(ledger, DynamodbLedger)
+        await ledger._run(dynamodb_table.create_flow(ledger._table), within_s=None)
+        await ledger.aclose()
+
+    asyncio.run(make())
+
+    async def born(ledger):
+        others = [open_ledger(url, folder=tmp_path) for _ in range(4)]
+        facts = await asyncio.gather(*(other.probe() for other in (ledger, *others)))
+        for other in others:
+            await other.aclose()
+        return {fact.born_ms for fact in facts}
+
+    (born_ms,) = opened(url, born)
+    assert abs(born_ms / 1000 - time.time()) < 60
+
+
+def test_a_table_that_is_not_there_says_what_to_run(ministack):
+    """The first thing that everybody forgets."""
+    with pytest.raises(LedgerUnfit, match="oncegate ledger migrate"):
+        opened(url_of(ministack, "not-there"), None)
+
+
+TABLE = {"KeySchema": [{"AttributeName": "s", "KeyType": "HASH"}, {"AttributeName": "id", "KeyType": "RANGE"}]}
+
+
+def check(*answers, accept=()):
+    """Run the table's check on these answers."""
+    script = list(answers)
+    return drive_blocking(dynamodb_table.check_flow("t", accept), lambda _: script.pop(0), lambda _: None)
+
+
+GOOD = (ok(), taken(version="x"), ok(Item=item()), ok())
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ([ok(Table={"KeySchema": []}), ok()], "no ledger"),
+        (
+            [ok(Table=TABLE), ok(TimeToLiveDescription={"TimeToLiveStatus": "ENABLED", "AttributeName": "f"})],
+            "time-to-live",
+        ),
+        ([ok(Table={**TABLE, "Replicas": [{"RegionName": "x"}]}), ok()], "the last writer wins"),
+        ([ok(Table=TABLE), ok(), ok(), ok(), ok(Item=item()), ok()], "does not keep conditional writes"),
+        ([failed("AccessDeniedException")], "dynamodb:DescribeTable"),
+    ],
+)
+def test_a_table_that_cannot_keep_the_promise_is_refused(answers, words):
+    """Other keys, a life by another attribute, replicas that overwrite each other, two winners, and what cannot be seen."""
+    with pytest.raises(LedgerUnfit, match=words):
+        check(*answers)
+
+
+def test_replicas_are_taken_by_name_or_when_they_are_strong(monkeypatch):
+    """A global table is a weaker promise, unless its Regions agree before they answer."""
+    monkeypatch.setattr(dynamodb_table.secrets, "token_urlsafe", lambda _: "x")
+    replicas = {**TABLE, "Replicas": [{"RegionName": "x"}]}
+    second = Stands(b'{"n":1}', "x")
+
+    def outcomes(*_args, **_kwargs):
+        return (yield from iter(())) or next(script)
+
+    for table, accept, accepted in (
+        (replicas, [dynamodb_table.GLOBAL_TABLE], (dynamodb_table.GLOBAL_TABLE,)),
+        ({**replicas, "MultiRegionConsistency": "STRONG"}, [], ()),
+    ):
+        script = iter([Done("x"), second])
+        monkeypatch.setattr(dynamodb_table, "insert_flow", outcomes)
+        assert check(ok(Table=table), ok(), ok(Item=item()), ok(), accept=accept) == accepted
+
+
+def test_a_clock_that_is_off_is_refused(url):
+    """Five minutes either way; a sweep by such a clock could forget what is still opened."""
+
+    async def run():
+        for ahead_s in (-(CLOCK_SKEW_MAX_S + 10), CLOCK_SKEW_MAX_S + 10):
+            address = parse_address(url.removeprefix("dynamodb:"), {})
+            ledger = DynamodbLedger(address, clock=lambda ahead_s=ahead_s: time.time() + ahead_s)
+            with pytest.raises(LedgerUnfit, match="clock"):
+                await ledger.probe()
+            with pytest.raises(LedgerUnfit, match="clock"):
+                await ledger.sweep(int(time.time() + ahead_s))
+            await ledger.aclose()
+
+    asyncio.run(run())
+
+
+def test_without_credentials_it_is_unfit(url, monkeypatch, tmp_path):
+    """Said at the start, with what to set."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    with pytest.raises(LedgerUnfit, match="AWS_ACCESS_KEY_ID"):
+        opened(url, None)
+
+
+def test_an_address_names_table_region_and_endpoint():
+    """What is not named comes from the environment, or is AWS's own."""
+    plain = parse_address("//links?region=eu-central-1", {"AWS_REGION": "us-east-1"})
+    assert (plain.table, plain.region) == ("links", "eu-central-1")
+    assert plain.endpoint == "https://dynamodb.eu-central-1.amazonaws.com"
+    assert parse_address("//links", {"AWS_DEFAULT_REGION": "cn-north-1"}).endpoint.endswith(".amazonaws.com.cn")
+    given = parse_address("//links?region=x&endpoint=http://127.0.0.1:8000/&profile=p", {})
+    assert (given.endpoint, given.profile) == ("http://127.0.0.1:8000", "p")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "links?region=x",
+        "//",
+        "//a?region=x",
+        "//li/nks?region=x",
+        "//links",
+        "//links?region=x&region=y",
+        "//links?regoin=x",
+        "//links?region=x&endpoint=ftp://h",
+        "//links?region=x&endpoint=http://h/path",
+        "//links?region=X!",
+    ],
+)
+def test_an_address_that_means_nothing_is_refused(address):
+    """Each wrong one is named before anything is asked of AWS."""
+    with pytest.raises(LedgerUnfit, match="dynamodb:"):
+        parse_address(address, {})
+
+
+def test_the_talk_needs_nothing_but_python():
+    """The edge function ships it: only the standard library, and no client."""
+    source = pathlib.Path(dynamodb.__file__).read_text()
+    assert "asyncio" not in source
+    assert "botocore" not in source
