@@ -13,6 +13,7 @@ LINE_MAX = 120
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _CODE = re.compile(r"^ {0,3}```.*?^ {0,3}```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 _NAMED = re.compile(r"`((?:tests|tools|scripts|benchmarks|deploy|docs|src|\.ci)/[\w./-]+)`")
+_ELSEWHERE = re.compile(r"/work/|/root/|/tmp/|\bDESIGN\b|design-review|aws-protocol")
 _SOURCE = re.compile(r"`((?:links|ledgers|stores|gateway|control|keys|cli|web|testing)/\w+(?:\.py)?)[`,]")
 
 
@@ -47,6 +48,12 @@ def test_files_that_are_named_exist(page: pathlib.Path) -> None:
         assert path.exists() or path.with_suffix(".py").exists() or path.with_suffix("").exists(), (
             f"{page.name}: no {name}"
         )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_pages_name_no_place_that_a_reader_lacks(page: pathlib.Path) -> None:
+    """A folder of the machine where it was written, or a paper that is not here, helps nobody."""
+    assert not _ELSEWHERE.findall(page.read_text())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

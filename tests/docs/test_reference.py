@@ -54,7 +54,7 @@ def test_the_check_tells_a_page_that_is_wrong(tmp_path: pathlib.Path) -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    """HOUSE RULE: one that is only in the code is found by accident; ``oncegate init`` writes all of them too."""
+    """One that is only in the code is found by accident; ``oncegate init`` writes all of them too."""
     text = page("reference/settings.md")
     for name, table in settings._TABLES.items():
         assert f"## `[{name}]`" in text
