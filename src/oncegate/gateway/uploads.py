@@ -11,6 +11,7 @@ import re
 
 from oncegate.gateway.answers import page_answer, stored
 from oncegate.gateway.checksums import Checksums
+from oncegate.gateway.delivery import Transfer
 from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.parts import Parts, forget_after, fresh_claim_id
 from oncegate.ledgers.claiming import Talk, rewrite
@@ -48,12 +49,20 @@ async def serve_upload(parts: Parts, exchange: Exchange, request: ViewerRequest,
     size_bytes, content_type, checksums = _check_head(parts, request, grant)
     stands = await _look(parts, request, grant)
     admission = await _claim(parts, grant, stands)
+    transfer = parts.transfers.begin(admission.claim_id or exchange.request_id, "", (0, 0))
     try:
-        info = await _store(parts, exchange, grant, admission, size_bytes, content_type, checksums)
-    except BaseException:
+        info = await _store(parts, exchange, grant, admission, transfer, size_bytes, content_type, checksums)
+    except BaseException as error:
         if admission.claim_id:
             parts.runner.run_in_background(grant.link_id, _let_go(grant, admission.claim_id))
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and transfer.cut_why and task is not None:
+            task.uncancel()
+            exchange.outcome, exchange.unread_body = transfer.cut_why, False
+            raise Refused(Reason.INCOMPLETE) from None
         raise
+    finally:
+        parts.transfers.end(transfer)
     if admission.claim_id:
         spending = parts.runner.run_in_background(grant.link_id, _spend(grant, admission.claim_id, info.etag))
         # the object stands, so the answer is 200 whatever the ledger does; the talk goes on until it is known
@@ -156,6 +165,7 @@ async def _store(
     exchange: Exchange,
     grant: Grant,
     admission: Admission,
+    transfer: Transfer,
     size_bytes: int | None,
     content_type: str,
     checksums: Checksums,
@@ -168,8 +178,9 @@ async def _store(
     except KeyRefused:
         raise Refused(Reason.MALFORMED_UPLOAD, message="The store cannot hold an object of this name.") from None
     try:
-        await _receive_body(parts, exchange, grant, admission, staged, checksums)
+        await _receive_body(parts, exchange, grant, admission, transfer, staged, checksums)
         checksums.check()
+        transfer.leave()  # whole: what is left is to put it in place, which nobody must cut
         return await staged.commit()
     except ObjectStands:
         raise Refused(Reason.OBJECT_STANDS) from None
@@ -182,6 +193,7 @@ async def _receive_body(
     exchange: Exchange,
     grant: Grant,
     admission: Admission,
+    transfer: Transfer,
     staged: StagedUpload,
     checksums: Checksums,
 ) -> None:
@@ -205,6 +217,7 @@ async def _receive_body(
             raise Refused(Reason.TOO_LARGE)
         checksums.update(data)
         await staged.write(data)
+        parts.transfers.touch(transfer)
         if not message.get("more_body"):
             exchange.unread_body = False
             return
