@@ -62,3 +62,10 @@ def test_lines_of_prose_are_short(page: pathlib.Path) -> None:
     for line in _CODE.sub("", page.read_text()).splitlines():
         is_free = line.lstrip().startswith(("|", "<!--", "    ")) or line.startswith("    ") or "](" in line
         assert is_free or len(line) <= LINE_MAX, f"{page.name}: {line}"
+
+
+def test_every_decision_is_in_the_list() -> None:
+    """One that is not listed is found by nobody who does not know it."""
+    listed = (ROOT / "docs" / "decisions" / "0001-record-decisions.md").read_text()
+    for page in sorted((ROOT / "docs" / "decisions").glob("*.md"))[1:]:
+        assert f"]({page.name})" in listed
