@@ -149,9 +149,9 @@ async def uses_of(ledger: Ledger, link_id: bytes) -> int:
     return from_json(what.record).uses if isinstance(what, Stands) else 0
 
 
-async def until(holds: Callable[[], bool]) -> None:
+async def until(holds: Callable[[], bool], *, within_s: float = 8.0) -> None:
     """Wait until something holds in another thread."""
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(within_s):
         while not holds():
             await asyncio.sleep(0.005)
 
@@ -225,7 +225,7 @@ async def kills_lose_nothing(outage: Outage, kills: int) -> None:
         callers = [asyncio.ensure_future(claims(number)) for number in range(32)]
         for _ in range(kills):
             before = len(won)
-            await until(lambda least=before + 200: len(won) > least)
+            await until(lambda least=before + 200: len(won) > least, within_s=40.0)
             await asyncio.to_thread(outage.server.kill)
             await asyncio.to_thread(outage.server.start)
         is_over = True

@@ -441,7 +441,7 @@ def test_a_ledger_exchanged_meanwhile_takes_nothing(url, tmp_path, postgresql):
             assert isinstance(what, Unknown)
             assert "another ledger" in what.why
         with pytest.raises(LedgerUnfit, match="restart"):
-            await ledger._greet(ledger._aside.fetch)
+            await ledger.probe()
 
     opened(url, tmp_path, test)
     assert sql(postgresql, url, "SELECT count(*) FROM oncegate_records") == "0"

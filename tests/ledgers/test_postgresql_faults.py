@@ -79,6 +79,7 @@ def test_a_claim_that_lands_after_503_is_given_back(outages, proxied):
     asyncio.run(outages.a_claim_that_lands_after_503_is_given_back(proxied))
 
 
+@pytest.mark.timeout(300)  # a server that recovers on a busy machine takes its time
 def test_kills_under_load_lose_nothing(outages, outage, request):
     """Every answered claim stands after each kill."""
     asyncio.run(outages.kills_lose_nothing(outage, 10 if request.config.getoption("--nightly") else 5))

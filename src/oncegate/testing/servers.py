@@ -25,7 +25,7 @@ from typing import Self
 
 from oncegate.testing.installation import free_port
 
-START_MAX_S = 20.0
+START_MAX_S = 60.0
 NOBODY = 65_534
 
 
@@ -54,7 +54,7 @@ class Server(ABC):
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the server did not start: {self.said()}")
-            time.sleep(0.01)
+            time.sleep(0.03)
 
     def stop(self) -> None:
         """End it in good order, frozen or not."""

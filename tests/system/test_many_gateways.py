@@ -1,0 +1,185 @@
+"""Three gateways on one ledger behind a server are one: races, cuts, revocations, and a ledger that does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import pathlib
+import time
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+
+from oncegate.control.tokens import TokenFile
+from oncegate.testing.installation import Installation, Serving, free_port
+from oncegate.testing.raw_http import RawAnswer, RawConnection, ask, target_of
+from oncegate.testing.servers import PostgresqlServer, RedisServer, Server
+
+CALLERS, GATEWAYS = 48, 3
+BODY = b"only one of you may read this: " + bytes(range(256)) * 40
+BIG = bytes(range(256)) * 196_608  # 48 MiB: what sockets hold counts as delivered, and must fit into the slack
+TOLD_WITHIN_S, BACK_WITHIN_S = 5.0, 5.0
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Gateways, and what they share."""
+
+    server: Server
+    made: Installation
+    gateways: list[Serving]
+    token: str
+
+    def urls(self) -> list[str]:
+        """Where the viewers' listeners are."""
+        return [gateway.viewer_url for gateway in self.gateways]
+
+    def control(self, number: int, method: str, path: str, body: dict[str, object] | None = None) -> RawAnswer:
+        """Ask the control API of one gateway."""
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        return ask(method, self.gateways[number].control_url + path, headers, data)
+
+
+@pytest.fixture(scope="module", params=["postgresql", "redis"])
+def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Fleet]:
+    """Three gateways over one server."""
+    folder: pathlib.Path = tmp_path_factory.mktemp(request.param)
+    kind = {"postgresql": PostgresqlServer, "redis": RedisServer}[request.param]
+    with kind(folder / "server") as server, contextlib.ExitStack() as stack:
+        (folder / "gate").mkdir()
+        made = Installation(folder / "gate", tables={"ledger": {"url": server.url}})
+        made.put("secret.bin", BODY)
+        made.put("big.bin", BIG)
+        token, _ = TokenFile(made.folder / "tokens.json").new("test", ["*"], now_s=int(time.time()))
+        configs = [made.write_config(f"gateway-{n}.toml", port=free_port()) for n in range(GATEWAYS)]
+        with ThreadPoolExecutor(GATEWAYS) as pool:
+            gateways = list(pool.map(lambda config: stack.enter_context(made.serve(config)), configs))
+        yield Fleet(server, made, gateways, token)
+        server.thaw()
+
+
+async def race(urls: list[str], link: str) -> list[tuple[int, bytes]]:
+    """Ask from all callers at once, in turns over the gateways: connected first, then the starting shot."""
+    go = asyncio.Event()
+
+    async def call(url: str) -> tuple[int, bytes]:
+        host, _, port = url.removeprefix("http://").rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        await go.wait()
+        writer.write(f"GET {target_of(link)} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        return int(head.split()[1]), body
+
+    calls = [asyncio.create_task(call(urls[n % len(urls)])) for n in range(CALLERS)]
+    await asyncio.sleep(0.05)
+    go.set()
+    return await asyncio.gather(*calls)
+
+
+def test_losers_get_no_bytes(fleet: Fleet, request: pytest.FixtureRequest) -> None:
+    """48 callers race one link over three gateways: one has the object, and no other a byte of it."""
+    for _ in range(20 if request.config.getoption("--nightly") else 5):
+        answers = asyncio.run(race(fleet.urls(), fleet.made.link("secret.bin")))
+        assert [body for status, body in answers if status == 200] == [BODY]
+        losers = [(status, body) for status, body in answers if status != 200]
+        assert {status for status, _ in losers} == {403}
+        assert not [body for _, body in losers if BODY[:16] in body]
+
+
+def test_uses_are_counted_over_all_gateways(fleet: Fleet) -> None:
+    """A link for five opens five times, wherever it is opened."""
+    answers = asyncio.run(race(fleet.urls(), fleet.made.link("secret.bin", uses=5)))
+    assert sorted(status for status, _ in answers) == [200] * 5 + [403] * (CALLERS - 5)
+
+
+def test_a_cut_download_is_continued_elsewhere(fleet: Fleet) -> None:
+    """The holder shows his cookie at another gateway and gets the rest; a stranger gets nothing there."""
+    link = fleet.made.link("big.bin")
+    first, second, third = fleet.urls()
+    with RawConnection(first, receive_buffer_bytes=65_536) as connection:
+        connection.send_request("GET", target_of(link), host="127.0.0.1")
+        head = connection.read_head()
+        begun = connection.read_some(1_000_000)
+    assert head.status == 200
+    headers = {"Cookie": head.cookie, "Range": f"bytes={len(begun)}-"}
+    deadline = time.monotonic() + 15
+    while (rest := ask("GET", link, headers, at=second)).status == 503 and time.monotonic() < deadline:
+        assert int(rest.header("retry-after") or 0) >= 1  # the first gateway has not settled yet
+        time.sleep(0.2)
+    assert rest.status == 206
+    assert begun + rest.body == BIG
+    for url in (first, second, third):
+        assert ask("GET", link, {"Range": f"bytes={len(begun)}-"}, at=url, source="127.0.0.9").status == 403
+
+
+def test_a_link_revoked_through_one_is_refused_by_all_at_once(fleet: Fleet) -> None:
+    """The first request after the answer to the revocation is refused, at whichever gateway it comes."""
+    wish = {"key": "secret.bin", "expires_in": "1h"}
+    for number in range(GATEWAYS):
+        made = json.loads(fleet.control(number, "POST", "/v1/links", wish).body)
+        assert ask("HEAD", made["url"], at=fleet.urls()[number - 1]).status == 200
+        assert fleet.control(number, "DELETE", f"/v1/links/{made['id']}").status in {200, 204}
+        for url in fleet.urls():
+            refused = ask("GET", made["url"], at=url)
+            assert refused.status == 403
+            assert BODY[:16] not in refused.body
+
+
+@pytest.mark.parametrize("outage", ["freeze", "kill"])
+def test_without_its_ledger_nothing_is_served(fleet: Fleet, outage: str) -> None:
+    """503 with Retry-After within five seconds, not a byte; service again by itself, and a spent link stays spent."""
+    spent, fresh = fleet.made.link("secret.bin"), fleet.made.link("secret.bin")
+    assert ask("GET", spent, at=fleet.urls()[0]).status == 200
+    if outage == "freeze":
+        fleet.server.freeze()
+    else:
+        fleet.server.kill()
+    try:
+        with ThreadPoolExecutor(3 * GATEWAYS) as pool:
+            told = list(pool.map(lambda asked: timed(*asked), [(fresh, url) for url in fleet.urls() * 3]))
+    finally:
+        if outage == "freeze":
+            fleet.server.thaw()
+        else:
+            fleet.server.start()
+    back_s = time.monotonic()
+    for answer, took_s in told:
+        assert answer.status == 503
+        assert int(answer.header("retry-after") or 0) >= 1
+        assert BODY[:16] not in answer.body
+        assert took_s < TOLD_WITHIN_S
+    for url in fleet.urls():
+        while (answer := ask("GET", fleet.made.link("secret.bin"), at=url)).status == 503:
+            assert time.monotonic() - back_s < BACK_WITHIN_S
+            time.sleep(0.1)
+        assert answer.body == BODY
+    assert time.monotonic() - back_s < BACK_WITHIN_S
+    assert ask("GET", spent, at=fleet.urls()[1]).status == 403
+    assert opened_by_its_viewer(fleet, fresh)
+
+
+def timed(link: str, url: str) -> tuple[RawAnswer, float]:
+    """Ask, and say how many seconds it took."""
+    begun_s = time.monotonic()
+    answer = ask("GET", link, at=url)
+    return answer, time.monotonic() - begun_s
+
+
+def opened_by_its_viewer(fleet: Fleet, link: str) -> bool:
+    """Say whether a link whose viewers were all sent away opens: what landed late is given back, soon."""
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        answer = ask("GET", link, at=fleet.urls()[2])
+        if answer.status == 200:
+            return answer.body == BODY
+        time.sleep(0.3)
+    return False
