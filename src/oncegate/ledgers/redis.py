@@ -35,7 +35,7 @@ from oncegate.ledgers.protocol import (
     Version,
 )
 from oncegate.ledgers.redis_connection import Call, LedgerFault, RedisConnection, Refused, Reply
-from oncegate.ledgers.redis_scripts import CREATE, READ, WRITE, Scripts, fresh_version, outcome_of, stored
+from oncegate.ledgers.redis_scripts import CREATE, DONE, READ, WRITE, Scripts, fresh_version, outcome_of, stored
 from oncegate.ledgers.redis_upkeep import Upkeep
 from oncegate.ledgers.redis_url import RedisAddress, parse_address
 
@@ -207,6 +207,8 @@ def _link_id(ask: _Write) -> bytes:
 
 
 def _outcomes(answers: Reply, versions: Sequence[str]) -> Sequence[_Outcome]:
+    if answers == DONE:
+        return [Done(version) for version in versions]
     if not isinstance(answers, list) or len(answers) != len(versions):
         raise LedgerFault("the answers do not match what was asked")
     return [outcome_of(answer, version) for answer, version in zip(answers, versions, strict=True)]
