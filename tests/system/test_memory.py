@@ -86,7 +86,7 @@ def test_many_who_do_not_read_leave_room_for_one_who_does(gateway_with, is_night
     if soft < count + 200:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(count + 200, hard), hard))
     key = home.sparse(64 * MIB)
-    warm(home)
+    idle = warm(home)
     with contextlib.ExitStack() as stack:
         with Highest(home.serving) as highest:
             for _ in range(count):
@@ -100,4 +100,4 @@ def test_many_who_do_not_read_leave_room_for_one_who_does(gateway_with, is_night
                 assert ask("GET", url).body_bytes == 100_000
                 waits.append(time.monotonic() - began)
         assert max(waits) < 1
-        assert highest.bytes < 256 * MIB
+        assert highest.bytes - idle < (256 if is_nightly else 160) * MIB
