@@ -6,7 +6,7 @@ Without a fault it keeps ``If-None-Match: *`` and ``If-Match`` on PUT and on com
 ``ignores-copy-conditions``: the same for those two. ``501-conditions``: says so. ``whole-to-range``: 200 and the whole
 object to a range. ``other-range``: 206, and other bytes than were asked for. ``other-etag``: answers to GET with another
 object than HEAD. ``short-body``: ends early. ``403``, ``503``: to everything. ``503-get``, ``500-put-done``: writes, then
-says 500. ``lost-put-done``: writes, then closes. ``error-in-200``: a completion is refused with status 200.
+says 500. ``racy``: looks at a condition, and writes later without it. ``lost-put-done``: writes, then closes. ``error-in-200``: a completion is refused with status 200.
 """
 
 import hashlib
@@ -53,6 +53,7 @@ class WrongS3:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     world: WrongS3
+    was_looked_at = False
 
     def log_message(self, *_):
         """Say nothing."""
@@ -90,6 +91,14 @@ class _Handler(BaseHTTPRequestHandler):
             return self.error(403, "AccessDenied")
         if "503" in world.faults or ("503-get" in world.faults and self.command == "GET"):
             return self.error(503, "SlowDown")
+        if "racy" in world.faults and self.command in {"PUT", "POST"}:
+            self.was_looked_at = False
+            with world.lock:
+                status = self.refused_by(key, set())
+            if status:
+                return self.error(status, "PreconditionFailed")
+            time.sleep(0.05)
+            self.was_looked_at = True
         with world.lock:
             outcome = getattr(self, f"do_{self.command.lower()}_object")(key, query, body)
         return outcome()
@@ -100,6 +109,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Whether a condition on what stands at a key does not hold."""
         if "501-conditions" in self.world.faults and self.headers.get(f"{prefix}if-none-match"):
             return 501
+        if self.was_looked_at:
+            return 0
         stands = self.world.objects.get(key)
         if self.headers.get(f"{prefix}if-none-match") and stands and not ignored & self.world.faults:
             return 412

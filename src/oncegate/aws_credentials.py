@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from oncegate.links.request_signing import AwsCredentials
 
+LAST_S = 300
+"""How long a driver that keeps credentials by itself may keep these."""
 LOOK_AGAIN_S = 60.0
 """botocore refreshes by itself up to 15 minutes ahead; asked once a minute it always has time to."""
 
@@ -111,3 +114,18 @@ class ChainCredentials:
             self._why = f"AWS credentials could not be had: {error}"
             return None
         return AwsCredentials(str(frozen.access_key), str(frozen.secret_key), str(frozen.token or ""))
+
+
+def provider_of(credentials: GivesCredentials) -> Callable[[], Awaitable[Mapping[str, object]]]:
+    """Give the object store's driver the same credentials that our own requests are signed with."""
+
+    async def provide() -> Mapping[str, object]:
+        found = await credentials.current()
+        return {
+            "access_key_id": found.access_key_id,
+            "secret_access_key": found.secret,
+            "token": found.token or None,
+            "expires_at": datetime.now(UTC) + timedelta(seconds=LAST_S),
+        }
+
+    return provide

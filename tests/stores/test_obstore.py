@@ -413,7 +413,7 @@ def test_a_server_that_is_not_there_is_busy(wrong_s3):
     server._server.shutdown = lambda: None
 
 
-@pytest.mark.parametrize("fault", ["ignores-if-none-match", "501-conditions"])
+@pytest.mark.parametrize("fault", ["ignores-if-none-match", "501-conditions", "racy"])
 def test_without_conditions_downloads_work_and_uploads_are_refused(wrong_s3, fault, caplog):
     """A server that overwrites in silence would let two uploads win: it is found out, said, and not written to."""
     server = wrong_s3(fault)

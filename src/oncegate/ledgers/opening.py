@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from oncegate.ledgers.protocol import Ledger, LedgerUnfit
 
@@ -21,6 +21,7 @@ BACKENDS: Mapping[str, str] = {
     "redis": "oncegate.ledgers.redis",
     "rediss": "oncegate.ledgers.rediss",
     "redis+sentinel": "oncegate.ledgers.redis_sentinel",
+    "s3": "oncegate.ledgers.s3",
 }
 """Scheme of the URL, and the module that opens it."""
 
@@ -37,6 +38,15 @@ class Backend(Protocol):
 
     def create_from_url(self, address: str, *, folder: pathlib.Path) -> None:
         """Make the ledger where none stands; do nothing where ``probe`` is all that is needed."""
+        ...
+
+
+@runtime_checkable
+class Migrates(Protocol):
+    """What the module of a scheme has whose ledger lies on a server and has a schema there."""
+
+    def migrate_from_url(self, address: str, *, folder: pathlib.Path) -> bool:
+        """Make or migrate the schema, whoever else does so at the same time; return whether something was done."""
         ...
 
 
@@ -72,6 +82,18 @@ def create_ledger(url: str, *, folder: pathlib.Path) -> None:
     _backend(scheme).create_from_url(address, folder=folder)
 
 
+def migrate_ledger(url: str, *, folder: pathlib.Path) -> None:
+    """Bring the schema of a server's ledger to this version, or make it; nothing where a backend has no schema there.
+
+    Raises:
+        LedgerUnfit: it cannot be made or migrated, or the URL means nothing.
+    """
+    scheme, address = _split(url)
+    backend = _backend(scheme)
+    if isinstance(backend, Migrates):
+        backend.migrate_from_url(address, folder=folder)
+
+
 def _split(url: str) -> tuple[str, str]:
     scheme, colon, address = url.partition(":")
     if not colon or scheme not in BACKENDS:
@@ -86,7 +108,7 @@ def _backend(scheme: str) -> Backend:
         # The cast: a module cannot say that it keeps a protocol; tests/ledgers/test_opening.py looks at each.
         return cast("Backend", importlib.import_module(BACKENDS[scheme]))
     except ModuleNotFoundError as missing:
-        extra = "redis" if scheme.startswith("redis") else scheme
+        extra = "redis" if scheme.startswith("redis") else {"s3": "cloud"}.get(scheme, scheme)
         raise LedgerUnfit(
             f"[ledger] url: {scheme}: needs {missing.name}, which is not installed: pip install 'oncegate[{extra}]'"
         ) from missing

@@ -7,14 +7,13 @@ taken from the environment, as obstore and every AWS tool do: ``AWS_ACCESS_KEY_I
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from oncegate.aws_credentials import ChainCredentials, GivenCredentials, GivesCredentials
+from oncegate.aws_credentials import ChainCredentials, GivenCredentials, GivesCredentials, provider_of
 from oncegate.links.request_signing import AwsCredentials
 from oncegate.links.urls import object_key_problem
 from oncegate.stores.obstore import RETRIES, SHORT_CALLS, TRANSFERS, Bucket, ObstoreStore
@@ -30,7 +29,6 @@ CLIENT_OPTIONS = frozenset(
     {"allow_http", "allow_invalid_certificates", "proxy_url", "proxy_ca_certificate", "proxy_excludes"}
     | {"root_certificate", "user_agent", "http1_only", "http2_only"}
 )
-CREDENTIALS_LAST_S = 300
 _VENDOR = {"s3": "aws_", "gs": "google_", "az": "azure_"}
 _TRUE = frozenset({"true", "1", "yes", "on"})
 
@@ -75,7 +73,7 @@ def open_obstore(url: str, *, options: Mapping[str, str], environ: Mapping[str, 
         known = cast("Any", config)
         match scheme:
             case "s3":
-                chain = _provider(credentials) if isinstance(credentials, ChainCredentials) else None
+                chain = cast("Any", provider_of(credentials) if isinstance(credentials, ChainCredentials) else None)
                 return S3Store(
                     name,
                     prefix=prefix or None,
@@ -137,21 +135,6 @@ class _S3Settings:
             is_signed=self._value("skip_signature").lower() not in _TRUE,
             is_payload_signed=self._value("unsigned_payload").lower() not in _TRUE,
         )
-
-
-def _provider(credentials: ChainCredentials) -> Callable[[], Any]:
-    """Give obstore the same credentials that our own requests are signed with."""
-
-    async def provide() -> dict[str, object]:
-        found = await credentials.current()
-        return {
-            "access_key_id": found.access_key_id,
-            "secret_access_key": found.secret,
-            "token": found.token or None,
-            "expires_at": datetime.now(UTC) + timedelta(seconds=CREDENTIALS_LAST_S),
-        }
-
-    return provide
 
 
 def _typed(client: Mapping[str, str]) -> dict[str, object]:

@@ -114,14 +114,22 @@ class MinistackServer(AwsServer):
         return "/_localstack/health"
 
 
+_MOTO = """
+import sys
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import run_simple
+run_simple("127.0.0.1", int(sys.argv[1]), DomainDispatcherApplication(create_backend_app), threaded=False)
+"""
+
+
 class MotoServer(AwsServer):
-    """moto's server."""
+    """moto's server, one request at a time: it looks first and writes later, so at once it lets two writers win."""
 
     NAME = "moto"
     REQUIREMENT = "moto[server]>=5.2"
 
     def _arguments(self) -> Sequence[str]:
-        return ["-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        return ["-c", _MOTO, str(self.port)]
 
     def _health(self) -> str:
         return "/moto-api/"

@@ -1,0 +1,382 @@
+"""The ledger in a bucket: the conformance suite on two emulators, servers that must be refused, and a bad network."""
+
+import asyncio
+import functools
+import importlib.util
+import os
+import pathlib
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+from oncegate.ledgers import s3
+from oncegate.ledgers.opening import create_ledger, open_ledger
+from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, LedgerUnfit, Stands, Swept, Unknown
+from oncegate.ledgers.s3_bucket import open_bucket
+from oncegate.testing.ledger_processes import fresh_link_id
+from oncegate.testing.ledger_suite import LedgerSuite
+from oncegate.testing.object_servers import ACCESS_KEY_ID, SECRET, MinistackServer, MotoServer
+
+ROOT = pathlib.Path(__file__).parents[2]
+CHECKS = [name for name in LedgerSuite.CHECKS if "events" not in name]  # it keeps none
+# What takes 10 to 30 s there and shows nothing that ministack does not.
+CHECKS_ON_MOTO = [name for name in CHECKS if not any(word in name for word in ("scan", "stall", "process", "killed"))]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def credentials():
+    """Emulators check no signature, but there must be one; processes of the suite inherit it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        yield
+
+
+def _started(kind, folder):
+    try:
+        return kind(folder, parts=ROOT / ".parts")
+    except RuntimeError as error:
+        if os.environ.get("ONCEGATE_ALL_TOOLS") == "1":
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def ministack(tmp_path_factory):
+    """A ministack for this module."""
+    with _started(MinistackServer, tmp_path_factory.mktemp("ministack")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory):
+    """A moto server for this module."""
+    with _started(MotoServer, tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture
+def wrong_s3():
+    """Start a wrong S3 server: ``wrong_s3("racy")``."""
+    if "wrong_s3" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("wrong_s3", ROOT / "tests" / "wrong_s3.py")
+        sys.modules["wrong_s3"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["wrong_s3"])
+    opened = []
+
+    def start(*faults):
+        opened.append(sys.modules["wrong_s3"].WrongS3(*faults))
+        return opened[-1].__enter__()
+
+    yield start
+    for server in opened:
+        server.__exit__()
+
+
+def url_of(server_url, bucket="bucket"):
+    """The URL of a ledger."""
+    return f"s3://{bucket}/pre fix?region=us-east-1&allow_http=true&endpoint={server_url}"
+
+
+def opened(url, work):
+    """Run ``work(ledger)`` on a probed ledger, and close it."""
+
+    async def run():
+        ledger = open_ledger(url, folder=pathlib.Path())
+        try:
+            await ledger.probe()
+            return await work(ledger)
+        finally:
+            await ledger.aclose()
+
+    return asyncio.run(run())
+
+
+async def _nothing(ledger):
+    return ledger
+
+
+@pytest.fixture(scope="module")
+def suites(request):
+    """The conformance suite, by emulator; its records stay, as in a bucket in use."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            server = request.getfixturevalue(name)
+            url = url_of(server.url, server.make_bucket("suite"))
+            rounds = {"rounds": 5, "callers": 32} if name == "ministack" else {"rounds": 2, "callers": 8}
+            made[name] = LedgerSuite(functools.partial(open_ledger, url, folder=pathlib.Path()), **rounds)
+        return made[name]
+
+    return get
+
+
+@pytest.mark.parametrize(
+    ("server", "check"),
+    [*(("ministack", check) for check in CHECKS), *(("moto", check) for check in CHECKS_ON_MOTO)],
+)
+def test_it_passes_the_suite(suites, server, check):
+    """All that every ledger must keep, on two servers that were written apart."""
+    asyncio.run(suites(server).run(check))
+
+
+# Servers that must be refused.
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("ignores-if-none-match", "If-None-Match"),
+        ("ignores-if-match", "If-Match"),
+        ("racy", "writers"),
+        ("501-conditions", "501"),
+        ("403", "credentials must be allowed"),
+        ("503", "check endpoint"),
+    ],
+)
+def test_a_server_that_lets_two_writers_win_is_refused(wrong_s3, fault, words):
+    """What is ignored in silence, kept one after another but not at once, or not known at all; and what is not seen."""
+    server = wrong_s3(fault)
+    with pytest.raises(LedgerUnfit, match=words):
+        opened(url_of(server.url), _nothing)
+    assert not [key for key in server.objects if "probe" in key]
+
+
+def test_a_server_that_is_not_there_is_unfit(wrong_s3):
+    """The program must not start, and says what to look at."""
+    with pytest.raises(LedgerUnfit, match="check endpoint"):
+        opened(url_of("http://127.0.0.1:1"), _nothing)
+
+
+def test_a_bucket_that_is_not_there_is_unfit(ministack):
+    """Not free, not spent: no bucket."""
+    with pytest.raises(LedgerUnfit):
+        opened(url_of(ministack.url, "not-there-at-all"), _nothing)
+
+
+def test_a_versioned_bucket_is_tried_like_any_other(ministack):
+    """Only the current version counts, and one that was deleted can be written again: where that holds it is fit."""
+    bucket = ministack.make_bucket("versioned")
+    ministack.version_bucket(bucket)
+
+    async def work(ledger):
+        link_id = fresh_link_id()
+        first = await ledger.insert(link_id, b"1", FORGET_NEVER_S)
+        second = await ledger.replace(link_id, first.version, b"2", FORGET_NEVER_S)
+        assert await ledger.replace(link_id, first.version, b"3", FORGET_NEVER_S) == Stands(b"2", second.version)
+
+    opened(url_of(ministack.url, bucket), work)
+
+
+@pytest.mark.parametrize("ahead_s", [-310, 310])
+def test_a_clock_that_is_off_is_refused(wrong_s3, ahead_s):
+    """At the start, and when sweeping: a sweep by such a clock could forget what is still opened."""
+    server = wrong_s3()
+
+    async def work(ledger):
+        server.clock_ahead_s = ahead_s
+        with pytest.raises(LedgerUnfit, match="clock"):
+            await ledger.sweep(int(time.time()))
+        with pytest.raises(LedgerUnfit, match="clock"):
+            await ledger.probe()
+
+    opened(url_of(server.url), work)
+
+
+def test_of_many_first_probes_one_says_when_it_was_born(wrong_s3):
+    """Gateways that start at once on an empty bucket agree."""
+    url = url_of(wrong_s3().url)
+
+    async def run():
+        ledgers = [open_ledger(url, folder=pathlib.Path()) for _ in range(4)]
+        facts = await asyncio.gather(*(ledger.probe() for ledger in ledgers))
+        for ledger in ledgers:
+            await ledger.aclose()
+        return {fact.born_ms for fact in facts}
+
+    assert len(asyncio.run(run())) == 1
+
+
+# What S3 does to writes, and the order that makes a sweep safe.
+
+
+def test_a_write_that_was_told_500_knows_itself(wrong_s3):
+    """The driver repeats it and is told that something stands: it is our own write, and must win, not lose."""
+    server = wrong_s3()
+
+    async def work(ledger):
+        for link_id in (fresh_link_id(), fresh_link_id()):
+            server.faults.add("500-put-done")
+            done = await ledger.insert(link_id, b"1", FORGET_NEVER_S)
+            assert isinstance(done, Done)
+            server.faults.add("500-put-done")
+            again = await ledger.replace(link_id, done.version, b"2", FORGET_NEVER_S)
+            assert isinstance(again, Done)
+            assert await ledger.read(link_id) == Stands(b"2", again.version)
+
+    opened(url_of(server.url), work)
+
+
+def test_equal_records_have_versions_of_their_own(wrong_s3):
+    """The ETag is a hash of the bytes: without a nonce A, B, A would bring back the first version."""
+
+    async def work(ledger):
+        link_id = fresh_link_id()
+        versions = [(await ledger.insert(link_id, b"A", FORGET_NEVER_S)).version]
+        for record in (b"B", b"A", b"A"):
+            versions.append((await ledger.replace(link_id, versions[-1], record, FORGET_NEVER_S)).version)
+        assert len(set(versions)) == 4
+
+    opened(url_of(wrong_s3().url), work)
+
+
+def test_an_insert_that_lands_after_a_sweep_is_not_admitted(wrong_s3):
+    """The link's record was swept while the insert was on its way: the limit is read after the write, and says so."""
+    server = wrong_s3()
+    limit_s = int(time.time()) + 30
+
+    async def work(ledger):
+        other = open_ledger(url_of(server.url), folder=pathlib.Path())
+        link_id = fresh_link_id()
+        assert isinstance(await other.insert(link_id, b"spent", limit_s), Done)
+        assert await other.sweep(limit_s) == 1
+        # This one has not heard of the sweep: it writes, for nothing stands there.
+        assert ledger._swept_until_s < limit_s
+        assert await ledger.insert(link_id, b"again", limit_s) == Swept()
+        # Whoever is shown what it left must not be admitted by it either.
+        assert await ledger.insert(link_id, b"third", limit_s) == Swept()
+        assert await other.insert(link_id, b"third", limit_s) == Swept()
+        assert await other.sweep(limit_s) == 1
+        await other.aclose()
+
+    opened(url_of(server.url), work)
+
+
+def test_many_inserts_share_one_read_of_the_limit(wrong_s3):
+    """The read must begin after the write; for 50 that wait it need not be made 50 times."""
+    server = wrong_s3()
+
+    async def work(ledger):
+        before = server.calls["GET"]
+        await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(50)))
+        assert server.calls["GET"] - before < 40
+        begun = server.calls["GET"]
+        await ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S)
+        assert server.calls["GET"] == begun + 1
+
+    opened(url_of(server.url), work)
+
+
+def test_a_record_replaced_under_the_sweep_stays(wrong_s3, monkeypatch):
+    """Between the read that found it due and its deletion it got a later time: the last look sees that."""
+    server = wrong_s3()
+    limit_s = int(time.time()) + 30
+
+    async def work(ledger):
+        link_id = fresh_link_id()
+        done = await ledger.insert(link_id, b"1", limit_s)
+        get = ledger._bucket.get
+
+        async def get_then_replace(name):
+            found = await get(name)
+            if name.endswith(link_id.hex()):
+                monkeypatch.setattr(ledger._bucket, "get", get)
+                await ledger.replace(link_id, done.version, b"2", FORGET_NEVER_S)
+            return found
+
+        monkeypatch.setattr(ledger._bucket, "get", get_then_replace)
+        assert await ledger.sweep(limit_s) == 0
+        assert (await ledger.read(link_id)).record == b"2"
+
+    opened(url_of(server.url), work)
+
+
+def test_it_lies_where_stores_do_not_look(wrong_s3):
+    """Ledger and objects may share a bucket; nothing of the ledger has a key that a link could name."""
+    server = wrong_s3()
+
+    async def work(ledger):
+        await ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S)
+
+    opened(url_of(server.url), work)
+    assert server.objects
+    assert all(key.startswith("pre fix/.oncegate/ledger/") for key in server.objects)
+
+
+# A bad network.
+
+
+@pytest.mark.parametrize("fault", ["black_hole", "refuse"])
+def test_without_an_answer_it_is_known_in_time(wrong_s3, fault_proxy, fault):
+    """503 within five seconds needs an answer before; and service again by itself when the server is back."""
+    proxy = fault_proxy(int(wrong_s3().url.rpartition(":")[2]))
+
+    async def work(ledger):
+        proxy.fault = fault
+        begun_s = time.monotonic()
+        said = await asyncio.gather(
+            ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S),
+            ledger.replace(fresh_link_id(), '"v"', b"{}", FORGET_NEVER_S),
+            ledger.read(fresh_link_id()),
+        )
+        assert Counter(map(type, said)) == {Unknown: 3}
+        assert time.monotonic() - begun_s < 4.5
+        proxy.fault = "pass_on"
+        assert isinstance(await ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S), Done)
+
+    opened(url_of(f"http://127.0.0.1:{proxy.port}"), work)
+
+
+def test_answers_that_are_lost_leave_one_write(wrong_s3, fault_proxy):
+    """The write arrives, its answer never: unknown at first; then what stands is shown, and it is that write."""
+    proxy = fault_proxy(int(wrong_s3().url.rpartition(":")[2]))
+
+    async def work(ledger):
+        link_id = fresh_link_id()
+        proxy.fault = "lose_replies"
+        assert isinstance(await ledger.insert(link_id, b"1", FORGET_NEVER_S), Unknown)
+        proxy.fault = "pass_on"
+        said = await ledger.insert(link_id, b"2", FORGET_NEVER_S)
+        assert isinstance(said, Stands)
+        assert said.record == b"1"
+
+    opened(url_of(f"http://127.0.0.1:{proxy.port}"), work)
+
+
+# The address.
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("bucket", "names no bucket"),
+        ("//", "names no bucket"),
+        ("//?region=x", "names no bucket"),
+        ("//b/a//b", "names no bucket"),
+        ("//b?region", "cannot be read"),
+        ("//b?regoin=x", "regoin"),
+    ],
+)
+def test_an_address_that_means_nothing_is_refused(address, words):
+    """Each wrong one is named before anything is asked of a server; making such a ledger too."""
+    with pytest.raises(LedgerUnfit, match=words):
+        open_bucket(address)
+    with pytest.raises(LedgerUnfit, match=words):
+        create_ledger(f"s3:{address}", folder=pathlib.Path())
+
+
+def test_what_is_no_record_is_unknown(wrong_s3):
+    """An object that something else put there is neither free nor spent."""
+    server = wrong_s3()
+
+    async def work(ledger):
+        link_id = fresh_link_id()
+        await ledger._bucket.create(f"{s3.RECORDS}/{link_id.hex()}", b"rubbish")
+        assert isinstance(await ledger.read(link_id), Unknown)
+        assert isinstance(await ledger.insert(link_id, b"{}", FORGET_NEVER_S), Unknown)
+        assert await ledger.read(fresh_link_id()) == Gone()
+
+    opened(url_of(server.url), work)
