@@ -118,7 +118,7 @@ def test_one_file_knows_the_server() -> None:
 
 
 def test_each_driver_belongs_to_one_folder() -> None:
-    """A dependency belongs to one folder, so that it can be replaced there (HOUSE_RULES, DEPENDS)."""
+    """A dependency belongs to one folder, so that it can be replaced there."""
     owners = {
         "cryptography": {"keys"},
         "fastapi": {"control"},

@@ -327,7 +327,7 @@ def test_key_that_the_store_cannot_hold_is_refused(gateway, key):
 
 
 def test_plain_cloudfront_links_put_only_where_configured(gateway_with):
-    """CloudFront signs no method: else every download link ever signed could overwrite (design-review 11)."""
+    """CloudFront signs no method: else every download link ever signed could overwrite."""
     home = gateway_with(links={"plain_put": ["inbox/"]})
     expires_s = int(time.time()) + 60
 

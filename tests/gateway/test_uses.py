@@ -1,4 +1,4 @@
-"""One link, one use: who may have which bytes, counted, whatever is asked, cut or overlapped (DESIGN section 5)."""
+"""One link, one use: who may have which bytes, counted, whatever is asked, cut or overlapped (docs/promises.md)."""
 
 import contextlib
 import dataclasses

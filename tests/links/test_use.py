@@ -1,4 +1,4 @@
-"""The rules of a use, case by case: who gets which bytes when, and both sides of every limit (DESIGN section 5)."""
+"""The rules of a use, case by case: who gets which bytes when, and both sides of every limit (docs/promises.md)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Uploads in the world of ``use_simulation``: leases, and a store whose answers are lost like the ledger's.
 
-The lease only spares work; what makes an upload once is the store's condition (DESIGN section 5), so here leases run
+The lease only spares work; what makes an upload once is the store's condition (docs/promises.md), so here leases run
 out all the time.
 """
 

@@ -454,7 +454,7 @@ class DownloadWorld(World):
 
 
 def slack(size_bytes: int) -> int:
-    """DESIGN section 5, said again: a rule must not be its own judge."""
+    """The promises, said again: a rule must not be its own judge."""
     return min(16 * 1024 * 1024, size_bytes // 2)
 
 

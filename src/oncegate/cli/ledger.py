@@ -27,12 +27,13 @@ def command() -> None:
 @click.pass_context
 def migrate(ctx: click.Context) -> None:
     """Make the ledger where there is none, and check that it can keep its promise. Never harms one that stands."""
-    from oncegate.ledgers.opening import create_ledger
+    from oncegate.ledgers.opening import create_ledger, migrate_ledger
     from oncegate.ledgers.protocol import LedgerUnfit
     from oncegate.links.standing import instant_text
 
     settings = settings_of(ctx)
     try:
+        migrate_ledger(settings.ledger.url, folder=settings.folder)
         try:
             facts = asyncio.run(_probe(settings))
         except LedgerUnfit as unfit:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 TICK_S = 1.0
 SWEEP_EVERY_S = 3_600
 LEFTOVER_AGE_S = 86_400
-SETTLE_MAX_S = 10.0
+SETTLE_MIN_S = 10
 _PROBE_KEY = "oncegate-readiness"
 _PROBE_ID = b"\xff" + bytes(15)
 
@@ -139,7 +139,7 @@ async def running(
         left = len(transfers)
         transfers.cut_stalled(-1)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_MAX_S):
+            async with asyncio.timeout(max(SETTLE_MIN_S, settings.viewer.drain_s)):
                 await transfers.until_none()
                 await runner.drain()
         journal.write("stopped", transfers=left)
@@ -209,7 +209,8 @@ async def _tick(parts: Parts, keyring: Keyring) -> None:
 async def _sweep(parts: Parts, ledger: Ledger) -> None:
     """At the start and every hour: forget records of links that are over, and what killed uploads left."""
     while True:
-        with contextlib.suppress(StoreFault, LedgerUnfit):
+        # an outage must not end sweeping for good: ledgers raise OSError (and TimeoutError) while they are out of reach
+        with contextlib.suppress(StoreFault, LedgerUnfit, OSError):
             records = await ledger.sweep(parts.now_s()) if isinstance(ledger, Sweeps) else 0
             leftovers = await parts.store.sweep(parts.now_s() - LEFTOVER_AGE_S)
             if records or leftovers:

@@ -1,4 +1,4 @@
-"""The control API as one ASGI application: where links are made, listed and revoked (DESIGN section 6).
+"""The control API as one ASGI application: where links are made, listed and revoked (docs/reference/http.md).
 
 For the private listener. Everything but ``/healthz``, ``/readyz`` and the OpenAPI document needs a bearer token with
 the scope of the call. Every error is a problem (RFC 9457). No CORS, no pages, nothing from other hosts.

@@ -3,7 +3,7 @@
 What differs on purpose: each needs a token; links open once; a key is escaped as it must be, and one that no link
 could hold is refused in place of being signed; the list is of all objects and not of the first thousand.
 
-Source: aws-protocol F0.1, F0.2 (``/get-url``), F1.1, F1.2 (``/url``), F3.1, F3.2 (``/s3objects``, ``/urls``).
+Source: the published designs themselves; docs/reference/http.md.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class RecordUnreadable(Exception):
 
 
 def forget_after(expires_s: int) -> int:
-    """Until when the record of a link must live: a day longer than the link (DESIGN section 4)."""
+    """Until when the record of a link must live: a day longer than the link (docs/record.md)."""
     return min(expires_s + FORGET_MARGIN_S, FORGET_NEVER_S)
 
 

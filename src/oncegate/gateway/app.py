@@ -160,8 +160,8 @@ class Gateway:
         agent = agent_of(request)
         if method == "GET" and exchange.status in (200, 206):
             parts.journal.write(
-                "download", link_id=link, key=key, outcome=exchange.outcome, bytes=exchange.sent_bytes, address=address,
-                agent=agent,
+                "download", link_id=link, key=key, outcome=exchange.outcome, bytes=exchange.sent_bytes,
+                size=exchange.size_bytes, address=address, agent=agent,
             )  # fmt: skip
         elif method == "PUT" and (exchange.status == 200 or exchange.received_bytes):
             parts.journal.write(

@@ -1,4 +1,4 @@
-"""GET, HEAD and the page's POST: look, claim, transfer, settle (DESIGN sections 2 and 5)."""
+"""GET, HEAD and the page's POST: look, claim, transfer, settle (docs/request.md)."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
         raise Refused(Reason.NO_OBJECT)
     try:
         info = opened.info
+        exchange.size_bytes = info.size_bytes
         plan = plan_answer(request, size_bytes=info.size_bytes, etag=info.etag, modified_s=info.modified_s)
         headers = object_headers(info, grant.limits, plan.span)
         if request.method == "HEAD":

@@ -21,6 +21,7 @@ class Exchange:
         status: that was sent; 0 until something was.
         received_bytes: of an upload's body.
         sent_bytes: of the answer's body, handed to the server.
+        size_bytes: of the object that is downloaded.
         reason: of a refusal.
         outcome: what became of a transfer.
     """
@@ -36,6 +37,7 @@ class Exchange:
         "request",
         "request_id",
         "sent_bytes",
+        "size_bytes",
         "started_at",
         "status",
         "unread_body",
@@ -54,6 +56,7 @@ class Exchange:
         self.status = 0
         self.received_bytes = 0
         self.sent_bytes = 0
+        self.size_bytes: int | None = None
         self.reason: str | None = None
         self.outcome: str | None = None
         self.unread_body = False

@@ -1,7 +1,7 @@
 """Who asks: a person's browser, a program, or something that only looks ahead. And the cookies of a link.
 
 Only looking ahead must spend nothing: chat previews, mail scanners and browsers' prefetches get a page with a button
-(DESIGN section 5, "People"; wishes-and-traps, wish 1).
+(docs/promises.md).
 """
 
 from __future__ import annotations

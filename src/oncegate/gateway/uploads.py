@@ -1,4 +1,4 @@
-"""PUT: look, claim a lease, stage the body, put it in place by the store's condition, spend (DESIGN section 5).
+"""PUT: look, claim a lease, stage the body, put it in place by the store's condition, spend (docs/promises.md).
 
 The lease only spares others the work. What makes an upload once is the store: only if nothing stands there, or, for a
 link that may replace, only if what stands is the version seen at the link's first claim. Store first, then the ledger.

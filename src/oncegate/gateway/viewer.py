@@ -1,7 +1,7 @@
 """From an ASGI scope to a ViewerRequest: which public URL was meant, and whose address it is.
 
 Believes nothing that a viewer can write: the Host only picks one of the configured public URLs, and a forwarding
-header counts only from a trusted proxy (design-review 13, 29).
+header counts only from a trusted proxy.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Here is the one place that knows what UNKNOWN asks for: the same write is repeated until it is answered, then the mark
 of that write is looked for in what the answer shows. Never decided by a read, because a lost write may still land
-(design-review 4; docs/decisions/0002).
+(docs/decisions/0002).
 
 A generator carries nothing itself: ``ledgers/runner.py`` drives it over an asyncio ledger, the edge function over
 blocking calls, and the simulation over a ledger that loses, delays and crashes.

@@ -14,7 +14,7 @@ link can have been forgotten before the write. Else it reads the stored limit, a
 where the limit or the clock has reached it. An ordinary link lives a day longer, so this read is rare, and a claim is
 one request. Standard library only.
 
-Source: Amazon DynamoDB Developer Guide, condition expressions, read consistency, TTL; aws-protocol 2.5.7.
+Source: Amazon DynamoDB Developer Guide, condition expressions, read consistency, TTL; docs/aws-protocol.md 2.5.7.
 """
 
 from __future__ import annotations

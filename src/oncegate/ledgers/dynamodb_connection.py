@@ -3,7 +3,7 @@
 Measured beside aiobotocore, boto3 in threads, httpx and aiohttp: 90 to 130 us of CPU a call, theirs 240 to 1,800. A
 connection that ends before the status line says nothing of the request: ``NoAnswer``, and whoever asked repeats it.
 
-Source: RFC 9112; feasibility 8b.
+Source: RFC 9112.
 """
 
 from __future__ import annotations

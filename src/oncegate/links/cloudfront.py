@@ -3,7 +3,7 @@
 Every check is a function of its own, so that ``verify`` can stop at the first and ``explain`` can run them all. The
 signature is checked before the conditions: only the holder of a genuine link may learn that it expired.
 
-Source: aws-protocol 1.1-1.7; CloudFront Developer Guide, "Use signed URLs", "Use signed cookies"; vectors cf-*.
+Source: docs/aws-protocol.md 1.1-1.7; CloudFront Developer Guide, "Use signed URLs", "Use signed cookies"; vectors cf-*.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def read_credential(request: ViewerRequest, parameters: Parameters) -> Credentia
         Refused: MISSING_KEY, MALFORMED_POLICY, MALFORMED_EXPIRES, MISSING_SIGNATURE, MALFORMED_SIGNATURE,
             UNSUPPORTED_HASH, DUPLICATE_PARAMETER.
 
-    Source: aws-protocol 1.5.3 (any one parameter makes it a signed URL), 1.7.
+    Source: docs/aws-protocol.md 1.5.3 (any one parameter makes it a signed URL), 1.7.
     """
     values = parameters.cloudfront or _values_of_cookies(request)
     key_id = unescape(values.get(b"Key-Pair-Id", b""))
@@ -141,7 +141,7 @@ def check_resource(credential: Credential, request: ViewerRequest, keys: KeyGrou
 
 
 def check_not_before(credential: Credential, request: ViewerRequest, keys: KeyGroup, now_s: int) -> None:
-    """DateGreaterThan has passed: refused at that second and before (aws-protocol 1.2.9)."""
+    """DateGreaterThan has passed: refused at that second and before (docs/aws-protocol.md 1.2.9)."""
     if credential.policy.not_before_s is not None and now_s <= credential.policy.not_before_s:
         raise Refused(Reason.NOT_YET_VALID)
 
@@ -218,7 +218,7 @@ def sign_url(
     Raises:
         ValueError: source_ip is no IPv4 network.
 
-    Source: aws-protocol 1.3; vectors cf-plain-*, cf-ec-*.
+    Source: docs/aws-protocol.md 1.3; vectors cf-plain-*, cf-ec-*.
     """
     if custom or not_before_s is not None or source_ip is not None:
         policy = Policy(resource=url, expires_s=expires_s, not_before_s=not_before_s, source_ip=source_ip)

@@ -2,7 +2,7 @@
 
 Parameters that oncegate gives a meaning (``once`` and its limits, ``response-content-*``) count only where the
 signature covers them, else a holder adds his own. They are looked for under every spelling and accepted under one:
-the literal name, once (DESIGN section 3; design-review 7, 8).
+the literal name, once (docs/request.md).
 """
 
 from __future__ import annotations

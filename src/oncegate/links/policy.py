@@ -4,7 +4,7 @@ A canned policy is rebuilt from the request, so it covers every byte of the URL.
 Resource may hold ``*`` (any number of characters) and ``?`` (exactly one), each inside its own section of the URL.
 
 Source: CloudFront Developer Guide, "Create a signed URL using a canned policy", "... a custom policy";
-aws-protocol 1.1, 1.2; vectors cf-*.
+docs/aws-protocol.md 1.1, 1.2; vectors cf-*.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def read_policy(text: bytes) -> Policy:
     Raises:
         Refused: MALFORMED_POLICY.
 
-    Source: aws-protocol 1.2.1-1.2.7; vectors cf-two-statements-b, cf-statement-object-b, cf-ipv6-condition-b.
+    Source: docs/aws-protocol.md 1.2.1-1.2.7; vectors cf-two-statements-b, cf-statement-object-b, cf-ipv6-condition-b.
     """
     try:
         if len(text) > POLICY_MAX_BYTES:
@@ -165,7 +165,7 @@ def match_resource(resource: str | None, *, scheme: str, host: str, path: str, q
         path: of the request, raw.
         query: of the request without CloudFront's parameters, raw, with its ``?``; empty where there is none.
 
-    Source: aws-protocol 1.2.10-1.2.16; vectors cf-wild-*, cf-mid-star-*, cf-query-*, cf-one-char-*.
+    Source: docs/aws-protocol.md 1.2.10-1.2.16; vectors cf-wild-*, cf-mid-star-*, cf-query-*, cf-one-char-*.
     """
     if resource is None or resource == "*":
         return Match("", is_wildcard=True)

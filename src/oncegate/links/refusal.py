@@ -16,7 +16,7 @@ Bodies are AWS's byte for byte where AWS has one. CloudFront: one line, ``text/x
 ``application/xml``. What would help a guesser is always the one body ``Access denied``; ``words`` are shown only to
 whoever holds a genuine signature, and to the issuer (``explain``).
 
-Source: aws-protocol 1.7, 2.4; CloudFront Developer Guide; S3 API Reference, "Error responses".
+Source: docs/aws-protocol.md 1.7, 2.4; CloudFront Developer Guide; S3 API Reference, "Error responses".
 """
 
 from __future__ import annotations
@@ -274,7 +274,7 @@ def xml_body(refused: Refused, *, style: Style, request_id: str) -> tuple[str, b
     Returns:
         Content-Type and body.
 
-    Source: aws-protocol 1.7 (one line, no newline at the end), 2.4.1.
+    Source: docs/aws-protocol.md 1.7 (one line, no newline at the end), 2.4.1.
     """
     own = refused.row.style
     code, message = refused.row.code, _escape(refused.message)

@@ -95,7 +95,7 @@ def canonical_address(text: str) -> str | None:
 
 
 def is_in_network(address: str | None, network: str) -> bool:
-    """Whether an IPv4 address lies in a network; an IPv6 viewer never does (aws-protocol 1.2.7)."""
+    """Whether an IPv4 address lies in a network; an IPv6 viewer never does (docs/aws-protocol.md 1.2.7)."""
     if address is None or ":" in address:
         return False
     return ipaddress.IPv4Address(address) in ipaddress.IPv4Network(network, strict=False)

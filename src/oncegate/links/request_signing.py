@@ -3,7 +3,7 @@
 The other half of ``sigv4.py``, which reads and makes presigned URLs for viewers. Pure: the caller brings credentials
 and the time, and sends the request. Nothing is logged and no secret has a repr.
 
-Source: aws-protocol 2.2; AWS General Reference, "Signature Version 4 signing process".
+Source: docs/aws-protocol.md 2.2; AWS General Reference, "Signature Version 4 signing process".
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 SigV4 signs the query decoded, sorted and encoded again, and the path as it stands on the request line. So the order
 and the spelling of parameters do not matter, and the host and the method do.
 
-Source: aws-protocol 2.1-2.4; S3 API Reference, "Authenticating Requests: Using Query Parameters"; vectors s3-*.
+Source: docs/aws-protocol.md 2.1-2.4; S3 API Reference, "Authenticating Requests: Using Query Parameters"; vectors s3-*.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def read_credential(request: ViewerRequest) -> Credential:
     Raises:
         Refused: S3_TWO_AUTH, S3_ALGORITHM, S3_QUERY_PARAMETERS, DUPLICATE_PARAMETER.
 
-    Source: aws-protocol 2.4, steps 1 to 5.
+    Source: docs/aws-protocol.md 2.4, steps 1 to 5.
     """
     if request.header(b"authorization") is not None:
         raise Refused(Reason.S3_TWO_AUTH)
@@ -199,7 +199,7 @@ def _scope_fault(
 
 
 def check_headers(credential: Credential, request: ViewerRequest, trust: S3Trust, now_s: int) -> None:
-    """Host is signed, and so is every ``x-amz-*`` header and Content-MD5 that was sent (aws-protocol 2.3.3)."""
+    """Host is signed, and so is every ``x-amz-*`` header and Content-MD5 that was sent (docs/aws-protocol.md 2.3.3)."""
     signed = set(credential.signed_headers)
     sent = {name.decode("latin-1") for name, _ in request.headers} | {"host"}
     must = {name for name in sent if name in ("host", "content-md5") or name.startswith("x-amz-")}
@@ -254,7 +254,7 @@ def signed_by(credential: Credential, request: ViewerRequest) -> Signed:
 def string_to_sign(credential: Credential, request: ViewerRequest) -> bytes:
     """The bytes that the HMAC is over: they name date, scope and the hash of the canonical request.
 
-    Source: aws-protocol 2.2.1-2.2.8.
+    Source: docs/aws-protocol.md 2.2.1-2.2.8.
     """
     query = b"&".join(
         quote(name, safe="-_.~").encode() + b"=" + quote(value, safe="-_.~").encode()

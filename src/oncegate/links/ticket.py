@@ -6,7 +6,7 @@
 
 Grammar: ``g`` or ``p``; how many uses (1 to 9999, no leading zero, 1 is left out); a dot; a UUIDv7 as 22 base64url
 characters whose four spare bits are zero; optionally a dot and the home. Anything else that is called ``once`` is
-refused, never taken for a plain link (DESIGN section 3).
+refused, never taken for a plain link (docs/request.md).
 """
 
 from __future__ import annotations

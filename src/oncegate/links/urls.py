@@ -1,7 +1,7 @@
 """URLs and object keys: splitting, escaping once, and the one place that says which keys exist.
 
 An object key is the path after the first slash, percent-decoded once. Everything that two spellings could share, or
-that a file system or a store would quietly rewrite, is refused here (DESIGN section 3; design-review 14).
+that a file system or a store would quietly rewrite, is refused here (docs/request.md).
 """
 
 from __future__ import annotations

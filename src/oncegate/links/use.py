@@ -5,7 +5,7 @@ out. ``ledgers/claiming.py`` writes it, on the condition that nothing changed me
 tests/links/test_use_simulation.py runs these functions through lost and late answers, crashes and attackers; each
 rule below was found necessary there (docs/decisions/0002).
 
-Budget (DESIGN section 5): a claim has ``paid``, bytes promised or sent, at most the size, and ``over``, bytes sent
+Budget (docs/promises.md): a claim has ``paid``, bytes promised or sent, at most the size, and ``over``, bytes sent
 again after breaks, at most the slack. So one use never yields more than size + slack, whatever is asked, cut or
 overlapped.
 """

@@ -4,7 +4,7 @@
 adds what oncegate asks beyond AWS: limits must be signed, a ticket must be one, method and object key must be served
 here. Everything that a caller serves comes from ``verify``.
 
-Source: DESIGN sections 2 and 3; vectors/ for ``authenticate``.
+Source: docs/request.md; vectors/ for ``authenticate``.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def granted_operation(method: str, signed: Signed, ticket: Ticket | None, object
     if trust.plain_links == "refuse":
         raise Refused(Reason.PLAIN_REFUSED, hint="put a ticket into the URL before signing: oncegate ticket")
     if operation == UPLOAD and signed.method is None and not object_key.startswith(trust.plain_put or ("\0",)):
-        # CloudFront signs no method: else a download link of any signer would replace the object (design-review 11)
+        # CloudFront signs no method: else a download link of any signer would replace the object
         raise Refused(Reason.METHOD_NOT_GRANTED, hint="sign a p ticket, or name the prefix in [links] plain_put")
     return operation
 
@@ -189,7 +189,7 @@ def plain_link_id(signed: Signed, object_key: str) -> bytes:
 
     It begins with 0xff, which no ticket's nonce of this century does. Under a wildcard each object has its own.
 
-    Source: DESIGN section 3, "Link id"; aws-protocol 1.4; vectors *-same-*.
+    Source: docs/request.md; docs/aws-protocol.md 1.4; vectors *-same-*.
     """
     digest = hashlib.sha256()
     for part in (signed.issuer, signed.signed_bytes, object_key.encode() if signed.is_wildcard else b""):

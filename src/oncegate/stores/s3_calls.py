@@ -6,7 +6,7 @@ again. Answers are believed only in full: S3 may answer 200 and hold an error in
 httpx saves us an HTTP client; ElementTree reads answers of the server that the operator configured.
 
 Source: S3 API Reference, CreateMultipartUpload, UploadPart, CompleteMultipartUpload, AbortMultipartUpload, CopyObject;
-aws-protocol 2.5.2.
+docs/aws-protocol.md 2.5.2.
 """
 
 from __future__ import annotations
