@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from oncegate.ledgers import dynamodb, dynamodb_connection, dynamodb_table
+from oncegate.ledgers import dynamodb, dynamodb_client, dynamodb_connection, dynamodb_table
 from oncegate.ledgers.dynamodb import ATTEMPTS_MAX, DATE_SLACK_S, insert_flow, read_flow, replace_flow
 from oncegate.ledgers.dynamodb_client import DynamodbLedger
 from oncegate.ledgers.dynamodb_url import parse_address
@@ -429,6 +429,20 @@ def test_a_ledger_is_made_once(url, tmp_path):
     """Making it again would say that it was born later, and refuse every ticket."""
     with pytest.raises(LedgerUnfit, match="made once"):
         create_ledger(url, folder=tmp_path)
+
+
+def test_migrating_makes_the_table_and_harms_none(ministack, tmp_path):
+    """Run before every start by some: the first makes it, the others leave it and its birth alone."""
+    url = url_of(ministack, f"migrated-{time.monotonic_ns()}")
+    address = url.removeprefix("dynamodb:")
+    assert dynamodb_client.migrate_from_url(address, folder=tmp_path)
+
+    async def born_ms(ledger):
+        return (await ledger.probe()).born_ms
+
+    before = opened(url, born_ms)
+    assert not dynamodb_client.migrate_from_url(address, folder=tmp_path)
+    assert opened(url, born_ms) == before
 
 
 def test_a_table_that_was_given_is_born_at_its_first_probe(ministack, tmp_path):

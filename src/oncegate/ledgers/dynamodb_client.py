@@ -179,6 +179,17 @@ class DynamodbLedger:
         except OSError as error:
             raise LedgerUnfit(f"dynamodb: table {self._table} cannot be made: {error}") from error
 
+    async def is_missing(self) -> bool:
+        """Say whether there is no table of this name.
+
+        Raises:
+            LedgerUnfit: it cannot be known.
+        """
+        try:
+            return await self._run(dynamodb_table.is_missing_flow(self._table))
+        except OSError as error:
+            raise LedgerUnfit(f"dynamodb: table {self._table}: {error}") from error
+
     async def _outcome(self, flow: Flow[_T]) -> _T | Unknown:
         """Run a claim's flow: a fault is ``Unknown``, here and nowhere else."""
         if self._is_closed:
@@ -271,9 +282,24 @@ def create_from_url(address: str, *, folder: pathlib.Path) -> None:
     asyncio.run(_create(parse_address(address, os.environ)))
 
 
+def migrate_from_url(address: str, *, folder: pathlib.Path) -> bool:
+    """Make the table of ``dynamodb:ADDRESS`` where there is none; return whether it was made.
+
+    Raises:
+        LedgerUnfit: the address is none, or the table cannot be made.
+    """
+    parsed = parse_address(address, os.environ)
+    if not asyncio.run(_is_missing(parsed)):
+        return False
+    asyncio.run(_create(parsed))
+    return True
+
+
 async def _create(address: Address) -> None:
-    ledger = DynamodbLedger(address)
-    try:
+    async with contextlib.aclosing(DynamodbLedger(address)) as ledger:
         await ledger.create()
-    finally:
-        await ledger.aclose()
+
+
+async def _is_missing(address: Address) -> bool:
+    async with contextlib.aclosing(DynamodbLedger(address)) as ledger:
+        return await ledger.is_missing()

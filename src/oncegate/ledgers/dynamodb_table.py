@@ -50,6 +50,21 @@ def create_flow(table: str) -> Flow[None]:
     )
 
 
+def is_missing_flow(table: str) -> Flow[bool]:
+    """Say whether there is no table of this name.
+
+    Raises:
+        Refused: it may not be looked at.
+    """
+    try:
+        yield from _describe(table)
+    except Refused as error:
+        if error.kind != "ResourceNotFoundException":
+            raise
+        return True
+    return False
+
+
 def check_flow(table: str, accept: Sequence[str]) -> Flow[tuple[str, ...]]:
     """Check that the table can keep the guarantee; return which weaker promises were found and accepted.
 

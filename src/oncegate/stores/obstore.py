@@ -43,7 +43,7 @@ if TYPE_CHECKING:  # the driver has these names for type checkers alone
     from obstore import GetOptions, ObjectMeta
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
-LOOK_MAX_S = 10.0
+LOOK_MAX_S = 4.5
 PAGE_OBJECTS = 1000
 
 RETRIES: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}

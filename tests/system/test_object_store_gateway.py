@@ -1,0 +1,179 @@
+"""A real gateway before a real bucket: once, in ranges, uploads, several gateways, and a store that does not answer."""
+
+import concurrent.futures
+import hashlib
+import os
+import pathlib
+import secrets
+
+import httpx
+import pytest
+
+from oncegate.testing.installation import Installation, free_port
+from oncegate.testing.object_servers import ACCESS_KEY_ID, SECRET, MinistackServer
+
+PARTS = pathlib.Path(__file__).parents[2] / ".parts"
+CALLERS = 16
+BODY = bytes(range(256)) * 400
+BIG = secrets.token_bytes(1 << 20) * 20
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+
+
+@pytest.fixture(scope="module")
+def ministack(tmp_path_factory):
+    """A ministack for this module."""
+    try:
+        server = MinistackServer(tmp_path_factory.mktemp("ministack"), parts=PARTS)
+    except RuntimeError as error:
+        if os.environ.get("ONCEGATE_ALL_TOOLS") == "1":
+            raise
+        pytest.skip(str(error))
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def credentials():
+    """For ledgers, which take them from the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        yield
+
+
+class BucketHome(Installation):
+    """An installation whose objects are in a bucket."""
+
+    def __init__(self, folder, server, ledger="sqlite:./ledger.db"):
+        self.bucket = server.make_bucket(f"objects-{secrets.token_hex(6)}")
+        self.server_url = server.url
+        tables = {
+            "store": {"url": f"s3://{self.bucket}/team a"},
+            "store.options": server.store_options,
+            "ledger": {"url": ledger},
+        }
+        super().__init__(folder, tables=tables)
+
+    def put(self, key, data):
+        """Lay an object into the bucket, as another program would."""
+        url = f"{self.server_url}/{self.bucket}/team%20a/{key}"
+        httpx.put(url, content=data, headers={"content-type": "text/x-mine"}).raise_for_status()
+
+    def uploads_under_way(self):
+        """Unfinished multipart uploads in the bucket."""
+        return httpx.get(f"{self.server_url}/{self.bucket}?uploads").text.count("<UploadId>")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, ministack):
+    """A gateway that runs."""
+    made = BucketHome(tmp_path_factory.mktemp("gateway"), ministack)
+    with made.serve():
+        yield made
+
+
+def test_a_download_is_once(home):
+    """The object with the bucket's type and ETag, and then no byte of it."""
+    home.put("once.txt", BODY)
+    url = home.link("once.txt")
+    first = httpx.get(url)
+    assert (first.status_code, first.content) == (200, BODY)
+    assert first.headers["content-type"].startswith("text/x-mine")
+    assert first.headers["etag"] == f'"{hashlib.md5(BODY).hexdigest()}"'
+    second = httpx.get(url)
+    assert second.status_code == 403
+    assert BODY[:64] not in second.content
+
+
+def test_a_missing_object_spends_nothing(home):
+    """404, and the link works when the object is there."""
+    url = home.link("later.txt")
+    assert httpx.get(url).status_code == 404
+    home.put("later.txt", BODY)
+    assert httpx.get(url).status_code == 200
+
+
+def test_ranges_are_one_use(home):
+    """A part, then the rest, by the same holder: together the object; beyond the end 416."""
+    home.put("ranges.bin", BODY)
+    url = home.link("ranges.bin")
+    with httpx.Client() as client:
+        assert client.get(url, headers={"range": f"bytes={len(BODY)}-"}).status_code == 416
+        first = client.get(url, headers={"range": "bytes=0-999"})
+        assert (first.status_code, first.content) == (206, BODY[:1000])
+        rest = client.get(url, headers={"range": "bytes=1000-"})
+        assert (rest.status_code, rest.content) == (206, BODY[1000:])
+        assert rest.headers["content-range"] == f"bytes 1000-{len(BODY) - 1}/{len(BODY)}"
+    assert httpx.get(url).status_code == 403
+
+
+@pytest.mark.parametrize("data", [BODY, BIG], ids=["small", "large"])
+def test_an_upload_is_once(home, data):
+    """200 and an ETag; the link again is refused, another link to the same key is 412; what stands is the first."""
+    key = f"in/{secrets.token_hex(4)} é.bin"
+    url, other = (home.link(key, operation="p") for _ in range(2))
+    first = httpx.put(url, content=data, headers={"content-type": "image/x-mine"})
+    assert first.status_code == 200, first.text
+    assert first.headers["etag"]
+    assert httpx.put(url, content=b"again").status_code in {403, 412}
+    assert httpx.put(other, content=b"other").status_code == 412
+    got = httpx.get(home.link(key))
+    assert hashlib.sha256(got.content).digest() == hashlib.sha256(data).digest()
+    assert got.headers["etag"] == first.headers["etag"]
+    assert home.uploads_under_way() == 0
+
+
+def test_a_broken_upload_leaves_nothing(home):
+    """A viewer leaves in the middle of a large body: no object, no parts, and the link is free again."""
+    key = f"in/{secrets.token_hex(4)}.bin"
+    url = home.link(key, operation="p")
+
+    def half():
+        yield BIG[: len(BIG) * 3 // 4]
+        raise ConnectionError("the viewer left")
+
+    with pytest.raises(ConnectionError):
+        httpx.put(url, content=half(), headers={"content-length": str(len(BIG))})
+    for _ in range(100):
+        answer = httpx.put(url, content=BODY)
+        if answer.status_code != 409:
+            break
+    assert answer.status_code == 200, answer.text
+    assert httpx.get(home.link(key)).content == BODY
+    assert home.uploads_under_way() == 0
+
+
+def test_the_store_away_is_503_and_spends_nothing(home, ministack):
+    """It does not answer: told within seconds; when it is back the link works, without a restart."""
+    home.put("away.txt", BODY)
+    url = home.link("away.txt")
+    ministack.freeze()
+    try:
+        assert httpx.get(url, timeout=9.0).status_code == 503
+    finally:
+        ministack.thaw()
+    assert httpx.get(url).content == BODY
+
+
+@pytest.mark.parametrize("kind", ["dynamodb", "s3"])
+def test_two_gateways_on_one_ledger_serve_once(tmp_path, ministack, kind):
+    """Gateways that share nothing but AWS: of sixteen callers one gets the object, the others no byte of it."""
+    address = f"endpoint={ministack.url}&region=us-east-1"
+    ledger = (
+        f"dynamodb://links-{secrets.token_hex(4)}?{address}"
+        if kind == "dynamodb"
+        else f"s3://{ministack.make_bucket(f'ledger-{secrets.token_hex(6)}')}?{address}&allow_http=true"
+    )
+    home = BucketHome(tmp_path, ministack, ledger)
+    port = free_port()
+    other = home.write_config("other.toml", port=port)
+    home.put("x.bin", BODY)
+    with home.serve(home.write_config()), home.serve(other), concurrent.futures.ThreadPoolExecutor(CALLERS) as pool:
+        for _ in range(5):
+            url = home.link("x.bin")
+            urls = [url, url.replace(f":{home.port}/", f":{port}/")] * (CALLERS // 2)
+            hosts = {"host": f"127.0.0.1:{home.port}"}
+            said = list(pool.map(lambda at, hosts=hosts: httpx.get(at, headers=hosts, timeout=20), urls))
+            assert sorted(answer.status_code for answer in said) == [200] + [403] * (CALLERS - 1)
+            assert sum(len(answer.content) for answer in said if BODY[:256] in answer.content) == len(BODY)
