@@ -30,6 +30,8 @@ from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.ledger_suite import LedgerSuite
 from oncegate.testing.object_servers import ACCESS_KEY_ID, SECRET, MinistackServer, MotoServer
 
+pytestmark = pytest.mark.xdist_group("dynamodb")  # one worker: it shares its servers
+
 PARTS = pathlib.Path(__file__).parents[2] / ".parts"
 LINK = bytes(range(16))
 NOW_S = 1_767_290_400
@@ -84,7 +86,7 @@ def suites(request, tmp_path_factory):
         if name not in made:
             url, folder = url_of(request.getfixturevalue(name), "suite"), tmp_path_factory.mktemp("suite")
             create_ledger(url, folder=folder)
-            rounds = {"rounds": 5, "callers": 32} if name == "ministack" else {"rounds": 3, "callers": 16}
+            rounds = {"rounds": 5, "callers": 32, "kills": 1} if name == "ministack" else {"rounds": 3, "callers": 16}
             made[name] = LedgerSuite(functools.partial(open_ledger, url, folder=folder), **rounds)
         return made[name]
 

@@ -19,6 +19,8 @@ from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.ledger_suite import LedgerSuite
 from oncegate.testing.object_servers import ACCESS_KEY_ID, SECRET, MinistackServer, MotoServer
 
+pytestmark = pytest.mark.xdist_group("s3-ledger")  # one worker: it shares its servers
+
 ROOT = pathlib.Path(__file__).parents[2]
 CHECKS = [name for name in LedgerSuite.CHECKS if "events" not in name]  # it keeps none
 # What takes 10 to 30 s there and shows nothing that ministack does not.
@@ -107,7 +109,7 @@ def suites(request):
         if name not in made:
             server = request.getfixturevalue(name)
             url = url_of(server.url, server.make_bucket("suite"))
-            rounds = {"rounds": 5, "callers": 32} if name == "ministack" else {"rounds": 2, "callers": 8}
+            rounds = {"rounds": 5, "callers": 32, "kills": 1} if name == "ministack" else {"rounds": 2, "callers": 8}
             made[name] = LedgerSuite(functools.partial(open_ledger, url, folder=pathlib.Path()), **rounds)
         return made[name]
 

@@ -17,7 +17,7 @@ CALLERS = 16
 BODY = bytes(range(256)) * 400
 BIG = secrets.token_bytes(1 << 20) * 20
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(120), pytest.mark.xdist_group("object-store")]
 
 
 @pytest.fixture(scope="module")
