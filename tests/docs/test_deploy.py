@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from oncegate.cli.main import COMMANDS
-from oncegate.cli.serving import SETTLE_MAX_S
+from oncegate.cli.serving import SETTLE_MIN_S
 from oncegate.settings import ViewerSettings, load
 
 DEPLOY = pathlib.Path(__file__).parents[2] / "deploy"
@@ -49,7 +49,7 @@ def test_the_unit_runs_a_command_that_exists_and_waits_for_it_to_end() -> None:
     assert (pathlib.Path(program).name, option) == ("oncegate", "--config")
     assert command in COMMANDS
     assert config.startswith(f"{service['WorkingDirectory'][0]}/")
-    assert int(service["TimeoutStopSec"][0]) > ViewerSettings().drain_s + SETTLE_MAX_S
+    assert int(service["TimeoutStopSec"][0]) > ViewerSettings().drain_s + max(ViewerSettings().drain_s, SETTLE_MIN_S)
     assert service["RestartPreventExitStatus"] == ["2"]
 
 

@@ -22,7 +22,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from oncegate.aws_credentials import ChainCredentials, GivesCredentials
+from oncegate.aws_credentials import ChainCredentials, GivesCredentials, NoCredentials
 from oncegate.ledgers import dynamodb, dynamodb_table
 from oncegate.ledgers.dynamodb import Refused
 from oncegate.ledgers.dynamodb_connection import SignedConnections
@@ -77,10 +77,11 @@ class DynamodbLedger:
         self._accept = tuple(accept)
         self._clock = clock
         self._answer_within_s = answer_within_s
+        self._credentials = credentials or ChainCredentials(address.profile)
         self._connections = SignedConnections(
             address.endpoint,
             scope=SigningScope(region=address.region, service="dynamodb"),
-            credentials=credentials or ChainCredentials(address.profile),
+            credentials=self._credentials,
         )
         self._swept_until_s = -1
         self._calls = 0
@@ -115,6 +116,8 @@ class DynamodbLedger:
             LedgerUnfit: it cannot keep the guarantee, or cannot be seen to; the message says what to change.
         """
         try:
+            with contextlib.suppress(NoCredentials):  # is said by the first call
+                await self._credentials.current()  # importing the chain takes a second or more: not on a call's time
             accepted = await self._run(dynamodb_table.check_flow(self._table, self._accept))
             born_ms, date_s = await self._run(dynamodb.born_flow(self._table, int(self._clock() * 1000)))
             self._swept_until_s = await self._run(dynamodb.swept_until_flow(self._table))
