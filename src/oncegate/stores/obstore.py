@@ -49,7 +49,7 @@ PAGE_OBJECTS = 1000
 RETRIES: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}
 SHORT_CALLS: ClientConfig = {"connect_timeout": "2s", "timeout": "30s"}
 """Looks, lists and puts of one chunk; 8 MiB in 30 s need 2.3 Mbit/s."""
-TRANSFERS: ClientConfig = {"connect_timeout": "2s", "timeout": "7days", "read_timeout": "20s"}
+TRANSFERS: ClientConfig = {"connect_timeout": "2s", "timeout": "7days", "read_timeout": "30s"}
 """A viewer may take hours; what must not take long is each read from the store."""
 
 _log = logging.getLogger("oncegate")
