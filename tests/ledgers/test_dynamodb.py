@@ -86,7 +86,7 @@ def suites(request, tmp_path_factory):
         if name not in made:
             url, folder = url_of(request.getfixturevalue(name), "suite"), tmp_path_factory.mktemp("suite")
             create_ledger(url, folder=folder)
-            rounds = {"rounds": 5, "callers": 32, "kills": 1} if name == "ministack" else {"rounds": 3, "callers": 16}
+            rounds = {"rounds": 3, "callers": 16, "kills": 1} if name == "ministack" else {"rounds": 2, "callers": 8}
             made[name] = LedgerSuite(functools.partial(open_ledger, url, folder=folder), **rounds)
         return made[name]
 
