@@ -6,7 +6,7 @@ import asyncio
 import pathlib
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from types import FrameType
 from typing import Any
 
@@ -92,7 +92,7 @@ def modules_entered(tmp_path: pathlib.Path) -> set[str]:
             clock=time.time,
             monotonic=time.monotonic,
             transfers=Transfers(time.monotonic),
-            meters=Counter(),
+            meters=defaultdict(float),
         )
         trust = Trust(keys=made.keys)
         gateway = Gateway(parts)

@@ -7,7 +7,7 @@ import contextlib
 import importlib
 import logging
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from oncegate.links.key_group import SigningKey
 from oncegate.links.verify import Trust
 from oncegate.settings import Settings
 from oncegate.spellings import Address
+from oncegate.stores.metered import MeteredStore
 from oncegate.stores.protocol import Store, StoreFault, StoreUnfit
 
 if TYPE_CHECKING:
@@ -101,7 +102,9 @@ async def running(
     journal = Journal(descriptor=log_descriptor, console=settings.log.format == "console", keep=keep)
     handler = JournalHandler(journal, asyncio.get_running_loop())
     logging.getLogger("oncegate").addHandler(handler)
-    runner = LedgerRunner(ledger)
+    meters: defaultdict[tuple[str, ...], float] = defaultdict(float)
+    runner = LedgerRunner(ledger, meters)
+    store = MeteredStore(store, meters)
     transfers = Transfers(time.monotonic)
     parts = Parts(
         settings=settings,
@@ -113,7 +116,7 @@ async def running(
         clock=time.time,
         monotonic=time.monotonic,
         transfers=transfers,
-        meters=Counter(),
+        meters=meters,
     )
     background: list[asyncio.Task[None]] = []
     try:

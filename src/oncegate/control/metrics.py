@@ -23,6 +23,11 @@ _KNOWN: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "claims": ("Claims that were asked of the ledger, by decision", ("decision",)),
     "previews": ("Previews and prefetches that got a page in place of the object", ("why",)),
     "bytes": ("Bytes of bodies from and to viewers", ("direction",)),
+    "ledger_calls": ("Calls of the ledger, by what was asked and what came of it", ("call", "outcome")),
+    "ledger_seconds": ("Seconds that calls of the ledger took, added up", ("call",)),
+    "ledger_retries": ("Writes that were repeated because their answer was lost", ()),
+    "store_calls": ("Calls of the store, by what was asked and what came of it", ("call", "outcome")),
+    "store_seconds": ("Seconds that calls of the store took, added up", ("call",)),
 }
 """Help text and names of labels; counts of other names come with labels called ``label_1`` and so on."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -49,7 +49,7 @@ class Parts:
     monotonic: Callable[[], float]
     transfers: Transfers
     gateway: str = field(default_factory=lambda: b64encode(os.urandom(3), b"-_").decode())
-    meters: Counter[tuple[str, ...]] = field(default_factory=Counter[tuple[str, ...]])
+    meters: defaultdict[tuple[str, ...], float] = field(default_factory=lambda: defaultdict(float))
 
     @property
     def rules(self) -> Rules:

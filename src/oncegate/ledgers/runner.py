@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+import time
+from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -38,8 +39,15 @@ class _Viewer:
 class LedgerRunner:
     """Runs talks over one ledger, for one gateway process."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, meters: defaultdict[tuple[str, ...], float] | None = None) -> None:
+        """Take a ledger.
+
+        Args:
+            ledger: the one that all gateways share.
+            meters: counts of calls by outcome, of seconds and of retries, for ``/metrics``.
+        """
         self._ledger = ledger
+        self._meters: defaultdict[tuple[str, ...], float] = defaultdict(float) if meters is None else meters
         self._turns: dict[bytes, deque[asyncio.Future[None]]] = {}
         self._background: set[asyncio.Task[object]] = set()
 
@@ -127,7 +135,7 @@ class LedgerRunner:
 
     async def read(self, link_id: bytes) -> Outcome:
         """Read what stands, for those who write nothing (HEAD, pages, status)."""
-        return await self._ledger.read(link_id)
+        return await self._carry(Read(link_id))
 
     async def drain(self) -> None:
         """Wait until everything that goes on in the background is known and given back."""
@@ -143,16 +151,21 @@ class LedgerRunner:
             return stop.value
 
     async def _carry(self, step: Step) -> Outcome:
+        started = time.perf_counter()
         match step:
             case Insert():
-                return await self._ledger.insert(*step)
+                call, outcome = "insert", await self._ledger.insert(*step)
             case Replace():
-                return await self._ledger.replace(*step)
+                call, outcome = "replace", await self._ledger.replace(*step)
             case Read():
-                return await self._ledger.read(step.link_id)
+                call, outcome = "read", await self._ledger.read(step.link_id)
             case Pause():
+                self._meters["ledger_retries",] += 1
                 await asyncio.sleep(step.seconds)
                 return Unknown("paused")
+        self._meters["ledger_calls", call, type(outcome).__name__.lower()] += 1
+        self._meters["ledger_seconds", call] += time.perf_counter() - started
+        return outcome
 
     def _spawn(self, coroutine: Coroutine[object, object, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(coroutine)
