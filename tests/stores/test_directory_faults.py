@@ -410,6 +410,9 @@ def test_a_start_that_is_cancelled_leaves_nothing(
         with pytest.raises(asyncio.CancelledError):
             await task
         go_on.set()
+        deadline = loop.time() + 5
+        while tree(root) and loop.time() < deadline:
+            await asyncio.sleep(0.01)
 
     using(root, work)
     assert tree(root) == []

@@ -26,11 +26,15 @@ from typing import Self
 from oncegate.testing.installation import free_port
 
 START_MAX_S = 60.0
+STOP_MAX_S = 10.0
 NOBODY = 65_534
 
 
 class Server(ABC):
     """A server process with data in a folder; entering starts it, leaving ends it."""
+
+    STOP_SIGNAL = signal.SIGTERM
+    """Not SIGINT: whoever was started in the background of a shell ignores it, and so do its children."""
 
     def __init__(self, port: int = 0) -> None:
         self.port = port or free_port()
@@ -61,9 +65,9 @@ class Server(ABC):
         if self._process is None:
             return
         self.thaw()
-        self._process.send_signal(signal.SIGINT)
+        self._process.send_signal(self.STOP_SIGNAL)
         try:
-            self._process.wait(START_MAX_S)
+            self._process.wait(STOP_MAX_S)
         except subprocess.TimeoutExpired:
             self.kill()
         self._process = None
@@ -130,6 +134,8 @@ class PostgresqlServer(Server):
         settings: of ``postgresql.conf``.
         base: a running server that this one follows as a standby.
     """
+
+    STOP_SIGNAL = signal.SIGINT  # its fast shutdown: SIGTERM would wait for every client
 
     def __init__(
         self, folder: pathlib.Path, *, settings: Mapping[str, str] | None = None, base: PostgresqlServer | None = None
