@@ -29,6 +29,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Let another file of vectors be run: keys are named relative to it."""
     parser.addoption("--vectors", default=str(VECTORS), help="a file of vectors of the same form")
     parser.addoption("--nightly", action="store_true", help="run the long form of tests that have one")
+    parser.addoption("--emulators", action="store_true", help="run the tests against ministack and moto, as CI does")
+
+
+EMULATED = ("test_obstore_s3.py", "test_s3.py", "test_dynamodb.py", "test_object_store_gateway.py")
+"""Two minutes on emulators in environments of their own: in CI, or when asked for."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what runs on emulators, unless it is asked for or named."""
+    is_wanted = config.getoption("--emulators") or os.environ.get("REQUIRE_ALL_TOOLS") == "1"
+    if is_wanted or any(argument.endswith(EMULATED) for argument in config.args):
+        return
+    leave_out = pytest.mark.skip(reason="needs an emulator of AWS: pytest --emulators, or .ci/run")
+    for item in items:
+        if item.path.name in EMULATED:
+            item.add_marker(leave_out)
 
 
 @pytest.fixture(scope="session")
