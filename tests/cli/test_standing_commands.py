@@ -12,10 +12,9 @@ import pytest
 
 from oncegate.cli.wiring import open_keys, open_signer
 from oncegate.control import recording
-from oncegate.gateway.parts import forget_after
 from oncegate.ledgers import claiming
 from oncegate.ledgers.opening import open_ledger
-from oncegate.ledgers.protocol import FORGET_NEVER_S, Row, Scans
+from oncegate.ledgers.protocol import FORGET_NEVER_S, Row, Scans, forget_after
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.cloudfront import sign_url
 from oncegate.links.record import Issued, Record, to_json

@@ -22,9 +22,10 @@ import json
 from dataclasses import asdict, dataclass, replace
 
 from oncegate.control.parts import ControlParts
-from oncegate.control.recording import forget_after, read_record, run_until_known
+from oncegate.control.recording import read_record, run_until_known
 from oncegate.control.tokens import Token
 from oncegate.ledgers.claiming import insert_or_rewrite
+from oncegate.ledgers.protocol import forget_after
 from oncegate.links.grant import Scheme
 from oncegate.links.issue import S3Issuer, Wish, make_link
 from oncegate.links.record import Issued, Record

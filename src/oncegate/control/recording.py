@@ -10,12 +10,10 @@ import asyncio
 from typing import TypeVar, cast
 
 from oncegate.ledgers.claiming import Talk, insert_or_rewrite
-from oncegate.ledgers.protocol import FORGET_NEVER_S, Stands, Unknown
+from oncegate.ledgers.protocol import FORGET_NEVER_S, Stands, Unknown, forget_after
 from oncegate.ledgers.runner import WAIT_MAX_S, LedgerRunner
 from oncegate.links import use
 from oncegate.links.record import Record, from_json
-
-FORGET_MARGIN_S = 86_400
 
 T = TypeVar("T")
 
@@ -26,11 +24,6 @@ class LedgerSilent(Exception):
 
 class RecordUnreadable(Exception):
     """The record that stands there is of another version, or damaged. It is never taken for unused."""
-
-
-def forget_after(expires_s: int) -> int:
-    """Until when the record of a link must live: a day longer than the link (docs/record.md)."""
-    return min(expires_s + FORGET_MARGIN_S, FORGET_NEVER_S)
 
 
 async def read_record(runner: LedgerRunner, link_id: bytes) -> Record | None:

@@ -10,11 +10,11 @@ from oncegate.gateway import people
 from oncegate.gateway.answers import Answer, is_played, not_modified, object_headers, page_answer, see_other
 from oncegate.gateway.delivery import FirstByteFailed, deliver
 from oncegate.gateway.exchange import Exchange
-from oncegate.gateway.parts import Parts, forget_after, fresh_claim_id, fresh_mark
+from oncegate.gateway.parts import Parts, fresh_claim_id, fresh_mark
 from oncegate.gateway.ranges import has_strong_condition, plan_answer
 from oncegate.gateway.viewer import holder_address
 from oncegate.ledgers.claiming import GiveBack, Talk, give_back
-from oncegate.ledgers.protocol import Stands, Unknown
+from oncegate.ledgers.protocol import Stands, Unknown, forget_after
 from oncegate.ledgers.runner import WAIT_MAX_S
 from oncegate.links.grant import Grant
 from oncegate.links.record import Record, from_json
@@ -155,7 +155,7 @@ async def _claim(
     """
     if not grant.is_counted:
         return Admission(kind=Kind.ADMIT)
-    forget_after_s = forget_after(grant)
+    forget_after_s = forget_after(grant.expires_s)
     asked_bytes = info.size_bytes if span is None else span[1] - span[0]
 
     def decide(record: Record | None) -> Admission:
@@ -276,7 +276,7 @@ def _give_back(
 ) -> Talk[bool]:
     what = GiveBack(
         link_id=grant.link_id,
-        forget_after_s=forget_after(grant),
+        forget_after_s=forget_after(grant.expires_s),
         claim_id=claim_id,
         mark=fresh_mark(),
         back_bytes=back_bytes,

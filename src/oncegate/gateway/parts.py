@@ -10,15 +10,11 @@ from dataclasses import dataclass, field
 
 from oncegate.events import Journal
 from oncegate.gateway.delivery import Transfers
-from oncegate.ledgers.protocol import FORGET_NEVER_S
 from oncegate.ledgers.runner import LedgerRunner
-from oncegate.links.grant import Grant
 from oncegate.links.use import Rules
 from oncegate.links.verify import Trust
 from oncegate.settings import Settings
 from oncegate.stores.protocol import Store
-
-FORGET_MARGIN_S = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +55,6 @@ class Parts:
     def now_s(self) -> int:
         """The time, in whole seconds."""
         return int(self.clock())
-
-
-def forget_after(grant: Grant) -> int:
-    """Until when the record of a link must live: a day longer than the link."""
-    return min(grant.expires_s + FORGET_MARGIN_S, FORGET_NEVER_S)
 
 
 def fresh_claim_id() -> str:

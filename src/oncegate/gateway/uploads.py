@@ -13,8 +13,9 @@ from oncegate.gateway.answers import page_answer, stored
 from oncegate.gateway.checksums import Checksums
 from oncegate.gateway.delivery import Transfer
 from oncegate.gateway.exchange import Exchange
-from oncegate.gateway.parts import Parts, forget_after, fresh_claim_id
+from oncegate.gateway.parts import Parts, fresh_claim_id
 from oncegate.ledgers.claiming import Talk, rewrite
+from oncegate.ledgers.protocol import forget_after
 from oncegate.ledgers.runner import WAIT_MAX_S
 from oncegate.links.grant import Grant
 from oncegate.links.record import Record
@@ -150,7 +151,7 @@ async def _claim(parts: Parts, grant: Grant, stands: str) -> Admission:
     def undo(admission: Admission) -> Talk[bool]:
         return _let_go(grant, admission.claim_id)
 
-    admission = await parts.runner.claim(grant.link_id, forget_after(grant), decide, undo=undo)
+    admission = await parts.runner.claim(grant.link_id, forget_after(grant.expires_s), decide, undo=undo)
     parts.meters["claims", admission.kind.value] += 1
     if admission.kind is not Kind.ADMIT:
         raise Refused(admission.reason or Reason.BUSY)
@@ -228,13 +229,15 @@ async def _receive_body(
 
 def _renew(parts: Parts, grant: Grant, claim_id: str) -> Talk[bool]:
     return rewrite(
-        grant.link_id, forget_after(grant), lambda record: renew_lease(record, claim_id, parts.now_s(), parts.rules)
+        grant.link_id,
+        forget_after(grant.expires_s),
+        lambda record: renew_lease(record, claim_id, parts.now_s(), parts.rules),
     )
 
 
 def _spend(grant: Grant, claim_id: str, etag: str) -> Talk[bool]:
-    return rewrite(grant.link_id, forget_after(grant), lambda record: upload_stored(record, claim_id, etag))
+    return rewrite(grant.link_id, forget_after(grant.expires_s), lambda record: upload_stored(record, claim_id, etag))
 
 
 def _let_go(grant: Grant, claim_id: str) -> Talk[bool]:
-    return rewrite(grant.link_id, forget_after(grant), lambda record: upload_failed(record, claim_id))
+    return rewrite(grant.link_id, forget_after(grant.expires_s), lambda record: upload_failed(record, claim_id))

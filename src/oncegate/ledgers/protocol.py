@@ -15,7 +15,14 @@ from typing import Protocol, runtime_checkable
 
 LINK_ID_BYTES = 16
 FORGET_NEVER_S = 2**63 - 1
+FORGET_MARGIN_S = 86_400
 CLOCK_SKEW_MAX_S = 300
+
+
+def forget_after(expires_s: int) -> int:
+    """Until when the record of a link must live: a day longer than the link (docs/record.md)."""
+    return min(expires_s + FORGET_MARGIN_S, FORGET_NEVER_S)
+
 
 Version = int | str
 """Names one state of a record: a count in databases, an ETag in a bucket. Opaque: compared, never computed."""
