@@ -11,7 +11,6 @@ from collections.abc import Callable
 import pytest
 
 from oncegate.cli.wiring import open_keys, open_signer
-from oncegate.control import recording
 from oncegate.ledgers import claiming
 from oncegate.ledgers.opening import open_ledger
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Row, Scans, forget_after
@@ -297,10 +296,7 @@ def test_a_ledger_that_was_made_by_asking_is_mentioned(
     assert "made just now" not in invoke("revoke", ID).stderr
 
 
-def test_forget_after_is_the_gateways(folder: pathlib.Path) -> None:
-    """The command and the gateway keep a record equally long."""
-
-    class OfLink:
-        expires_s = 5
-
-    assert recording.forget_after(5) == forget_after(OfLink)  # type: ignore[arg-type]
+def test_a_record_outlives_its_link_by_a_day_and_no_longer_than_a_ledger_can_say() -> None:
+    """One rule for gateway and control API: a record that went earlier would let its link open again."""
+    assert forget_after(5) == 86_405
+    assert forget_after(FORGET_NEVER_S - 1) == FORGET_NEVER_S
