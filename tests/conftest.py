@@ -30,21 +30,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--vectors", default=str(VECTORS), help="a file of vectors of the same form")
     parser.addoption("--nightly", action="store_true", help="run the long form of tests that have one")
     parser.addoption("--emulators", action="store_true", help="run the tests against ministack and moto, as CI does")
+    parser.addoption("--servers", action="store_true", help="run the tests of proxies, poolers and old servers as well")
 
 
 EMULATED = ("test_obstore_s3.py", "test_s3.py", "test_dynamodb.py", "test_object_store_gateway.py")
 """Two minutes on emulators in environments of their own: in CI, or when asked for."""
+FRONTED = ("test_behind_proxies.py",)
+"""Two minutes on servers of system packages: in CI, or when asked for."""
+LEFT_OUT = {
+    "--emulators": (EMULATED, "needs an emulator of AWS: pytest --emulators, or .ci/run"),
+    "--servers": (FRONTED, "needs servers of system packages: pytest --servers, or .ci/run"),
+}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what runs on emulators, unless it is asked for or named."""
-    is_wanted = config.getoption("--emulators") or os.environ.get("REQUIRE_ALL_TOOLS") == "1"
-    if is_wanted or any(argument.endswith(EMULATED) for argument in config.args):
-        return
-    leave_out = pytest.mark.skip(reason="needs an emulator of AWS: pytest --emulators, or .ci/run")
-    for item in items:
-        if item.path.name in EMULATED:
-            item.add_marker(leave_out)
+    """Leave out what is long and runs on servers from elsewhere, unless it is asked for or named."""
+    for option, (files, reason) in LEFT_OUT.items():
+        is_wanted = config.getoption(option) or os.environ.get("REQUIRE_ALL_TOOLS") == "1"
+        if is_wanted or any(files_of.endswith(files) for files_of in (arg.partition("::")[0] for arg in config.args)):
+            continue
+        leave_out = pytest.mark.skip(reason=reason)
+        for item in items:
+            if item.path.name in files:
+                item.add_marker(leave_out)
 
 
 @pytest.fixture(scope="session")

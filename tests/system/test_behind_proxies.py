@@ -1,0 +1,458 @@
+"""Three gateways behind nginx, HAProxy and Caddy, set as the guide says: its blocks are run, with other addresses.
+
+Viewers come from 127.0.0.2 and 127.0.0.3, gateways are at 127.0.0.11 to 127.0.0.13 on the same ports, as on machines
+of their own, and the proxy speaks to them from 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import json
+import pathlib
+import re
+import shutil
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from oncegate.links.urls import parse_url
+from oncegate.testing.installation import Installation, Serving, free_port
+from oncegate.testing.raw_http import RawAnswer, RawConnection, ask, target_of
+
+GUIDE = pathlib.Path(__file__).parents[2] / "docs" / "guides" / "several-gateways.md"
+CALLERS, GATEWAYS = 48, 3
+HERE, THERE = "127.0.0.2", "127.0.0.3"
+BODY = b"only one of you may read this: " + bytes(range(256)) * 40
+HUGE_BYTES = 256 * 1024 * 1024  # of zeros, on no disk; far more than sockets and proxies should hold
+HELD_MAX_BYTES = 32 * 1024 * 1024
+BIG = bytes(range(256)) * 196_608  # 48 MiB: what sockets hold counts as delivered, and must fit into the slack
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(120), pytest.mark.xdist_group("proxies")]
+
+
+class Gateway:
+    """One of the three, which can be ended and started again; it has a key group of its own."""
+
+    def __init__(self, made: Installation, number: int, *, port: int, control_port: int) -> None:
+        self.address = f"127.0.0.1{number}"
+        self.keys = made.folder / f"keys-{number}"
+        shutil.copytree(made.folder / "keys", self.keys)
+        self._made = made
+        self._config = made.write_config(f"gateway-{number}.toml", keys={"group": f"./{self.keys.name}"})
+        self._environ = {
+            "ONCEGATE_VIEWER__LISTEN": f"{self.address}:{port}",
+            "ONCEGATE_CONTROL__LISTEN": f"{self.address}:{control_port}",
+        }
+        self._running = contextlib.ExitStack()
+        self.serving: Serving = self.start()
+
+    def start(self) -> Serving:
+        """Start it, also again."""
+        self.serving = self._running.enter_context(self._made.serve(self._config, environ=self._environ))
+        return self.serving
+
+    def stop(self) -> None:
+        """End it in good order."""
+        self._running.close()
+
+    def requests(self) -> list[dict[str, object]]:
+        """The requests that it answered."""
+        return [line for line in self.serving.log_lines() if line.get("event") == "request"]
+
+
+@dataclass
+class Fleet:
+    """Gateways, what they share, and the proxy before them."""
+
+    name: str
+    made: Installation
+    trust: ssl.SSLContext | None
+    port: int
+    gateways: list[Gateway] = field(default_factory=list)
+    said: Callable[[], str] = str
+
+    def connect(self, *, source: str = HERE, receive_buffer_bytes: int | None = None) -> RawConnection:
+        """Connect to the proxy, as a viewer."""
+        url = f"http://127.0.0.1:{self.port}"
+        connection = RawConnection(url, source=source, receive_buffer_bytes=receive_buffer_bytes)
+        if self.trust is not None:
+            connection.socket = self.trust.wrap_socket(connection.socket, server_hostname="files.example")
+        return connection
+
+    def ask(
+        self,
+        method: str,
+        link: str,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+        *,
+        source: str = HERE,
+        keep: bool = True,
+    ) -> RawAnswer:
+        """Send one request through the proxy."""
+        with self.connect(source=source) as connection:
+            host = parse_url(link).host
+            connection.send_request(method, target_of(link), host=host, headers=headers or {}, body=body)
+            return connection.read_answer(is_head=method == "HEAD", keep=keep)
+
+    def served_by(self, key: str) -> Gateway | None:
+        """The gateway that answered a request for a key."""
+        return next((g for g in self.gateways if any(line.get("key") == key for line in g.requests())), None)
+
+    def lines_of(self, key: str) -> list[dict[str, object]]:
+        """What all gateways logged of requests for a key, at their end."""
+        return [line for gateway in self.gateways for line in gateway.requests() if line.get("key") == key]
+
+
+def block_of(language: str) -> str:
+    """The one block of the guide in that language."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 1
+    return blocks[0]
+
+
+def replaced(text: str, *pairs: tuple[str, str]) -> str:
+    """Put other addresses into a block; each must be there."""
+    for old, new in pairs:
+        assert old in text, f"the guide no longer says {old!r}"
+        text = text.replace(old, new)
+    return text
+
+
+def nginx(folder: pathlib.Path, port: int, gateway_port: int, control_port: int) -> list[str]:
+    """Set nginx as the guide says."""
+    text = block_of("nginx")
+    for number, old in enumerate(("8080", "8082", "8084"), 1):
+        text = replaced(text, (f"127.0.0.1:{old}", f"127.0.0.1{number}:{gateway_port}"))
+    (folder / "nginx.conf").write_text(replaced(text, ("127.0.0.1:8090", f"127.0.0.1:{port}")))
+    return ["nginx", "-p", str(folder), "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;"]
+
+
+def haproxy(folder: pathlib.Path, port: int, gateway_port: int, control_port: int) -> list[str]:
+    """Set HAProxy as the guide says."""
+    text = replaced(
+        block_of("haproxy"),
+        (":443 ssl", f"127.0.0.1:{port} ssl"),
+        ("/etc/haproxy/files.example.pem", str(folder / "both.pem")),
+        ("log /dev/log local0", "log stdout format raw local0"),
+        (":8080", f":{gateway_port}"),
+        ("port 8081", f"port {control_port}"),
+        ("10.0.0.1", "127.0.0.1"),
+    )
+    (folder / "haproxy.cfg").write_text(text)
+    return ["haproxy", "-db", "-f", str(folder / "haproxy.cfg")]
+
+
+def caddy(folder: pathlib.Path, port: int, gateway_port: int, control_port: int) -> list[str]:
+    """Set Caddy as the guide says; that it gets no certificate from a public authority is said before the block."""
+    text = replaced(
+        block_of("caddyfile"),
+        ("files.example {", f"files.example {{\n    tls {folder}/cert.pem {folder}/key.pem"),
+        (":8080", f":{gateway_port}"),
+        ("health_port 8081", f"health_port {control_port}"),
+        ("10.0.0.1", "127.0.0.1"),
+    )
+    own = f"    admin off\n    https_port {port}\n    auto_https disable_redirects\n    default_bind 127.0.0.1\n"
+    (folder / "Caddyfile").write_text(text.replace("{\n", "{\n" + own, 1))
+    return ["caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
+
+
+PROXIES = {"nginx": nginx, "haproxy": haproxy, "caddy": caddy}
+
+
+def make_certificate(folder: pathlib.Path) -> ssl.SSLContext:
+    """Write a certificate of files.example, signed by itself, and return whom a viewer trusts who knows it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "files.example")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("files.example")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    cert_pem = certificate.public_bytes(serialization.Encoding.PEM)
+    key_pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    for file, data in {"cert.pem": cert_pem, "key.pem": key_pem, "both.pem": cert_pem + key_pem}.items():
+        (folder / file).write_bytes(data)
+    return ssl.create_default_context(cafile=str(folder / "cert.pem"))
+
+
+@pytest.fixture(scope="module", params=list(PROXIES))
+def fleet(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, require_tool: Callable[[str], str]
+) -> Generator[Fleet]:
+    """Three gateways on one ledger, and a proxy before them."""
+    name: str = request.param
+    require_tool(name)
+    folder: pathlib.Path = tmp_path_factory.mktemp(name)
+    port, gateway_port, control_port = free_port(), free_port(), free_port()
+    trust = make_certificate(folder)
+    is_tls = name != "nginx"
+    base = f"https://files.example:{port}" if is_tls else f"http://127.0.0.1:{port}"
+    (folder / "gate").mkdir()
+    viewer: dict[str, str | int | bool | list[str]] = {"public_url": base, "trusted_proxies": ["127.0.0.1"]}
+    made = Installation(folder / "gate", tables={"viewer": viewer})
+    made.public_url = base
+    fleet = Fleet(name, made, trust if is_tls else None, port)
+    log = folder / "proxy.log"
+    fleet.said = lambda: "".join(path.read_text(errors="replace") for path in folder.glob("*.log"))
+    with contextlib.ExitStack() as stack:
+        for number in range(1, GATEWAYS + 1):
+            fleet.gateways.append(Gateway(made, number, port=gateway_port, control_port=control_port))
+            stack.callback(fleet.gateways[-1].stop)
+        command = PROXIES[name](folder, port, gateway_port, control_port)
+        sink = stack.enter_context(log.open("ab"))
+        home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "PATH": "/nowhere"}
+        process = subprocess.Popen(
+            [require_tool(command[0]), *command[1:]], cwd=folder, env=home, stdout=sink, stderr=sink
+        )
+        stack.callback(process.wait, 20)
+        stack.callback(process.terminate)
+        request.getfixturevalue("until")(lambda: is_up(fleet, process), f"{name} answers")
+        yield fleet
+
+
+def is_up(fleet: Fleet, process: subprocess.Popen[bytes]) -> bool:
+    """Whether the proxy leads to a gateway, for whoever has no link."""
+    assert process.poll() is None, fleet.said()
+    try:
+        return fleet.ask("GET", f"{fleet.made.public_url}/nothing").status == 403
+    except OSError:
+        return False
+
+
+async def race(fleet: Fleet, link: str) -> list[tuple[int, bytes]]:
+    """Ask from all callers at once: connected first, then the starting shot."""
+    go = asyncio.Event()
+    name = "files.example" if fleet.trust else None
+    host = parse_url(link).host
+
+    async def call() -> tuple[int, bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", fleet.port, ssl=fleet.trust, server_hostname=name)
+        connected.append(1)
+        await go.wait()
+        writer.write(f"GET {target_of(link)} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return int(head.split()[1]), body
+
+    connected: list[int] = []
+    calls = [asyncio.create_task(call()) for _ in range(CALLERS)]
+    while len(connected) < CALLERS:
+        await asyncio.sleep(0.01)
+    go.set()
+    return await asyncio.gather(*calls)
+
+
+def test_losers_get_no_bytes(fleet: Fleet) -> None:
+    """48 callers race one link through the proxy: a proxy that repeats or shares an answer would make two winners."""
+    fleet.made.put("secret.bin", BODY)
+    for _ in range(3):
+        answers = asyncio.run(race(fleet, fleet.made.link("secret.bin")))
+        assert [body for status, body in answers if status == 200] == [BODY]
+        assert {status for status, _ in answers} == {200, 403}
+        assert not [body for status, body in answers if status == 403 and BODY[:16] in body]
+
+
+def test_links_are_spread_over_the_gateways(fleet: Fleet, until: Callable[..., object]) -> None:
+    """A key of distribution that is always the same would leave two gateways idle."""
+    keys = [f"spread/{number}.bin" for number in range(48)]
+    for key in keys:
+        fleet.made.put(key, BODY)
+        assert fleet.ask("GET", fleet.made.link(key)).body == BODY
+
+    def busy() -> set[str]:
+        found = [fleet.served_by(key) for key in keys]
+        return {gateway.address for gateway in found if gateway}
+
+    until(lambda: len(busy()) == GATEWAYS, "each has served some")
+
+
+def test_the_viewers_address_is_his_and_no_header_changes_it(fleet: Fleet) -> None:
+    """A link for one network opens there, and for nobody who says that he is there."""
+    fleet.made.put("near.bin", BODY)
+    link = fleet.made.link("near.bin", source_ip=f"{HERE}/32")
+    for name in ("X-Forwarded-For", "x-forwarded-for", "Forwarded", "X-Real-IP"):
+        value = f"for={HERE}" if name == "Forwarded" else HERE
+        assert fleet.ask("GET", link, {name: value}, source=THERE).status == 403
+    assert fleet.ask("GET", link, {"X-Forwarded-For": f"{HERE}, 127.0.0.1"}, source=THERE).status == 403
+    assert fleet.ask("GET", link, {"X-Forwarded-For": THERE}, source=HERE).body == BODY
+
+
+def test_the_target_goes_on_as_it_came(fleet: Fleet) -> None:
+    """A proxy that decodes, cleans or sorts a URL breaks its signature, or worse, opens another object."""
+    for key in ("a b+c/%2e%2F;é~'()*.bin", "x//y".replace("//", "/&=#?/"), "ünï/日本.bin"):
+        fleet.made.put(key, key.encode())
+        link = fleet.made.link(key, filename="a;b c&d.bin")
+        assert fleet.ask("GET", link).body == key.encode(), key
+        assert fleet.ask("GET", link).status == 403
+
+
+def test_a_viewer_who_reads_nothing_holds_the_gateway_back(fleet: Fleet, until: Callable[..., object]) -> None:
+    """A proxy that buffers takes the whole object for him, and what he never gets counts as delivered.
+
+    While he waits, another reads an object of the same size through the same proxy: time enough to buffer.
+    """
+    keys = ["waits.bin", "reads.bin"]
+    for key in keys:
+        with (fleet.made.objects / key).open("wb") as file:
+            file.truncate(HUGE_BYTES)
+    with fleet.connect(receive_buffer_bytes=65_536) as connection:
+        link = fleet.made.link(keys[0])
+        connection.send_request("GET", target_of(link), host=parse_url(link).host)
+        assert connection.read_head().status == 200
+        whole = fleet.ask("GET", fleet.made.link(keys[1]), keep=False)
+        assert (whole.status, whole.body_bytes, whole.is_whole) == (200, HUGE_BYTES, True)
+    until(lambda: fleet.lines_of(keys[0]), "the gateway sees that the viewer has left")
+    (line,) = fleet.lines_of(keys[0])
+    assert line["outcome"] == "broken"
+    sent_bytes = line["bytes"]
+    assert isinstance(sent_bytes, int)
+    assert sent_bytes < HELD_MAX_BYTES
+
+
+def test_a_cut_download_is_continued_at_another_gateway(fleet: Fleet, until: Callable[..., object]) -> None:
+    """The gateway that began it is stopped; the proxy finds another, which gives the holder the rest and no stranger."""
+    fleet.made.put("big.bin", BIG)
+    link = fleet.made.link("big.bin")
+    with fleet.connect(receive_buffer_bytes=65_536) as connection:
+        connection.send_request("GET", target_of(link), host=parse_url(link).host)
+        head = connection.read_head()
+        begun = connection.read_some(1_000_000)
+    assert head.status == 200
+    until(lambda: fleet.lines_of("big.bin"), "the gateway sees that the viewer has left")
+    first = fleet.served_by("big.bin")
+    assert first is not None
+    assert first.serving.terminate() == 0
+    try:
+        span = {"Range": f"bytes={len(begun)}-"}
+        assert fleet.ask("GET", link, span, source=THERE).status == 403
+        rest = fleet.ask("GET", link, {"Cookie": head.cookie, **span})
+        assert rest.status == 206
+        assert begun + rest.body == BIG
+        assert fleet.ask("GET", link, span, source=THERE).status == 403
+    finally:
+        first.stop()
+        first.start()
+
+
+def test_uploads_of_many_bytes_go_through_once(fleet: Fleet) -> None:
+    """A limit of a megabyte, as nginx has, or a body that is held back, would end them with 413."""
+    for key, headers in {"up/one.bin": {}, "up/two.bin": {"Expect": "100-continue"}}.items():
+        link = fleet.made.link(key, operation="p")
+        assert fleet.ask("PUT", link, headers, BIG).status == 200
+        assert (fleet.made.objects / key).read_bytes() == BIG
+        assert fleet.ask("PUT", link, headers, b"again").status in {403, 412}
+    link = fleet.made.link("up/chunks.bin", operation="p")
+    chunk = bytes(65_536)
+    with fleet.connect() as connection:
+        connection.send_request(
+            "PUT", target_of(link), host=parse_url(link).host, headers={"Transfer-Encoding": "chunked"}
+        )
+        for _ in range(64):
+            connection.send(b"10000\r\n" + chunk + b"\r\n")
+        connection.send(b"0\r\n\r\n")
+        assert connection.read_answer().status == 200
+    assert (fleet.made.objects / "up/chunks.bin").read_bytes() == chunk * 64
+
+
+def test_an_upload_that_breaks_off_leaves_the_link_free(fleet: Fleet, until: Callable[..., object]) -> None:
+    """A proxy that ends the request cleanly for a viewer who has left would store half an object."""
+    link = fleet.made.link("up/half.bin", operation="p")
+    with fleet.connect() as connection:
+        headers = {"Content-Length": str(len(BIG))}
+        connection.send_request("PUT", target_of(link), host=parse_url(link).host, headers=headers)
+        connection.send(BIG[: len(BIG) // 2])
+    until(lambda: fleet.lines_of("up/half.bin"), "the gateway sees that the viewer has left")
+    assert not (fleet.made.objects / "up/half.bin").exists()
+    assert fleet.ask("PUT", link, body=b"whole").status == 200
+    assert (fleet.made.objects / "up/half.bin").read_bytes() == b"whole"
+
+
+def test_a_gateway_that_is_stopped_is_missed_by_nobody(fleet: Fleet) -> None:
+    """Every link opens while one of three is down: the proxy asks another, and no viewer sees 502."""
+    fleet.made.put("any.bin", BODY)
+    stopped = fleet.gateways[1]
+    assert stopped.serving.terminate() == 0
+    try:
+        answers = [fleet.ask("GET", fleet.made.link("any.bin")).status for _ in range(24)]
+        uploads = [fleet.ask("PUT", fleet.made.link(f"down/{n}", operation="p"), body=BODY).status for n in range(12)]
+    finally:
+        stopped.stop()
+        stopped.start()
+    assert set(answers) == {200}
+    assert set(uploads) == {200}
+
+
+def test_a_gateway_that_is_not_ready_gets_no_viewers_until_it_is(fleet: Fleet, until: Callable[..., object]) -> None:
+    """It takes connections and would refuse every link; only /readyz tells. nginx does not ask, so it is left out."""
+    if fleet.name == "nginx":
+        return
+    fleet.made.put("any.bin", BODY)
+    lost = fleet.gateways[2]
+    aside = lost.keys.with_name("keys-aside")
+    shutil.copytree(lost.keys, aside)
+
+    def opened() -> list[int]:
+        return [fleet.ask("GET", fleet.made.link("any.bin")).status for _ in range(12)]
+
+    def asked_after(before: int) -> bool:
+        opened()
+        return len(lost.requests()) > before
+
+    for path in lost.keys.iterdir():
+        path.unlink()
+    try:
+        until(lambda: ask("GET", f"{lost.serving.control_url}/readyz").status == 503, "it is not ready")
+        until(lambda: set(opened()) == {200} and set(opened()) == {200}, "it is left out", within_s=15)
+    finally:
+        for path in aside.iterdir():
+            shutil.copy(path, lost.keys)
+    before = len(lost.requests())
+    until(lambda: asked_after(before), "it is asked again", within_s=15)
+    assert set(opened()) == {200}
+
+
+def test_what_a_killed_gateway_began_is_no_whole_answer_and_no_link_is_logged(fleet: Fleet) -> None:
+    """A proxy that ends it cleanly hands out half an object as if it were whole; one that logs the URL hands out links."""
+    with (fleet.made.objects / "killed.bin").open("wb") as file:
+        file.truncate(HUGE_BYTES)
+    link = fleet.made.link("killed.bin")
+    with fleet.connect(receive_buffer_bytes=65_536) as connection:
+        connection.send_request("GET", target_of(link), host=parse_url(link).host)
+        assert connection.read_head().status == 200
+        assert len(connection.read_some(1_000_000)) == 1_000_000
+        held = [(gateway, threading.Thread(target=gateway.serving.kill)) for gateway in fleet.gateways]
+        for _, killing in held:
+            killing.start()
+        rest = connection.read_some(HUGE_BYTES)
+        for _, killing in held:
+            killing.join()
+    assert len(rest) < HUGE_BYTES - 1_000_000
+    try:
+        lost = fleet.ask("GET", fleet.made.link("any.bin"))
+        assert lost.status in {0, 502, 503, 504}
+    finally:
+        for gateway, _ in held:
+            gateway.stop()
+            gateway.start()
+    assert "once=" not in fleet.said(), json.dumps(fleet.said()[-3_000:])
