@@ -28,6 +28,7 @@ from oncegate.cli.main import COMMANDS, cli
 from oncegate.control import metrics
 from oncegate.control.app import openapi_document
 from oncegate.ledgers import opening
+from oncegate.ledgers.batch_sizes import BUCKETS
 from oncegate.links.refusal import TABLE, Reason, Style
 
 REFERENCE = pathlib.Path(__file__).parents[1] / "docs" / "reference"
@@ -207,11 +208,14 @@ def generated_events() -> str:
 
 
 def generated_metrics() -> str:
-    """Every count that has a help text."""
+    """Every count that has a help text, and the histogram."""
     rows = ["| Metric | Labels | Meaning |", "|---|---|---|"]
     for name, (words, labels) in metrics._KNOWN.items():  # noqa: SLF001  the one list of names
         shown = ", ".join(f"`{label}`" for label in labels)
         rows.append(f"| `oncegate_{name}_total` | {shown} | {words} |")
+    name, words, labels = metrics._BATCH_SIZE  # noqa: SLF001  the one histogram
+    bounds = ", ".join(str(bound) for bound in BUCKETS)
+    rows.append(f"| `oncegate_{name}` | `{labels[0]}` | {words}: a histogram with the bounds {bounds} |")
     return "\n".join(rows)
 
 

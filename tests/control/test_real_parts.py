@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import pathlib
 from collections.abc import Callable
 
 import httpx
 import pytest
 from control_world import World, change
+from prometheus_client.parser import text_string_to_metric_families
 
+from oncegate.ledgers.protocol import FORGET_NEVER_S
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.ledgers.sqlite import SqliteLedger
 from oncegate.stores.directory import DirectoryStore
@@ -50,5 +53,35 @@ def test_a_link_from_its_making_to_its_end(world: World, talk: Callable[..., Non
         assert [event["event"] for event in told] == ["issued", "revoked"]
         await ledger.aclose()
         await store.aclose()
+
+    talk(calls)
+
+
+def test_batches_are_told_by_size(world: World, talk: Callable[..., None], folder: pathlib.Path) -> None:
+    """64 claims in one transaction are one batch under ``le="64"``: Prometheus' own parser reads the histogram."""
+    ledger = SqliteLedger(folder / "ledger.db")
+    change(world, ledger=ledger, runner=LedgerRunner(ledger))
+
+    async def calls(client: httpx.AsyncClient) -> None:
+        await ledger.probe()
+        await asyncio.gather(*(ledger.insert(bytes([n] * 16), b"{}", FORGET_NEVER_S) for n in range(64)))
+        await ledger.insert(b"x" * 16, b"{}", FORGET_NEVER_S)
+        families = text_string_to_metric_families((await client.get("/metrics")).text)
+        (family,) = (family for family in families if family.name == "oncegate_ledger_batch_size")
+        writes = [sample for sample in family.samples if sample.labels["call"] == "write"]
+        buckets = {sample.labels["le"]: sample.value for sample in writes if "le" in sample.labels}
+        assert family.type == "histogram"
+        assert (buckets["1.0"], buckets["32.0"], buckets["64.0"], buckets["+Inf"]) == (1, 1, 2, 2)
+        assert [sample.value for sample in writes if sample.name.endswith(("_sum", "_count"))] == [2, 65]
+        await ledger.aclose()
+
+    talk(calls)
+
+
+def test_a_ledger_without_batches_tells_none(world: World, talk: Callable[..., None]) -> None:
+    """A row of zeros would look like a ledger that nobody asks."""
+
+    async def calls(client: httpx.AsyncClient) -> None:
+        assert "batch_size" not in (await client.get("/metrics")).text
 
     talk(calls)

@@ -113,6 +113,8 @@ def test_all_that_wait_share_a_statement(url, tmp_path):
     async def test(ledger):
         told = await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(64)))
         assert {type(what) for what in told} == {Done}
+        writes = ledger.batch_sizes["write"]
+        assert (writes.asks, writes.up_to_each()[-1]) == (64, 1)
 
     opened(url, tmp_path, test)
 

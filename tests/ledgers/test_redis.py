@@ -116,6 +116,8 @@ def test_all_that_wait_share_a_call(url, tmp_path, redis_server):
         told = await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(64)))
         assert {type(what) for what in told} == {Done}
         assert calls() - before == 1
+        writes = ledger.batch_sizes["write"]
+        assert (writes.asks, writes.up_to_each()[-1]) == (65, 2)
 
     opened(url, tmp_path, test)
 

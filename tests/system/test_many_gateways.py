@@ -95,6 +95,24 @@ def test_losers_get_no_bytes(fleet: Fleet, request: pytest.FixtureRequest) -> No
         assert not [body for _, body in losers if BODY[:16] in body]
 
 
+def test_metrics_tell_how_many_claims_shared_a_request(fleet: Fleet) -> None:
+    """48 links opened at once at one gateway: every claim is in a batch, and the batches are counted by their size."""
+
+    def batches() -> dict[str, float]:
+        lines = fleet.control(0, "GET", "/metrics").body.decode().splitlines()
+        rows = (line.partition(" ") for line in lines if line.startswith("oncegate_ledger_batch_size_"))
+        return {name.partition("size_")[2]: float(value) for name, _, value in rows if 'call="write"' in name}
+
+    before, links = batches(), [fleet.made.link("secret.bin") for _ in range(CALLERS)]
+    with ThreadPoolExecutor(CALLERS) as pool:
+        answers = list(pool.map(lambda link: ask("GET", link, at=fleet.urls()[0]), links))
+    assert {answer.status for answer in answers} == {200}
+    rise = {name: value - before[name] for name, value in batches().items()}
+    assert rise['sum{call="write"}'] == CALLERS
+    assert 1 <= rise['count{call="write"}'] == rise['bucket{call="write",le="+Inf"}'] <= CALLERS
+    assert rise['bucket{call="write",le="64.0"}'] == rise['count{call="write"}']
+
+
 def test_uses_are_counted_over_all_gateways(fleet: Fleet) -> None:
     """A link for five opens five times, wherever it is opened."""
     answers = asyncio.run(race(fleet.urls(), fleet.made.link("secret.bin", uses=5)))

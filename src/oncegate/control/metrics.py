@@ -10,11 +10,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from oncegate import __version__
 from oncegate.control.parts import ControlParts, Meters
+from oncegate.ledgers.batch_sizes import BUCKETS, BatchSizes, CountsBatches
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -31,6 +32,8 @@ _KNOWN: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 """Help text and names of labels; counts of other names come with labels called ``label_1`` and so on."""
 
+_BATCH_SIZE = ("ledger_batch_size", "Callers that shared one statement, script or transaction of the ledger", ("call",))
+
 
 class Meter(Collector):
     """Reads the counts whenever it is asked."""
@@ -44,6 +47,8 @@ class Meter(Collector):
         info.add_metric([__version__], 1)
         yield info
         yield from _counters(self._parts.meters)
+        if isinstance(self._parts.ledger, CountsBatches):
+            yield _histogram(self._parts.ledger.batch_sizes)
         for name, value in sorted(self._parts.gauges().items()):
             yield GaugeMetricFamily(f"oncegate_{name}", name.replace("_", " "), value=value)
 
@@ -60,6 +65,15 @@ def _counters(meters: Meters) -> Iterable[Metric]:
         for values, count in sorted(counted):
             family.add_metric(values, count)
         yield family
+
+
+def _histogram(batch_sizes: Mapping[str, BatchSizes]) -> Metric:
+    name, words, labels = _BATCH_SIZE
+    family = HistogramMetricFamily(f"oncegate_{name}", words, labels=labels)
+    for call, sizes in batch_sizes.items():
+        bounds = [*(f"{bound}.0" for bound in BUCKETS), "+Inf"]
+        family.add_metric([call], list(zip(bounds, sizes.up_to_each(), strict=True)), sizes.asks)
+    return family
 
 
 def metrics_text(parts: ControlParts) -> bytes:

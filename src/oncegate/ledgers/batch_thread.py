@@ -24,6 +24,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar, TypeVarTuple
 
+from oncegate.ledgers.batch_sizes import BatchSizes
+
 ANSWER_WITHIN_S = 5.0
 GIVE_WAY_EVERY_S = 0.005
 GIVE_WAY_S = 0.0005
@@ -76,6 +78,7 @@ class BatchThread(Generic[Ask, Answer]):
     Args:
         work: what the thread does.
         name: of the thread, for those who look at a process.
+        sizes: counts the batches by their size.
         batch_max: asks given to ``work.do`` at once.
         waiting_max: asks that may wait; one more gets ``work.lost`` at once and is certainly not done.
         answer_within_s: seconds after which an ask without an answer gets ``work.lost``.
@@ -86,12 +89,14 @@ class BatchThread(Generic[Ask, Answer]):
         work: Work[Ask, Answer],
         *,
         name: str,
+        sizes: BatchSizes | None = None,
         batch_max: int,
         waiting_max: int,
         answer_within_s: float = ANSWER_WITHIN_S,
     ) -> None:
         self._work = work
         self._name = name
+        self._sizes = sizes or BatchSizes()
         self._batch_max = batch_max
         self._waiting_max = waiting_max
         self._answer_within_s = answer_within_s
@@ -171,6 +176,8 @@ class BatchThread(Generic[Ask, Answer]):
             self._timer = self._loop.call_later(GIVE_WAY_EVERY_S, self._watch)
 
     def _resolve(self, slots: Sequence[_Slot[Ask, Answer]], answers: Sequence[Answer], returned: int) -> None:
+        if slots:
+            self._sizes.observe(len(slots))
         for slot, answer in zip(slots, answers, strict=True):
             if not slot.future.done():
                 slot.future.set_result(answer)

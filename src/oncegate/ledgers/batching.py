@@ -19,6 +19,8 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from oncegate.ledgers.batch_sizes import BatchSizes
+
 ANSWER_WITHIN_S = 4.0
 """A viewer is told within five seconds (``runner.WAIT_MAX_S``); this leaves the rest of the request half a second."""
 BATCH_MAX = 128
@@ -48,6 +50,7 @@ class Batcher(Generic[Ask, Answer]):
             itself; whatever it raises makes every ask of the batch ``lost``.
         key_of: of two asks with equal keys, the later one goes into a later batch. None where that does not matter.
         lost: makes the answer for what got none; told why, for the log.
+        sizes: counts the batches by their size.
         batch_max: asks in one batch.
         waiting_max: asks that may wait; one more is ``lost`` at once and certainly not done.
         answer_within_s: seconds after which an ask without an answer is ``lost``; it may still be done.
@@ -59,6 +62,7 @@ class Batcher(Generic[Ask, Answer]):
         *,
         key_of: Callable[[Ask], Hashable] | None,
         lost: Callable[[str], Answer],
+        sizes: BatchSizes | None = None,
         batch_max: int = BATCH_MAX,
         waiting_max: int = WAITING_MAX,
         answer_within_s: float = ANSWER_WITHIN_S,
@@ -66,6 +70,7 @@ class Batcher(Generic[Ask, Answer]):
         self._send = send
         self._key_of = key_of
         self._lost = lost
+        self._sizes = sizes or BatchSizes()
         self._batch_max = batch_max
         self._waiting_max = waiting_max
         self._answer_within_s = answer_within_s
@@ -117,6 +122,7 @@ class Batcher(Generic[Ask, Answer]):
         try:
             await asyncio.sleep(0)  # what is asked in the same turn of the event loop comes along
             while batch := self._gather():
+                self._sizes.observe(len(batch))
                 answers = await self._answers([slot.ask for slot in batch])
                 for slot, answer in zip(batch, answers, strict=True):
                     if not slot.future.done():

@@ -17,6 +17,7 @@ import pathlib
 from collections.abc import Sequence
 
 from oncegate.ledgers import postgresql_fitness
+from oncegate.ledgers.batch_sizes import BatchSizes
 from oncegate.ledgers.batching import ANSWER_WITHIN_S, BATCH_MAX, Batcher
 from oncegate.ledgers.postgresql_batches import Batches, Insert, Replace
 from oncegate.ledgers.postgresql_connection import Fetch, LedgerFault, PostgresqlConnection
@@ -80,14 +81,30 @@ class PostgresqlLedger:
         self._aside = PostgresqlConnection(address, greet=self._greet, lock_ms=SWEEP_LOCK_MS)
         self._upkeep = Upkeep(self._schema, self._aside.fetch)
         self._batches = Batches(self._schema, self._known_born_ms)
+        self.batch_sizes = {"write": BatchSizes(), "read": BatchSizes()}
         self._inserts = Batcher[Insert, InsertOutcome](
-            self._send_inserts, key_of=_link_id, lost=Unknown, batch_max=batch_max, answer_within_s=answer_within_s
+            self._send_inserts,
+            key_of=_link_id,
+            lost=Unknown,
+            sizes=self.batch_sizes["write"],
+            batch_max=batch_max,
+            answer_within_s=answer_within_s,
         )
         self._replaces = Batcher[Replace, ReplaceOutcome](
-            self._send_replaces, key_of=_link_id, lost=Unknown, batch_max=batch_max, answer_within_s=answer_within_s
+            self._send_replaces,
+            key_of=_link_id,
+            lost=Unknown,
+            sizes=self.batch_sizes["write"],
+            batch_max=batch_max,
+            answer_within_s=answer_within_s,
         )
         self._reads = Batcher[bytes, ReadOutcome](
-            self._send_reads, key_of=None, lost=Unknown, batch_max=batch_max, answer_within_s=answer_within_s
+            self._send_reads,
+            key_of=None,
+            lost=Unknown,
+            sizes=self.batch_sizes["read"],
+            batch_max=batch_max,
+            answer_within_s=answer_within_s,
         )
 
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:

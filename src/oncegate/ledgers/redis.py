@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 
 from oncegate.ledgers import redis_fitness
+from oncegate.ledgers.batch_sizes import BatchSizes
 from oncegate.ledgers.batching import ANSWER_WITHIN_S, BATCH_MAX, Batcher
 from oncegate.ledgers.protocol import (
     Done,
@@ -81,11 +82,22 @@ class RedisLedger:
         self._write_scripts = Scripts(self._writing, wait=address.wait)
         self._read_scripts = Scripts(self._reading)
         self._upkeep = Upkeep(address.prefix, self._aside, self._known_born_ms)
+        self.batch_sizes = {"write": BatchSizes(), "read": BatchSizes()}
         self._writes = Batcher[_Write, _Outcome](
-            self._send_writes, key_of=_link_id, lost=Unknown, batch_max=batch_max, answer_within_s=answer_within_s
+            self._send_writes,
+            key_of=_link_id,
+            lost=Unknown,
+            sizes=self.batch_sizes["write"],
+            batch_max=batch_max,
+            answer_within_s=answer_within_s,
         )
         self._reads = Batcher[bytes, _Outcome](
-            self._send_reads, key_of=None, lost=Unknown, batch_max=batch_max, answer_within_s=answer_within_s
+            self._send_reads,
+            key_of=None,
+            lost=Unknown,
+            sizes=self.batch_sizes["read"],
+            batch_max=batch_max,
+            answer_within_s=answer_within_s,
         )
 
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
 from oncegate.ledgers import sqlite_file
+from oncegate.ledgers.batch_sizes import BatchSizes
 from oncegate.ledgers.batch_thread import ANSWER_WITHIN_S, BatchThread
 from oncegate.ledgers.event_file import EventFile
 from oncegate.ledgers.file_system import Mount, mount_of
@@ -90,9 +91,11 @@ class SqliteLedger:
         self._accept = tuple(accept)
         self._busy_s = busy_s
         self._find_mount = find_mount
+        self.batch_sizes = {"write": BatchSizes(), "read": BatchSizes()}
         self._writer = BatchThread[WriterAsk, WriterAnswer](
             Writer(path, busy_s=busy_s),
             name=f"oncegate-writer {path.name}",
+            sizes=self.batch_sizes["write"],
             batch_max=batch_max,
             waiting_max=WAITING_MAX,
             answer_within_s=answer_within_s,
@@ -100,6 +103,7 @@ class SqliteLedger:
         self._reader = BatchThread[ReaderAsk, ReaderAnswer](
             Reader(path, busy_s=busy_s),
             name=f"oncegate-reader {path.name}",
+            sizes=self.batch_sizes["read"],
             batch_max=KEYS_MAX,
             waiting_max=WAITING_MAX,
             answer_within_s=answer_within_s,
