@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
 import pathlib
 import re
 import secrets
 import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import ModuleType
 
 import pytest
 
@@ -19,9 +22,13 @@ from oncegate.ledgers.protocol import FORGET_NEVER_S, Stands
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.record import Record, from_json
 from oncegate.links.ticket import id_of_text
+from oncegate.testing.ceph import CephServer
 from oncegate.testing.installation import Installation
+from oncegate.testing.object_servers import ACCESS_KEY_ID, SECRET, MinistackServer, MotoServer, S3Server
 
 VECTORS = pathlib.Path(__file__).parent / "vectors" / "vectors.json"
+PARTS = pathlib.Path(__file__).parents[1] / ".parts"
+"""Where environments of emulators are made, once for all."""
 _NONCE = re.compile(r"once=[gp]\d*\.([A-Za-z0-9_-]{22})")
 
 
@@ -29,16 +36,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Let another file of vectors be run: keys are named relative to it."""
     parser.addoption("--vectors", default=str(VECTORS), help="a file of vectors of the same form")
     parser.addoption("--nightly", action="store_true", help="run the long form of tests that have one")
-    parser.addoption("--emulators", action="store_true", help="run the tests against ministack and moto, as CI does")
+    parser.addoption(
+        "--emulators", action="store_true", help="run the tests against ministack, moto and Ceph, as CI does"
+    )
     parser.addoption("--servers", action="store_true", help="run the tests of proxies, poolers and old servers as well")
 
 
 EMULATED = ("test_obstore_s3.py", "test_s3.py", "test_dynamodb.py", "test_object_store_gateway.py")
-"""Two minutes on emulators in environments of their own: in CI, or when asked for."""
+"""Two minutes on emulators in environments of their own, and on Ceph: in CI, or when asked for."""
 FRONTED = ("test_behind_proxies.py",)
 """Two minutes on servers of system packages: in CI, or when asked for."""
 LEFT_OUT = {
-    "--emulators": (EMULATED, "needs an emulator of AWS: pytest --emulators, or .ci/run"),
+    "--emulators": (EMULATED, "needs a server that speaks S3 or DynamoDB: pytest --emulators, or .ci/run"),
     "--servers": (FRONTED, "needs servers of system packages: pytest --servers, or .ci/run"),
 }
 
@@ -74,6 +83,64 @@ def require_tool() -> Callable[[str], str]:
         return found
 
     return require
+
+
+def _made(make: Callable[[], S3Server]) -> S3Server:
+    """Make a server; where it cannot be had, skip with the reason, or fail where REQUIRE_ALL_TOOLS says so."""
+    try:
+        return make()
+    except RuntimeError as error:
+        if os.environ.get("REQUIRE_ALL_TOOLS") == "1":
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A ministack for the tests of one module: S3 and DynamoDB."""
+    with _made(lambda: MinistackServer(tmp_path_factory.mktemp("ministack"), parts=PARTS)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A moto server for the tests of one module: S3 and DynamoDB."""
+    with _made(lambda: MotoServer(tmp_path_factory.mktemp("moto"), parts=PARTS)) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def ceph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A Ceph for the tests of one module: S3, with signatures that are checked."""
+    with _made(lambda: CephServer(tmp_path_factory.mktemp("ceph"))) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def aws_environment() -> Iterator[None]:
+    """The servers' credentials in the environment, where ledgers look for them; processes of a test inherit it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        yield
+
+
+def _loaded(name: str) -> ModuleType:
+    """Load a file beside this one; importlib mode puts no folder on the path."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, pathlib.Path(__file__).with_name(f"{name}.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+@pytest.fixture
+def wrong_s3() -> Iterator[Callable[..., object]]:
+    """Start a wrong S3 server: ``wrong_s3("whole-to-range")``."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *faults: stack.enter_context(_loaded("wrong_s3").WrongS3(*faults))
 
 
 @pytest.fixture(scope="session")

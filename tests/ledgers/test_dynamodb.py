@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import json
-import os
 import pathlib
 import time
 from collections import Counter
@@ -28,48 +27,15 @@ from oncegate.ledgers.protocol import (
 )
 from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.ledger_suite import LedgerSuite
-from oncegate.testing.object_servers import ACCESS_KEY_ID, SECRET, MinistackServer, MotoServer
 
-pytestmark = pytest.mark.xdist_group("dynamodb")  # one worker: it shares its servers
+# One worker: it shares its servers.
+pytestmark = [pytest.mark.xdist_group("dynamodb"), pytest.mark.usefixtures("aws_environment")]
 
-PARTS = pathlib.Path(__file__).parents[2] / ".parts"
 LINK = bytes(range(16))
 NOW_S = 1_767_290_400
 CHECKS = [name for name in LedgerSuite.CHECKS if "events" not in name]  # it keeps none
 # What takes 10 to 30 s there and shows nothing that ministack does not: long lists, and processes.
 CHECKS_ON_MOTO = [name for name in CHECKS if not any(word in name for word in ("scan", "stall", "process", "killed"))]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def credentials():
-    """Emulators check no signature, but there must be one; processes of the suite inherit it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
-        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        yield
-
-
-def _started(kind, folder):
-    try:
-        return kind(folder, parts=PARTS)
-    except RuntimeError as error:
-        if os.environ.get("ONCEGATE_ALL_TOOLS") == "1":
-            raise
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def ministack(tmp_path_factory):
-    """A ministack for this module."""
-    with _started(MinistackServer, tmp_path_factory.mktemp("ministack")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def moto(tmp_path_factory):
-    """A moto server for this module."""
-    with _started(MotoServer, tmp_path_factory.mktemp("moto")) as server:
-        yield server
 
 
 def url_of(server, table="links", port=None):

@@ -2,10 +2,7 @@
 
 import asyncio
 import functools
-import importlib.util
-import os
 import pathlib
-import sys
 import time
 from collections import Counter
 
@@ -17,64 +14,13 @@ from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, LedgerUnfit, S
 from oncegate.ledgers.s3_bucket import open_bucket
 from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.ledger_suite import LedgerSuite
-from oncegate.testing.object_servers import ACCESS_KEY_ID, SECRET, MinistackServer, MotoServer
 
-pytestmark = pytest.mark.xdist_group("s3-ledger")  # one worker: it shares its servers
+# One worker: it shares its servers.
+pytestmark = [pytest.mark.xdist_group("s3-ledger"), pytest.mark.usefixtures("aws_environment")]
 
-ROOT = pathlib.Path(__file__).parents[2]
 CHECKS = [name for name in LedgerSuite.CHECKS if "events" not in name]  # it keeps none
 # What takes 10 to 30 s there and shows nothing that ministack does not.
 CHECKS_ON_MOTO = [name for name in CHECKS if not any(word in name for word in ("scan", "stall", "process", "killed"))]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def credentials():
-    """Emulators check no signature, but there must be one; processes of the suite inherit it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
-        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        yield
-
-
-def _started(kind, folder):
-    try:
-        return kind(folder, parts=ROOT / ".parts")
-    except RuntimeError as error:
-        if os.environ.get("ONCEGATE_ALL_TOOLS") == "1":
-            raise
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def ministack(tmp_path_factory):
-    """A ministack for this module."""
-    with _started(MinistackServer, tmp_path_factory.mktemp("ministack")) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def moto(tmp_path_factory):
-    """A moto server for this module."""
-    with _started(MotoServer, tmp_path_factory.mktemp("moto")) as server:
-        yield server
-
-
-@pytest.fixture
-def wrong_s3():
-    """Start a wrong S3 server: ``wrong_s3("racy")``."""
-    if "wrong_s3" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("wrong_s3", ROOT / "tests" / "wrong_s3.py")
-        sys.modules["wrong_s3"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["wrong_s3"])
-    opened = []
-
-    def start(*faults):
-        opened.append(sys.modules["wrong_s3"].WrongS3(*faults))
-        return opened[-1].__enter__()
-
-    yield start
-    for server in opened:
-        server.__exit__()
 
 
 def url_of(server_url, bucket="bucket"):

@@ -2,44 +2,23 @@
 
 import concurrent.futures
 import hashlib
-import os
-import pathlib
 import secrets
 
 import httpx
 import pytest
 
 from oncegate.testing.installation import Installation, free_port
-from oncegate.testing.object_servers import ACCESS_KEY_ID, SECRET, MinistackServer
 
-PARTS = pathlib.Path(__file__).parents[2] / ".parts"
 CALLERS = 16
 BODY = bytes(range(256)) * 400
 BIG = secrets.token_bytes(1 << 20) * 20
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120), pytest.mark.xdist_group("object-store")]
-
-
-@pytest.fixture(scope="module")
-def ministack(tmp_path_factory):
-    """A ministack for this module."""
-    try:
-        server = MinistackServer(tmp_path_factory.mktemp("ministack"), parts=PARTS)
-    except RuntimeError as error:
-        if os.environ.get("ONCEGATE_ALL_TOOLS") == "1":
-            raise
-        pytest.skip(str(error))
-    with server:
-        yield server
-
-
-@pytest.fixture(scope="module", autouse=True)
-def credentials():
-    """For ledgers, which take them from the environment."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
-        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        yield
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.timeout(120),
+    pytest.mark.xdist_group("object-store"),
+    pytest.mark.usefixtures("aws_environment"),
+]
 
 
 class BucketHome(Installation):
@@ -47,7 +26,7 @@ class BucketHome(Installation):
 
     def __init__(self, folder, server, ledger="sqlite:./ledger.db"):
         self.bucket = server.make_bucket(f"objects-{secrets.token_hex(6)}")
-        self.server_url = server.url
+        self.server = server
         tables = {
             "store": {"url": f"s3://{self.bucket}/team a"},
             "store.options": server.store_options,
@@ -57,12 +36,12 @@ class BucketHome(Installation):
 
     def put(self, key, data):
         """Lay an object into the bucket, as another program would."""
-        url = f"{self.server_url}/{self.bucket}/team%20a/{key}"
-        httpx.put(url, content=data, headers={"content-type": "text/x-mine"}).raise_for_status()
+        path = f"{self.bucket}/team%20a/{key}"
+        self.server.request("PUT", path, content=data, headers={"content-type": "text/x-mine"}).raise_for_status()
 
     def uploads_under_way(self):
         """Unfinished multipart uploads in the bucket."""
-        return httpx.get(f"{self.server_url}/{self.bucket}?uploads").text.count("<UploadId>")
+        return len(self.server.uploads_under_way(self.bucket))
 
 
 @pytest.fixture(scope="module")

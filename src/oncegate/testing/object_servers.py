@@ -6,44 +6,43 @@
 
 They are two independent emulators, in one process each, on loopback; what they keep is in memory. An environment of
 their own, because they hold back the packages that oncegate itself is tested with. Neither checks signatures; the tests
-of the signer do.
+of the signer do, and those against Ceph (``oncegate.testing.ceph``).
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import pathlib
 import subprocess
 import sys
+import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from xml.etree import ElementTree
 
 import httpx
 
+from oncegate.links.request_signing import AwsCredentials, SigningScope, signed_headers
 from oncegate.testing.servers import Server
 
 ACCESS_KEY_ID, SECRET = "testing", "testing-secret"
 REGION = "us-east-1"
 
 
-class AwsServer(Server):
-    """An emulator of AWS.
+class S3Server(Server):
+    """A server that speaks S3, and a few requests as another program would make them.
 
     Args:
-        folder: where its log goes.
-        parts: where environments are made, once for all.
+        folder: where its files go.
+        name: how its folder begins.
     """
 
-    NAME = ""
-    REQUIREMENT = ""
-
-    def __init__(self, folder: pathlib.Path, *, parts: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, *, name: str) -> None:
         super().__init__()
-        self._home = folder / f"{self.NAME}-{self.port}"
+        self._home = folder / f"{name}-{self.port}"
         self._home.mkdir(parents=True)
-        self._log = self._home / "log"
-        self._python = _environment(parts / self.NAME / "venv", self.REQUIREMENT)
 
     @property
     def url(self) -> str:
@@ -57,7 +56,7 @@ class AwsServer(Server):
 
     def make_bucket(self, name: str) -> str:
         """Make a bucket, and return its name."""
-        httpx.put(f"{self.url}/{name}", headers=_as_if_signed("s3")).raise_for_status()
+        self.request("PUT", name).raise_for_status()
         return name
 
     def version_bucket(self, name: str) -> None:
@@ -66,7 +65,75 @@ class AwsServer(Server):
             '<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
             "<Status>Enabled</Status></VersioningConfiguration>"
         )
-        httpx.put(f"{self.url}/{name}?versioning", content=body, headers=_as_if_signed("s3")).raise_for_status()
+        self.request("PUT", name, query="versioning=", content=body.encode()).raise_for_status()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: str = "",
+        content: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """Make a signed request; nothing is repeated.
+
+        Args:
+            method: in upper case.
+            path: bucket, and key after a slash, percent-encoded.
+            query: as it is signed: sorted, each name with ``=``.
+            content: the body.
+            headers: names in lower case.
+        """
+        signed = signed_headers(
+            method,
+            path=f"/{path}",
+            query=query,
+            headers={**(headers or {}), "host": f"127.0.0.1:{self.port}"},
+            payload_sha256=hashlib.sha256(content).hexdigest(),
+            credentials=AwsCredentials(access_key_id=ACCESS_KEY_ID, secret=SECRET),
+            scope=SigningScope(region=REGION, service="s3"),
+            now_s=int(time.time()),
+        )
+        url = f"{self.url}/{path}{'?' if query else ''}{query}"
+        return httpx.request(method, url, content=content, headers=signed, timeout=30.0)
+
+    def uploads_under_way(self, bucket: str) -> Sequence[str]:
+        """List the keys of unfinished multipart uploads, with one entry for each."""
+        listed = self.request("GET", bucket, query="uploads=").raise_for_status()
+        return [
+            key.text or ""
+            for upload in ElementTree.fromstring(listed.content).iter()  # noqa: S314  from a server of our own
+            if upload.tag.rpartition("}")[2] == "Upload"
+            for key in upload
+            if key.tag.rpartition("}")[2] == "Key"
+        ]
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}{self._health()}", timeout=1.0).status_code < 500
+        except httpx.HTTPError:
+            return False
+
+    def _health(self) -> str:
+        return "/"
+
+
+class AwsServer(S3Server):
+    """An emulator of AWS.
+
+    Args:
+        folder: where its log goes.
+        parts: where environments are made, once for all.
+    """
+
+    NAME = ""
+    REQUIREMENT = ""
+
+    def __init__(self, folder: pathlib.Path, *, parts: pathlib.Path) -> None:
+        super().__init__(folder, name=self.NAME)
+        self._log = self._home / "log"
+        self._python = _environment(parts / self.NAME / "venv", self.REQUIREMENT)
 
     def said(self) -> str:
         """Return what it logged."""
@@ -82,17 +149,8 @@ class AwsServer(Server):
                 stderr=sink,
             )
 
-    def _answers(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}{self._health()}", timeout=1.0).status_code < 500
-        except httpx.HTTPError:
-            return False
-
     @abstractmethod
     def _arguments(self) -> Sequence[str]: ...
-
-    @abstractmethod
-    def _health(self) -> str: ...
 
     def _environ(self) -> Mapping[str, str]:
         return {}
@@ -144,12 +202,6 @@ def store_options(url: str) -> dict[str, str]:
         "aws_region": REGION,
         "aws_allow_http": "true",
     }
-
-
-def _as_if_signed(service: str) -> dict[str, str]:
-    """Emulators read the service out of a signature that they do not check."""
-    scope = f"{ACCESS_KEY_ID}/20260101/{REGION}/{service}/aws4_request"
-    return {"authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"}
 
 
 def _environment(folder: pathlib.Path, requirement: str) -> pathlib.Path:
