@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 EMULATED = ("test_obstore_s3.py", "test_s3.py", "test_dynamodb.py", "test_object_store_gateway.py")
 """Two minutes on emulators in environments of their own, and on Ceph: in CI, or when asked for."""
-FRONTED = ("test_behind_proxies.py",)
+FRONTED = ("test_behind_proxies.py", "test_postgresql_elsewhere.py")
 """Two minutes on servers of system packages: in CI, or when asked for."""
 LEFT_OUT = {
     "--emulators": (EMULATED, "needs a server that speaks S3 or DynamoDB: pytest --emulators, or .ci/run"),
@@ -141,6 +141,19 @@ def wrong_s3() -> Iterator[Callable[..., object]]:
     """Start a wrong S3 server: ``wrong_s3("whole-to-range")``."""
     with contextlib.ExitStack() as stack:
         yield lambda *faults: stack.enter_context(_loaded("wrong_s3").WrongS3(*faults))
+
+
+@pytest.fixture(scope="session")
+def packaged_postgresql() -> str:
+    """The oldest version of PostgreSQL that a package of the system installed; it has TLS, as the wheel's have not."""
+    found = [
+        path.name for path in pathlib.Path("/usr/lib/postgresql").glob("*") if (path / "bin" / "postgres").exists()
+    ]
+    if not found:
+        if os.environ.get("REQUIRE_ALL_TOOLS") == "1":
+            pytest.fail("no package postgresql-NN is installed, and REQUIRE_ALL_TOOLS says that every tool is")
+        pytest.skip("no package postgresql-NN is installed")
+    return min(found, key=int)
 
 
 @pytest.fixture(scope="session")

