@@ -1,7 +1,6 @@
 """One link, one use: who may have which bytes, counted, whatever is asked, cut or overlapped (docs/promises.md)."""
 
 import contextlib
-import dataclasses
 import threading
 
 import pytest
@@ -356,4 +355,4 @@ def test_success_costs_one_write(gateway):
     record = gateway.record(url)
     assert record.uses == 1
     assert record.marks == ()
-    assert dataclasses.replace(record, claims=()) == dataclasses.replace(EMPTY, uses=1)
+    assert record._replace(claims=()) == EMPTY._replace(uses=1)

@@ -19,6 +19,11 @@ plain_claims = st.builds(
     at_s=st.integers(0, 2**40),
     address=st.none() | st.ip_addresses().map(str),
     gateway=ids,
+    size_bytes=st.none(),
+    etag=st.just(""),
+    paid=st.just(0),
+    over=st.just(0),
+    is_parallel=st.just(value=False),
 )
 claims = plain_claims | st.builds(
     Claim,

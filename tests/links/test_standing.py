@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,20 +41,20 @@ def _download(outcome: str, moved: int, size: int | None = 100) -> dict[str, Any
         (Record(uses=1), State.CLAIMED, "stored, end unknown"),
         (Record(uses=0, is_revoked=True), State.REVOKED, "revoked, never opened"),
         (
-            replace(CLAIMED, is_revoked=True),
+            CLAIMED._replace(is_revoked=True),
             State.REVOKED,
             "revoked, claimed at 2025-12-31T23:59:55Z by 203.0.113.7, end unknown",
         ),
         (Record(uses=0, lease=Lease("x", NOW_S + 1)), State.UPLOADING, "an upload is running"),
         (Record(uses=0, lease=Lease("x", NOW_S)), State.ISSUED, "never opened"),
         (
-            Record(uses=0, issued=replace(ISSUED, expires_s=NOW_S)),
+            Record(uses=0, issued=ISSUED._replace(expires_s=NOW_S)),
             State.EXPIRED,
             "expired, never opened",
         ),
-        (Record(uses=0, issued=replace(ISSUED, expires_s=NOW_S + 1)), State.ISSUED, "never opened"),
+        (Record(uses=0, issued=ISSUED._replace(expires_s=NOW_S + 1)), State.ISSUED, "never opened"),
         (
-            replace(CLAIMED, issued=replace(ISSUED, expires_s=NOW_S)),
+            CLAIMED._replace(issued=ISSUED._replace(expires_s=NOW_S)),
             State.CLAIMED,
             "claimed at 2025-12-31T23:59:55Z by 203.0.113.7, end unknown",
         ),
@@ -109,7 +108,7 @@ def test_the_end_is_told_by_receipts(events: list[dict[str, Any]], outcome: str 
 
 def test_with_several_uses_halves_of_two_make_no_whole() -> None:
     """Two people who each got 60 of 100 bytes have not got the object."""
-    record = replace(CLAIMED, uses=2)
+    record = CLAIMED._replace(uses=2)
     standing = standing_of(record, now_s=NOW_S, events=[_download("broken", 60), _download("broken", 60)])
     assert standing.outcome == "broken"
 
@@ -131,5 +130,5 @@ def test_an_upload_is_told_by_its_receipt() -> None:
 
 def test_a_label_is_shown_as_it_was_given() -> None:
     """What the control API keeps behind the separator is not the issuer's."""
-    record = Record(uses=0, issued=replace(ISSUED, label=f"for Ada{LABEL_SEPARATOR}0123456789abcdef"))
+    record = Record(uses=0, issued=ISSUED._replace(label=f"for Ada{LABEL_SEPARATOR}0123456789abcdef"))
     assert standing_of(record, now_s=NOW_S).label == "for Ada"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 
 import pytest
 
@@ -77,7 +76,7 @@ def written(admission: Admission) -> Record:
 
 def claimed(span: tuple[int, int] | None = None, **changes: object) -> Record:
     """The record after a first GET at home, claim ``C``."""
-    request = replace(ask(span, claim_id="C"), **changes)  # pyright: ignore[reportArgumentType]
+    request = ask(span, claim_id="C")._replace(**changes)  # pyright: ignore[reportArgumentType]
     return written(admit(None, request))
 
 
@@ -167,7 +166,7 @@ def test_what_is_given_back_comes_from_paid_first_and_then_from_over() -> None:
     record = broken(claimed(), 1000)
     again = written(admit(record, ask((0, 2000), cookie="C")))
     assert (again.claims[0].paid, again.claims[0].over) == (SIZE, 1000)
-    assert broken(again, 1500, mark="s2").claims[0] == replace(again.claims[0], paid=SIZE - 1500)
+    assert broken(again, 1500, mark="s2").claims[0] == again.claims[0]._replace(paid=SIZE - 1500)
     assert (broken(again, SIZE + 400, mark="s2").claims[0].over) == 600
 
 
@@ -269,9 +268,8 @@ def test_who_used_parts_in_parallel_may_spend_the_slack_after_all_is_paid(
 ) -> None:
     """Its manager asks again for what lay unread in another connection; the sum stays at size and slack."""
     record = claimed()
-    record = replace(
-        record,
-        claims=(replace(record.claims[0], size_bytes=SIZE, etag="e", paid=SIZE, over=0, is_parallel=is_parallel),),
+    record = record._replace(
+        claims=(record.claims[0]._replace(size_bytes=SIZE, etag="e", paid=SIZE, over=0, is_parallel=is_parallel),),
     )
     assert admit(record, ask((0, asked), cookie="C")).kind is kind
 
@@ -443,7 +441,7 @@ def test_a_write_is_known_by_its_mark_until_eight_others_followed() -> None:
     record = broken(claimed(), SIZE - 1)
     for i in range(MARKS_MAX):
         assert is_written(record, "s")
-        record = replace(record, marks=(*record.marks, f"x{i}")[-MARKS_MAX:])
+        record = record._replace(marks=(*record.marks, f"x{i}")[-MARKS_MAX:])
     assert not is_written(record, "s")
 
 
@@ -506,7 +504,7 @@ def put(*, uses: int = 1, may_replace: bool = False, stands: str = "", claim_id:
 
 def leased(record: Record | None = None, *, now_s: int = NOW_S, **changes: object) -> Record:
     """The record while an upload runs."""
-    request = replace(put(), **changes)  # pyright: ignore[reportArgumentType]
+    request = put()._replace(**changes)  # pyright: ignore[reportArgumentType]
     return written(admit_upload(record, request, now_s, RULES))
 
 

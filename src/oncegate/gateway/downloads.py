@@ -199,15 +199,15 @@ def _ask(
     links = parts.settings.links
     cookie = address = None
     if links.resume_by != "never":
-        cookies = people.cookies_of(request)
-        shown = cookies.shown(request).get(cookies.claim(grant.link_id))
+        shown = people.cookies_of(request).claim_shown(request, grant.link_id)
         cookie = None if shown is None else shown.decode("latin-1")
         proves = request.address_is_proof and links.resume_by == "cookie-or-address"
         if proves and request.address is not None and not people.is_navigation(request):
             address = holder_address(request.address)
     asked = span or (0, info.size_bytes)
-    claims = () if record is None else record.claims
-    running = {c.claim_id: parts.transfers.takeable_bytes(c.claim_id, info.etag, asked) for c in claims}
+    running: dict[str, int] = {}
+    for claim in () if record is None else record.claims:
+        running[claim.claim_id] = parts.transfers.takeable_bytes(claim.claim_id, info.etag, asked)
     return Download(
         uses=grant.uses,
         size_bytes=info.size_bytes,
@@ -217,7 +217,7 @@ def _ask(
         address=address,
         gateway=parts.gateway,
         claim_id=fresh_claim_id(),
-        mark=fresh_mark(),
+        mark=fresh_mark() if record else "",
         running=running,
     )
 
@@ -291,14 +291,13 @@ def _claim_cookie(
     parts: Parts, request: ViewerRequest, grant: Grant, admission: Admission
 ) -> list[tuple[bytes, bytes]]:
     """The holder's cookie: for a new claim, and again for who shows it; not for who is known by his address alone."""
-    cookies = people.cookies_of(request)
-    name = cookies.claim(grant.link_id)
-    is_new = admission.mark == admission.claim_id
-    if not is_new and cookies.shown(request).get(name) != admission.claim_id.encode():
+    links, cookies = parts.settings.links, people.cookies_of(request)
+    if not admission.claim_id or links.resume_by == "never":
         return []
-    window_s = parts.settings.links.resume_window_s
-    usable = admission.claim_id and parts.settings.links.resume_by != "never"
-    return [cookies.header(name, admission.claim_id, window_s)] if usable else []
+    is_new = admission.mark == admission.claim_id
+    if not is_new and cookies.claim_shown(request, grant.link_id) != admission.claim_id.encode():
+        return []
+    return [cookies.header(cookies.claim(grant.link_id), admission.claim_id, links.resume_window_s)]
 
 
 def _short(etag: str) -> str:

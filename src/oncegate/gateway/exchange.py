@@ -65,7 +65,8 @@ class Exchange:
         """Send a message of an answer whose head was built elsewhere."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message["headers"], *cors_headers(self.request, self._cors_origins)]
+            if self._cors_origins:
+                message["headers"] = [*message["headers"], *cors_headers(self.request, self._cors_origins)]
         await self._send(message)
 
     async def answer(self, answer: Answer) -> None:

@@ -47,7 +47,12 @@ class Cookies:
     def shown(self, request: ViewerRequest) -> dict[bytes, bytes]:
         """Our cookies in a request, at most ``OG_COOKIES_MAX``."""
         cookies = request.cookies(self.prefix + b"og-")
-        return dict(list(cookies.items())[:OG_COOKIES_MAX])
+        return dict(list(cookies.items())[:OG_COOKIES_MAX]) if cookies else cookies
+
+    def claim_shown(self, request: ViewerRequest, link_id: bytes) -> bytes | None:
+        """The claim id that a viewer shows for this link."""
+        cookies = self.shown(request)
+        return cookies.get(self.claim(link_id)) if cookies else None
 
     def header(self, name: bytes, value: str, max_age_s: int) -> tuple[bytes, bytes]:
         """Write Set-Cookie. Lax, because the first GET comes from a mail or another site."""

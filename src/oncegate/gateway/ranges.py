@@ -9,8 +9,8 @@ Source: RFC 9110 13.1 (conditions), 13.2.2 (their order), 14.1-14.2 (ranges).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
@@ -19,8 +19,7 @@ _ETAG = re.compile(rb'\s*((?:W/)?"[^"]*")\s*(?:,|$)')
 _ONE_RANGE = re.compile(rb"bytes\s*=\s*(\d{0,19})\s*-\s*(\d{0,19})\s*", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What is to be answered.
 
     Attributes:

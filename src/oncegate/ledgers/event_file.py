@@ -15,7 +15,7 @@ import logging
 import os
 import pathlib
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -38,6 +38,10 @@ CREATE TABLE IF NOT EXISTS events (
     event TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS events_of_link ON events (link_id, number) WHERE link_id IS NOT NULL;
+"""
+_APPEND = """
+INSERT INTO events (at_s, link_id, event)
+SELECT coalesce(json_extract(value, '$.at'), 0), json_extract(value, '$.link_id'), value FROM json_each(?)
 """
 
 _log = logging.getLogger(__name__)
@@ -149,18 +153,19 @@ class _EventWork:
         return self._connection
 
     def _append(self, connection: sqlite3.Connection, events: Sequence[Event]) -> None:
-        rows = [_row(event) for event in events]
         connection.execute("BEGIN IMMEDIATE")
-        connection.executemany("INSERT INTO events (at_s, link_id, event) VALUES (?, ?, ?)", rows)
-        self._drop_old(connection, newest_s=max(at_s for at_s, _, _ in rows))
+        # one step of SQLite for all of them: sqlite_rows says why
+        connection.execute(_APPEND, (json.dumps(events, separators=(",", ":")),))
+        self._drop_old(connection)
         connection.execute("COMMIT")
 
-    def _drop_old(self, connection: sqlite3.Connection, *, newest_s: int) -> None:
+    def _drop_old(self, connection: sqlite3.Connection) -> None:
         """Drop a step of what is too much or too old; only the oldest are looked at, which costs the same at any size."""
         connection.execute(
             "DELETE FROM events WHERE number IN (SELECT number FROM events ORDER BY number LIMIT ?)"
-            " AND (number <= (SELECT max(number) FROM events) - ? OR at_s < ?)",
-            (DROP_STEP, self._kept_max, newest_s - self._kept_s),
+            " AND (number <= (SELECT max(number) FROM events) - ?"
+            " OR at_s < (SELECT at_s FROM events ORDER BY number DESC LIMIT 1) - ?)",
+            (DROP_STEP, self._kept_max, self._kept_s),
         )
 
     def _read(self, ask: _Read) -> _Found:
@@ -177,12 +182,3 @@ class _EventWork:
                 (ask.link_id, ask.after, ask.limit),
             )
         return [(number, cast("Event", json.loads(event))) for number, event in found]
-
-
-def _row(event: Mapping[str, str | int | bool | None]) -> tuple[int, str | None, str]:
-    at_s, link_id = event.get("at"), event.get("link_id")
-    return (
-        at_s if isinstance(at_s, int) else 0,
-        link_id if isinstance(link_id, str) else None,
-        json.dumps(dict(event), separators=(",", ":")),
-    )

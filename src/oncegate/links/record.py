@@ -13,14 +13,13 @@ keeps the marks of its last eight writes (``o``). A plain spent record is about 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MARKS_MAX = 8
 CLAIMS_MAX = 32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(NamedTuple):
     """One use, and whose it is.
 
     Attributes:
@@ -46,16 +45,14 @@ class Claim:
     is_parallel: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """An upload that runs: it spares others the work. What makes an upload once is the store's condition."""
 
     claim_id: str
     until_s: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issued:
+class Issued(NamedTuple):
     """What the control API was told of a link that it lists before anyone opens it."""
 
     object_key: str
@@ -66,8 +63,7 @@ class Issued:
     label: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(NamedTuple):
     """Everything that is remembered of one link.
 
     Attributes:

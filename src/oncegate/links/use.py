@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import NamedTuple
 
 from oncegate.links.record import CLAIMS_MAX, EMPTY, MARKS_MAX, Claim, Lease, Record
 from oncegate.links.refusal import Reason
@@ -27,8 +28,7 @@ def slack_bytes(size_bytes: int) -> int:
     return min(SLACK_MAX_BYTES, size_bytes // 2)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(NamedTuple):
     """What the configuration decides.
 
     Attributes:
@@ -49,8 +49,7 @@ class Kind(enum.Enum):
     CUT = "cut"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
+class Admission(NamedTuple):
     """A decision.
 
     Attributes:
@@ -72,8 +71,7 @@ class Admission:
     cut_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Download:
+class Download(NamedTuple):
     """A request for bytes.
 
     Attributes:
@@ -85,7 +83,7 @@ class Download:
         address: his, where it is a proof and may be used; None otherwise.
         gateway: this process.
         claim_id: fresh, for a new claim.
-        mark: fresh, names this write.
+        mark: fresh, names this write; needed only where a record stands.
         running: of this process's transfers: claim id to bytes promised and not yet sent, of those that still have to
             send what is asked for; of all, where there is none.
     """
@@ -99,7 +97,7 @@ class Download:
     gateway: str
     claim_id: str
     mark: str
-    running: Mapping[str, int] = field(default_factory=dict[str, int])
+    running: Mapping[str, int] = MappingProxyType({})
 
     @property
     def asked_bytes(self) -> int:
@@ -129,12 +127,12 @@ def admit_download(record: Record | None, ask: Download, now_s: int, rules: Rule
         return _refuse(Reason.USED)
     new = Claim(claim_id=ask.claim_id, at_s=now_s, address=ask.address, gateway=ask.gateway)
     if ask.span is not None:
-        new = replace(new, size_bytes=ask.size_bytes, etag=ask.etag, paid=ask.asked_bytes)
+        new = new._replace(size_bytes=ask.size_bytes, etag=ask.etag, paid=ask.asked_bytes)
     if record is EMPTY:
         written = Record(uses=1, claims=(new,))
     else:
         claims = (*record.claims, new)[-CLAIMS_MAX:]
-        written = replace(record, uses=record.uses + 1, claims=claims, marks=_with_mark(record, ask.mark))
+        written = record._replace(uses=record.uses + 1, claims=claims, marks=_with_mark(record, ask.mark))
     # the first claim's id is its own mark, so a plain spent record needs no other
     return Admission(kind=Kind.ADMIT, claim_id=ask.claim_id, record=written, mark=ask.claim_id)
 
@@ -173,8 +171,7 @@ def _continue(record: Record, claim: Claim, ask: Download, now_s: int, *, by_coo
     if cut and by_cookie and fits(paid - cut):
         return Admission(kind=Kind.CUT, claim_id=claim.claim_id, cut_bytes=cut)
     if fits(paid):
-        charged = replace(
-            claim,
+        charged = claim._replace(
             at_s=max(now_s, claim.at_s),
             gateway=claim.gateway if claim.gateway == ask.gateway else "*",
             size_bytes=size,
@@ -183,7 +180,7 @@ def _continue(record: Record, claim: Claim, ask: Download, now_s: int, *, by_coo
             over=over + max(0, paid + asked - size),
         )
         claims = tuple(charged if other is claim else other for other in record.claims)
-        written = replace(record, claims=claims, marks=_with_mark(record, ask.mark))
+        written = record._replace(claims=claims, marks=_with_mark(record, ask.mark))
         return Admission(kind=Kind.ADMIT, claim_id=claim.claim_id, record=written, mark=ask.mark)
     # an address alone must not cut: a neighbour would kill and inherit a running download
     may_end_here = cut > 0 and fits(paid - cut)
@@ -225,8 +222,7 @@ def settle(
     if claim is None:
         return None  # a forgotten claim of a link with very many uses: it stays spent
     paid = size_bytes if claim.size_bytes is None else claim.paid
-    settled = replace(
-        claim,
+    settled = claim._replace(
         at_s=max(claim.at_s, now_s),
         size_bytes=size_bytes,
         etag=etag,
@@ -236,13 +232,12 @@ def settle(
     )
     if settled.paid == 0 and settled.over == 0:
         claims = tuple(other for other in record.claims if other is not claim)
-        return replace(record, uses=record.uses - 1, claims=claims, marks=_with_mark(record, mark))
+        return record._replace(uses=record.uses - 1, claims=claims, marks=_with_mark(record, mark))
     claims = tuple(settled if other is claim else other for other in record.claims)
-    return replace(record, claims=claims, marks=_with_mark(record, mark))
+    return record._replace(claims=claims, marks=_with_mark(record, mark))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
+class Upload(NamedTuple):
     """A request to store an object.
 
     Attributes:
@@ -272,7 +267,7 @@ def admit_upload(record: Record | None, ask: Upload, now_s: int, rules: Rules) -
         # the version that may be replaced is the one seen at the link's first claim, and stays
         replaces = ask.stands if record.replaces is None else record.replaces
     lease = Lease(ask.claim_id, now_s + rules.lease_s)
-    written = replace(record, lease=lease, replaces=replaces)
+    written = record._replace(lease=lease, replaces=replaces)
     return Admission(kind=Kind.ADMIT, claim_id=ask.claim_id, record=written, mark=ask.claim_id, replaces=replaces)
 
 
@@ -280,7 +275,7 @@ def renew_lease(record: Record, claim_id: str, now_s: int, rules: Rules) -> Reco
     """Keep others waiting while bytes come; None where the lease is another's by now."""
     if record.lease is None or record.lease.claim_id != claim_id:
         return None
-    return replace(record, lease=Lease(claim_id, now_s + rules.lease_s))
+    return record._replace(lease=Lease(claim_id, now_s + rules.lease_s))
 
 
 def upload_stored(record: Record, claim_id: str, etag: str) -> Record | None:
@@ -288,8 +283,7 @@ def upload_stored(record: Record, claim_id: str, etag: str) -> Record | None:
     if claim_id in record.marks:
         return None
     ours = record.lease is not None and record.lease.claim_id == claim_id
-    return replace(
-        record,
+    return record._replace(
         uses=record.uses + 1,
         lease=None if ours else record.lease,
         replaces=None if record.replaces is None else etag,
@@ -301,13 +295,13 @@ def upload_failed(record: Record, claim_id: str) -> Record | None:
     """Let go of the lease; None where it is not ours (any more)."""
     if record.lease is None or record.lease.claim_id != claim_id:
         return None
-    return replace(record, lease=None)
+    return record._replace(lease=None)
 
 
 def revoke(record: Record | None) -> Record | None:
     """Refuse every new claim and range; None where it is revoked already."""
     record = record or EMPTY
-    return None if record.is_revoked else replace(record, is_revoked=True)
+    return None if record.is_revoked else record._replace(is_revoked=True)
 
 
 def is_written(record: Record, mark: str) -> bool:

@@ -7,12 +7,10 @@ viewer's doing, and never lets a path, a URL or a driver's text reach a viewer: 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectInfo:
+class ObjectInfo(NamedTuple):
     """What is known of an object before a byte of it is read.
 
     Attributes:
