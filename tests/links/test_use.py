@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 
 from oncegate.links.record import CLAIMS_MAX, EMPTY, MARKS_MAX, Claim, Lease, Record
