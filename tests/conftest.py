@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 EMULATED = ("test_obstore_s3.py", "test_s3.py", "test_dynamodb.py", "test_object_store_gateway.py")
 """Two minutes on emulators in environments of their own, and on Ceph: in CI, or when asked for."""
-FRONTED = ("test_behind_proxies.py", "test_postgresql_elsewhere.py")
+FRONTED = ("test_behind_proxies.py", "test_postgresql_elsewhere.py", "test_redis_elsewhere.py")
 """Two minutes on servers of system packages: in CI, or when asked for."""
 LEFT_OUT = {
     "--emulators": (EMULATED, "needs a server that speaks S3 or DynamoDB: pytest --emulators, or .ci/run"),

