@@ -122,6 +122,25 @@ def test_all_that_wait_share_a_call(url, tmp_path, redis_server):
     opened(url, tmp_path, test)
 
 
+def test_a_batch_of_fresh_links_is_one_write(url, tmp_path, redis_server):
+    """A command for each record takes the server half as long again; only a batch with a loser in it may pay that."""
+
+    def calls(name):
+        stats = dict(line.split(":", 1) for line in redis_server.cli("INFO", "commandstats").split() if ":" in line)
+        return int(stats.get(f"cmdstat_{name}", "calls=0").split(",")[0].split("=")[1])
+
+    async def test(ledger):
+        await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
+        for taken, each in ((0, 0), (1, 64), (0, 0)):
+            before = calls("msetnx"), calls("set")
+            links = [LINK] * taken + [fresh_link_id() for _ in range(64 - taken)]
+            told = await asyncio.gather(*(ledger.insert(link, b"{}", FORGET_NEVER_S) for link in links))
+            assert [type(what) for what in told] == [Stands] * taken + [Done] * (64 - taken)
+            assert (calls("msetnx") - before[0], calls("set") - before[1]) == (1, each)
+
+    opened(url, tmp_path, test)
+
+
 def test_a_mixed_batch_tells_each_its_own(url, tmp_path):
     """Won, lost, swept, replaced, gone: all in one script."""
 

@@ -16,8 +16,11 @@ from typing import NamedTuple, TypeVar
 from oncegate.ledgers.protocol import (
     Done,
     Gone,
+    Insert,
     InsertOutcome,
+    Read,
     ReadOutcome,
+    Replace,
     ReplaceOutcome,
     Stands,
     Swept,
@@ -30,29 +33,6 @@ from oncegate.links.use import Admission, Kind, is_written, settle
 
 ATTEMPTS_MAX = 12
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.05, 5.0
-
-
-class Insert(NamedTuple):
-    """Please insert."""
-
-    link_id: bytes
-    record: bytes
-    forget_after_s: int
-
-
-class Replace(NamedTuple):
-    """Please replace."""
-
-    link_id: bytes
-    version: Version
-    record: bytes
-    forget_after_s: int
-
-
-class Read(NamedTuple):
-    """Please read."""
-
-    link_id: bytes
 
 
 class Pause(NamedTuple):

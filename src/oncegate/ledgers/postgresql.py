@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from oncegate.ledgers import postgresql_fitness
 from oncegate.ledgers.batch_sizes import BatchSizes
 from oncegate.ledgers.batching import ANSWER_WITHIN_S, BATCH_MAX, Batcher
-from oncegate.ledgers.postgresql_batches import Batches, Insert, Replace
+from oncegate.ledgers.postgresql_batches import Batches
 from oncegate.ledgers.postgresql_connection import Fetch, LedgerFault, PostgresqlConnection
 from oncegate.ledgers.postgresql_fitness import ASYNC_STANDBY, NO_FULL_PAGE_WRITES, check_is_primary
 from oncegate.ledgers.postgresql_schema import check_meta, migrate, read_meta
@@ -27,11 +27,13 @@ from oncegate.ledgers.postgresql_upkeep import Upkeep
 from oncegate.ledgers.postgresql_url import PostgresqlAddress, parse_address
 from oncegate.ledgers.protocol import (
     Event,
+    Insert,
     InsertOutcome,
     Ledger,
     LedgerFacts,
     LedgerUnfit,
     ReadOutcome,
+    Replace,
     ReplaceOutcome,
     Row,
     Unknown,

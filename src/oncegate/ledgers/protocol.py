@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 LINK_ID_BYTES = 16
 FORGET_NEVER_S = 2**63 - 1
@@ -61,6 +61,29 @@ class Unknown:
     """The write may or may not have happened, now or later. ``why`` is for the log, never for a viewer."""
 
     why: str
+
+
+class Insert(NamedTuple):
+    """What ``Ledger.insert`` is asked."""
+
+    link_id: bytes
+    record: bytes
+    forget_after_s: int
+
+
+class Replace(NamedTuple):
+    """What ``Ledger.replace`` is asked."""
+
+    link_id: bytes
+    version: Version
+    record: bytes
+    forget_after_s: int
+
+
+class Read(NamedTuple):
+    """What ``Ledger.read`` is asked."""
+
+    link_id: bytes
 
 
 InsertOutcome = Done | Stands | Swept | Unknown

@@ -23,11 +23,13 @@ from oncegate.ledgers.protocol import (
     Done,
     Event,
     Gone,
+    Insert,
     InsertOutcome,
     Ledger,
     LedgerFacts,
     LedgerUnfit,
     ReadOutcome,
+    Replace,
     ReplaceOutcome,
     Row,
     Stands,
@@ -36,7 +38,18 @@ from oncegate.ledgers.protocol import (
     Version,
 )
 from oncegate.ledgers.redis_connection import Call, LedgerFault, RedisConnection, Refused, Reply
-from oncegate.ledgers.redis_scripts import CREATE, DONE, READ, WRITE, Scripts, fresh_version, outcome_of, stored
+from oncegate.ledgers.redis_scripts import (
+    CREATE,
+    DONE,
+    INSERT,
+    READ,
+    REPLACE,
+    Script,
+    Scripts,
+    fresh_versions,
+    outcome_of,
+    stored,
+)
 from oncegate.ledgers.redis_upkeep import Upkeep
 from oncegate.ledgers.redis_url import RedisAddress, parse_address
 
@@ -45,8 +58,6 @@ SCHEMA_VERSION = 1
 
 _log = logging.getLogger(__name__)
 
-_Write = tuple[bytes, str, int, bytes]
-"""Link id, old version (empty for an insert), forget_after_s, record."""
 _Outcome = Done | Stands | Gone | Swept | Unknown
 
 
@@ -78,13 +89,25 @@ class RedisLedger:
         self._born_ms: int | None = None
         self._is_closed = False
         self._has_lost_events = False
-        self._writing, self._reading, self._aside = (RedisConnection(address, greet=self._greet) for _ in range(3))
-        self._write_scripts = Scripts(self._writing, wait=address.wait)
+        self._inserting, self._replacing, self._reading, self._aside = (
+            RedisConnection(address, greet=self._greet) for _ in range(4)
+        )
+        self._insert_scripts, self._replace_scripts = (
+            Scripts(connection, wait=address.wait) for connection in (self._inserting, self._replacing)
+        )
         self._read_scripts = Scripts(self._reading)
         self._upkeep = Upkeep(address.prefix, self._aside, self._known_born_ms)
         self.batch_sizes = {"write": BatchSizes(), "read": BatchSizes()}
-        self._writes = Batcher[_Write, _Outcome](
-            self._send_writes,
+        self._inserts = Batcher[Insert, _Outcome](
+            self._send_inserts,
+            key_of=_link_id,
+            lost=Unknown,
+            sizes=self.batch_sizes["write"],
+            batch_max=batch_max,
+            answer_within_s=answer_within_s,
+        )
+        self._replaces = Batcher[Replace, _Outcome](
+            self._send_replaces,
             key_of=_link_id,
             lost=Unknown,
             sizes=self.batch_sizes["write"],
@@ -102,14 +125,12 @@ class RedisLedger:
 
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
         """Store a record where none stands; see ``Ledger.insert``. A record that stands is shown even if it is due."""
-        outcome = await self._writes.ask((link_id, "", forget_after_s, record))
+        outcome = await self._inserts.ask(Insert(link_id, record, forget_after_s))
         return Unknown("an answer to something else") if isinstance(outcome, Gone) else outcome
 
     async def replace(self, link_id: bytes, version: Version, record: bytes, forget_after_s: int) -> ReplaceOutcome:
         """Store a record in place of the one with this version; see ``Ledger.replace``."""
-        if not version:
-            return await self.read(link_id)  # never a version of this ledger: what stands there is another
-        outcome = await self._writes.ask((link_id, str(version), forget_after_s, record))
+        outcome = await self._replaces.ask(Replace(link_id, version, record, forget_after_s))
         return Unknown("an answer to something else") if isinstance(outcome, Swept) else outcome
 
     async def read(self, link_id: bytes) -> ReadOutcome:
@@ -136,8 +157,9 @@ class RedisLedger:
     async def aclose(self) -> None:
         """Finish the writes that wait and close the connections. Calls after it end in ``Unknown``."""
         self._is_closed = True
-        await asyncio.gather(self._writes.aclose(), self._reads.aclose())
-        await asyncio.gather(self._writing.aclose(), self._reading.aclose(), self._aside.aclose())
+        await asyncio.gather(*(batcher.aclose() for batcher in (self._inserts, self._replaces, self._reads)))
+        connections = (self._inserting, self._replacing, self._reading, self._aside)
+        await asyncio.gather(*(connection.aclose() for connection in connections))
 
     async def scan(self, after: bytes, limit: int) -> Sequence[Row]:
         """List up to ``limit`` records whose id is above ``after``, in order of id; see ``Scans.scan``.
@@ -192,16 +214,29 @@ class RedisLedger:
             raise LedgerFault("nobody knows when this ledger was born")
         return self._born_ms
 
-    async def _send_writes(self, asks: Sequence[_Write]) -> Sequence[_Outcome]:
-        versions = [fresh_version() for _ in asks]
-        keys = [self._meta, self._ids, *(self._record + link_id for link_id, _, _, _ in asks)]
-        args: list[bytes | int | str] = []
-        for (_, old, forget_after_s, record), version in zip(asks, versions, strict=True):
-            args += [old, forget_after_s, stored(version, forget_after_s, record)]
+    async def _send_inserts(self, asks: Sequence[Insert]) -> Sequence[_Outcome]:
+        versions = fresh_versions(len(asks))
+        args = [stored(version, ask.forget_after_s, ask.record) for ask, version in zip(asks, versions, strict=True)]
+        return await self._write(self._insert_scripts, INSERT, asks, [len(self._record) + 1, *args], versions)
+
+    async def _send_replaces(self, asks: Sequence[Replace]) -> Sequence[_Outcome]:
+        versions, args = fresh_versions(len(asks)), list[bytes | str]()
+        for ask, version in zip(asks, versions, strict=True):
+            args += [str(ask.version), stored(version, ask.forget_after_s, ask.record)]
+        return await self._write(self._replace_scripts, REPLACE, asks, args, versions)
+
+    async def _write(
+        self,
+        scripts: Scripts,
+        script: Script,
+        asks: Sequence[Insert] | Sequence[Replace],
+        args: Sequence[bytes | int | str],
+        versions: Sequence[str],
+    ) -> Sequence[_Outcome]:
+        keys = [self._meta, self._ids, *(self._record + ask.link_id for ask in asks)]
         try:
-            head = [await self._known_born_ms(), len(self._record), 1 if self._address.wait else 0]
-            answers = await self._write_scripts.run(WRITE, keys, [*head, *args], waits=True)
-            return _outcomes(answers, versions)
+            head = [await self._known_born_ms(), int(self._address.wait > 0)]
+            return _outcomes(await scripts.run(script, keys, [*head, *args], waits=True), versions)
         except LedgerFault as fault:
             return [Unknown(str(fault))] * len(asks)
 
@@ -214,8 +249,8 @@ class RedisLedger:
             return [Unknown(str(fault))] * len(asks)
 
 
-def _link_id(ask: _Write) -> bytes:
-    return ask[0]
+def _link_id(ask: Insert | Replace) -> bytes:
+    return ask.link_id
 
 
 def _outcomes(answers: Reply, versions: Sequence[str]) -> Sequence[_Outcome]:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from oncegate.ledgers import claiming
-from oncegate.ledgers.claiming import Decide, Insert, Outcome, Pause, Read, Replace, Step, Talk
-from oncegate.ledgers.protocol import Ledger, Unknown
+from oncegate.ledgers.claiming import Decide, Outcome, Pause, Step, Talk
+from oncegate.ledgers.protocol import Insert, Ledger, Read, Replace, Unknown
 from oncegate.links.refusal import Reason
 from oncegate.links.use import Admission, Kind
 

@@ -19,28 +19,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from oncegate.ledgers import sqlite_file, sqlite_rows
-from oncegate.ledgers.protocol import Done, Gone, LedgerUnfit, Row, Stands, Swept, Unknown, Version
+from oncegate.ledgers.protocol import Done, Gone, Insert, LedgerUnfit, Read, Replace, Row, Stands, Swept, Unknown
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Insert:
-    """Asks the writer to store a record where none stands."""
-
-    link_id: bytes
-    record: bytes
-    forget_after_s: int
-
-
-@dataclass(frozen=True, slots=True)
-class Replace:
-    """Asks the writer to store a record in place of the one with this version."""
-
-    link_id: bytes
-    version: Version
-    record: bytes
-    forget_after_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +38,6 @@ class DeleteDue:
     after: bytes
     upto: bytes
     limit_s: int
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """Asks the reader what stands."""
-
-    link_id: bytes
 
 
 @dataclass(frozen=True, slots=True)
