@@ -161,10 +161,10 @@ def test_a_private_key_that_nobody_trusts_is_mentioned(invoke, folder: pathlib.P
 
 
 def test_a_configuration_that_cannot_be_read_is_a_finding(invoke, folder: pathlib.Path) -> None:
-    """In JSON too: a monitor reads it."""
+    """In JSON too: a monitor reads it. Its exit status is that of every command which cannot begin."""
     (folder / "oncegate.toml").write_text("[viewer]\nlisten = 5\n")
     status, found = findings(invoke)
-    assert status == 1
+    assert status == 2
     assert "oncegate.toml: [viewer] listen" in found["configuration"][0][1]
 
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 
 from oncegate.cli.genuine import request_of
-from oncegate.cli.wiring import open_keys, trust_of
+from oncegate.cli.wiring import open_keys
+from oncegate.keys.trust import trust_of
 from oncegate.links.grant import Grant, Scheme
 from oncegate.links.ticket import id_of_text, read_ticket, text_of_id
 from oncegate.links.verify import verify

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from oncegate.cli.main import COMMANDS
-from oncegate.cli.serving import SETTLE_MIN_S
+from oncegate.gateway.opening import SETTLE_MIN_S
 from oncegate.settings import ViewerSettings, load
 
 DEPLOY = pathlib.Path(__file__).parents[2] / "deploy"

@@ -1,6 +1,5 @@
 """The gateway is killed, stopped, and drained at bad moments: a use is never served twice, and nothing half appears."""
 
-import dataclasses
 import time
 
 import pytest
@@ -43,7 +42,7 @@ def test_killed_between_store_and_ledger_the_link_meets_its_object(home_with):
     with home.serve():
         assert ask("PUT", url, body=b"stored").status == 200
     spent = home.record(url)
-    home.change_record(url, lambda record: dataclasses.replace(record or spent, uses=0, marks=(), lease=None))
+    home.change_record(url, lambda record: (record or spent)._replace(uses=0, marks=(), lease=None))
     assert home.record(url) != spent
     with home.serve():
         assert ask("PUT", url, body=b"other").status == 412

@@ -8,7 +8,6 @@ import shutil
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from urllib.parse import urlsplit
 
 import httpx
@@ -78,7 +77,7 @@ def test_an_upload_that_the_gateway_died_in_leaves_nothing_and_the_link_comes_ba
         if record is None:
             return Record()  # is refused: something stands there
         over = Lease(lease.claim_id, int(time.time()) - 1)
-        return None if record.lease == over else replace(record, lease=over)
+        return None if record.lease == over else record._replace(lease=over)
 
     home.change_record(url, let_it_end)
     with home.serve():

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def command(ctx: click.Context, *, as_json: bool) -> None:
     """Check configuration, keys, tokens, ledger, clock, store and public URL.
 
-    Exits with 0 unless something is broken; warnings do not count. Uses up no link.
+    Exits with 0 if nothing is broken (warnings do not count), with 1 if a part is, and with 2 if the configuration
+    cannot be read, so that nothing could be looked at. Uses up no link.
     """
     from oncegate.cli.findings import Finding, State
 
@@ -31,29 +32,34 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
         settings = settings_of(ctx)
     except Misuse as misuse:
         found = [Finding(name="configuration", state=State.FAILED, words=misuse.message, remedy="correct it")]
+        broken = misuse.exit_code
     else:
         found = asyncio.run(_look(settings))
+        broken = 1
     is_well = all(finding.state is not State.FAILED for finding in found)
     if as_json:
         click.echo(json.dumps({"ok": is_well, "checks": [_as_json(finding) for finding in found]}, indent=2))
     else:
         for finding in found:
             click.echo(_as_line(finding))
-    ctx.exit(0 if is_well else 1)
+    ctx.exit(0 if is_well else broken)
 
 
 async def _look(settings: Settings) -> list[Finding]:
     from oncegate.cli import findings
 
-    ledger, facts = await findings.look_at_ledger(settings)
-    reached = await asyncio.to_thread(findings.look_at_public_urls, settings)
+    (ledger, facts), store, reached = await asyncio.gather(
+        findings.look_at_ledger(settings),
+        findings.look_at_store(settings),
+        asyncio.to_thread(findings.look_at_public_urls, settings),
+    )
     return [
         *findings.look_at_configuration(settings),
         *findings.look_at_keys(settings),
         *findings.look_at_tokens(settings),
         *ledger,
         *findings.look_at_clock(facts, [date_s for _, date_s in reached]),
-        *await findings.look_at_store(settings),
+        *store,
         *(finding for finding, _ in reached),
     ]
 

@@ -11,7 +11,7 @@ import click
 from oncegate.cli.examples import examples
 from oncegate.cli.instants import FORMS, instant_option
 from oncegate.cli.main import Misuse
-from oncegate.cli.wiring import open_keys, open_store, settings_of, trust_of
+from oncegate.cli.wiring import open_keys, open_store, settings_of
 
 if TYPE_CHECKING:
     from oncegate.cli.records import Records
@@ -65,6 +65,7 @@ async def _explain(
     records: Records, settings: Settings, url: str, method: str | None, address: str | None, at_s: int
 ) -> Explanation:
     from oncegate.control.explaining import Installation, explain_link
+    from oncegate.keys.trust import trust_of
     from oncegate.links.use import Rules
 
     store = open_store(settings)

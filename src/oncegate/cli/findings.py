@@ -1,21 +1,27 @@
 """What ``oncegate doctor`` looks at: a function for each part, from the configuration to findings in plain words.
 
-Nothing is changed, but for a ledger that is made where none stands, as at every start. A finding holds no secret.
+Nothing is changed, but for a ledger that is made where none stands, as at every start. A finding holds no secret. Each
+part is given up after some seconds, so that one that hangs hides no other.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import enum
+import logging
 import stat
 import time
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from oncegate.cli.main import Misuse
+from oncegate.cli.remedies import remedy_for
 from oncegate.cli.wiring import open_keys, open_ledger, open_signer, open_store
 from oncegate.links.standing import instant_text
 from oncegate.settings import Settings
@@ -27,7 +33,8 @@ if TYPE_CHECKING:
 
 CLOCK_WARNING_S = 5.0
 CLOCK_FAILURE_S = 300.0
-ANSWER_MAX_S = 10.0
+ANSWER_MAX_S = 5.0
+PART_MAX_S = 10.0
 
 
 class State(enum.Enum):
@@ -59,8 +66,7 @@ def look_at_configuration(settings: Settings) -> list[Finding]:
     """It was read; look at who else can read its secrets, and at what it shows to the world."""
     words = f"{settings.file} is read" if settings.file else "variables alone, no file"
     found = [Finding(name="configuration", words=words)]
-    has_secrets = bool(settings.s3_credentials or settings.store.options or "@" in settings.ledger.url)
-    if settings.file is not None and has_secrets and _is_open(settings.file):
+    if settings.file is not None and _is_open(settings.file) and _has_secrets(settings.file):
         found.append(_warning("configuration", "it holds secrets and others may read it", f"chmod 600 {settings.file}"))
     for url in settings.viewer.public_url:
         if url.startswith("http://") and not _is_loopback(url.removeprefix("http://")):
@@ -70,6 +76,19 @@ def look_at_configuration(settings: Settings) -> list[Finding]:
         words = f"the control API listens on {settings.control.listen}, not on this machine alone"
         found.append(_warning("configuration", words, 'write [control] listen = "127.0.0.1:8081" unless it must'))
     return found
+
+
+def _has_secrets(file: Path) -> bool:
+    """Whether the file itself holds any: what comes from a variable is not in it."""
+    tables: dict[str, object] = tomllib.loads(file.read_text())
+    store, ledger = (table if isinstance(table := tables.get(name), dict) else {} for name in ("store", "ledger"))
+    options = cast("Mapping[str, object]", store.get("options") or {})
+    credentials, at, _ = str(ledger.get("url", "")).partition("//")[2].rpartition("@")
+    return bool(
+        tables.get("s3_credentials")
+        or any(word in name.lower() for name in options for word in ("secret", "token", "password", "key"))
+        or (at and ":" in credentials)
+    )
 
 
 def look_at_keys(settings: Settings) -> list[Finding]:
@@ -136,9 +155,13 @@ async def look_at_ledger(settings: Settings) -> tuple[list[Finding], LedgerFacts
     except Misuse as misuse:
         return [_failed("ledger", misuse.message, "correct [ledger] url")], None
     try:
-        facts = await ledger.probe()
+        async with asyncio.timeout(PART_MAX_S):
+            facts = await ledger.probe()
     except LedgerUnfit as unfit:
-        return [_failed("ledger", str(unfit), "change what it names, then look again")], None
+        return [_failed("ledger", str(unfit), remedy_for(str(unfit), "[ledger] url"))], None
+    except TimeoutError:
+        words = f"{scheme}: no answer within {PART_MAX_S:.0f} s"
+        return [_failed("ledger", words, remedy_for(words, "[ledger] url"))], None
     finally:
         await ledger.aclose()
     found = [Finding(name="ledger", words=f"{scheme}: is fit, born {instant_text(facts.born_ms // 1000)}")]
@@ -174,13 +197,37 @@ async def look_at_store(settings: Settings) -> list[Finding]:
         store = open_store(settings)
     except Misuse as misuse:
         return [_failed("store", misuse.message, "correct [store]")]
+    scheme = settings.store.url.partition(":")[0]
+    said: list[str] = []
     try:
-        await store.probe()
+        with _warnings_in(said):
+            async with asyncio.timeout(PART_MAX_S):
+                await store.probe()
     except (StoreUnfit, StoreFault) as error:
-        return [_failed("store", str(error), "correct [store], or what it names")]
+        return [_failed("store", str(error), remedy_for(str(error), "[store]"))]
+    except TimeoutError:
+        words = f"{scheme}: no answer within {PART_MAX_S:.0f} s"
+        return [_failed("store", words, remedy_for(words, "[store]"))]
     finally:
         await store.aclose()
-    return [Finding(name="store", words=f"{settings.store.url.partition(':')[0]}: can be read and written")]
+    found = [Finding(name="store", words=f"{scheme}: can be read" + ("" if said else " and written"))]
+    return found + [_warning("store", words, "docs/reference/stores.md says what each server keeps") for words in said]
+
+
+@contextlib.contextmanager
+def _warnings_in(said: list[str]) -> Generator[None]:
+    """Collect what parts warn of, which a gateway would log."""
+
+    class Collecting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    log, handler = logging.getLogger("oncegate"), Collecting(logging.WARNING)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def look_at_public_urls(settings: Settings) -> list[tuple[Finding, float | None]]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from oncegate.cli.main import Misuse, Refusal
-from oncegate.cli.wiring import open_keys, trust_of
+from oncegate.cli.wiring import open_keys
 from oncegate.gateway.viewer import Viewers
+from oncegate.keys.trust import trust_of
 from oncegate.links import cloudfront, sigv4
 from oncegate.links.grant import Grant, Signed
 from oncegate.links.parameters import Parameters, read_parameters

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from oncegate.keys.folder import KeyFolder
     from oncegate.ledgers.protocol import Ledger
     from oncegate.links.issue import S3Issuer
-    from oncegate.links.key_group import KeyGroup, SigningKey
-    from oncegate.links.verify import Trust
+    from oncegate.links.key_group import SigningKey
     from oncegate.stores.protocol import Store
 
 DEFAULT_REGION = "us-east-1"
@@ -80,22 +79,6 @@ def s3_issuer(settings: Settings) -> S3Issuer | None:
         region = settings.links.s3_region or DEFAULT_REGION
         return S3Issuer(access_key_id=access_key_id, secret=secret, region=region, bucket=settings.links.s3_bucket)
     return None
-
-
-def trust_of(settings: Settings, group: KeyGroup) -> Trust:
-    """Whom the viewer believes."""
-    from oncegate.links.sigv4 import S3Trust
-    from oncegate.links.verify import Trust
-
-    links = settings.links
-    return Trust(
-        keys=group,
-        s3=S3Trust(credentials=settings.s3_credentials, region=links.s3_region),
-        s3_bucket=links.s3_bucket,
-        plain_links=links.plain_links,
-        plain_put=links.plain_put,
-        home=links.home,
-    )
 
 
 def open_ledger(settings: Settings) -> Ledger:

@@ -1,4 +1,4 @@
-"""What a gateway is made of; wired in cli/serve."""
+"""What a gateway is made of; put together in ``opening``."""
 
 from __future__ import annotations
 

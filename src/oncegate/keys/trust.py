@@ -1,0 +1,47 @@
+"""Whom a gateway believes: the key group and the S3 credentials of a configuration, as ``links.verify`` wants them."""
+
+from __future__ import annotations
+
+from oncegate.keys.folder import KeyFolder
+from oncegate.links.key_group import KeyGroup
+from oncegate.links.sigv4 import S3Trust
+from oncegate.links.verify import Trust
+from oncegate.settings import Settings
+
+
+def trust_of(settings: Settings, group: KeyGroup) -> Trust:
+    """Whom a configuration believes, with this key group."""
+    links = settings.links
+    return Trust(
+        keys=group,
+        s3=S3Trust(credentials=settings.s3_credentials, region=links.s3_region),
+        s3_bucket=links.s3_bucket,
+        plain_links=links.plain_links,
+        plain_put=links.plain_put,
+        home=links.home,
+    )
+
+
+class Trusting:
+    """Trust that follows the key group's folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Read the key group.
+
+        Raises:
+            KeyUnfit: the folder or a key in it cannot be used; the message names it.
+        """
+        self._settings = settings
+        self.folder = KeyFolder(settings.resolve(settings.keys.group))
+        self._trust = trust_of(settings, self.folder.group)
+
+    def now(self) -> Trust:
+        """Whom to believe now."""
+        return self._trust
+
+    def refresh(self) -> bool:
+        """Follow the folder, as ``KeyFolder.refresh`` does; say whether it changed."""
+        if not self.folder.refresh():
+            return False
+        self._trust = trust_of(self._settings, self.folder.group)
+        return True
