@@ -803,7 +803,7 @@ def test_a_probe_refuses_a_staging_folder_that_is_a_link(root: pathlib.Path, tmp
 def test_a_probe_refuses_a_file_system_that_cannot(
     root: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """FAT has no hard links, a read-only mount takes nothing: said at the start, not at the first upload."""
+    """FAT has no hard links, a folder of another user takes nothing: said at the start, not at the first upload."""
 
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
@@ -816,6 +816,36 @@ def test_a_probe_refuses_a_file_system_that_cannot(
     using(root, work)
     staging = root / ".oncegate" / "staging"
     assert not staging.exists() or os.listdir(staging) == []
+
+
+def test_a_read_only_mount_serves_downloads_alone(
+    root: pathlib.Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A gateway that must not write is mounted so on purpose; an upload must then fail in words for the operator."""
+    true_open = os.open
+    (root / "stands.txt").write_bytes(b"x")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    def read_only_open(path: bytes, flags: int, *more: int, **where: int) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            refuse()
+        return true_open(path, flags, *more, **where)
+
+    async def work(store: DirectoryStore) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "mkdir", refuse)
+            patch.setattr(os, "open", read_only_open)
+            await store.probe()
+            assert "downloads alone" in caplog.text
+            opened = await store.look("stands.txt")
+            assert opened is not None
+            await opened.aclose()
+            with pytest.raises(StoreRefused):
+                await store.start_upload("new.txt", content_type="text/plain", size_bytes=1, replaces=None)
+
+    using(root, work)
 
 
 def test_a_probe_refuses_a_root_that_was_replaced(root: pathlib.Path) -> None:

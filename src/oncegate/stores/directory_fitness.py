@@ -1,7 +1,11 @@
-"""Finds out whether a folder can be a ``file:`` store, by doing in its staging folder all that an upload needs."""
+"""Finds out whether a folder can be a ``file:`` store, by doing in its staging folder all that an upload needs.
+
+A folder on a file system that is mounted read-only serves downloads all the same: that is logged, and uploads fail.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -14,7 +18,7 @@ _log = logging.getLogger("oncegate")
 
 
 def check(root_fd: int, path: pathlib.Path) -> None:
-    """Write, lock, link and rename beneath the root; warn where the file system ignores case.
+    """Write, lock, link and rename beneath the root; warn where the file system ignores case, or takes no writes.
 
     Raises:
         StoreUnfit: something of it does not work; says what, and what to change.
@@ -28,6 +32,9 @@ def check(root_fd: int, path: pathlib.Path) -> None:
         finally:
             os.close(staging_fd)
     except OSError as error:
+        if error.errno == errno.EROFS:
+            _log.warning("%s is on a file system that is mounted read-only: downloads alone are served", path)
+            return
         raise StoreUnfit(
             f"store.url: {path} must be writable, with .oncegate/staging in it as a folder of ours: {error}"
         ) from error
