@@ -138,8 +138,7 @@ async def _refuse_if_spent(parts: Parts, request: ViewerRequest, grant: Grant, i
     if isinstance(found, Unknown):
         raise Refused(Reason.LEDGER_UNKNOWN)
     record = from_json(found.record) if isinstance(found, Stands) else None
-    ask = _ask(parts, request, grant, info, None, record)
-    reason = refusal_of_use(record, ask, parts.now_s(), parts.rules)
+    reason = refusal_of_use(record, _ask(parts, request, grant, info, None), parts.now_s(), parts.rules)
     if reason is not None:
         raise Refused(reason)
     return record
@@ -158,8 +157,11 @@ async def _claim(
     forget_after_s = forget_after(grant.expires_s)
     asked_bytes = info.size_bytes if span is None else span[1] - span[0]
 
+    ask = _ask(parts, request, grant, info, span)
+
     def decide(record: Record | None) -> Admission:
-        return admit_download(record, _ask(parts, request, grant, info, span, record), parts.now_s(), parts.rules)
+        asked = ask if record is None else _beside(parts, ask, record, info)
+        return admit_download(record, asked, parts.now_s(), parts.rules)
 
     def undo(admission: Admission) -> Talk[bool]:
         return _give_back(parts, grant, info, admission.claim_id, asked_bytes)
@@ -193,9 +195,8 @@ def _ask(
     grant: Grant,
     info: ObjectInfo,
     span: tuple[int, int] | None,
-    record: Record | None,
 ) -> Download:
-    """Put a request into the words of the rules."""
+    """Put a request into the words of the rules, for a link of which nothing is recorded."""
     links = parts.settings.links
     cookie = address = None
     if links.resume_by != "never":
@@ -204,10 +205,6 @@ def _ask(
         proves = request.address_is_proof and links.resume_by == "cookie-or-address"
         if proves and request.address is not None and not people.is_navigation(request):
             address = holder_address(request.address)
-    asked = span or (0, info.size_bytes)
-    running: dict[str, int] = {}
-    for claim in () if record is None else record.claims:
-        running[claim.claim_id] = parts.transfers.takeable_bytes(claim.claim_id, info.etag, asked)
     return Download(
         uses=grant.uses,
         size_bytes=info.size_bytes,
@@ -217,9 +214,15 @@ def _ask(
         address=address,
         gateway=parts.gateway,
         claim_id=fresh_claim_id(),
-        mark=fresh_mark() if record else "",
-        running=running,
+        mark="",
     )
+
+
+def _beside(parts: Parts, ask: Download, record: Record, info: ObjectInfo) -> Download:
+    """The same beside a record: with a mark for its replacement, and what runs here of its claims."""
+    span = ask.span or (0, info.size_bytes)
+    running = {c.claim_id: parts.transfers.takeable_bytes(c.claim_id, info.etag, span) for c in record.claims}
+    return ask._replace(mark=fresh_mark(), running=running)
 
 
 async def _transfer(

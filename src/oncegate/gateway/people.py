@@ -27,6 +27,7 @@ _PREVIEW_AGENT = re.compile(
     rb"petalbot|ahrefsbot|semrushbot|dotbot|headlesschrome|urlpreview|link.?preview",
     re.IGNORECASE,
 )
+_FETCH_METADATA = (b"sec-fetch-site", b"sec-fetch-dest", b"sec-fetch-user", b"sec-fetch-storage-access")
 _PREFETCH_HEADERS = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz")
 
 
@@ -75,7 +76,7 @@ def is_navigation(request: ViewerRequest) -> bool:
     mode = request.header(b"sec-fetch-mode")
     if mode is not None:
         return mode == b"navigate"
-    if any(name.startswith(b"sec-fetch-") for name, _ in request.headers):
+    if any(map(request.header, _FETCH_METADATA)):
         return False
     return b"text/html" in (request.header(b"accept") or b"").lower()
 

@@ -86,7 +86,8 @@ class Record(NamedTuple):
 
 
 EMPTY = Record()
-_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # json.dumps makes a new one each time
+_from_json = json.JSONDecoder().decode
 
 
 def to_json(record: Record) -> bytes:
@@ -124,7 +125,7 @@ def from_json(text: bytes) -> Record:
         ValueError: it is something else: a record of a newer version, or a damaged one. Never taken for unused.
     """
     try:
-        document = json.loads(text)
+        document = _from_json(text.decode())
         if not document.keys() <= {"u", "c", "o", "r", "l", "e", "i"}:
             raise ValueError("unknown members")
         issued = document.get("i")

@@ -22,6 +22,7 @@ Source: docs/aws-protocol.md 1.7, 2.4; CloudFront Developer Guide; S3 API Refere
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 
 
@@ -290,7 +291,9 @@ def xml_body(refused: Refused, *, style: Style, request_id: str) -> tuple[str, b
     return "application/xml", text.encode()
 
 
+_NOT_XML = re.compile("[\x00-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
 def _escape(text: str) -> str:
     """Escape what XML reserves, and drop what XML 1.0 cannot hold at all (a holder chooses some of these texts)."""
-    kept = "".join(c for c in text if c >= " " and not "\ud800" <= c <= "\udfff" and c not in "\ufffe\uffff")
-    return kept.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _NOT_XML.sub("", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
