@@ -42,7 +42,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--servers", action="store_true", help="run the tests of proxies, poolers and old servers as well")
 
 
-EMULATED = ("test_obstore_s3.py", "test_s3.py", "test_dynamodb.py", "test_object_store_gateway.py")
+EMULATED = (
+    *("test_obstore_s3.py", "test_s3.py", "test_dynamodb.py", "test_object_store_gateway.py"),
+    "test_doctor_aws.py",
+)
 """Two minutes on emulators in environments of their own, and on Ceph: in CI, or when asked for."""
 FRONTED = ("test_behind_proxies.py", "test_postgresql_elsewhere.py", "test_redis_elsewhere.py")
 """Two minutes on servers of system packages: in CI, or when asked for."""

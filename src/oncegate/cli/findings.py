@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 CLOCK_WARNING_S = 5.0
 CLOCK_FAILURE_S = 300.0
 ANSWER_MAX_S = 5.0
-PART_MAX_S = 10.0
+PART_MAX_S = 8.0
 
 
 class State(enum.Enum):
@@ -81,7 +81,7 @@ def look_at_configuration(settings: Settings) -> list[Finding]:
 def _has_secrets(file: Path) -> bool:
     """Whether the file itself holds any: what comes from a variable is not in it."""
     tables: dict[str, object] = tomllib.loads(file.read_text())
-    store, ledger = (table if isinstance(table := tables.get(name), dict) else {} for name in ("store", "ledger"))
+    store, ledger = (cast("Mapping[str, object]", tables.get(name) or {}) for name in ("store", "ledger"))
     options = cast("Mapping[str, object]", store.get("options") or {})
     credentials, at, _ = str(ledger.get("url", "")).partition("//")[2].rpartition("@")
     return bool(
@@ -153,7 +153,7 @@ async def look_at_ledger(settings: Settings) -> tuple[list[Finding], LedgerFacts
     try:
         ledger = open_ledger(settings)
     except Misuse as misuse:
-        return [_failed("ledger", misuse.message, "correct [ledger] url")], None
+        return [_failed("ledger", misuse.message, remedy_for(misuse.message, "[ledger] url"))], None
     try:
         async with asyncio.timeout(PART_MAX_S):
             facts = await ledger.probe()
@@ -196,7 +196,7 @@ async def look_at_store(settings: Settings) -> list[Finding]:
     try:
         store = open_store(settings)
     except Misuse as misuse:
-        return [_failed("store", misuse.message, "correct [store]")]
+        return [_failed("store", misuse.message, remedy_for(misuse.message, "[store]"))]
     scheme = settings.store.url.partition(":")[0]
     said: list[str] = []
     try:

@@ -205,6 +205,8 @@ def _words(fault: Exception) -> str:
     """Say what went wrong: the driver's words name hosts, users and tables, never a password or a value."""
     if isinstance(fault, (LedgerFault, LedgerUnfit)):
         return str(fault)
+    if isinstance(fault, TimeoutError):
+        return "no answer in time"
     code: object = getattr(fault, "sqlstate", None)
     if code is None:
         return f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__

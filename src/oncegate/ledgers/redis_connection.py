@@ -206,6 +206,10 @@ def _words(fault: BaseException) -> str:
     """Say what went wrong: the driver's words name hosts and keys, never a password or a record."""
     if isinstance(fault, LedgerFault | LedgerUnfit):
         return str(fault)
+    if isinstance(fault, TimeoutError):
+        return "no answer in time"
+    if isinstance(fault, sentinel.MasterNotFoundError):
+        return f"{type(fault).__name__}: {str(fault).partition(' : ')[0]}"  # what follows is the driver's inside
     if isinstance(fault, ResponseError):
         words = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
         # The driver strips the code of those errors that it has a class for.

@@ -62,6 +62,8 @@ async def clock_ahead_s(bucket: Bucket, now_s: float) -> float:
 async def _check_conditions(bucket: Bucket, name: str) -> None:
     for what in ("an object", "an object that was deleted"):
         won = [etag for etag in await _create_at_once(bucket, name) if etag is not None]
+        if not won and await bucket.get(name) is None:  # 404 for a bucket that is not there looks like a lost race
+            raise LedgerUnfit("s3: no such bucket, or nothing can be written to it: make it, or correct [ledger] url")
         _must(len(won) == 1, f"of {AT_ONCE} writers of {what} that must not stand {len(won)} won (If-None-Match)")
         _must(await bucket.create(name, b"again") is None, "a write overwrote what stood there (If-None-Match)")
         won = [etag for etag in await _replace_at_once(bucket, name, won[0]) if etag is not None]
