@@ -37,7 +37,7 @@ from oncegate.ledgers.postgresql import PostgresqlLedger
 from oncegate.ledgers.postgresql_url import parse_address as parse_postgresql
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, InsertOutcome, Ledger
 from oncegate.ledgers.redis import RedisLedger
-from oncegate.ledgers.redis_url import parse_address as parse_redis
+from oncegate.ledgers.redis_url import parse_url
 from oncegate.ledgers.sqlite import SqliteLedger
 from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.servers import PostgresqlServer, RedisServer, Server
@@ -217,7 +217,7 @@ def main() -> None:
             for url in urls.values():
                 create_ledger(url, folder=folder)
             at_postgresql = parse_postgresql(postgresql.url.partition(":")[2])
-            at_redis = parse_redis(redis_server.url.partition(":")[2], scheme="redis", folder=folder)
+            at_redis = parse_url(redis_server.url, folder=folder)
 
             def ways(kind: str, size: int) -> Mapping[str, Callable[[], Claims]]:
                 batched: dict[str, Callable[[], Claims]] = {"batched": lambda: open_ledger(urls[kind], folder=folder)}

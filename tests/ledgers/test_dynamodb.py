@@ -402,14 +402,13 @@ def test_a_ledger_is_made_once(url, tmp_path):
 def test_migrating_makes_the_table_and_harms_none(ministack, tmp_path):
     """Run before every start by some: the first makes it, the others leave it and its birth alone."""
     url = url_of(ministack, f"migrated-{time.monotonic_ns()}")
-    address = url.removeprefix("dynamodb:")
-    assert dynamodb_client.migrate_from_url(address, folder=tmp_path)
+    assert dynamodb_client.migrate_from_url(url, folder=tmp_path)
 
     async def born_ms(ledger):
         return (await ledger.probe()).born_ms
 
     before = opened(url, born_ms)
-    assert not dynamodb_client.migrate_from_url(address, folder=tmp_path)
+    assert not dynamodb_client.migrate_from_url(url, folder=tmp_path)
     assert opened(url, born_ms) == before
 
 

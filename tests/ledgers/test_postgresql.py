@@ -291,7 +291,7 @@ def test_a_ledger_is_made_once(url, tmp_path):
     born_ms = probe(url, tmp_path).born_ms
     with pytest.raises(LedgerUnfit, match="made once"):
         create_ledger(url, folder=tmp_path)
-    assert postgresql_ledger.migrate_from_url(url.partition(":")[2], folder=tmp_path) is False
+    assert postgresql_ledger.migrate_from_url(url, folder=tmp_path) is False
     assert probe(url, tmp_path).born_ms == born_ms
 
 
@@ -511,7 +511,7 @@ def test_a_password_is_never_told(postgresql, tmp_path, caplog):
 
 def postgresql_migrate(url, tmp_path):
     """Migrate as the command does."""
-    return postgresql_ledger.migrate_from_url(url.partition(":")[2], folder=tmp_path)
+    return postgresql_ledger.migrate_from_url(url, folder=tmp_path)
 
 
 async def until(holds):

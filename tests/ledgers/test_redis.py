@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from oncegate.ledgers import redis as redis_ledger
 from oncegate.ledgers.opening import create_ledger, open_ledger
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, LedgerUnfit, Row, Stands, Swept, Unknown
-from oncegate.ledgers.redis_url import RedisAddress, parse_address
+from oncegate.ledgers.redis_url import RedisAddress, parse_url
 from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.ledger_suite import LedgerSuite
 from oncegate.testing.servers import RedisServer
@@ -234,7 +234,7 @@ def test_a_ledger_is_made_once(url, tmp_path):
     born_ms = probe(url, tmp_path).born_ms
     with pytest.raises(LedgerUnfit, match="made once"):
         create_ledger(url, folder=tmp_path)
-    assert redis_ledger.migrate_from_url(url.partition(":")[2], folder=tmp_path) is False
+    assert redis_ledger.migrate_from_url(url, folder=tmp_path) is False
     assert probe(url, tmp_path).born_ms == born_ms
 
 
@@ -491,7 +491,7 @@ def test_a_password_is_never_told(another, tmp_path, caplog):
         await ledger.aclose()
         return repr(told)
 
-    address = repr(parse_address(bad[6:], scheme="redis", folder=tmp_path))
+    address = repr(parse_url(bad, folder=tmp_path))
     assert "hunter2" not in asyncio.run(run()) + str(refusal.value) + caplog.text + address
 
 
@@ -585,7 +585,7 @@ def test_a_url_is_read_whole(tmp_path):
     """Escapes, IPv6, Sentinels and files; what is not given has its default."""
 
     def parse(scheme, address):
-        return parse_address(address, scheme=scheme, folder=tmp_path)
+        return parse_url(f"{scheme}:{address}", folder=tmp_path)
 
     assert parse("redis", "//h") == RedisAddress(hosts=[("h", 6379)])
     assert parse("redis", "//u%3A:p%40%2F@[::1]:7/3?prefix=a:&wait=2") == RedisAddress(

@@ -267,31 +267,19 @@ def _token() -> str:
     return secrets.token_urlsafe(9)
 
 
-def open_from_url(address: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
-    """Open the ledger of ``dynamodb:ADDRESS``; nothing is touched before the first call.
-
-    Raises:
-        LedgerUnfit: the address names no table or region.
-    """
-    return DynamodbLedger(parse_address(address, os.environ), accept=accept)
+def open_from_url(url: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
+    """Open the ledger; see ``opening.Backend`` and ``dynamodb_url``."""
+    return DynamodbLedger(parse_address(url.partition(":")[2], os.environ), accept=accept)
 
 
-def create_from_url(address: str, *, folder: pathlib.Path) -> None:
-    """Make the table of ``dynamodb:ADDRESS``.
-
-    Raises:
-        LedgerUnfit: the address is none, a ledger stands there, or it cannot be made.
-    """
-    asyncio.run(_create(parse_address(address, os.environ)))
+def create_from_url(url: str, *, folder: pathlib.Path) -> None:
+    """Make the table; see ``opening.Backend``."""
+    asyncio.run(_create(parse_address(url.partition(":")[2], os.environ)))
 
 
-def migrate_from_url(address: str, *, folder: pathlib.Path) -> bool:
-    """Make the table of ``dynamodb:ADDRESS`` where there is none; return whether it was made.
-
-    Raises:
-        LedgerUnfit: the address is none, or the table cannot be made.
-    """
-    parsed = parse_address(address, os.environ)
+def migrate_from_url(url: str, *, folder: pathlib.Path) -> bool:
+    """Make the table where there is none; see ``opening.Migrates``."""
+    parsed = parse_address(url.partition(":")[2], os.environ)
     if not asyncio.run(_is_missing(parsed)):
         return False
     asyncio.run(_create(parsed))

@@ -138,12 +138,12 @@ def _link_id(row: Row) -> bytes:
     return row.link_id
 
 
-def open_from_url(address: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
+def open_from_url(url: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
     """Make an empty ledger; there is nothing to choose."""
-    del address, folder, accept
+    del url, folder, accept
     return MemoryLedger()
 
 
-def create_from_url(address: str, *, folder: pathlib.Path) -> None:
+def create_from_url(url: str, *, folder: pathlib.Path) -> None:
     """Do nothing: it is created when it is opened."""
-    del address, folder
+    del url, folder

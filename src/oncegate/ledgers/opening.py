@@ -19,8 +19,8 @@ BACKENDS: Mapping[str, str] = {
     "postgresql": "oncegate.ledgers.postgresql",
     "dynamodb": "oncegate.ledgers.dynamodb_client",
     "redis": "oncegate.ledgers.redis",
-    "rediss": "oncegate.ledgers.rediss",
-    "redis+sentinel": "oncegate.ledgers.redis_sentinel",
+    "rediss": "oncegate.ledgers.redis",
+    "redis+sentinel": "oncegate.ledgers.redis",
     "s3": "oncegate.ledgers.s3",
 }
 """Scheme of the URL, and the module that opens it."""
@@ -32,12 +32,25 @@ class Backend(Protocol):
     WEAKER_PROMISES: frozenset[str]
     """The names that ``[ledger] accept`` may hold for this scheme."""
 
-    def open_from_url(self, address: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
-        """Open the ledger; it touches nothing before its first call."""
+    def open_from_url(self, url: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
+        """Open the ledger; it touches nothing before its first call.
+
+        Args:
+            url: of one of the schemes of this module.
+            folder: what relative paths in it are relative to.
+            accept: weaker promises taken by name.
+
+        Raises:
+            LedgerUnfit: the URL means nothing. The message does not repeat what may be a password.
+        """
         ...
 
-    def create_from_url(self, address: str, *, folder: pathlib.Path) -> None:
-        """Make the ledger where none stands; do nothing where ``probe`` is all that is needed."""
+    def create_from_url(self, url: str, *, folder: pathlib.Path) -> None:
+        """Make the empty ledger; do nothing where ``probe`` is all that is needed. Blocks; not inside an event loop.
+
+        Raises:
+            LedgerUnfit: the URL means nothing, a ledger stands there already, or it cannot be made.
+        """
         ...
 
 
@@ -45,8 +58,14 @@ class Backend(Protocol):
 class Migrates(Protocol):
     """What the module of a scheme has whose ledger lies on a server and has a schema there."""
 
-    def migrate_from_url(self, address: str, *, folder: pathlib.Path) -> bool:
-        """Make or migrate the schema, whoever else does so at the same time; return whether something was done."""
+    def migrate_from_url(self, url: str, *, folder: pathlib.Path) -> bool:
+        """Make or migrate the schema, whoever else does so at the same time; return whether something was done.
+
+        Blocks; not inside an event loop.
+
+        Raises:
+            LedgerUnfit: the URL means nothing, or the ledger cannot be made or migrated.
+        """
         ...
 
 
@@ -61,7 +80,7 @@ def open_ledger(url: str, *, folder: pathlib.Path, accept: Sequence[str] = ()) -
     Raises:
         LedgerUnfit: a scheme or a promise that this version does not know, or an address that means nothing.
     """
-    scheme, address = _split(url)
+    scheme = _scheme(url)
     backend = _backend(scheme)
     for name in accept:
         if name not in backend.WEAKER_PROMISES:
@@ -69,7 +88,7 @@ def open_ledger(url: str, *, folder: pathlib.Path, accept: Sequence[str] = ()) -
             raise LedgerUnfit(
                 f'[ledger] accept: "{name}" is no weaker promise of a {scheme}: ledger; it knows: {known}'
             )
-    return backend.open_from_url(address, folder=folder, accept=accept)
+    return backend.open_from_url(url, folder=folder, accept=accept)
 
 
 def create_ledger(url: str, *, folder: pathlib.Path) -> None:
@@ -78,8 +97,7 @@ def create_ledger(url: str, *, folder: pathlib.Path) -> None:
     Raises:
         LedgerUnfit: it stands already, it cannot be made, or the URL means nothing.
     """
-    scheme, address = _split(url)
-    _backend(scheme).create_from_url(address, folder=folder)
+    _backend(_scheme(url)).create_from_url(url, folder=folder)
 
 
 def migrate_ledger(url: str, *, folder: pathlib.Path) -> None:
@@ -88,19 +106,18 @@ def migrate_ledger(url: str, *, folder: pathlib.Path) -> None:
     Raises:
         LedgerUnfit: it cannot be made or migrated, or the URL means nothing.
     """
-    scheme, address = _split(url)
-    backend = _backend(scheme)
+    backend = _backend(_scheme(url))
     if isinstance(backend, Migrates):
-        backend.migrate_from_url(address, folder=folder)
+        backend.migrate_from_url(url, folder=folder)
 
 
-def _split(url: str) -> tuple[str, str]:
-    scheme, colon, address = url.partition(":")
+def _scheme(url: str) -> str:
+    scheme, colon, _ = url.partition(":")
     if not colon or scheme not in BACKENDS:
         known = ", ".join(f"{name}:" for name in BACKENDS)
         # Only the scheme: the rest of a URL may hold a password.
         raise LedgerUnfit(f'[ledger] url: "{scheme}" is no ledger that this version knows; it knows {known}')
-    return scheme, address
+    return scheme
 
 
 def _backend(scheme: str) -> Backend:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import secrets
 import struct
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from oncegate.ledgers.postgresql_connection import Argument, DriverRow, Fetch, LedgerFault
@@ -31,7 +31,9 @@ from oncegate.ledgers.protocol import (
     Stands,
     Swept,
     Unknown,
+    Version,
 )
+from oncegate.ledgers.server_ledger import Birth
 
 _GUARD = """
 WITH locked AS MATERIALIZED (
@@ -90,22 +92,26 @@ LOCK_CLASS = 0x6F6E6365  # "once" in ASCII
 _Outcome = TypeVar("_Outcome")
 
 
-class Batches:
-    """Carries out whole batches; each key may be in one once.
+class PostgresqlBatches:
+    """Carries out whole batches; see ``server_ledger.Batches``.
 
     Args:
         schema: of the tables.
-        born_ms: says when the ledger was born that this process began with; given a way to ask.
+        birth: of the ledger that this process began with.
+        inserting: runs the inserts, on a connection of their own.
+        replacing: runs the replaces.
+        reading: runs the reads.
     """
 
-    def __init__(self, schema: str, born_ms: Callable[[Fetch], Awaitable[int]]) -> None:
+    def __init__(self, schema: str, birth: Birth, *, inserting: Fetch, replacing: Fetch, reading: Fetch) -> None:
         self._insert, self._replace, self._read = (
             text.format(schema=schema, lock_class=LOCK_CLASS) for text in (_INSERT, _REPLACE, _READ)
         )
-        self._born_ms = born_ms
+        self._birth = birth
+        self._inserting, self._replacing, self._reading = inserting, replacing, reading
 
-    async def insert(self, fetch: Fetch, asks: Sequence[Insert]) -> Sequence[InsertOutcome]:
-        """Insert them all; what a lost or failed statement did is ``Unknown`` for each."""
+    async def insert(self, asks: Sequence[Insert]) -> Sequence[InsertOutcome]:
+        """Insert them all, in order of id."""
         drawn = _fresh_versions(asks)
         ordered = sorted(asks, key=_link_id)
 
@@ -117,10 +123,10 @@ class Batches:
             return Swept() if ask.forget_after_s <= _whole(row["swept_until_s"]) else None
 
         columns = _columns(ordered, drawn)
-        return await self._settle(fetch, self._insert, columns, asks, decide, _still_standing)
+        return await self._settle(self._inserting, self._insert, columns, asks, decide, _still_standing)
 
-    async def replace(self, fetch: Fetch, asks: Sequence[Replace]) -> Sequence[ReplaceOutcome]:
-        """Replace them all; what a lost or failed statement did is ``Unknown`` for each."""
+    async def replace(self, asks: Sequence[Replace]) -> Sequence[ReplaceOutcome]:
+        """Replace them all, in order of id."""
         drawn = _fresh_versions(asks)
         ordered = sorted(asks, key=_link_id)
 
@@ -132,11 +138,14 @@ class Batches:
             # The version that was named, and yet not replaced: it was exchanged after the statement began.
             return None if row["version"] == ask.version else _stands(row)
 
-        columns = [*_columns(ordered, drawn), [int(ask.version) for ask in ordered]]
-        return await self._settle(fetch, self._replace, columns, asks, decide, _as_read)
+        columns = [*_columns(ordered, drawn), [_own_version(ask.version) for ask in ordered]]
+        return await self._settle(self._replacing, self._replace, columns, asks, decide, _as_read)
 
-    async def read(self, fetch: Fetch, asks: Sequence[bytes]) -> Sequence[ReadOutcome]:
+    async def read(self, asks: Sequence[bytes]) -> Sequence[ReadOutcome]:
         """Read them all."""
+        return await self._read_by(self._reading, asks)
+
+    async def _read_by(self, fetch: Fetch, asks: Sequence[bytes]) -> Sequence[ReadOutcome]:
         try:
             found = await self._find(fetch, asks)
         except LedgerFault as fault:
@@ -160,7 +169,7 @@ class Batches:
         except LedgerFault as fault:
             return [Unknown(str(fault))] * len(asks)
         unseen = [ask.link_id for ask, outcome in zip(asks, outcomes, strict=True) if outcome is None]
-        again = dict(zip(unseen, await self.read(fetch, unseen), strict=True)) if unseen else {}
+        again = dict(zip(unseen, await self._read_by(fetch, unseen), strict=True)) if unseen else {}
         settled: list[_Outcome | Unknown] = []
         for ask, outcome in zip(asks, outcomes, strict=True):
             if outcome is not None:
@@ -175,6 +184,9 @@ class Batches:
         if not rows:
             raise LedgerFault(_EXCHANGED)
         return {row["link_id"]: _stands(row) for row in rows if isinstance(row["link_id"], bytes)}
+
+    async def _born_ms(self, fetch: Fetch) -> int:
+        return await self._birth.known_ms(lambda: fetch("SELECT 1"))
 
 
 _Ask = TypeVar("_Ask", Insert, Replace)
@@ -197,6 +209,11 @@ def _fresh_versions(asks: Sequence[Insert] | Sequence[Replace]) -> Mapping[bytes
     """Draw a version for each, together: a call of the system for each would cost more than its part of the statement."""
     drawn = struct.unpack(f">{len(asks)}Q", secrets.token_bytes(8 * len(asks)))
     return {ask.link_id: number >> 1 for ask, number in zip(asks, drawn, strict=True)}
+
+
+def _own_version(version: Version) -> int:
+    """Return a version as it may stand here; -1, which never does, for one of another kind of ledger."""
+    return version if isinstance(version, int) and 0 <= version < 2**63 else -1
 
 
 def _stands(row: DriverRow) -> Stands:

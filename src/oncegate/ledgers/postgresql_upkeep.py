@@ -65,8 +65,8 @@ DELETE FROM {schema}.oncegate_events WHERE number IN (SELECT number FROM oldest 
 """
 
 
-class Upkeep:
-    """Lists and forgets records, keeps events.
+class PostgresqlUpkeep:
+    """Lists and forgets records, keeps events; see ``server_ledger.Upkeep``.
 
     Args:
         schema: of the tables.

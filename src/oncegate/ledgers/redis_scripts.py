@@ -19,23 +19,22 @@ A script is atomic, so it needs no locks and no order of keys. Rules that the sc
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from oncegate.ledgers.protocol import Done, Gone, Row, Stands, Swept
+from oncegate.ledgers.protocol import Row
 from oncegate.ledgers.redis_connection import Command, LedgerFault, RedisConnection, Refused, Reply
 
 DONE, GONE, SWEPT = 1, 2, 3
 WAIT_MS = 1_500
-_VERSION_CHARS = 16
+VERSION_CHARS = 16
 _EXCHANGED = "ONCEGATE another ledger, or none, stands where this process began with one"
 
 _GUARD = f"""
 local meta = redis.call('HMGET', KEYS[1], 'born_ms', 'swept_until_s')
 if meta[1] ~= ARGV[1] then return redis.error_reply('{_EXCHANGED}') end
 local swept_until_s = tonumber(meta[2])
-local function forget_after_s(stands) return tonumber(string.match(stands, '^%d+', {_VERSION_CHARS + 1})) end
+local function forget_after_s(stands) return tonumber(string.match(stands, '^%d+', {VERSION_CHARS + 1})) end
 """
 
 
@@ -93,7 +92,7 @@ REPLACE = _script(
 local answers = {{}}
 for n = 3, #KEYS do
     local stands = redis.call('GET', KEYS[n])
-    if stands and string.sub(stands, 1, {_VERSION_CHARS}) == ARGV[2 * n - 3] then
+    if stands and string.sub(stands, 1, {VERSION_CHARS}) == ARGV[2 * n - 3] then
         redis.call('SET', KEYS[n], ARGV[2 * n - 2])
         answers[n - 2] = {DONE}
     else
@@ -217,17 +216,6 @@ class Scripts:
             )
 
 
-def fresh_versions(count: int) -> Sequence[str]:
-    """Draw versions, together: a call of the system for each would take a tenth of the client's time."""
-    drawn = secrets.token_hex(_VERSION_CHARS // 2 * count)
-    return [drawn[at : at + _VERSION_CHARS] for at in range(0, len(drawn), _VERSION_CHARS)]
-
-
-def stored(version: str, forget_after_s: int, record: bytes) -> bytes:
-    """Return the value under which a record lies there."""
-    return b"%s%d:%s" % (version.encode(), forget_after_s, record)
-
-
 def row_of(link_id: bytes, value: Reply) -> Row:
     """Read a value.
 
@@ -235,23 +223,7 @@ def row_of(link_id: bytes, value: Reply) -> Row:
         LedgerFault: it is none.
     """
     if isinstance(value, bytes):
-        digits, colon, record = value[_VERSION_CHARS:].partition(b":")
+        digits, colon, record = value[VERSION_CHARS:].partition(b":")
         if colon and digits.isdigit():
-            return Row(link_id, record, value[:_VERSION_CHARS].decode("ascii", "replace"), int(digits))
+            return Row(link_id, record, value[:VERSION_CHARS].decode("ascii", "replace"), int(digits))
     raise LedgerFault("what stands there is no record of a ledger")
-
-
-def outcome_of(answer: Reply, version: str) -> Done | Stands | Gone | Swept:
-    """Read the answer to one write, or one read.
-
-    Raises:
-        LedgerFault: it is none.
-    """
-    if answer == DONE:
-        return Done(version)
-    if answer == GONE:
-        return Gone()
-    if answer == SWEPT:
-        return Swept()
-    row = row_of(b"", answer)
-    return Stands(row.record, row.version)

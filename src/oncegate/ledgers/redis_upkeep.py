@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, Event, LedgerUnfit, Row
 from oncegate.ledgers.redis_connection import LedgerFault, RedisConnection, Reply
 from oncegate.ledgers.redis_fitness import clock_ahead_s
 from oncegate.ledgers.redis_scripts import APPEND, FORGET, RAISE, SCAN, Scripts, row_of
+from oncegate.ledgers.server_ledger import Birth
 
 STEP_ROWS = 200
 EVENTS_STEP = 1_000
@@ -18,22 +19,22 @@ EVENTS_KEPT = 100_000
 """They lie in memory, some 300 bytes each."""
 
 
-class Upkeep:
-    """Lists and forgets records, keeps events.
+class RedisUpkeep:
+    """Lists and forgets records, keeps events; see ``server_ledger.Upkeep``.
 
     Args:
         prefix: of all keys.
+        birth: of the ledger that this process began with.
         connection: of our own.
-        known_born_ms: says when the ledger was born that this process began with.
     """
 
-    def __init__(self, prefix: str, connection: RedisConnection, known_born_ms: Callable[[], Awaitable[int]]) -> None:
+    def __init__(self, prefix: str, birth: Birth, connection: RedisConnection) -> None:
         self._meta, self._ids, self._events, self._record = (
             f"{prefix}{name}".encode() for name in ("meta", "ids", "events", "r:")
         )
         self._connection = connection
         self._scripts = Scripts(connection)
-        self._known_born_ms = known_born_ms
+        self._birth = birth
 
     async def scan(self, after: bytes, limit: int) -> Sequence[Row]:
         """List records in order of id, in steps; see ``Scans.scan``."""
@@ -101,6 +102,9 @@ class Upkeep:
         except LedgerFault as fault:
             raise _unreadable(fault) from None
         return found[:limit]
+
+    async def _known_born_ms(self) -> int:
+        return await self._birth.known_ms(lambda: self._connection.call([("PING",)]))
 
 
 def _above(after: bytes) -> bytes:

@@ -58,18 +58,19 @@ class RedisAddress:
     wait: int = 0
 
 
-def parse_address(address: str, *, scheme: str, folder: pathlib.Path) -> RedisAddress:
-    """Read what follows the scheme.
+def parse_url(url: str, *, folder: pathlib.Path) -> RedisAddress:
+    """Read a URL.
 
     Args:
-        address: ``//user:password@host:port/database?option=value``; for Sentinels ``//user:password@h1:p,h2:p/service/database``.
-            User, password and options are percent-encoded.
-        scheme: ``redis``, ``rediss`` or ``redis+sentinel``.
+        url: ``redis://user:password@host:port/database?option=value``, or ``rediss:`` for TLS; for Sentinels
+            ``redis+sentinel://user:password@h1:p,h2:p/service/database``. User, password and options are
+            percent-encoded.
         folder: what relative paths are relative to.
 
     Raises:
         LedgerUnfit: it means nothing; the message does not repeat it.
     """
+    scheme, _, address = url.partition(":")
     is_sentinel = scheme == "redis+sentinel"
     if not address.startswith("//") or "#" in address:
         raise LedgerUnfit(f"[ledger] url: write {_example(scheme)}, and %23 for a # in a password")

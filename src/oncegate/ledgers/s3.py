@@ -310,19 +310,11 @@ def _name(link_id: bytes) -> str:
     return f"{RECORDS}/{link_id.hex()}"
 
 
-def open_from_url(address: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
-    """Open the ledger of ``s3:ADDRESS``; nothing is touched before the first call.
-
-    Raises:
-        LedgerUnfit: the address names no bucket.
-    """
-    return S3Ledger(open_bucket(address, os.environ))
+def open_from_url(url: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
+    """Open the ledger; see ``opening.Backend`` and the module."""
+    return S3Ledger(open_bucket(url.partition(":")[2], os.environ))
 
 
-def create_from_url(address: str, *, folder: pathlib.Path) -> None:
-    """Do nothing but read the address: the bucket is given, and the first probe notes the birth.
-
-    Raises:
-        LedgerUnfit: the address names no bucket.
-    """
-    open_bucket(address, os.environ)
+def create_from_url(url: str, *, folder: pathlib.Path) -> None:
+    """Do nothing but read the URL: the bucket is given, and the first probe notes the birth."""
+    open_bucket(url.partition(":")[2], os.environ)

@@ -194,37 +194,25 @@ def _expect(kind: type[_Kind], answer: object) -> _Kind:
     return cast("_Kind", answer)
 
 
-def open_from_url(address: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
-    """Open the ledger of ``sqlite:ADDRESS``; nothing is touched before the first call.
-
-    Args:
-        address: a path, relative to ``folder`` or absolute, taken literally.
-        folder: what relative paths are relative to.
-        accept: weaker promises taken by name.
-
-    Raises:
-        LedgerUnfit: the address is no path.
-    """
-    return SqliteLedger(_path_of(address, folder), accept=accept)
+def open_from_url(url: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
+    """Open the ledger; see ``opening.Backend``. After ``sqlite:`` stands a path, taken literally."""
+    return SqliteLedger(_path_of(url, folder), accept=accept)
 
 
-def create_from_url(address: str, *, folder: pathlib.Path) -> None:
-    """Make the empty ledger of ``sqlite:ADDRESS``.
-
-    Raises:
-        LedgerUnfit: the address is no path, something stands there, or the folder cannot be written to.
-    """
-    sqlite_file.create(_path_of(address, folder))
+def create_from_url(url: str, *, folder: pathlib.Path) -> None:
+    """Make the empty ledger; see ``opening.Backend``."""
+    sqlite_file.create(_path_of(url, folder))
 
 
-def _path_of(address: str, folder: pathlib.Path) -> pathlib.Path:
-    if not address or address.endswith("/"):
-        raise LedgerUnfit(f"sqlite:{address} names no file: write sqlite:./ledger.db")
-    if address.startswith("//"):
+def _path_of(url: str, folder: pathlib.Path) -> pathlib.Path:
+    path = url.partition(":")[2]
+    if not path or path.endswith("/"):
+        raise LedgerUnfit(f"{url} names no file: write sqlite:./ledger.db")
+    if path.startswith("//"):
         # Elsewhere sqlite:///x means a relative path, or an absolute one; guessing wrong would make a second ledger.
-        raise LedgerUnfit(f"sqlite:{address} is ambiguous: write sqlite:./ledger.db or sqlite:/folder/ledger.db")
-    if address == ":memory:":
+        raise LedgerUnfit(f"{url} is ambiguous: write sqlite:./ledger.db or sqlite:/folder/ledger.db")
+    if path == ":memory:":
         raise LedgerUnfit('sqlite::memory: keeps nothing: write [ledger] url = "memory:"')
-    if "\0" in address:
+    if "\0" in path:
         raise LedgerUnfit("sqlite: the path holds a NUL")
-    return folder.absolute() / address
+    return folder.absolute() / path
