@@ -8,6 +8,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -97,6 +98,25 @@ def test_the_gateways_of_the_compose_file_have_settings_that_load(compose: dict[
         assert settings.store.options["aws_secret_access_key"] == "a-secret"
         assert service["command"][0] in COMMANDS
         assert json.loads(service["environment"]["ONCEGATE_VIEWER__TRUSTED_PROXIES"])
+
+
+def test_nginx_reads_its_part_of_the_compose_file(
+    compose: dict[str, Any], tmp_path: pathlib.Path, require_tool: Callable[[str], str]
+) -> None:
+    """A directive that is misspelt ends the container at its start, and nobody starts one here."""
+    front = compose["services"]["front"]["configs"][0]
+    assert front["target"] == "/etc/nginx/conf.d/default.conf"  # where nginx's image looks for servers
+    content = compose["configs"][front["source"]]["content"].replace("$$", "$")
+    (tmp_path / "nginx.conf").write_text(f"pid nginx.pid; events {{}} http {{ {content} }}")
+    command = [require_tool("nginx"), "-t", "-p", str(tmp_path), "-c", "nginx.conf", "-e", "stderr"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_image_is_built_of_the_source_alone() -> None:
+    """``COPY .`` would take the environment, the history and every server of the tests along: gigabytes."""
+    left_out = (DEPLOY.parent / ".dockerignore").read_text().split()
+    assert {".git", ".venv", ".parts"} <= set(left_out)
 
 
 def test_the_compose_file_holds_together(compose: dict[str, Any]) -> None:
