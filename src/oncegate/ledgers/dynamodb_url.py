@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
+from oncegate.aws_endpoint import endpoint_of
 from oncegate.ledgers.protocol import LedgerUnfit
 
 _TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
@@ -33,7 +34,7 @@ class Address:
 
 
 def parse_address(address: str, environ: Mapping[str, str]) -> Address:
-    """Read an address; a region that it does not name is that of the environment.
+    """Read an address; a region or an endpoint that it does not name is that of the environment.
 
     Raises:
         LedgerUnfit: it names no table, no region is known, or it holds something else.
@@ -53,8 +54,9 @@ def parse_address(address: str, environ: Mapping[str, str]) -> Address:
     if not _REGION.fullmatch(region):
         raise LedgerUnfit(f"dynamodb: no region is known: {_FORM}, or set AWS_REGION")
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    endpoint = values.get("endpoint") or f"https://dynamodb.{region}.{domain}"
+    endpoint = endpoint_of("DYNAMODB", given=values.get("endpoint", ""), environ=environ)
+    endpoint = endpoint or f"https://dynamodb.{region}.{domain}"
     parts = urlsplit(endpoint)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
         raise LedgerUnfit("dynamodb: the endpoint must be http:// or https:// with a host and no path")
-    return Address(table=table, region=region, endpoint=endpoint.rstrip("/"), profile=values.get("profile", ""))
+    return Address(table=table, region=region, endpoint=endpoint, profile=values.get("profile", ""))

@@ -14,6 +14,7 @@ from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from oncegate.aws_credentials import ChainCredentials, GivenCredentials, GivesCredentials, provider_of
+from oncegate.aws_endpoint import allow_http_of, endpoint_of
 from oncegate.links.request_signing import AwsCredentials
 from oncegate.links.urls import object_key_problem
 from oncegate.stores.obstore import RETRIES, SHORT_CALLS, TRANSFERS, Bucket, ObstoreStore
@@ -29,6 +30,7 @@ CLIENT_OPTIONS = frozenset(
     {"allow_http", "allow_invalid_certificates", "proxy_url", "proxy_ca_certificate", "proxy_excludes"}
     | {"root_certificate", "user_agent", "http1_only", "http2_only"}
 )
+_ENDPOINT_OPTIONS = ("endpoint", "endpoint_url")
 _VENDOR = {"s3": "aws_", "gs": "google_", "az": "azure_"}
 _TRUE = frozenset({"true", "1", "yes", "on"})
 
@@ -56,7 +58,7 @@ def open_obstore(url: str, *, options: Mapping[str, str], environ: Mapping[str, 
         plain[key] = value
         if key in CLIENT_OPTIONS:
             client[key] = value
-        else:
+        elif scheme != "s3" or key not in _ENDPOINT_OPTIONS:
             config[given.lower()] = value
     calls: S3Calls | None = None
     credentials: GivesCredentials | None = None
@@ -64,6 +66,9 @@ def open_obstore(url: str, *, options: Mapping[str, str], environ: Mapping[str, 
         settings = _S3Settings(plain, environ)
         credentials = settings.credentials()
         calls = S3Calls(settings.place(name, prefix), credentials)
+        if endpoint := settings.endpoint():
+            config["aws_endpoint"] = endpoint
+            client["allow_http"] = allow_http_of(endpoint, given=plain.get("allow_http"), environ=environ)
         if "disable_bulk_delete" not in plain:  # one object at a time is what every server knows
             config["aws_disable_bulk_delete"] = "true"
 
@@ -117,10 +122,15 @@ class _S3Settings:
             return GivenCredentials(AwsCredentials(key, secret, self._value("session_token", "token")))
         return ChainCredentials()
 
+    def endpoint(self) -> str:
+        """Say which server it is; empty for AWS."""
+        given = next((self._config[name] for name in _ENDPOINT_OPTIONS if name in self._config), "")
+        return endpoint_of("S3", given=given, environ=self._environ)
+
     def place(self, bucket: str, prefix: str) -> S3Place:
         """Say where the bucket is."""
         region = self._value("region", "default_region") or "us-east-1"
-        endpoint = self._value("endpoint_url_s3", "endpoint", "endpoint_url").rstrip("/")
+        endpoint = self.endpoint()
         is_virtual = self._value("virtual_hosted_style_request").lower() in _TRUE
         if not endpoint:
             host = f"s3.{region}.amazonaws.com"
