@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -354,6 +355,39 @@ def test_uploads_of_many_bytes_go_through_once(fleet: Fleet) -> None:
         connection.send(b"0\r\n\r\n")
         assert connection.read_answer().status == 200
     assert (fleet.made.objects / "up/chunks.bin").read_bytes() == chunk * 64
+
+
+def test_viewers_of_http2_get_the_same(
+    fleet: Fleet, tmp_path: pathlib.Path, require_tool: Callable[[str], str], until: Callable[..., object]
+) -> None:
+    """Browsers speak HTTP/2 to Caddy: what is cut must be cut there too, where no connection ends with it."""
+    if fleet.name != "caddy":
+        return  # the others are not set to offer it
+    fleet.made.put("big.bin", BIG)
+    got = tmp_path / "got"
+    command = [require_tool("curl"), "-s", "--http2", "--insecure", "--interface", HERE, "-o", str(got)]
+    command += ["--connect-to", f"::127.0.0.1:{fleet.port}", "-w", "%{http_version} %{http_code}"]
+
+    def curl(link: str, *more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*command, *more, link], capture_output=True, text=True, check=False, timeout=60)
+
+    link = fleet.made.link("big.bin")
+    assert curl(link).stdout == "2 200"
+    assert got.read_bytes() == BIG
+    assert curl(link).stdout == "2 403"
+    upload = fleet.made.link("up/http2.bin", operation="p")
+    assert curl(upload, "-T", str(fleet.made.objects / "big.bin")).stdout == "2 200"
+    assert (fleet.made.objects / "up/http2.bin").read_bytes() == BIG
+    # The object gets shorter while it is sent: the gateway cuts, and the viewer must see that it is not whole.
+    path = fleet.made.objects / "shrinks.bin"
+    with path.open("wb") as file:
+        file.truncate(HUGE_BYTES)
+    got.unlink()
+    with subprocess.Popen([*command, "--limit-rate", "100M", fleet.made.link("shrinks.bin")]) as slow:
+        until(lambda: got.exists() and got.stat().st_size, "the download has begun")
+        os.truncate(path, 1_000_000)
+        assert slow.wait(60) != 0
+    assert got.stat().st_size < HUGE_BYTES
 
 
 def test_an_upload_that_breaks_off_leaves_the_link_free(fleet: Fleet, until: Callable[..., object]) -> None:
