@@ -6,7 +6,9 @@ Without a fault it keeps ``If-None-Match: *`` and ``If-Match`` on PUT and on com
 ``ignores-copy-conditions``: the same for those two. ``501-conditions``: says so. ``whole-to-range``: 200 and the whole
 object to a range. ``other-range``: 206, and other bytes than were asked for. ``other-etag``: answers to GET with another
 object than HEAD. ``short-body``: ends early. ``403``, ``503``: to everything. ``503-get``, ``500-put-done``: writes, then
-says 500. ``racy``: looks at a condition, and writes later without it. ``lost-put-done``: writes, then closes. ``error-in-200``: a completion is refused with status 200.
+says 500. ``bare-etags``: knows ``If-Match`` only without quotes, as Ceph 16; ``ignores-bare-etags``:
+only with them. ``400-unsigned``: takes no body whose hash is not signed. ``hangs-up``: closes
+when a long body begins. ``racy``: looks at a condition, and writes later without it. ``lost-put-done``: writes, then closes. ``error-in-200``: a completion is refused with status 200.
 """
 
 import hashlib
@@ -84,9 +86,17 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         query = parse_qs(parts.query, keep_blank_values=True)
         key = unquote(parts.path).split("/", 2)[2] if parts.path.count("/") > 1 else ""
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        world = self.world
+        world, length = self.world, int(self.headers.get("Content-Length") or 0)
+        if "hangs-up" in world.faults and length > 1 << 20:
+            self.close_connection = True
+            return self.connection.close()
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client went: what came half is nothing
+            self.close_connection = True
+            return None
         world.calls[self.command] += 1
+        if "400-unsigned" in world.faults and self.headers.get("x-amz-content-sha256") == "UNSIGNED-PAYLOAD" and body:
+            return self.error(400, "XAmzContentSHA256Mismatch")
         if "403" in world.faults:
             return self.error(403, "AccessDenied")
         if "503" in world.faults or ("503-get" in world.faults and self.command == "GET"):
@@ -115,6 +125,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get(f"{prefix}if-none-match") and stands and not ignored & self.world.faults:
             return 412
         wanted = self.headers.get(f"{prefix}if-match")
+        if wanted and "bare-etags" in self.world.faults:
+            wanted = f'"{wanted}"'
+        if wanted and "ignores-bare-etags" in self.world.faults and not wanted.startswith('"'):
+            return 0
         ignored = {"ignores-if-match", *(ignored - {"ignores-if-none-match"})}
         if wanted and (not stands or stands["etag"] != wanted) and not ignored & self.world.faults:
             return 412 if stands else 404

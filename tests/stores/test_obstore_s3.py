@@ -1,4 +1,8 @@
-"""The ``s3:`` store on two real emulators: constant memory, races between processes, kills, long lists."""
+"""The ``s3:`` store on two emulators and on Ceph: constant memory, races between processes, kills, long lists.
+
+Ceph keeps conditions on PUTs alone, so its large uploads are one PUT of announced length; the emulators keep them on
+completions too.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ import obstore
 import pytest
 
 from oncegate.stores.opening import open_store
-from oncegate.stores.protocol import ObjectStands, StoreUnfit
+from oncegate.stores.protocol import ObjectStands, StoreRefused, StoreUnfit
 from oncegate.stores.uploading import CHUNK_BYTES
 
 pytestmark = pytest.mark.xdist_group("obstore-s3")  # one worker: it shares its servers
@@ -25,7 +29,7 @@ MIB = 1 << 20
 GROWTH_MAX_MIB = 64
 
 CHILD = """
-import asyncio, json, pathlib, resource, sys
+import asyncio, json, pathlib, sys
 from oncegate.stores.opening import open_store
 from oncegate.stores.protocol import ObjectStands, StoreFault
 
@@ -43,15 +47,16 @@ async def upload(store, key, size_bytes, byte, *, announced, replaces=None, fore
     finally:
         await staged.abort()
 
-def peak_mib():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak_mib():  # not ru_maxrss, which begins with that of the process that forked
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 async def main(job):
     store = open_store(job["url"], folder=pathlib.Path(), options=job["options"])
     await store.probe()
     size_bytes = job["size_bytes"]
     if job["kind"] == "stream":
-        await upload(store, "warm", 24 << 20, b"w", announced=None)
+        await upload(store, "warm", 24 << 20, b"w", announced=24 << 20)
         found = await store.look("warm")
         async for _ in found.read(0, 24 << 20, 1 << 18): pass
         before = peak_mib()
@@ -69,7 +74,7 @@ async def main(job):
 
     async def one(byte):
         try:
-            await upload(store, job["key"], size_bytes, byte.encode(), announced=None,
+            await upload(store, job["key"], size_bytes, byte.encode(), announced=job.get("announced", size_bytes),
                          replaces=job.get("replaces"), forever=job["kind"] == "killed")
             return byte, "stored"
         except ObjectStands:
@@ -84,9 +89,9 @@ asyncio.run(main(json.loads(sys.argv[1])))
 """
 
 
-@pytest.fixture(params=["ministack", "moto"])
+@pytest.fixture(params=["ministack", "moto", "ceph"])
 def server(request):
-    """Each emulator in turn."""
+    """Each server in turn."""
     return request.getfixturevalue(request.param)
 
 
@@ -149,9 +154,8 @@ def whole(url, server, key="x"):
     return using(url, server, work)
 
 
-@pytest.mark.parametrize(
-    ("server", "size_bytes"), [("ministack", 1000), ("ministack", CHUNK_BYTES + 1000)], indirect=["server"]
-)
+@pytest.mark.parametrize("server", ["ministack", "ceph"], indirect=True)
+@pytest.mark.parametrize("size_bytes", [1000, CHUNK_BYTES + 1000])
 def test_of_many_processes_one_upload_stands(bucket, server, size_bytes):
     """Eight uploads of four processes put small and large objects to one key at once: one is told stored, and it is what stands.
 
@@ -165,35 +169,40 @@ def test_of_many_processes_one_upload_stands(bucket, server, size_bytes):
     assert data == winners[0].encode() * size_bytes
 
 
+@pytest.mark.parametrize("server", ["ministack", "ceph"], indirect=True)
 @pytest.mark.parametrize("size_bytes", [1000, CHUNK_BYTES + 1000])
-def test_of_many_processes_one_replaces(ministack, size_bytes):
+def test_of_many_processes_one_replaces(bucket, server, size_bytes):
     """The same for links that may replace: the version that was seen is replaced once. moto keeps no such condition."""
-    url = f"s3://{ministack.make_bucket(f'test-{secrets.token_hex(6)}')}"
 
     async def first(store):
         staged = await store.start_upload("x", content_type="a/b", size_bytes=1, replaces=None)
         await staged.write(b"1")
         return (await staged.commit()).etag
 
-    etag = using(url, ministack, first)
-    said = race(url, ministack, size_bytes, replaces=etag)
+    etag = using(bucket, server, first)
+    said = race(bucket, server, size_bytes, replaces=etag)
     winners = [byte for byte, word in said.items() if word == "stored"]
     assert len(winners) == 1, said
-    assert whole(url, ministack)[0] == winners[0].encode() * size_bytes
+    assert whole(bucket, server)[0] == winners[0].encode() * size_bytes
 
 
-@pytest.mark.timeout(1200)
-def test_memory_does_not_grow_with_the_object(ministack, is_nightly):
-    """Parts go out and pieces come in while the rest waits: 256 MiB (nightly 4 GiB) in the memory of a few parts."""
-    size_bytes = (4096 if is_nightly else 256) * MIB
-    url = f"s3://{ministack.make_bucket(f'test-{secrets.token_hex(6)}')}"
-    process = start(url, ministack, kind="stream", size_bytes=size_bytes)
-    before, up, down = json.loads(process.communicate(timeout=1100)[0])
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("server", "nightly_mib"), [("ministack", 1024), ("ceph", 4096)], indirect=["server"])
+def test_memory_does_not_grow_with_the_object(bucket, server, nightly_mib, is_nightly):
+    """Bytes go out and come in while the rest waits: 256 MiB (nightly 1 and 4 GiB) in the memory of a few pieces.
+
+    Not 4 GiB on ministack: it sends the head and 3 MiB, then copies the rest in memory, and says nothing for 22 s on two
+    idle cores (measured on its socket), over the store's 30 s on busy ones. Ceph was never silent for half a second.
+    """
+    size_bytes = (nightly_mib if is_nightly else 256) * MIB
+    process = start(bucket, server, kind="stream", size_bytes=size_bytes)
+    before, up, down = json.loads(process.communicate(timeout=500)[0])
     print(f"{size_bytes // MIB} MiB: peak {before:.0f}, after upload {up:.0f}, after download {down:.0f}")
     assert up - before < GROWTH_MAX_MIB
     assert down - before < GROWTH_MAX_MIB
 
 
+@pytest.mark.parametrize("server", ["ministack", "moto"], indirect=True)
 def test_what_a_kill_leaves_is_invisible_and_swept(bucket, server):
     """A gateway is killed in the middle of a large upload: nothing stands, the key is free, the parts are found."""
     process = start(bucket, server, kind="killed", key="x", size_bytes=3 * CHUNK_BYTES, bytes="k")
@@ -223,6 +232,76 @@ def test_what_a_kill_leaves_is_invisible_and_swept(bucket, server):
     assert whole(bucket, server)[0] == b"second"
 
 
+def test_what_a_kill_leaves_of_a_streamed_put_is_nothing(ceph):
+    """A gateway is killed when all but the end of a large PUT was sent: no object, no parts, and the key is free."""
+    bucket = f"s3://{ceph.make_bucket(f'test-{secrets.token_hex(6)}')}"
+    size_bytes = 3 * CHUNK_BYTES
+    process = start(bucket, ceph, kind="killed", key="x", size_bytes=size_bytes, bytes="k", announced=size_bytes + 1)
+    assert process.stdout.readline() == b"ready\n"
+    process.stdin.write(b"go\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == b"halfway\n"
+    process.kill()
+    process.communicate()
+
+    async def work(store):
+        assert await store.look("x") is None
+        assert ceph.uploads_under_way(bucket.removeprefix("s3://")) == []
+        assert await store.sweep(int(time.time()) + 60) == 0
+        staged = await store.start_upload("x", content_type="a/b", size_bytes=None, replaces=None)
+        await staged.write(b"second")
+        await staged.commit()
+
+    using(bucket, ceph, work)
+    assert whole(bucket, ceph)[0] == b"second"
+
+
+def test_ceph_needs_the_length_of_a_large_upload(ceph, caplog):
+    """It keeps conditions on PUTs alone, and a PUT needs its length: without one a large upload would not be once."""
+    bucket = f"s3://{ceph.make_bucket(f'test-{secrets.token_hex(6)}')}"
+
+    async def work(store):
+        await store.probe()
+        assert "uploads over 8 MiB need an announced length" in caplog.text
+        staged = await store.start_upload("x", content_type="a/b", size_bytes=None, replaces=None)
+        with pytest.raises(StoreRefused):
+            await staged.write(b"x" * (CHUNK_BYTES + 1))
+        await staged.abort()
+        assert await store.look("x") is None
+
+    using(bucket, ceph, work)
+
+
+def test_ceph_with_versions_takes_no_uploads(ceph, caplog):
+    """In a bucket that keeps versions Ceph 16 passes over every condition: uploads are refused, downloads work."""
+    name = ceph.make_bucket(f"test-{secrets.token_hex(6)}")
+    ceph.version_bucket(name)
+    ceph.request("PUT", f"{name}/x", content=b"data").raise_for_status()
+
+    async def work(store):
+        await store.probe()
+        assert "downloads work, uploads are refused" in caplog.text
+        with pytest.raises(StoreRefused):
+            await store.start_upload("y", content_type="a/b", size_bytes=1, replaces=None)
+
+    using(f"s3://{name}", ceph, work)
+    assert whole(f"s3://{name}", ceph)[0] == b"data"
+
+
+def test_wrong_credentials_are_unfit(ceph):
+    """Ceph checks signatures, which no emulator does: the operator is told what to look at."""
+    name = ceph.make_bucket(f"test-{secrets.token_hex(6)}")
+    options = {**ceph.store_options, "aws_secret_access_key": "another"}
+
+    async def work():
+        store = open_store(f"s3://{name}", folder=pathlib.Path(), options=options)
+        with pytest.raises(StoreUnfit, match="check the credentials"):
+            await store.probe()
+        await store.aclose()
+
+    asyncio.run(work())
+
+
 def test_a_foreign_multipart_upload_is_not_swept(bucket, server):
     """Another program's upload in the same bucket is not ours to end, however old."""
     name = bucket.removeprefix("s3://")
@@ -236,10 +315,13 @@ def test_a_foreign_multipart_upload_is_not_swept(bucket, server):
 
 
 @pytest.mark.timeout(600)
-def test_long_lists_are_paged_in_bounded_memory(ministack, is_nightly):
-    """10,000 keys (nightly 100,000), page by page: each once, in order, and no page costs more than itself."""
-    url = f"s3://{ministack.make_bucket(f'test-{secrets.token_hex(6)}')}"
-    count = 100_000 if is_nightly else 10_000
+@pytest.mark.parametrize("server", ["ministack", "ceph"], indirect=True)
+def test_long_lists_are_paged_in_order(bucket, server):
+    """10,000 keys, page by page: each once, in the order of their bytes, and a late prefix is found.
+
+    100,000 in bounded memory are in ``test_obstore.py``, on a server whose list takes none.
+    """
+    count = 10_000
     names = [f"f{number % 7}/{number:06d} é+%" for number in range(count)]
 
     async def work(store):
@@ -259,7 +341,7 @@ def test_long_lists_are_paged_in_bounded_memory(ministack, is_nightly):
         ]
         print(f"{count} keys in pages of 1,000: {all_s:.2f} s; a late prefix: {time.monotonic() - begun_s:.2f} s")
 
-    using(url, ministack, work)
+    using(bucket, server, work)
 
 
 def test_metadata_is_kept(bucket, server):
@@ -272,11 +354,12 @@ def test_metadata_is_kept(bucket, server):
 
 
 def test_a_large_upload_keeps_its_type(bucket, server):
-    """A multipart upload is told its type at the beginning, or never."""
+    """A multipart upload is told its type at the beginning, or never; one PUT is told it as well."""
 
     async def work(store):
-        staged = await store.start_upload("x", content_type="image/x-mine", size_bytes=None, replaces=None)
-        await staged.write(b"x" * (CHUNK_BYTES + 1))
+        size_bytes = CHUNK_BYTES + 1
+        staged = await store.start_upload("x", content_type="image/x-mine", size_bytes=size_bytes, replaces=None)
+        await staged.write(b"x" * size_bytes)
         put = await staged.commit()
         found = (await store.look("x")).info
         assert (found.content_type, found.etag) == ("image/x-mine", put.etag)

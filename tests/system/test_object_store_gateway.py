@@ -44,10 +44,10 @@ class BucketHome(Installation):
         return len(self.server.uploads_under_way(self.bucket))
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory, ministack):
-    """A gateway that runs."""
-    made = BucketHome(tmp_path_factory.mktemp("gateway"), ministack)
+@pytest.fixture(scope="module", params=["ministack", "ceph"])
+def home(request, tmp_path_factory):
+    """A gateway that runs, on each server in turn."""
+    made = BucketHome(tmp_path_factory.mktemp("gateway"), request.getfixturevalue(request.param))
     with made.serve():
         yield made
 
@@ -123,28 +123,54 @@ def test_a_broken_upload_leaves_nothing(home):
     assert home.uploads_under_way() == 0
 
 
-def test_the_store_away_is_503_and_spends_nothing(home, ministack):
+def test_a_download_is_once_of_many_callers(home):
+    """Callers race for one link: one gets the object from the bucket, the others no byte of it."""
+    home.put("raced.bin", BODY)
+    with concurrent.futures.ThreadPoolExecutor(CALLERS) as pool:
+        for _ in range(5):
+            said = list(pool.map(lambda url: httpx.get(url, timeout=20), [home.link("raced.bin")] * CALLERS))
+            assert sorted(answer.status_code for answer in said) == [200] + [403] * (CALLERS - 1)
+            assert sum(len(answer.content) for answer in said if BODY[:256] in answer.content) == len(BODY)
+
+
+def test_a_large_object_goes_up_and_down(home):
+    """64 MiB by a link each way, as many pieces as they take: what comes back is what was sent, bit by bit."""
+    key, data = f"in/{secrets.token_hex(4)}.bin", secrets.token_bytes(1 << 20) * 64
+    put = httpx.put(home.link(key, operation="p"), content=data, timeout=30)
+    assert put.status_code == 200, put.text
+    url = home.link(key)
+    with httpx.stream("GET", url, timeout=30) as answer:
+        assert (answer.status_code, answer.headers["etag"]) == (200, put.headers["etag"])
+        digest = hashlib.sha256()
+        for piece in answer.iter_bytes():
+            digest.update(piece)
+    assert digest.digest() == hashlib.sha256(data).digest()
+    assert httpx.get(url).status_code == 403
+
+
+def test_the_store_away_is_503_and_spends_nothing(home):
     """It does not answer: told within seconds; when it is back the link works, without a restart."""
     home.put("away.txt", BODY)
     url = home.link("away.txt")
-    ministack.freeze()
+    home.server.freeze()
     try:
         assert httpx.get(url, timeout=9.0).status_code == 503
     finally:
-        ministack.thaw()
+        home.server.thaw()
     assert httpx.get(url).content == BODY
 
 
-@pytest.mark.parametrize("kind", ["dynamodb", "s3"])
-def test_two_gateways_on_one_ledger_serve_once(tmp_path, ministack, kind):
-    """Gateways that share nothing but AWS: of sixteen callers one gets the object, the others no byte of it."""
-    address = f"endpoint={ministack.url}&region=us-east-1"
+@pytest.mark.parametrize(("name", "kind"), [("ministack", "dynamodb"), ("ministack", "s3"), ("ceph", "s3")])
+def test_two_gateways_on_one_ledger_serve_once(request, tmp_path, name, kind):
+    """Gateways that share nothing but a server: of sixteen callers one gets the object, the others no byte of it."""
+    server = request.getfixturevalue(name)
+    address = f"endpoint={server.url}&region=us-east-1"
     ledger = (
         f"dynamodb://links-{secrets.token_hex(4)}?{address}"
         if kind == "dynamodb"
-        else f"s3://{ministack.make_bucket(f'ledger-{secrets.token_hex(6)}')}?{address}&allow_http=true"
+        else f"s3://{server.make_bucket(f'ledger-{secrets.token_hex(6)}')}?{address}&allow_http=true"
     )
-    home = BucketHome(tmp_path, ministack, ledger)
+    home = BucketHome(tmp_path, server, ledger)
     port = free_port()
     other = home.write_config("other.toml", port=port)
     home.put("x.bin", BODY)

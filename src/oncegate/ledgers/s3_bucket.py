@@ -45,6 +45,7 @@ class Bucket:
 
     def __init__(self, store: ObjectStore) -> None:
         self._open: ObjectStore | None = store
+        self._has_bare_etags: bool | None = None
 
     @property
     def _store(self) -> ObjectStore:
@@ -61,8 +62,19 @@ class Bucket:
         return await self._put(name, data, "create")
 
     async def replace(self, name: str, data: bytes, etag: str) -> str | None:
-        """Write in place of one version, and return the ETag; None where another stands, or nothing."""
-        return await self._put(name, data, {"e_tag": etag})
+        """Write in place of one version, and return the ETag; None where another stands, or nothing.
+
+        Ceph (16, at least) compares ``If-Match`` with the ETag without its quotes, so that it refuses every version. That
+        is noticed where a version was refused and still stands; no version comes twice. Once quotes were understood, which
+        every probe waits for, no other form is sent: a server might pass over one that it cannot read.
+        """
+        put = await self._put(name, data, {"e_tag": etag.strip('"') if self._has_bare_etags else etag})
+        if self._has_bare_etags is None and put is not None:
+            self._has_bare_etags = False
+        if self._has_bare_etags is None and (meta := await self.head(name)) is not None and meta["e_tag"] == etag:
+            put = await self._put(name, data, {"e_tag": etag.strip('"')})
+            self._has_bare_etags = True if put is not None else None
+        return put
 
     async def overwrite(self, name: str, data: bytes) -> None:
         """Write whatever stands there."""

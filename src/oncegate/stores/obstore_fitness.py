@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING
 
 import obstore
@@ -88,15 +88,17 @@ async def _try_conditions(store: ObjectStore, scheme: str, calls: S3Calls | None
     won = (await asyncio.gather(*tries)).count(True)
     if won != 1 or await _put(store, key, b"again", "create"):
         return Abilities(why=f"of {AT_ONCE} writes only where nothing stands {won} were taken, or one more later")
-    replaces = await _keeps_match(store, scheme, key)
     if calls is None:
         # Copies of Google's and Azure's stores are conditional by themselves; none names what it replaces.
-        return Abilities(creates=True, replaces=replaces, large_creates=("copy",))
+        return Abilities(creates=True, replaces=await _keeps_match(store, scheme, key), large_creates=("copy",))
+    replaces = await _keeps_match(store, scheme, key)
+    has_bare_etags = not replaces and await _keeps_match(store, scheme, key, has_bare_etags=True)
     return Abilities(
         creates=True,
-        replaces=replaces,
+        replaces=replaces or has_bare_etags,
         large_creates=await _large_ways(calls, key, None),
         large_replaces=await _large_ways(calls, key, ANOTHER_ETAG),
+        has_bare_etags=has_bare_etags,
     )
 
 
@@ -104,7 +106,9 @@ async def _large_ways(calls: S3Calls, key: str, replaced: str | None) -> Sequenc
     """Name the ways that are seen to refuse what they must, with something that stands at the key."""
     if await _is_completion_refused(calls, key, replaced) and (replaced or await _has_race_one_winner(calls, key)):
         return ("completion",)
-    return ("copy",) if await _is_copy_refused(calls, key, replaced) else ()
+    if await _is_copy_refused(calls, key, replaced):
+        return ("copy",)
+    return ("put",) if await _is_put_refused(calls, key, replaced) else ()
 
 
 async def _put(store: ObjectStore, key: str, data: bytes, mode: PutMode) -> bool:
@@ -117,10 +121,12 @@ async def _put(store: ObjectStore, key: str, data: bytes, mode: PutMode) -> bool
     return True
 
 
-async def _keeps_match(store: ObjectStore, scheme: str, key: str) -> bool:
+async def _keeps_match(store: ObjectStore, scheme: str, key: str, *, has_bare_etags: bool = False) -> bool:
     """Replace what stands there, then try the same with the version that it replaced."""
     meta = await obstore.head_async(store, key)
-    mode: PutMode = {"version": meta["version"]} if scheme == "gs" else {"e_tag": meta["e_tag"]}
+    raw = meta["e_tag"] or ""
+    etag = raw.strip('"') if has_bare_etags else raw
+    mode: PutMode = {"version": meta["version"]} if scheme == "gs" else {"e_tag": etag}
     if not await _put(store, key, b"replaced", mode):
         return False
     is_refused = not await _put(store, key, b"replaced twice", mode)
@@ -182,4 +188,23 @@ async def _is_copy_refused(calls: S3Calls, key: str, replaced: str | None) -> bo
     finally:
         with contextlib.suppress(StoreFault):
             await calls.delete(source)
+    return False
+
+
+async def _is_put_refused(calls: S3Calls, key: str, replaced: str | None) -> bool:
+    """Try the request that would carry a whole large object; that such PUTs have one winner was tried before."""
+
+    async def body() -> AsyncGenerator[bytes]:
+        yield b"probe"
+
+    condition = condition_of(replaced)
+    try:
+        await calls.put(
+            key, body(), size_bytes=5, content_type="application/octet-stream", mark="probe", condition=condition
+        )
+    except ObjectStands:
+        return True
+    except StoreFault as fault:
+        if isinstance(fault, StoreBusy):
+            raise
     return False

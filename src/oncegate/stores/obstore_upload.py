@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING
 import obstore
 from obstore import exceptions
 
+from oncegate.stores.handover import Handover
 from oncegate.stores.obstore_faults import DRIVER_ERRORS, fault_of
 from oncegate.stores.obstore_objects import UPLOADS_FOLDER, etag_of
 from oncegate.stores.protocol import ObjectInfo, ObjectStands, StoreFault, StoreRefused
 from oncegate.stores.s3_calls import S3Calls
 from oncegate.stores.s3_multipart import S3Multipart
+from oncegate.stores.s3_streamed import S3StreamedPut
 from oncegate.stores.uploading import CHUNK_BYTES, MARK, Abilities, LargeUpload, Target
 
 if TYPE_CHECKING:  # the driver has these names for type checkers alone
@@ -104,11 +106,13 @@ class ObstoreUpload:
         way = self._abilities.way(self._target)
         if way is None:
             _log.warning(
-                "upload refused: it is over %d MiB, and this store keeps no condition on a multipart completion or a "
-                "copy that would make it once",
+                "upload refused: it is over %d MiB, and this store keeps no condition that would make it once; where "
+                "it keeps one on a PUT, its length must be announced and end at 5 GiB; see doctor",
                 CHUNK_BYTES >> 20,
             )
             raise StoreRefused("the store keeps no condition for a large upload of this kind")
+        if self._calls is not None and way == "put":
+            return S3StreamedPut(self._calls, self._target, has_bare_etags=self._abilities.has_bare_etags)
         if self._calls is not None:
             return S3Multipart(self._store, self._calls, self._target, way)
         return StagedCopy(self._store, self._target)
@@ -158,7 +162,8 @@ class ObstoreUpload:
         if self._scheme == "gs":
             version["version"] = meta["version"]
         else:
-            version["e_tag"] = meta["e_tag"]
+            raw = meta["e_tag"] or ""
+            version["e_tag"] = raw.strip('"') if self._abilities.has_bare_etags else raw
         return version
 
     async def _own_etag(self) -> str:
@@ -180,9 +185,7 @@ class StagedCopy:
         self._store = store
         self._target = target
         self._key = f"{UPLOADS_FOLDER}/{target.upload_id}"
-        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(1)
-        self._is_given_up = False
-        self._putting = asyncio.ensure_future(self._put())
+        self._put = Handover(self._request)
 
     @property
     def chunk_bytes(self) -> int:
@@ -191,12 +194,11 @@ class StagedCopy:
 
     async def append(self, chunk: bytes) -> None:
         """Hand a piece to the driver; waits while it has enough."""
-        await self._hand(chunk)
+        await self._put.hand(chunk)
 
     async def place(self) -> str:
         """Finish the temporary object and copy it where nothing stands."""
-        await self._hand(None)
-        await self._putting
+        await self._put.finish()
         try:
             await obstore.copy_async(self._store, self._key, self._target.key, overwrite=False)
             meta = await obstore.head_async(self._store, self._target.key)
@@ -208,44 +210,19 @@ class StagedCopy:
 
     async def discard(self) -> None:
         """Make the put raise, wait until the driver has removed its parts, and remove the temporary object."""
-        self._is_given_up = True
-        while not self._putting.done():
-            with contextlib.suppress(asyncio.QueueFull):
-                self._chunks.put_nowait(None)
-            await asyncio.wait({self._putting}, timeout=0.1)
-        self._putting.exception()
+        await self._put.give_up()
         with contextlib.suppress(*DRIVER_ERRORS):
             await obstore.delete_async(self._store, self._key)
 
-    async def _hand(self, chunk: bytes | None) -> None:
-        handing = asyncio.ensure_future(self._chunks.put(chunk))
-        try:
-            await asyncio.wait({handing, self._putting}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            handing.cancel()
-        if self._putting.done() and chunk is not None:
-            await self._putting  # raises what went wrong
-            raise StoreFault("the store took the upload for ended")
-
-    async def _put(self) -> None:
+    async def _request(self, body: AsyncGenerator[bytes]) -> None:
         try:
             await obstore.put_async(
                 self._store,
                 self._key,
-                self._pieces(),
+                body,
                 attributes={"Content-Type": self._target.content_type, MARK: self._target.upload_id},
                 chunk_size=CHUNK_BYTES,
                 max_concurrency=2,
             )
         except DRIVER_ERRORS as error:
             raise fault_of(error, doing="upload") from error
-
-    async def _pieces(self) -> AsyncGenerator[bytes]:
-        while (chunk := await self._chunks.get()) is not None:
-            yield chunk
-        if self._is_given_up:
-            raise _GivenUp
-
-
-class _GivenUp(ValueError):
-    """Raised inside the driver's put, which then removes what it has sent."""

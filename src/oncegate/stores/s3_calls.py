@@ -1,12 +1,12 @@
-"""The requests to S3 that obstore cannot make: a multipart upload completed, or an object copied, on a condition.
+"""The requests to S3 that obstore cannot make: on a condition, a multipart upload completed, an object copied or streamed.
 
 Signed by ourselves over one kept-alive client. Each call is made once: whoever makes it knows whether it may be made
 again. Answers are believed only in full: S3 may answer 200 and hold an error in the body.
 
 httpx saves us an HTTP client; ElementTree reads answers of the server that the operator configured.
 
-Source: S3 API Reference, CreateMultipartUpload, UploadPart, CompleteMultipartUpload, AbortMultipartUpload, CopyObject;
-docs/aws-protocol.md 2.5.2.
+Source: S3 API Reference, CreateMultipartUpload, UploadPart, CompleteMultipartUpload, AbortMultipartUpload, CopyObject,
+PutObject; docs/aws-protocol.md 2.5.2.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ ATTEMPTS_MAX = 3
 PAUSE_S = 0.2
 PIECE_BYTES = 1 << 18
 TIMEOUT = httpx.Timeout(60.0, connect=2.0)
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+"""As many as there are uploads, which the gateway limits: one that is sent while it comes keeps its connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ class S3Calls:
     ) -> None:
         self._place = place
         self._credentials = credentials
-        self._client = httpx.AsyncClient(timeout=TIMEOUT, transport=transport)
+        self._client = httpx.AsyncClient(timeout=TIMEOUT, limits=LIMITS, transport=transport)
         self._scope = SigningScope(region=place.region, service="s3")
 
     async def create(self, key: str, *, content_type: str, mark: str) -> str:
@@ -127,6 +129,29 @@ class S3Calls:
         answer = await self._once("PUT", key, headers={"x-amz-copy-source": f"/{path}", **condition})
         _element(_on_condition(answer, condition), "ETag")
 
+    async def put(
+        self,
+        key: str,
+        body: AsyncGenerator[bytes],
+        *,
+        size_bytes: int,
+        content_type: str,
+        mark: str,
+        condition: Mapping[str, str],
+    ) -> str:
+        """Store an object whose body comes piece by piece, on a condition; returns its ETag.
+
+        Raises:
+            ObjectStands: the condition does not hold.
+            StoreFault: or it is unknown whether the object stands.
+        """
+        headers = {"content-type": content_type, f"x-amz-meta-{MARK}": mark, **condition}
+        answer = await self._once("PUT", key, headers=headers, body=body, size_bytes=size_bytes)
+        etag = _on_condition(answer, condition).headers.get("etag", "")
+        if not etag:
+            raise StoreFault("the store took an object and gave no ETag")
+        return etag
+
     async def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no fault."""
         _good(await self._once("DELETE", key))
@@ -166,6 +191,8 @@ class S3Calls:
         query: Sequence[tuple[str, str]] = (),
         headers: Mapping[str, str] | None = None,
         data: bytes = b"",
+        body: AsyncGenerator[bytes] | None = None,
+        size_bytes: int = 0,
     ) -> httpx.Response:
         encoded = canonical_query(query)
         url = httpx.URL(f"{self._place.endpoint}/{escape(self._full(key), safe='/')}{'?' if encoded else ''}{encoded}")
@@ -176,7 +203,7 @@ class S3Calls:
                 credentials = await self._credentials.current()
             except NoCredentials as error:
                 raise StoreRefused(str(error)) from error
-            digest = await self._digest(data)
+            digest = UNSIGNED_PAYLOAD if body is not None else await self._digest(data)
             sent = signed_headers(
                 method,
                 path=path,
@@ -188,11 +215,12 @@ class S3Calls:
                 now_s=int(time.time()),
             )
         try:
+            length = {"content-length": str(len(data) if body is None else size_bytes)}
             return await self._client.request(
-                method, url, headers={**sent, "content-length": str(len(data))}, content=_in_pieces(data)
+                method, url, headers={**sent, **length}, content=_in_pieces(data) if body is None else body
             )
         except httpx.HTTPError as error:
-            raise StoreBusy(f"{method} for a multipart upload or copy: {type(error).__name__}: {error}") from error
+            raise StoreBusy(f"{method} for an upload: {type(error).__name__}: {error}") from error
 
     async def _digest(self, data: bytes) -> str:
         if not data:

@@ -43,9 +43,11 @@ COPY_HEADERS = {
 _log = logging.getLogger("oncegate")
 
 
-def condition_of(replaces: str | None) -> Mapping[str, str]:
+def condition_of(replaces: str | None, *, has_bare_etags: bool = False) -> Mapping[str, str]:
     """Name the condition of an upload as a header."""
-    return {"if-none-match": "*"} if replaces is None else {"if-match": replaces}
+    if replaces is None:
+        return {"if-none-match": "*"}
+    return {"if-match": replaces.strip('"') if has_bare_etags else replaces}
 
 
 def copy_condition_of(replaces: str | None) -> Mapping[str, str]:

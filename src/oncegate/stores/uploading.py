@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-Way = Literal["completion", "copy"]
-"""How a large object is put in place: its multipart upload is completed on a condition, or it is copied on one."""
+Way = Literal["completion", "copy", "put"]
+"""How a large object is put in place: its multipart upload is completed on a condition, or it is copied on one; or it is
+one PUT on a condition, sent while it comes."""
+
+PUT_BYTES_MAX = 5 << 30
+"""What S3 takes in one PUT; its length must be known at the beginning."""
 
 CHUNK_BYTES = 8 << 20
 """Up to here an upload is held in memory and is one PUT; beyond, this is the size of a part (10,000 are 80 GiB)."""
@@ -45,6 +49,7 @@ class Abilities:
         replaces: a PUT only in place of one version.
         large_creates: how a large object is put only where nothing stands; empty: it cannot be.
         large_replaces: how a large object is put only in place of one version.
+        has_bare_etags: ``If-Match`` must have the ETag without its quotes, as Ceph 16 compares it.
         why: what was seen, where something is missing.
     """
 
@@ -52,6 +57,7 @@ class Abilities:
     replaces: bool = False
     large_creates: Sequence[Way] = ()
     large_replaces: Sequence[Way] = ()
+    has_bare_etags: bool = False
     why: str = ""
 
     def can_put(self, target: Target) -> bool:
@@ -63,7 +69,8 @@ class Abilities:
     def way(self, target: Target) -> Way | None:
         """How a large object is put in place; None where it cannot be made once."""
         ways = self.large_creates if target.replaces is None else self.large_replaces
-        return ways[0] if ways else None
+        fits_put = target.size_bytes is not None and target.size_bytes <= PUT_BYTES_MAX
+        return next((way for way in ways if way != "put" or fits_put), None)
 
     def warnings(self) -> Sequence[str]:
         """What an operator should know."""
@@ -72,6 +79,7 @@ class Abilities:
             return [f"this store keeps no condition on a PUT{because}: downloads work, uploads are refused"]
         size = f"over {CHUNK_BYTES >> 20} MiB"
         missing = [
+            ("put" not in self.large_creates, f"uploads {size} need an announced length, and end at 5 GiB"),
             (self.replaces, "links that may replace an object are refused"),
             (self.large_creates, f"uploads {size} are refused"),
             (self.large_replaces or not self.replaces, f"uploads {size} that replace an object are refused"),

@@ -62,12 +62,13 @@ osd pool default pg autoscale mode = off
 osd data = {folder}/osd
 osd objectstore = memstore
 memstore device bytes = {memory_bytes}
-rgw frontends = beast endpoint=127.0.0.1:{port}
+rgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
 rgw gc obj min wait = 1
 rgw gc processor period = 10
 """
-# Every change of the cluster's maps waits for paxos' interval, a second by default: of a start that is most. The last
-# two let go of deleted objects at once, where the default is after two hours.
+# Every change of the cluster's maps waits for paxos' interval, a second by default: of a start that is most. Without
+# tcp_nodelay small answers wait for the kernel: a claim took 48 ms, with it 3.4. The last two let go of deleted objects
+# at once, where the default is after two hours.
 
 
 class CephServer(S3Server):
