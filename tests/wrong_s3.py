@@ -1,6 +1,7 @@
 """A small S3 server in this process whose faults are switched on by name, for what no real server can be made to do.
 
-Without a fault it keeps ``If-None-Match: *`` and ``If-Match`` on PUT and on completions, and on copies as R2 does.
+Without a fault it keeps ``If-None-Match: *`` and ``If-Match`` on PUT and on completions, and on copies as R2 does. Where
+``listed_count`` is set its lists are of that many keys, made while they are asked for: a bucket that takes no memory.
 
 ``ignores-if-none-match``, ``ignores-if-match``: writes all the same. ``ignores-completion-conditions``,
 ``ignores-copy-conditions``: the same for those two. ``501-conditions``: says so. ``whole-to-range``: 200 and the whole
@@ -32,6 +33,7 @@ class WrongS3:
         self.calls = Counter()
         self.lock = threading.Lock()
         self.clock_ahead_s = 0
+        self.listed_count = 0
         handler = type("Handler", (_Handler,), {"world": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
@@ -230,6 +232,8 @@ class _Handler(BaseHTTPRequestHandler):
     def list_objects(self, query):
         prefix, after = query.get("prefix", [""])[0], query.get("start-after", [""])[0]
         after = query.get("continuation-token", [after])[0]
+        if self.world.listed_count:
+            return self.list_numbers(prefix, after, int(query.get("max-keys", ["1000"])[0]))
         keys = sorted(key for key in self.world.objects if key.startswith(prefix) and key > after)
         size = int(query.get("max-keys", ["1000"])[0])
         rows = "".join(
@@ -240,5 +244,20 @@ class _Handler(BaseHTTPRequestHandler):
         )
         more = f"<NextContinuationToken>{escape(keys[size - 1])}</NextContinuationToken>" if len(keys) > size else ""
         cut = "true" if more else "false"
+        text = f"<ListBucketResult><IsTruncated>{cut}</IsTruncated>{more}{rows}</ListBucketResult>"
+        return lambda: self.answer(200, text.encode())
+
+    def list_numbers(self, prefix, after, size):
+        """Answer with a page of a bucket that holds ``00000000``, ``00000001`` and so on beneath the prefix."""
+        first = int(after.removeprefix(prefix)) + 1 if after else 0
+        last = min(first + size, self.world.listed_count) - 1
+        rows = "".join(
+            f"<Contents><Key>{escape(prefix)}{number:08}</Key><Size>{number}</Size>"
+            f'<LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>"{number:032x}"</ETag></Contents>'
+            for number in range(first, last + 1)
+        )
+        is_cut = last + 1 < self.world.listed_count
+        more = f"<NextContinuationToken>{escape(prefix)}{last:08}</NextContinuationToken>" if is_cut else ""
+        cut = str(is_cut).lower()
         text = f"<ListBucketResult><IsTruncated>{cut}</IsTruncated>{more}{rows}</ListBucketResult>"
         return lambda: self.answer(200, text.encode())

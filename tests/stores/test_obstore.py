@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import os
 import pathlib
+import subprocess
+import sys
 import time
 import unicodedata
 
@@ -283,6 +287,50 @@ def test_lists_are_sorted_and_prefixes_are_of_bytes(store):
         assert await keys(store, "", "a//b\x00") == [name for name in names if name > "a//b\x00"]
 
     using(store, work)
+
+
+LISTING = """
+import asyncio, json, pathlib, sys
+from oncegate.stores.opening import open_store
+
+def peak_mib():  # not ru_maxrss, which begins with that of the process that forked
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+async def main(url, options):
+    store = open_store(url, folder=pathlib.Path(), options=options)
+    peaks, count, after = [], 0, ""
+    while page := await store.list_objects("", after, 1000):
+        for info in page:
+            assert (info.key, info.size_bytes) == (f"{count:08}", count), info
+            count += 1
+        after = page[-1].key
+        peaks.append(peak_mib())
+    print(json.dumps([count, len(peaks), peaks[9], peaks[-1]]))
+
+asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
+"""
+
+
+def test_a_hundred_thousand_keys_are_listed_in_the_memory_of_a_page(wrong_s3):
+    """Page by page, each once and in order: a driver that reads on, or a list that is kept, would grow with the bucket.
+
+    Measured in a process of its own, from the tenth page on; 100,000 entries kept would be over 30 MiB.
+    """
+    server = wrong_s3()
+    server.listed_count = 100_000
+    arguments = ["s3://bucket/pre fix", json.dumps(store_options(server.url))]
+    done = subprocess.run(
+        [sys.executable, "-c", LISTING, *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        stdout=subprocess.PIPE,
+        timeout=50,
+        check=True,
+    )
+    count, pages, early_mib, late_mib = json.loads(done.stdout)
+    assert (count, pages) == (100_000, 100)
+    assert late_mib - early_mib < 8, (early_mib, late_mib)
+    assert server.calls["GET"] <= pages + 1
 
 
 def test_leftovers_are_swept_by_their_age(wrong_s3):
