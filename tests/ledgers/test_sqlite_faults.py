@@ -14,7 +14,7 @@ from contextlib import closing
 
 import pytest
 
-from oncegate.ledgers import sqlite_file
+from oncegate.ledgers import sqlite_file, sqlite_fitness
 from oncegate.ledgers.opening import open_ledger
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, LedgerUnfit, Stands, Unknown
 from oncegate.ledgers.sqlite import SqliteLedger
@@ -61,7 +61,7 @@ def as_nobody(folder: pathlib.Path, path: pathlib.Path) -> str:
     """Probe as a user without rights; return what it said. Root may write everywhere, so a child gives up its rights."""
     if os.geteuid():
         with pytest.raises(LedgerUnfit) as refusal:
-            sqlite_file.check(path)
+            sqlite_fitness.check(path)
         return str(refusal.value)
     os.chmod(folder.parent, 0o755)
     reading, writing = os.pipe()
@@ -69,7 +69,7 @@ def as_nobody(folder: pathlib.Path, path: pathlib.Path) -> str:
         os.setuid(NOBODY)
         said = b"fit"
         try:
-            sqlite_file.check(path)
+            sqlite_fitness.check(path)
         except BaseException as refusal:  # noqa: BLE001  the child must say what happened, whatever it was
             said = f"{type(refusal).__name__}: {refusal}".encode()
         os.write(writing, said)
@@ -181,7 +181,7 @@ def test_a_file_that_cannot_be_trusted_is_refused_and_left_as_it_is(path, harm, 
     harm(path)
     before = path.read_bytes() if path.is_file() else None
     with pytest.raises(LedgerUnfit) as refusal:
-        sqlite_file.check(path)
+        sqlite_fitness.check(path)
     assert str(path) in str(refusal.value)
     assert words in str(refusal.value)
     assert before is None or path.read_bytes() == before
@@ -192,27 +192,27 @@ def test_a_log_without_its_ledger_is_refused(path):
     path.with_name("ledger.db-wal").write_bytes(b"x" * 100)
     path.unlink()
     with pytest.raises(LedgerUnfit, match="moved or deleted while in use"):
-        sqlite_file.check(path)
+        sqlite_fitness.check(path)
     assert not path.exists()
 
 
 def test_a_missing_folder_is_named(tmp_path):
     """A volume that was not mounted shows as a missing folder; making it would hide that."""
     with pytest.raises(LedgerUnfit, match="is no folder: make it"):
-        sqlite_file.check(tmp_path / "missing" / "ledger.db")
+        sqlite_fitness.check(tmp_path / "missing" / "ledger.db")
     assert not (tmp_path / "missing").exists()
 
 
 def test_a_missing_file_in_its_folder_is_made(tmp_path):
     """The first start in a fresh container; born then, and not again at the next."""
-    first = sqlite_file.check(tmp_path / "ledger.db")
-    assert sqlite_file.check(tmp_path / "ledger.db") == first
+    first = sqlite_fitness.check(tmp_path / "ledger.db")
+    assert sqlite_fitness.check(tmp_path / "ledger.db") == first
 
 
 def test_what_an_interrupted_making_left_is_no_ledger(tmp_path):
     """Killed while it was made: nothing has the name yet, and the next start makes it whole."""
     (tmp_path / "ledger.db-new").write_bytes(b"half")
-    sqlite_file.check(tmp_path / "ledger.db")
+    sqlite_fitness.check(tmp_path / "ledger.db")
     assert not (tmp_path / "ledger.db-new").exists()
 
 
@@ -238,13 +238,13 @@ def test_a_ledger_that_another_program_holds_is_refused(path):
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerUnfit, match="another program holds the file"):
-            sqlite_file.check(path, busy_s=0.05)
+            sqlite_fitness.check(path, busy_s=0.05)
 
 
 def test_a_lock_that_another_process_holds_is_named(path):
     """A process that hangs while it writes, or was stopped, is found by its lock."""
     with sqlite_file.file_lock(path), pytest.raises(LedgerUnfit, match="another process holds the ledger's lock"):
-        sqlite_file.check(path, busy_s=0.05)
+        sqlite_fitness.check(path, busy_s=0.05)
 
 
 # Unknown while it runs.
@@ -406,4 +406,4 @@ def test_killed_five_times_under_load_nothing_is_lost(tmp_path):
     """SIGKILL in the middle of commits: what was answered stands, the file is whole, and no id is won twice."""
     suite = LedgerSuite(functools.partial(open_ledger, "sqlite:./ledger.db", folder=tmp_path), kills=5)
     asyncio.run(suite.run("check_a_killed_writer_loses_nothing"))
-    sqlite_file.check(tmp_path / "ledger.db")
+    sqlite_fitness.check(tmp_path / "ledger.db")

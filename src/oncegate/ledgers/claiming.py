@@ -66,13 +66,7 @@ def claim(link_id: bytes, forget_after_s: int, decide: Decide) -> Talk[Admission
         admission = decide(record)
         if admission.record is None:
             return admission
-        text = to_json(admission.record)
-        write = (
-            Insert(link_id, text, forget_after_s)
-            if version is None
-            else Replace(link_id, version, text, forget_after_s)
-        )
-        answer = yield from _until_known(write)
+        answer = yield from _until_known(_write(link_id, version, admission.record, forget_after_s))
         if isinstance(answer, Done):
             return admission
         if isinstance(answer, Swept):
@@ -84,6 +78,14 @@ def claim(link_id: bytes, forget_after_s: int, decide: Decide) -> Talk[Admission
         if is_written(record, admission.mark):
             return admission
     return Admission(kind=Kind.BUSY, reason=Reason.LEDGER_UNKNOWN)
+
+
+def _write(link_id: bytes, version: Version | None, record: Record, forget_after_s: int) -> Insert | Replace:
+    """Where nothing was seen to stand an insert, else a replace of what was seen."""
+    text = to_json(record)
+    if version is None:
+        return Insert(link_id, text, forget_after_s)
+    return Replace(link_id, version, text, forget_after_s)
 
 
 def _until_known(write: Insert | Replace) -> Talk[Done | Stands | Gone | Swept]:
@@ -197,13 +199,7 @@ def insert_or_rewrite(
         changed = change(record)
         if changed is None:
             return record
-        text = to_json(changed)
-        write = (
-            Insert(link_id, text, forget_after_s)
-            if version is None
-            else Replace(link_id, version, text, forget_after_s)
-        )
-        answer = yield from _until_known(write)
+        answer = yield from _until_known(_write(link_id, version, changed, forget_after_s))
         if isinstance(answer, Done):
             return changed
         if isinstance(answer, Swept):

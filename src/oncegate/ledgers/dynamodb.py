@@ -3,9 +3,7 @@
 A claim is one conditional PutItem. Every write carries a token drawn for it, which becomes the version: so a repeat
 after a lost answer recognises its own item, and no version ever returns. Reads are consistent ones.
 
-An item: ``s`` (hash key: the last digit of the id, so that 16 partitions share the load and a list can be merged in
-order), ``id`` (range key, 32 hex digits), ``v`` version, ``r`` record, ``f`` forget_after_s, ``ttl`` for DynamoDB's own
-sweeping. ``s = "ledger"`` holds ``id = "born"`` (``ms``) and ``id = "swept"`` (``u``).
+What an item is stands in ``dynamodb_items.py``.
 
 **Forgetting.** A record may be gone for two reasons: a sweep, whose limit was stored before and was at most
 ``CLOCK_SKEW_MAX_S`` ahead of the server's clock; or DynamoDB's time-to-live, which goes by that clock too. So after its
@@ -23,6 +21,20 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
+from oncegate.ledgers.dynamodb_items import (
+    BORN_KEY,
+    SWEPT_KEY,
+    Item,
+    id_of,
+    item_of,
+    key_of,
+    number_of,
+    put_document,
+    query_document,
+    row_of,
+    stands_of,
+    text_of,
+)
 from oncegate.ledgers.flow import Flow, HttpAnswer, HttpRequest, NoAnswer, Wait
 from oncegate.ledgers.protocol import (
     CLOCK_SKEW_MAX_S,
@@ -32,19 +44,14 @@ from oncegate.ledgers.protocol import (
     ReadOutcome,
     ReplaceOutcome,
     Row,
-    Stands,
     Swept,
     Unknown,
 )
 
-SHARDS = "0123456789abcdef"
 ATTEMPTS_MAX = 6
 PAUSE_FIRST_S = 0.05
 DATE_SLACK_S = 60
 """Between the clocks of the server's own machines."""
-TTL_AFTER_S = 3_600
-TTL_LAST_S = 2**32
-TTL_ATTRIBUTE = "ttl"
 
 _BUSY = frozenset(
     {
@@ -56,7 +63,6 @@ _BUSY = frozenset(
         "TransactionConflictException",
     }
 )
-_Item = Mapping[str, Mapping[str, Any]]
 
 
 class Refused(Exception):
@@ -90,17 +96,16 @@ def insert_flow(
     """
     if forget_after_s <= swept_until_s:
         return (yield from _refuse_or_show(table, link_id, swept_until_s))
-    item = _item_of(link_id, record, forget_after_s, token)
+    item = item_of(link_id, record, forget_after_s, token)
     try:
         for _ in range(ATTEMPTS_MAX):
-            reply = yield from _call("PutItem", _put(table, item, "attribute_not_exists(id)", {}))
+            reply = yield from _call("PutItem", put_document(table, item, "attribute_not_exists(id)", {}))
             stands = item if reply.is_done else (yield from _standing(table, link_id, reply))
             if stands is None:
                 continue  # it stood, and was swept before it could be read
-            if (yield from _may_be_forgotten(table, _number(stands, "f"), reply.date_s)):
+            if (yield from _may_be_forgotten(table, number_of(stands, "f"), reply.date_s)):
                 return Swept()
-            version = _text(stands, "v")
-            return Done(version) if version == token else Stands(_record(stands), version)
+            return Done(token) if text_of(stands, "v") == token else stands_of(stands)
     except (NoAnswer, Refused) as error:
         return Unknown(str(error))
     return Unknown("the record came and went")
@@ -110,9 +115,9 @@ def replace_flow(
     table: str, link_id: bytes, version: str, record: bytes, forget_after_s: int, *, token: str
 ) -> Flow[ReplaceOutcome]:
     """Store a record in place of the one with this version; see ``Ledger.replace`` and ``insert_flow``."""
-    item = _item_of(link_id, record, forget_after_s, token)
+    item = item_of(link_id, record, forget_after_s, token)
     try:
-        reply = yield from _call("PutItem", _put(table, item, "v = :v", {":v": {"S": version}}))
+        reply = yield from _call("PutItem", put_document(table, item, "v = :v", {":v": {"S": version}}))
         if reply.is_done:
             return Done(token)
         stands = yield from _standing(table, link_id, reply)
@@ -120,17 +125,16 @@ def replace_flow(
         return Unknown(str(error))
     if stands is None:
         return Gone()
-    found = _text(stands, "v")
-    return Done(token) if found == token else Stands(_record(stands), found)
+    return Done(token) if text_of(stands, "v") == token else stands_of(stands)
 
 
 def read_flow(table: str, link_id: bytes) -> Flow[ReadOutcome]:
     """Say what stands there, consistently; see ``Ledger.read``."""
     try:
-        item, _ = yield from get_item(table, _key_of(link_id))
+        item, _ = yield from get_item(table, key_of(link_id))
     except (NoAnswer, Refused) as error:
         return Unknown(str(error))
-    return Gone() if item is None else Stands(_record(item), _text(item, "v"))
+    return Gone() if item is None else stands_of(item)
 
 
 class Page(NamedTuple):
@@ -147,11 +151,9 @@ def page_flow(table: str, shard: str, after: bytes, limit: int) -> Flow[Page]:
         NoAnswer: there was none.
         Refused: DynamoDB says no.
     """
-    document = _query(table, shard, after, limit)
-    reply = yield from _call("Query", document)
-    items = cast("list[_Item]", reply.document.get("Items", []))
-    rows = [Row(_id(item), _record(item), _text(item, "v"), _number(item, "f")) for item in items]
-    return Page(rows, "LastEvaluatedKey" in reply.document)
+    reply = yield from _call("Query", query_document(table, shard, after, limit))
+    items = cast("list[Item]", reply.document.get("Items", []))
+    return Page([row_of(item) for item in items], "LastEvaluatedKey" in reply.document)
 
 
 def raise_swept_until_flow(table: str, now_s: int) -> Flow[int]:
@@ -163,7 +165,7 @@ def raise_swept_until_flow(table: str, now_s: int) -> Flow[int]:
     """
     document = {
         "TableName": table,
-        "Key": {"s": {"S": "ledger"}, "id": {"S": "swept"}},
+        "Key": SWEPT_KEY,
         "UpdateExpression": "SET u = :u",
         "ConditionExpression": "attribute_not_exists(u) OR u < :u",
         "ExpressionAttributeValues": {":u": {"N": str(now_s)}},
@@ -174,24 +176,24 @@ def raise_swept_until_flow(table: str, now_s: int) -> Flow[int]:
 
 def swept_until_flow(table: str) -> Flow[int]:
     """Read the stored limit; -1 where none is."""
-    item, _ = yield from get_item(table, {"s": {"S": "ledger"}, "id": {"S": "swept"}})
-    return -1 if item is None else _number(item, "u")
+    item, _ = yield from get_item(table, SWEPT_KEY)
+    return -1 if item is None else number_of(item, "u")
 
 
 def sweep_shard_flow(table: str, shard: str, now_s: int) -> Flow[int]:
     """Delete the records of one shard that are due, one condition each: one may have been replaced meanwhile."""
     after, forgotten, has_more = b"", 0, True
     while has_more:
-        document = {**_query(table, shard, after, 500), "ProjectionExpression": "id, f"}
+        document = {**query_document(table, shard, after, 500), "ProjectionExpression": "id, f"}
         reply = yield from _call("Query", document)
-        items = cast("list[_Item]", reply.document.get("Items", []))
+        items = cast("list[Item]", reply.document.get("Items", []))
         for item in items:
-            if _number(item, "f") <= now_s:
+            if number_of(item, "f") <= now_s:
                 deleted = yield from _call(
                     "DeleteItem",
                     {
                         "TableName": table,
-                        "Key": _key_of(_id(item)),
+                        "Key": key_of(id_of(item)),
                         "ConditionExpression": "f <= :now",
                         "ExpressionAttributeValues": {":now": {"N": str(now_s)}},
                     },
@@ -199,27 +201,26 @@ def sweep_shard_flow(table: str, shard: str, now_s: int) -> Flow[int]:
                 forgotten += deleted.is_done
         has_more = "LastEvaluatedKey" in reply.document
         if items:
-            after = _id(items[-1])
+            after = id_of(items[-1])
     return forgotten
 
 
 def born_flow(table: str, now_ms: int) -> Flow[tuple[int, int | None]]:
     """Return when the ledger was born (now, where nobody said so before), and the server's ``Date``."""
-    key = {"s": {"S": "ledger"}, "id": {"S": "born"}}
-    put = _put(table, {**key, "ms": {"N": str(now_ms)}}, "attribute_not_exists(id)", {})
-    item, date_s = yield from get_item(table, key)
+    item, date_s = yield from get_item(table, BORN_KEY)
     if item is None:
-        reply = yield from _call("PutItem", put)
+        born = {**BORN_KEY, "ms": {"N": str(now_ms)}}
+        reply = yield from _call("PutItem", put_document(table, born, "attribute_not_exists(id)", {}))
         if reply.is_done:
             return now_ms, reply.date_s
-        item, date_s = yield from get_item(table, key)
-    return (now_ms if item is None else _number(item, "ms")), date_s
+        item, date_s = yield from get_item(table, BORN_KEY)
+    return (now_ms if item is None else number_of(item, "ms")), date_s
 
 
-def get_item(table: str, key: _Item) -> Flow[tuple[_Item | None, int | None]]:
+def get_item(table: str, key: Item) -> Flow[tuple[Item | None, int | None]]:
     """Read one item consistently, and the server's ``Date``."""
     reply = yield from _call("GetItem", {"TableName": table, "Key": key, "ConsistentRead": True})
-    return cast("_Item | None", reply.document.get("Item")), reply.date_s
+    return cast("Item | None", reply.document.get("Item")), reply.date_s
 
 
 def call_flow(operation: str, document: Mapping[str, Any]) -> Flow[Mapping[str, Any]]:
@@ -270,12 +271,12 @@ def _reply_of(answer: HttpAnswer | None) -> Reply | None:
     raise Refused(kind or str(answer.status), str(known.get("message", known.get("Message", "")))[:200])
 
 
-def _standing(table: str, link_id: bytes, reply: Reply) -> Flow[_Item | None]:
+def _standing(table: str, link_id: bytes, reply: Reply) -> Flow[Item | None]:
     """What stood against a write: in the answer, or read where a server does not give it."""
-    shown = cast("_Item | None", reply.document.get("Item"))
+    shown = cast("Item | None", reply.document.get("Item"))
     if shown:
         return shown
-    item, _ = yield from get_item(table, _key_of(link_id))
+    item, _ = yield from get_item(table, key_of(link_id))
     return item
 
 
@@ -291,66 +292,9 @@ def _may_be_forgotten(table: str, forget_after_s: int, date_s: int | None) -> Fl
 
 def _refuse_or_show(table: str, link_id: bytes, swept_until_s: int) -> Flow[InsertOutcome]:
     try:
-        item, _ = yield from get_item(table, _key_of(link_id))
+        item, _ = yield from get_item(table, key_of(link_id))
     except (NoAnswer, Refused) as error:
         return Unknown(str(error))
-    if item is None or _number(item, "f") <= swept_until_s:
+    if item is None or number_of(item, "f") <= swept_until_s:
         return Swept()
-    return Stands(_record(item), _text(item, "v"))
-
-
-def _put(table: str, item: _Item, condition: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
-    document: dict[str, Any] = {
-        "TableName": table,
-        "Item": item,
-        "ConditionExpression": condition,
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-    }
-    return {**document, "ExpressionAttributeValues": values} if values else document
-
-
-def _query(table: str, shard: str, after: bytes, limit: int) -> Mapping[str, Any]:
-    values: dict[str, Any] = {":s": {"S": shard}}
-    condition = "s = :s"
-    if after:
-        condition, values[":a"] = "s = :s AND id > :a", {"S": after.hex()}
-    return {
-        "TableName": table,
-        "KeyConditionExpression": condition,
-        "ExpressionAttributeValues": values,
-        "ConsistentRead": True,
-        "Limit": limit,
-    }
-
-
-def _item_of(link_id: bytes, record: bytes, forget_after_s: int, token: str) -> _Item:
-    item = {
-        **_key_of(link_id),
-        "v": {"S": token},
-        "r": {"S": record.decode()},
-        "f": {"N": str(forget_after_s)},
-    }
-    if forget_after_s < TTL_LAST_S:
-        item[TTL_ATTRIBUTE] = {"N": str(forget_after_s + TTL_AFTER_S)}
-    return item
-
-
-def _key_of(link_id: bytes) -> dict[str, Mapping[str, Any]]:
-    name = link_id.hex()
-    return {"s": {"S": name[-1]}, "id": {"S": name}}
-
-
-def _id(item: _Item) -> bytes:
-    return bytes.fromhex(_text(item, "id"))
-
-
-def _record(item: _Item) -> bytes:
-    return _text(item, "r").encode()
-
-
-def _text(item: _Item, name: str) -> str:
-    return str(item[name]["S"])
-
-
-def _number(item: _Item, name: str) -> int:
-    return int(item[name]["N"])
+    return stands_of(item)

@@ -18,14 +18,14 @@ import pathlib
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from oncegate.aws_credentials import ChainCredentials, GivesCredentials, NoCredentials
 from oncegate.ledgers import dynamodb, dynamodb_table
 from oncegate.ledgers.dynamodb import Refused
 from oncegate.ledgers.dynamodb_connection import SignedConnections
+from oncegate.ledgers.dynamodb_items import BORN_KEY, SHARDS
 from oncegate.ledgers.dynamodb_url import Address, parse_address
 from oncegate.ledgers.flow import Flow, NoAnswer, drive
 from oncegate.ledgers.protocol import (
@@ -41,6 +41,7 @@ from oncegate.ledgers.protocol import (
     Unknown,
     Version,
 )
+from oncegate.ledgers.under_way import UnderWay
 from oncegate.links.request_signing import SigningScope
 
 WEAKER_PROMISES = frozenset({dynamodb_table.GLOBAL_TABLE})
@@ -84,10 +85,7 @@ class DynamodbLedger:
             credentials=self._credentials,
         )
         self._swept_until_s = -1
-        self._calls = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._is_closed = False
+        self._under_way = UnderWay()
 
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
         """Store a record where none stands; see ``Ledger.insert``. One request, but for links about to be forgotten."""
@@ -128,8 +126,7 @@ class DynamodbLedger:
 
     async def aclose(self) -> None:
         """Finish the calls under way and close the connections. Calls after it end in ``Unknown``."""
-        self._is_closed = True
-        await self._idle.wait()
+        await self._under_way.close()
         await self._connections.aclose()
 
     async def scan(self, after: bytes, limit: int) -> Sequence[Row]:
@@ -138,7 +135,7 @@ class DynamodbLedger:
         Raises:
             OSError: the ledger cannot be read.
         """
-        shards = [_Shard(self, shard, after, limit // len(dynamodb.SHARDS) + 8) for shard in dynamodb.SHARDS]
+        shards = [_Shard(self, shard, after, limit // len(SHARDS) + 8) for shard in SHARDS]
         rows: list[Row] = []
         while len(rows) < limit:
             await asyncio.gather(*(shard.fill() for shard in shards if not shard.rows and shard.has_more))
@@ -155,7 +152,7 @@ class DynamodbLedger:
             LedgerUnfit: ``now_s`` is not the server's time.
             OSError: the ledger cannot be read or written; what was forgotten before stays so.
         """
-        _, date_s = await self._run(dynamodb.get_item(self._table, {"s": {"S": "ledger"}, "id": {"S": "born"}}))
+        _, date_s = await self._run(dynamodb.get_item(self._table, BORN_KEY))
         self._must_be_on_time(date_s, now_s)
         self._swept_until_s = await self._run(dynamodb.raise_swept_until_flow(self._table, now_s))
         slots = asyncio.Semaphore(SHARDS_AT_ONCE)
@@ -164,7 +161,7 @@ class DynamodbLedger:
             async with slots:
                 return await self._run(dynamodb.sweep_shard_flow(self._table, shard, now_s), within_s=None)
 
-        return sum(await asyncio.gather(*map(sweep_shard, dynamodb.SHARDS)))
+        return sum(await asyncio.gather(*map(sweep_shard, SHARDS)))
 
     async def page(self, shard: str, after: bytes, limit: int) -> dynamodb.Page:
         """List records of one shard; raises ``OSError``."""
@@ -195,7 +192,7 @@ class DynamodbLedger:
 
     async def _outcome(self, flow: Flow[_T]) -> _T | Unknown:
         """Run a claim's flow: a fault is ``Unknown``, here and nowhere else."""
-        if self._is_closed:
+        if self._under_way.is_closed:
             flow.close()
             return _CLOSED
         try:
@@ -210,7 +207,7 @@ class DynamodbLedger:
             OSError: it came to no end.
         """
         limit_s = self._answer_within_s if within_s == 0.0 else within_s
-        async with self._call():
+        with self._under_way.one():
             try:
                 async with asyncio.timeout(limit_s):
                     return await drive(flow, self._connections.send)
@@ -220,17 +217,6 @@ class DynamodbLedger:
                 raise OSError(str(error)) from error
             except (KeyError, ValueError, TypeError) as error:
                 raise OSError(f"an item that is not of this ledger: {type(error).__name__}") from error
-
-    @asynccontextmanager
-    async def _call(self) -> AsyncGenerator[None]:
-        self._calls += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._calls -= 1
-            if not self._calls:
-                self._idle.set()
 
     def _must_be_on_time(self, date_s: int | None, now_s: float) -> float:
         ahead_s = 0.0 if date_s is None else date_s - now_s

@@ -6,7 +6,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from oncegate.ledgers.dynamodb import TTL_ATTRIBUTE, Refused, call_flow, get_item, insert_flow
+from oncegate.ledgers.dynamodb import Refused, call_flow, get_item, insert_flow
+from oncegate.ledgers.dynamodb_items import TTL_ATTRIBUTE
 from oncegate.ledgers.flow import Flow, Wait
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, LedgerUnfit, Stands
 

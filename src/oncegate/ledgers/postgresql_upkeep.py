@@ -9,6 +9,7 @@ from typing import cast
 from oncegate.ledgers.postgresql_batches import LOCK_CLASS
 from oncegate.ledgers.postgresql_connection import DriverRow, Fetch, LedgerFault
 from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, Event, LedgerUnfit, Row
+from oncegate.ledgers.scanning import scan_in_steps
 
 STEP_ROWS = 500
 EVENTS_KEPT_S = 90 * 86_400
@@ -79,15 +80,7 @@ class PostgresqlUpkeep:
 
     async def scan(self, after: bytes, limit: int) -> Sequence[Row]:
         """List records in order of id, in steps; see ``Scans.scan``."""
-        rows: list[Row] = []
-        while len(rows) < limit:
-            step = min(STEP_ROWS, limit - len(rows))
-            page = [_row(row) for row in await self._ask(_SCAN, [after, step])]
-            rows += page
-            if len(page) < step:
-                break
-            after = page[-1].link_id
-        return rows
+        return await scan_in_steps(self._page, after, limit, step_rows=STEP_ROWS)
 
     async def sweep(self, now_s: int) -> int:
         """Forget what is due, in steps; see ``Sweeps.sweep``."""
@@ -126,6 +119,9 @@ class PostgresqlUpkeep:
             for number, text in ((row["number"], row["event"]) for row in rows)
             if isinstance(number, int) and isinstance(text, str)
         ]
+
+    async def _page(self, after: bytes, count: int) -> Sequence[Row]:
+        return [_row(row) for row in await self._ask(_SCAN, [after, count])]
 
     async def _ask(
         self, statement: str, args: Sequence[bytes | int | str | Sequence[int] | Sequence[str | None]] = ()

@@ -11,6 +11,7 @@ from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, Event, LedgerUnfit, Row
 from oncegate.ledgers.redis_connection import LedgerFault, RedisConnection, Reply
 from oncegate.ledgers.redis_fitness import clock_ahead_s
 from oncegate.ledgers.redis_scripts import APPEND, FORGET, RAISE, SCAN, Scripts, row_of
+from oncegate.ledgers.scanning import scan_in_steps
 from oncegate.ledgers.server_ledger import Birth
 
 STEP_ROWS = 200
@@ -38,20 +39,10 @@ class RedisUpkeep:
 
     async def scan(self, after: bytes, limit: int) -> Sequence[Row]:
         """List records in order of id, in steps; see ``Scans.scan``."""
-        rows: list[Row] = []
         try:
-            while len(rows) < limit:
-                step = min(STEP_ROWS, limit - len(rows))
-                args = [await self._known_born_ms(), self._record, _above(after), step]
-                flat = _listed(await self._scripts.run(SCAN, [self._meta, self._ids], args))
-                page = [row_of(_bytes(flat[n]), flat[n + 1]) for n in range(0, len(flat), 2)]
-                rows += page
-                if len(page) < step:
-                    break
-                after = page[-1].link_id
+            return await scan_in_steps(self._page, after, limit, step_rows=STEP_ROWS)
         except LedgerFault as fault:
             raise _unreadable(fault) from None
-        return rows
 
     async def sweep(self, now_s: int) -> int:
         """Forget what is due, in steps; see ``Sweeps.sweep``."""
@@ -102,6 +93,11 @@ class RedisUpkeep:
         except LedgerFault as fault:
             raise _unreadable(fault) from None
         return found[:limit]
+
+    async def _page(self, after: bytes, count: int) -> Sequence[Row]:
+        args = [await self._known_born_ms(), self._record, _above(after), count]
+        flat = _listed(await self._scripts.run(SCAN, [self._meta, self._ids], args))
+        return [row_of(_bytes(flat[n]), flat[n + 1]) for n in range(0, len(flat), 2)]
 
     async def _known_born_ms(self) -> int:
         return await self._birth.known_ms(lambda: self._connection.call([("PING",)]))

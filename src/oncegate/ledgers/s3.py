@@ -28,8 +28,7 @@ import pathlib
 import secrets
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import NamedTuple, TypeVar
 
 from oncegate.ledgers import s3_fitness
@@ -49,6 +48,7 @@ from oncegate.ledgers.protocol import (
     Version,
 )
 from oncegate.ledgers.s3_bucket import FAULTS, Bucket, first_line, open_bucket
+from oncegate.ledgers.under_way import UnderWay
 
 WEAKER_PROMISES: frozenset[str] = frozenset()
 ANSWER_WITHIN_S = 4.0
@@ -106,10 +106,7 @@ class S3Ledger:
         self._swept_until_s = -1
         self._reading: asyncio.Task[int] | None = None
         self._reading_next: asyncio.Task[int] | None = None
-        self._calls = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._is_closed = False
+        self._under_way = UnderWay()
 
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
         """Store a record where none stands; see ``Ledger.insert`` and the module. One PUT, and a GET that many share."""
@@ -138,8 +135,7 @@ class S3Ledger:
 
     async def aclose(self) -> None:
         """Finish the calls under way. Calls after it end in ``Unknown``."""
-        self._is_closed = True
-        await self._idle.wait()
+        await self._under_way.close()
         reading = [task for task in (self._reading, self._reading_next) if task is not None]
         await asyncio.gather(*reading, return_exceptions=True)
         self._bucket.close()
@@ -220,10 +216,10 @@ class S3Ledger:
 
     async def _outcome(self, call: Coroutine[object, object, _T]) -> _T | Unknown:
         """Make a call within the time limit: a fault is ``Unknown``, here and nowhere else."""
-        if self._is_closed:
+        if self._under_way.is_closed:
             call.close()
             return _CLOSED
-        async with self._call():
+        with self._under_way.one():
             try:
                 async with asyncio.timeout(self._answer_within_s):
                     return await call
@@ -231,17 +227,6 @@ class S3Ledger:
                 return Unknown(f"no answer within {self._answer_within_s:g} s")
             except FAULTS as error:
                 return Unknown(first_line(error))
-
-    @asynccontextmanager
-    async def _call(self) -> AsyncGenerator[None]:
-        self._calls += 1
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._calls -= 1
-            if not self._calls:
-                self._idle.set()
 
     async def _limit_as_of_now(self) -> int:
         """Read the limit by a read that begins after this call; all that wait share it."""

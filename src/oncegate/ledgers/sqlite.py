@@ -5,7 +5,7 @@ was forced to the disk (write-ahead log, ``synchronous = FULL``), so what was an
 loss of power. Speed: one writer thread, one transaction for all that wait (``sqlite_threads.py``).
 
 It never makes a ledger anew where one was damaged, and never works on a network file system unless told that only one
-machine opens the file (``sqlite_file.py``). Audit events lie in a file of their own (``event_file.py``), so that they
+machine opens the file (``sqlite_fitness.py``). Audit events lie in a file of their own (``event_file.py``), so that they
 cost a claim nothing.
 """
 
@@ -16,7 +16,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
-from oncegate.ledgers import sqlite_file
+from oncegate.ledgers import sqlite_file, sqlite_fitness
 from oncegate.ledgers.batch_sizes import BatchSizes
 from oncegate.ledgers.batch_thread import ANSWER_WITHIN_S, BatchThread
 from oncegate.ledgers.event_file import EventFile
@@ -36,6 +36,7 @@ from oncegate.ledgers.protocol import (
     Unknown,
     Version,
 )
+from oncegate.ledgers.scanning import scan_in_steps
 from oncegate.ledgers.sqlite_rows import KEYS_MAX
 from oncegate.ledgers.sqlite_threads import (
     Deleted,
@@ -52,7 +53,7 @@ from oncegate.ledgers.sqlite_threads import (
     WriterAsk,
 )
 
-WEAKER_PROMISES = frozenset({sqlite_file.NETWORK_FILE_SYSTEM})
+WEAKER_PROMISES = sqlite_fitness.WEAKER_PROMISES
 WAITING_MAX = 16_384
 STEP_ROWS = 500  # of a sweep or a list: a transaction of a few milliseconds at most
 
@@ -130,7 +131,7 @@ class SqliteLedger:
             LedgerUnfit: it cannot keep the guarantee; the message names the file, what is the matter, what to do.
         """
         return await asyncio.to_thread(
-            sqlite_file.check, self._path, accept=self._accept, find_mount=self._find_mount, busy_s=self._busy_s
+            sqlite_fitness.check, self._path, accept=self._accept, find_mount=self._find_mount, busy_s=self._busy_s
         )
 
     async def aclose(self) -> None:
@@ -142,21 +143,10 @@ class SqliteLedger:
     async def scan(self, after: bytes, limit: int) -> Sequence[Row]:
         """List up to ``limit`` records whose id is above ``after``, in order of id; see ``Scans.scan``.
 
-        Read in steps, each a transaction of its own, so that reads are not held up: a record inserted meanwhile may
-        be listed or not, one that stood before and after is listed once.
-
         Raises:
             OSError: the ledger cannot be read.
         """
-        rows: list[Row] = []
-        while len(rows) < limit:
-            step = min(STEP_ROWS, limit - len(rows))
-            page = _expect(list[Row], await self._reader.ask(ListRows(after, step)))
-            rows += page
-            if len(page) < step:
-                break
-            after = page[-1].link_id
-        return rows
+        return await scan_in_steps(self._page, after, limit, step_rows=STEP_ROWS)
 
     async def sweep(self, now_s: int) -> int:
         """Forget records whose ``forget_after_s`` is not above ``now_s``; see ``Sweeps.sweep``.
@@ -185,6 +175,9 @@ class SqliteLedger:
     async def read_events(self, after: int, limit: int, *, link_id: str | None = None) -> Sequence[tuple[int, Event]]:
         """List up to ``limit`` events whose number is above ``after``, oldest first; of one link where given."""
         return await self._events.read(after, limit, link_id=link_id)
+
+    async def _page(self, after: bytes, count: int) -> Sequence[Row]:
+        return _expect(list[Row], await self._reader.ask(ListRows(after, count)))
 
 
 def _expect(kind: type[_Kind], answer: object) -> _Kind:

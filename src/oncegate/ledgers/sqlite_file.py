@@ -1,4 +1,4 @@
-"""The file of the ledger ``sqlite:``: made, opened, and looked at before anything is trusted to it.
+"""The file of the ledger ``sqlite:``, made and opened; ``sqlite_fitness.py`` says whether it can be trusted.
 
 It never makes a ledger anew where a file stands, however broken: an empty ledger opens every used link again.
 
@@ -12,25 +12,19 @@ Files beside it: ``-wal`` and ``-shm`` are SQLite's and belong to the database; 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pathlib
 import sqlite3
-import stat
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
 
-from oncegate.ledgers.file_system import Mount, mount_of
-from oncegate.ledgers.protocol import LedgerFacts, LedgerUnfit
-
-NETWORK_FILE_SYSTEM = "sqlite-network-file-system"
+from oncegate.ledgers.protocol import LedgerUnfit
+from oncegate.ledgers.sqlite_lock import open_lock, take_lock
 
 APPLICATION_ID = 0x6F6E6365  # "once" in ASCII; `file` and SQLite's own tools show it
 SCHEMA_VERSION = 1
-SQLITE_OLDEST = (3, 24, 0)  # ON CONFLICT DO UPDATE
 BUSY_S = 4.0
-CHECKED_WHOLE_BYTES_MAX = 64 * 2**20  # 600,000 records; a tenth of a second when cached, one from a slow disk
 
 # WITHOUT ROWID: the row lies in the tree of its id, once. An index on forget_after would cost 25 bytes a record, so
 # sweeping walks the ids instead. version_floor: the highest version ever swept; new records begin above it, so that
@@ -52,7 +46,7 @@ CREATE TABLE ledger (
 );
 """
 
-_MIGHT_REOPEN = "a new ledger would open used links again"
+MIGHT_REOPEN = "a new ledger would open used links again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,43 +69,11 @@ def create(path: pathlib.Path, *, born_ms: int | None = None) -> None:
         LedgerUnfit: something stands there, or the folder is missing or cannot be written to.
     """
     path = resolved(path)
-    _check_folder(path.parent)
+    check_folder(path.parent)
     with file_lock(path):
         if path.exists():
-            raise LedgerUnfit(f"{path} exists: a ledger is made once; {_MIGHT_REOPEN}")
-        _make(path, time.time_ns() // 1_000_000 if born_ms is None else born_ms)
-
-
-def check(
-    path: pathlib.Path,
-    *,
-    accept: Sequence[str] = (),
-    find_mount: Callable[[pathlib.Path], Mount | None] = mount_of,
-    busy_s: float = BUSY_S,
-) -> LedgerFacts:
-    """Find out whether this file can keep the guarantee; make it where none stands.
-
-    Raises:
-        LedgerUnfit: it cannot; the message names the file, what is the matter, and what to do.
-    """
-    if sqlite3.sqlite_version_info < SQLITE_OLDEST:
-        raise LedgerUnfit(f"SQLite {sqlite3.sqlite_version} is too old for a ledger: 3.24 or newer is needed")
-    path = resolved(path)
-    _check_folder(path.parent)
-    accepted = _check_mount(path, find_mount(path), accept)
-    with file_lock(path, busy_s=busy_s):
-        if not path.exists():
-            _make(path, time.time_ns() // 1_000_000)
-        _check_file(path)
-        opened = connect(path, busy_s=busy_s)
-        with contextlib.closing(opened.connection) as connection, _explained(path):
-            if path.stat().st_size <= CHECKED_WHOLE_BYTES_MAX:
-                (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-                if verdict != "ok":
-                    raise sqlite3.DatabaseError(verdict)
-            # A page is really written and forced to the disk; only that shows a full or read-only one.
-            connection.execute("UPDATE ledger SET swept_until = swept_until")
-    return LedgerFacts(born_ms=opened.born_ms, accepted=accepted)
+            raise LedgerUnfit(f"{path} exists: a ledger is made once; {MIGHT_REOPEN}")
+        make(path, time.time_ns() // 1_000_000 if born_ms is None else born_ms)
 
 
 def connect(path: pathlib.Path, *, busy_s: float = BUSY_S) -> OpenLedger:
@@ -121,7 +83,7 @@ def connect(path: pathlib.Path, *, busy_s: float = BUSY_S) -> OpenLedger:
         LedgerUnfit: there is none, or it is not one of ours, or of another version.
     """
     path = resolved(path)
-    with _explained(path):
+    with explained(path):
         identity = identity_of(path)
         connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=busy_s)
         try:
@@ -142,39 +104,6 @@ def identity_of(path: pathlib.Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def open_lock(path: pathlib.Path) -> int:
-    """Open the lock file beside a ledger; the descriptor is the caller's."""
-    return os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-
-
-def take_lock(descriptor: int, *, busy_s: float) -> None:
-    """Take the lock among processes, or fail after ``busy_s``.
-
-    SQLite has its own; this one is for two reasons. SQLite before 3.51.3 can lose committed pages when one process
-    commits while another checkpoints ("WAL-reset bug", sqlite.org/wal.html), so no two do either at once. And SQLite
-    waits in sleeps that grow to 100 ms: with three processes on one file, 64 claims waiting in each, the slowest claim
-    in a hundred took 35 to 55 ms and the slowest of all 730; with this lock 10 and 40, at the same rate.
-
-    Raises:
-        TimeoutError: another process holds it.
-    """
-    give_up_s = time.monotonic() + busy_s
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= give_up_s:
-                raise TimeoutError(f"another process holds the ledger's lock for more than {busy_s:g} s") from None
-            time.sleep(0.0005)
-        else:
-            return
-
-
-def release_lock(descriptor: int) -> None:
-    """Let the next process write."""
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-
 @contextlib.contextmanager
 def file_lock(path: pathlib.Path, *, busy_s: float = BUSY_S) -> Generator[None]:
     """Hold the lock beside a ledger while it is made or checked.
@@ -182,7 +111,7 @@ def file_lock(path: pathlib.Path, *, busy_s: float = BUSY_S) -> Generator[None]:
     Raises:
         LedgerUnfit: the lock file cannot be made, or another process holds it.
     """
-    with _explained(path):
+    with explained(path):
         descriptor = open_lock(path)
         try:
             take_lock(descriptor, busy_s=busy_s)
@@ -195,7 +124,12 @@ def file_lock(path: pathlib.Path, *, busy_s: float = BUSY_S) -> Generator[None]:
         os.close(descriptor)  # and with it the lock
 
 
-def _check_folder(folder: pathlib.Path) -> None:
+def check_folder(folder: pathlib.Path) -> None:
+    """Look whether files can be made there.
+
+    Raises:
+        LedgerUnfit: they cannot.
+    """
     if not folder.is_dir():
         raise LedgerUnfit(f"{folder} is no folder: make it, or change [ledger] url")
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -205,44 +139,12 @@ def _check_folder(folder: pathlib.Path) -> None:
         )
 
 
-def _check_mount(path: pathlib.Path, mount: Mount | None, accept: Sequence[str]) -> tuple[str, ...]:
-    if mount is not None and mount.point == path:
-        raise LedgerUnfit(
-            f"{path} is mounted as a single file, so each container has a log of its own beside it and does not see "
-            "the claims of the others: mount its folder instead"
-        )
-    if mount is not None and not mount.is_shared:
-        return ()
-    if NETWORK_FILE_SYSTEM in accept:
-        return (NETWORK_FILE_SYSTEM,)
-    if mount is None:
-        raise LedgerUnfit(
-            f"the kind of file system of {path} cannot be seen (no /proc/self/mountinfo): if it is a local disk, "
-            f'set [ledger] accept = ["{NETWORK_FILE_SYSTEM}"]'
-        )
-    raise LedgerUnfit(
-        f"{path} lies on {mount.point}, a file system of kind {mount.kind}: SQLite's log does not work where other "
-        "machines may have the file open, and a link could be used twice. Put the ledger on a local disk, use a "
-        "ledger server (postgresql:, redis:), or, if only one machine ever opens it, "
-        f'set [ledger] accept = ["{NETWORK_FILE_SYSTEM}"]'
-    )
+def make(path: pathlib.Path, born_ms: int) -> None:
+    """Make the file, whole or not at all; under its lock, and where none stands.
 
-
-def _check_file(path: pathlib.Path) -> None:
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise LedgerUnfit(f"{path} is no regular file: change [ledger] url")
-    if found.st_size == 0:
-        raise LedgerUnfit(f"{path} is empty: restore it from a backup; {_MIGHT_REOPEN}")
-    if found.st_nlink != 1:
-        raise LedgerUnfit(
-            f"{path} has {found.st_nlink} names (hard links): each would get a log of its own; remove the other names"
-        )
-    if not os.access(path, os.R_OK | os.W_OK):
-        raise LedgerUnfit(f"{path} cannot be read and written by user {os.geteuid()}: change its owner or mode")
-
-
-def _make(path: pathlib.Path, born_ms: int) -> None:
+    Raises:
+        LedgerUnfit: it cannot be made, or the log of another lies there.
+    """
     for suffix in ("-wal", "-journal"):
         if path.with_name(path.name + suffix).exists():
             # SQLite would play the old log into the new file.
@@ -251,7 +153,7 @@ def _make(path: pathlib.Path, born_ms: int) -> None:
                 "in use; put both back, or remove the log too if it is to be forgotten"
             )
     unfinished = path.with_name(path.name + "-new")
-    with _explained(path):
+    with explained(path):
         for suffix in ("", "-wal", "-shm", "-journal"):
             unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
         os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -295,7 +197,7 @@ def _recognise(connection: sqlite3.Connection, path: pathlib.Path) -> int:
 
 
 @contextlib.contextmanager
-def _explained(path: pathlib.Path) -> Generator[None]:
+def explained(path: pathlib.Path) -> Generator[None]:
     """Turn what the driver and the operating system say into what the operator can do."""
     try:
         yield
@@ -320,4 +222,4 @@ def _remedy(code: int | None) -> str:
         case sqlite3.SQLITE_IOERR:
             return "the disk fails; see the system's log"
         case _:
-            return f"the file is damaged; restore it from a backup ({_MIGHT_REOPEN})"
+            return f"the file is damaged; restore it from a backup ({MIGHT_REOPEN})"

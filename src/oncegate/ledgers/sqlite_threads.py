@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from oncegate.ledgers import sqlite_file, sqlite_rows
 from oncegate.ledgers.protocol import Done, Gone, Insert, LedgerUnfit, Read, Replace, Row, Stands, Swept, Unknown
+from oncegate.ledgers.sqlite_lock import open_lock, release_lock, take_lock
 
 _log = logging.getLogger(__name__)
 
@@ -156,8 +157,8 @@ class Writer:
 
     def _commit(self, asks: Sequence[WriterAsk]) -> Sequence[WriterAnswer]:
         if self._lock is None:
-            self._lock = sqlite_file.open_lock(self._path)
-        sqlite_file.take_lock(self._lock, busy_s=self._busy_s)
+            self._lock = open_lock(self._path)
+        take_lock(self._lock, busy_s=self._busy_s)
         try:
             connection = self._connection.get()
             connection.execute("BEGIN IMMEDIATE")
@@ -168,7 +169,7 @@ class Writer:
             self._connection.drop()
             raise
         finally:
-            sqlite_file.release_lock(self._lock)
+            release_lock(self._lock)
         return answers
 
     def _note(self, fault: Exception) -> None:

@@ -1,0 +1,93 @@
+"""How a record lies in a table of DynamoDB, and the documents that ask for it. Standard library only.
+
+An item: ``s`` (hash key: the last digit of the id, so that 16 partitions share the load and a list can be merged in
+order), ``id`` (range key, 32 hex digits), ``v`` version, ``r`` record, ``f`` forget_after_s, ``ttl`` for DynamoDB's own
+sweeping. ``s = "ledger"`` holds ``id = "born"`` (``ms``) and ``id = "swept"`` (``u``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from oncegate.ledgers.protocol import Row, Stands
+
+SHARDS = "0123456789abcdef"
+TTL_AFTER_S = 3_600
+TTL_LAST_S = 2**32
+TTL_ATTRIBUTE = "ttl"
+
+Item = Mapping[str, Mapping[str, Any]]
+
+BORN_KEY: Item = {"s": {"S": "ledger"}, "id": {"S": "born"}}
+SWEPT_KEY: Item = {"s": {"S": "ledger"}, "id": {"S": "swept"}}
+
+
+def put_document(table: str, item: Item, condition: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A PutItem under a condition; where that does not hold, the answer shows what stands."""
+    document: dict[str, Any] = {
+        "TableName": table,
+        "Item": item,
+        "ConditionExpression": condition,
+        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+    }
+    return {**document, "ExpressionAttributeValues": values} if values else document
+
+
+def query_document(table: str, shard: str, after: bytes, limit: int) -> Mapping[str, Any]:
+    """A Query for the items of one shard above ``after`` (exclusive), in order of id."""
+    values: dict[str, Any] = {":s": {"S": shard}}
+    condition = "s = :s"
+    if after:
+        condition, values[":a"] = "s = :s AND id > :a", {"S": after.hex()}
+    return {
+        "TableName": table,
+        "KeyConditionExpression": condition,
+        "ExpressionAttributeValues": values,
+        "ConsistentRead": True,
+        "Limit": limit,
+    }
+
+
+def item_of(link_id: bytes, record: bytes, forget_after_s: int, token: str) -> Item:
+    """The item of a record."""
+    item = {
+        **key_of(link_id),
+        "v": {"S": token},
+        "r": {"S": record.decode()},
+        "f": {"N": str(forget_after_s)},
+    }
+    if forget_after_s < TTL_LAST_S:
+        item[TTL_ATTRIBUTE] = {"N": str(forget_after_s + TTL_AFTER_S)}
+    return item
+
+
+def key_of(link_id: bytes) -> dict[str, Mapping[str, Any]]:
+    """The key of a record."""
+    name = link_id.hex()
+    return {"s": {"S": name[-1]}, "id": {"S": name}}
+
+
+def id_of(item: Item) -> bytes:
+    """Read the link id."""
+    return bytes.fromhex(text_of(item, "id"))
+
+
+def row_of(item: Item) -> Row:
+    """Read all of it."""
+    return Row(id_of(item), text_of(item, "r").encode(), text_of(item, "v"), number_of(item, "f"))
+
+
+def stands_of(item: Item) -> Stands:
+    """Read what an answer shows of it."""
+    return Stands(text_of(item, "r").encode(), text_of(item, "v"))
+
+
+def text_of(item: Item, name: str) -> str:
+    """Read a text."""
+    return str(item[name]["S"])
+
+
+def number_of(item: Item, name: str) -> int:
+    """Read a number."""
+    return int(item[name]["N"])

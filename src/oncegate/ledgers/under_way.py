@@ -1,0 +1,37 @@
+"""The calls under way of a ledger that asks its server for each caller by itself (``dynamodb:``, ``s3:``).
+
+Closing waits for them; what is asked afterwards is not asked at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager
+
+
+class UnderWay:
+    """Counts calls. Of one event loop."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+        self.is_closed = False
+
+    @contextmanager
+    def one(self) -> Generator[None]:
+        """Count one while the block runs."""
+        self._count += 1
+        self._none.clear()
+        try:
+            yield
+        finally:
+            self._count -= 1
+            if not self._count:
+                self._none.set()
+
+    async def close(self) -> None:
+        """Say that no more are taken, and wait for those that run."""
+        self.is_closed = True
+        await self._none.wait()
