@@ -71,7 +71,7 @@ class RedisBatches:
         """Insert them all."""
         versions = _fresh_versions(len(asks))
         values = [_stored(version, ask) for ask, version in zip(asks, versions, strict=True)]
-        args = [int(self._wait > 0), len(self._record) + 1, *values]
+        args = [int(self._wait > 0), len(self._record) + 1, min(ask.forget_after_s for ask in asks), *values]
         outcomes = await self._run(self._inserts, INSERT, self._ids, [ask.link_id for ask in asks], args, versions)
         # The casts here: each script answers with its own kinds, which a union of all cannot say.
         return cast("Sequence[InsertOutcome]", outcomes)
