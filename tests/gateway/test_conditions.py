@@ -1,9 +1,12 @@
 """Conditions and ranges of RFC 9110: the right answer, and a use that only an answer with bytes takes."""
 
+import time
 from email.utils import formatdate
 
 import pytest
 
+from oncegate.gateway.ranges import Plan, plan_answer
+from oncegate.links.request import ViewerRequest
 from oncegate.testing.raw_http import ask
 
 DATA = bytes(range(256)) * 4
@@ -63,6 +66,22 @@ def test_condition_is_answered_before_anything_is_claimed(gateway, name, value, 
         assert answer.header("etag") == etag
         assert answer.body_bytes == 0
     assert_unspent(gateway, url)
+
+
+@pytest.mark.parametrize(
+    "date", ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+)
+def test_each_form_of_a_date_is_universal_time(monkeypatch, date):
+    """RFC 9110 5.6.7 has three forms, and the oldest names no zone: it is not that of the gateway's machine."""
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "America/New_York")
+        time.tzset()
+        request = ViewerRequest(
+            method="GET", scheme="http", host="h", path=b"/k", headers=((b"if-modified-since", date.encode()),)
+        )
+        plans = [plan_answer(request, size_bytes=1, etag='"e"', modified_s=784_111_777 + late) for late in (0, 1)]
+    time.tzset()
+    assert plans == [Plan(304), Plan(200)]
 
 
 def test_etag_outranks_the_date(gateway):

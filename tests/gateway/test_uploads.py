@@ -302,9 +302,11 @@ def test_conditions_of_a_put_are_honoured(gateway):
     url = gateway.upload(key, may_replace=True)
     etag = ask("HEAD", gateway.link(key)).header("etag")
     assert ask("PUT", url, {"If-Match": '"other"'}, body=b"new").status == 412
-    assert ask("PUT", url, {"If-None-Match": "*"}, body=b"new").status == 412
+    for unwanted in ("*", etag, f"W/{etag}", f'"other", {etag}'):
+        assert ask("PUT", url, {"If-None-Match": unwanted}, body=b"new").status == 412
+    assert ask("PUT", url, {"If-Match": f"W/{etag}"}, body=b"new").status == 412
     assert gateway.stands(url) == b"old"
-    assert ask("PUT", url, {"If-Match": etag}, body=b"new").status == 200
+    assert ask("PUT", url, {"If-Match": f'"other", {etag}'}, body=b"new").status == 200
 
 
 def test_two_links_to_one_key_make_one_object(gateway, until):

@@ -9,6 +9,7 @@ Source: RFC 9110 13.1 (conditions), 13.2.2 (their order), 14.1-14.2 (ranges).
 from __future__ import annotations
 
 import re
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
@@ -62,11 +63,17 @@ def has_strong_condition(request: ViewerRequest) -> bool:
     return any(name in (b"if-match", b"if-unmodified-since", b"if-range") for name, _ in request.headers)
 
 
+def names_version(wanted: bytes, etag: str, *, is_weak: bool = False) -> bool:
+    """Whether If-Match or If-None-Match (weak comparison) names a version that stands: ``*``, or its ETag in a list."""
+    tags = _ETAG.findall(wanted)
+    return wanted.strip() == b"*" or etag.encode() in ([tag.removeprefix(b"W/") for tag in tags] if is_weak else tags)
+
+
 def _holds(request: ViewerRequest, etag: str, modified_s: int) -> bool:
     """If-Match, else If-Unmodified-Since (RFC 9110 13.2.2, steps 1 and 2)."""
     match = request.header(b"if-match")
     if match is not None:
-        return match.strip() == b"*" or etag.encode() in _ETAG.findall(match)
+        return names_version(match, etag)
     since = _date(request.header(b"if-unmodified-since"))
     return since is None or modified_s <= since
 
@@ -75,8 +82,7 @@ def _is_unchanged(request: ViewerRequest, etag: str, modified_s: int) -> bool:
     """If-None-Match, else If-Modified-Since (steps 3 and 4); weak comparison."""
     none_match = request.header(b"if-none-match")
     if none_match is not None:
-        tags = [tag.removeprefix(b"W/") for tag in _ETAG.findall(none_match)]
-        return none_match.strip() == b"*" or etag.encode() in tags
+        return names_version(none_match, etag, is_weak=True)
     since = _date(request.header(b"if-modified-since"))
     return since is not None and modified_s <= since
 
@@ -121,6 +127,8 @@ def _date(value: bytes | None) -> int | None:
     if value is None:
         return None
     try:
-        return int(parsedate_to_datetime(value.decode("latin-1")).timestamp())
+        read = parsedate_to_datetime(value.decode("latin-1"))
+        # "recipients MUST accept all three" forms (RFC 9110 5.6.7); asctime's names no zone, and Python would take ours
+        return int((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp())
     except (ValueError, TypeError, OverflowError, IndexError):
         return None

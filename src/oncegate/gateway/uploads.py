@@ -14,6 +14,7 @@ from oncegate.gateway.checksums import Checksums
 from oncegate.gateway.delivery import Transfer
 from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.parts import Parts, fresh_claim_id
+from oncegate.gateway.ranges import names_version
 from oncegate.ledgers.claiming import Talk, rewrite
 from oncegate.ledgers.protocol import forget_after
 from oncegate.ledgers.runner import WAIT_MAX_S
@@ -127,9 +128,9 @@ async def _look(parts: Parts, request: ViewerRequest, grant: Grant) -> str:
         if not grant.limits.may_replace:
             raise Refused(Reason.OBJECT_STANDS)
     if_match, if_none_match = request.header(b"if-match"), request.header(b"if-none-match")
-    if if_match is not None and (not etag or if_match.strip() not in (b"*", etag.encode())):
+    if if_match is not None and not (etag and names_version(if_match, etag)):
         raise Refused(Reason.PRECONDITION)
-    if if_none_match is not None and etag and if_none_match.strip() in (b"*", etag.encode()):
+    if if_none_match is not None and etag and names_version(if_none_match, etag, is_weak=True):
         raise Refused(Reason.PRECONDITION)
     return etag
 
