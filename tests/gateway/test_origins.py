@@ -60,6 +60,28 @@ def test_another_header_can_be_the_one_that_is_believed(gateway_with, until, hea
     assert address_logged(home, url, until) == VIEWER
 
 
+@pytest.mark.parametrize(
+    ("forwarded", "expected"),
+    [
+        (f'for={VIEWER};host="for=198.51.100.1"', VIEWER),
+        (f'for={VIEWER};host="x;for=198.51.100.1, for=198.51.100.2"', VIEWER),
+        (f"for={VIEWER}:4711;host=files.example:8080", VIEWER),
+        (f'for="[2001:db8::1]:443";by=10.0.0.1;xfor={VIEWER}', "2001:db8::1"),
+        (f'for=198.51.100.1, x=", for={VIEWER};host="h"', PROXY),
+        (f'for=198.51.100.1, x=", for={VIEWER}', PROXY),
+    ],
+)
+def test_quoted_host_in_forwarded_names_no_address(gateway_with, until, forwarded, expected):
+    """A proxy copies the viewer's Host into the header, quoted: an address in it is not the proxy's word.
+
+    A header that the viewer broke with a quotation mark of his own says nothing at all.
+    """
+    home = gateway_with(viewer={"trusted_proxies": [PROXY], "proxy_header": "forwarded"})
+    url = home.fresh(b"x")
+    assert ask("GET", url, {"Forwarded": forwarded}, source=PROXY).status == 200
+    assert address_logged(home, url, until) == expected
+
+
 def test_holder_behind_a_proxy_is_known_by_his_own_address(gateway_with):
     """All come by one peer; the address that the trusted proxy names tells them apart."""
     home = gateway_with(**BEHIND_PROXY)

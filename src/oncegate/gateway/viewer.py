@@ -18,7 +18,8 @@ from oncegate.settings import ViewerSettings
 
 TARGET_MAX_BYTES = 16_384
 _FORWARDING = frozenset((b"x-forwarded-for", b"forwarded", b"x-real-ip"))
-_FORWARDED_FOR = re.compile(r"for=\"?([^;,\"]+)\"?", re.IGNORECASE)
+_FORWARDED_PAIR = r'([A-Za-z0-9_-]+)=("(?:[^"\\]|\\.)*"|[^;,"\s]+)'
+_FORWARDED = re.compile(rf"(?:[ \t;,]|{_FORWARDED_PAIR}(?=[ \t]*(?:[;,]|$)))*")
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+")
 
 
@@ -98,7 +99,9 @@ class Viewers:
     def _named_in(self, headers: Sequence[tuple[bytes, bytes]]) -> list[str | None]:
         text = ",".join(value.decode("latin-1") for name, value in headers if name == self._header)
         if self._header == b"forwarded":
-            named = _FORWARDED_FOR.findall(text)
+            # read whole or not at all: a quoted host, which a proxy may copy from the viewer, must not name an address
+            pairs = re.findall(_FORWARDED_PAIR, text) if _FORWARDED.fullmatch(text) else []
+            named = [value.strip('"') for name, value in pairs if name.lower() == "for"]
         else:
             named = [part.strip() for part in text.split(",")] if text else []
         return [canonical_address(_without_port(part)) for part in named]
