@@ -78,6 +78,17 @@ def test_holder_who_navigates_again_is_served_his_rest(gateway):
     assert (rest.status, rest.body_bytes) == (206, 900)
 
 
+def test_cookies_of_many_other_links_do_not_hide_this_ones(gateway):
+    """Browsers send old cookies first: who opened forty files today can still open the next, and resume it."""
+    url = gateway.fresh(b"x" * 1000)
+    others = "; ".join(f"og-{number:022}=J{number:015}" for number in range(40))
+    pressed = ask("POST", url, {"Sec-Fetch-Site": "same-origin", "Cookie": others})
+    shown = {"Cookie": f"{others}; {go_cookie(pressed)['Cookie']}"}
+    part = ask("GET", url, {**NAVIGATION, "Range": "bytes=0-99", **shown})
+    assert part.status == 206
+    assert ask("GET", url, {"Range": "bytes=100-", "Cookie": f"{others}; {part.cookie}"}).status == 206
+
+
 def test_claim_of_a_navigation_is_not_known_by_address(gateway):
     """A browser keeps cookies, so an address proves nothing for it: a neighbour in the office cannot resume."""
     url = gateway.fresh(b"x" * 1000)

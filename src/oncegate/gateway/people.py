@@ -46,9 +46,10 @@ class Cookies:
         return self.prefix + b"og-go-" + text_of_id(link_id).encode()
 
     def shown(self, request: ViewerRequest) -> dict[bytes, bytes]:
-        """Our cookies in a request, at most ``OG_COOKIES_MAX``."""
+        """Our cookies in a request, at most ``OG_COOKIES_MAX``, the newest of them."""
         cookies = request.cookies(self.prefix + b"og-")
-        return dict(list(cookies.items())[:OG_COOKIES_MAX]) if cookies else cookies
+        # RFC 6265 5.4: "cookies with earlier creation-times are listed before": this link's own stands at the end
+        return dict(list(cookies.items())[-OG_COOKIES_MAX:]) if cookies else cookies
 
     def claim_shown(self, request: ViewerRequest, link_id: bytes) -> bytes | None:
         """The claim id that a viewer shows for this link."""
