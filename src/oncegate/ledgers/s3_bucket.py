@@ -18,6 +18,7 @@ from obstore import exceptions
 from obstore.store import S3Store
 
 from oncegate.aws_credentials import ChainCredentials, provider_of
+from oncegate.aws_endpoint import allow_http_of, endpoint_of
 from oncegate.ledgers.protocol import LedgerUnfit
 
 if TYPE_CHECKING:  # the driver has these names for type checkers alone
@@ -144,6 +145,10 @@ def open_bucket(address: str, environ: Mapping[str, str] = os.environ) -> Bucket
     profile = options.pop("profile", "")
     given = options.get("access_key_id") or options.get("skip_signature") or environ.get("AWS_ACCESS_KEY_ID")
     chain = None if given and not profile else provider_of(ChainCredentials(profile))
+    endpoint = options.pop("endpoint_url", "") or options.pop("endpoint", "")
+    if endpoint := endpoint_of("S3", given=endpoint, environ=environ):
+        options |= {"endpoint": endpoint}
+        options["allow_http"] = allow_http_of(endpoint, given=options.get("allow_http"), environ=environ)
     client: dict[str, object] = {"connect_timeout": "2s", "timeout": "3s"}
     for key in _CLIENT_OPTIONS & options.keys():
         value = options.pop(key)
