@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from types import ModuleType
 
+import hypothesis
 import pytest
 
 from oncegate.ledgers.claiming import insert_or_rewrite
@@ -30,6 +31,10 @@ VECTORS = pathlib.Path(__file__).parent / "vectors" / "vectors.json"
 PARTS = pathlib.Path(__file__).parents[1] / ".parts"
 """Where environments of emulators are made, once for all."""
 _NONCE = re.compile(r"once=[gp]\d*\.([A-Za-z0-9_-]{22})")
+
+# How long an example takes says nothing of the rule that it tries, on a machine that does other work too.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oncegate.stores import beneath, listing
@@ -723,7 +723,7 @@ def test_a_folder_that_may_not_be_read_does_not_hide_the_others(
 NAMES = st.text(st.sampled_from("a.-/0b\u00e9\U0001f600"), min_size=1, max_size=6)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(st.sets(NAMES, max_size=25), NAMES | st.just(""), NAMES | st.just(""), st.integers(1, 30))
 def test_any_tree_lists_as_sorted_keys(wanted: set[str], prefix: str, after: str, limit: int) -> None:
     """Against the plain definition: all keys, sorted as bytes, those with the prefix after ``after``, cut at the limit."""
