@@ -40,8 +40,7 @@ class Gateway:
         self._cors_origins = parts.settings.viewer.cors_origins
         self._numbers = itertools.count(1)
         self._open = 0
-        accept_from = parts.settings.ledger.accept_from
-        self._accept_from_ms = None if accept_from is None else int(accept_from.timestamp() * 1000)
+        self._accept_from_ms = parts.settings.ledger.accept_from_ms
 
     async def __call__(self, scope: Mapping[str, object], receive: Receive, send: Send) -> None:
         """Answer one request (ASGI 3)."""

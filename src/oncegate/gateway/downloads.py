@@ -72,7 +72,6 @@ async def serve_button(parts: Parts, exchange: Exchange, request: ViewerRequest,
     if people.is_of_another_site(request):
         raise Refused(Reason.CROSS_SITE)
     if (request.header(b"content-length") or b"0") != b"0" or request.header(b"transfer-encoding") is not None:
-        exchange.unread_body = True
         raise Refused(Reason.MALFORMED_REQUEST)
     cookies = people.cookies_of(request)
     cookie = cookies.header(cookies.go(grant.link_id), "1", people.GO_MAX_AGE_S)

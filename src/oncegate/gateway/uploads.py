@@ -47,7 +47,6 @@ async def serve_upload(parts: Parts, exchange: Exchange, request: ViewerRequest,
         Refused: whatever ends it; nothing of the object is visible then, and the use is free again.
         StoreFault: the same, by the store's doing.
     """
-    exchange.unread_body = True
     size_bytes, content_type, checksums = _check_head(parts, request, grant)
     stands = await _look(parts, request, grant)
     admission = await _claim(parts, grant, stands)

@@ -256,10 +256,9 @@ def string_to_sign(credential: Credential, request: ViewerRequest) -> bytes:
 
     Source: docs/aws-protocol.md 2.2.1-2.2.8.
     """
-    query = b"&".join(
-        quote(name, safe="-_.~").encode() + b"=" + quote(value, safe="-_.~").encode()
-        for name, value in sorted(credential.pairs, key=_as_encoded)
-    )
+    # "The sorting occurs after encoding": the two orders differ
+    encoded = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in credential.pairs)
+    query = "&".join(f"{name}={value}" for name, value in encoded).encode()
     headers = b"".join(
         name.encode("latin-1") + b":" + _header_value(request, name) + b"\n" for name in credential.signed_headers
     )
@@ -277,11 +276,6 @@ def string_to_sign(credential: Credential, request: ViewerRequest) -> bytes:
     scope = credential.values["X-Amz-Credential"].partition("/")[2]
     digest = hashlib.sha256(canonical).hexdigest()
     return f"{ALGORITHM}\n{credential.date}\n{scope}\n{digest}".encode("latin-1")
-
-
-def _as_encoded(pair: tuple[bytes, bytes]) -> tuple[str, str]:
-    """SigV4 sorts by the encoded form."""
-    return quote(pair[0], safe="-_.~"), quote(pair[1], safe="-_.~")
 
 
 def _header_value(request: ViewerRequest, name: str) -> bytes:

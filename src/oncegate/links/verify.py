@@ -178,7 +178,7 @@ def granted_operation(method: str, signed: Signed, ticket: Ticket | None, object
         return operation
     if trust.plain_links == "refuse":
         raise Refused(Reason.PLAIN_REFUSED, hint="put a ticket into the URL before signing: oncegate ticket")
-    if operation == UPLOAD and signed.method is None and not object_key.startswith(trust.plain_put or ("\0",)):
+    if operation == UPLOAD and signed.method is None and not object_key.startswith(trust.plain_put):
         # CloudFront signs no method: else a download link of any signer would replace the object
         raise Refused(Reason.METHOD_NOT_GRANTED, hint="sign a p ticket, or name the prefix in [links] plain_put")
     return operation
