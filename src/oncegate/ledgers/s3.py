@@ -11,7 +11,7 @@ write that was repeated knows itself again. Servers that keep no conditions are 
 first writes its record, then reads the limit, and answers ``Swept`` where the record is due by it. S3 reads what was
 written before: so if this link's record was ever deleted before our write, the limit that allowed it was stored before
 that, and our read, after our write, sees it. A record that lands late is met by the same rule: whoever is shown a
-record that is due answers ``Swept``. Many inserts share one read, which begins after all their writes.
+record that is due answers ``Swept``. Many inserts share one read of the limit (``s3_limit.py``).
 
 A sweep reads every record, for S3 cannot be asked what is in them: a million records cost about 0.40 $ a sweep. What it
 deletes it looks at once more just before; S3 has no conditional delete that all servers know, so a record that is
@@ -29,7 +29,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from oncegate.ledgers import s3_fitness
 from oncegate.ledgers.protocol import (
@@ -48,6 +48,7 @@ from oncegate.ledgers.protocol import (
     Version,
 )
 from oncegate.ledgers.s3_bucket import FAULTS, Bucket, first_line, open_bucket
+from oncegate.ledgers.s3_limit import TRIES_MAX, Stored, SweptUntil, stored_of
 from oncegate.ledgers.under_way import UnderWay
 
 WEAKER_PROMISES: frozenset[str] = frozenset()
@@ -55,35 +56,10 @@ ANSWER_WITHIN_S = 4.0
 READS_AT_ONCE = 16
 CLOSING_S = 0.1
 """The driver closes its connections in threads of its own, within milliseconds, and tells nobody when it is done."""
-TRIES_MAX = 5
 RECORDS = "records"
-LIMIT = "swept-until"
 
 _T = TypeVar("_T")
 _CLOSED = Unknown("the ledger is closed")
-
-
-class Stored(NamedTuple):
-    """What an object of the ledger holds: ``nonce forget_after_s``, a new line, the record."""
-
-    nonce: str
-    forget_after_s: int
-    record: bytes
-
-    def to_bytes(self) -> bytes:
-        """Write it."""
-        return f"{self.nonce} {self.forget_after_s}\n".encode() + self.record
-
-
-def stored_of(data: bytes) -> Stored:
-    """Read it.
-
-    Raises:
-        ValueError: it is no record.
-    """
-    head, _, record = data.partition(b"\n")
-    nonce, forget_after_s = head.decode().split(" ")
-    return Stored(nonce, int(forget_after_s), record)
 
 
 class S3Ledger:
@@ -104,8 +80,7 @@ class S3Ledger:
         self._clock = clock
         self._answer_within_s = answer_within_s
         self._swept_until_s = -1
-        self._reading: asyncio.Task[int] | None = None
-        self._reading_next: asyncio.Task[int] | None = None
+        self._limit = SweptUntil(bucket)
         self._under_way = UnderWay()
 
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
@@ -128,7 +103,7 @@ class S3Ledger:
         """
         facts = await s3_fitness.check(self._bucket, self._clock)
         try:
-            self._swept_until_s = await self._read_limit()
+            self._swept_until_s = await self._limit.read()
         except FAULTS as error:
             raise LedgerUnfit(f"s3: the bucket cannot be read: {first_line(error)}") from error
         return facts
@@ -136,8 +111,7 @@ class S3Ledger:
     async def aclose(self) -> None:
         """Finish the calls under way. Calls after it end in ``Unknown``."""
         await self._under_way.close()
-        reading = [task for task in (self._reading, self._reading_next) if task is not None]
-        await asyncio.gather(*reading, return_exceptions=True)
+        await self._limit.aclose()
         self._bucket.close()
         await asyncio.sleep(CLOSING_S)
 
@@ -168,7 +142,7 @@ class S3Ledger:
         """
         try:
             await s3_fitness.clock_ahead_s(self._bucket, now_s)
-            self._swept_until_s = await self._raise_limit(now_s)
+            self._swept_until_s = await self._limit.raise_to(now_s)
             forgotten = 0
 
             async def forget(name: str) -> int:
@@ -194,7 +168,7 @@ class S3Ledger:
                 if found is None:
                     continue  # it stood, and was swept before it could be read
                 stands, etag = stored_of(found.data), found.etag
-            if stands.forget_after_s <= await self._limit_as_of_now():
+            if stands.forget_after_s <= await self._limit.as_of_now():
                 return Swept()
             return Done(etag) if stands.nonce == mine.nonce else Stands(stands.record, etag)
         return Unknown("the record came and went")
@@ -227,37 +201,6 @@ class S3Ledger:
                 return Unknown(f"no answer within {self._answer_within_s:g} s")
             except FAULTS as error:
                 return Unknown(first_line(error))
-
-    async def _limit_as_of_now(self) -> int:
-        """Read the limit by a read that begins after this call; all that wait share it."""
-        if self._reading_next is None:
-            self._reading_next = asyncio.create_task(self._read_after(self._reading))
-        return await asyncio.shield(self._reading_next)
-
-    async def _read_after(self, before: asyncio.Task[int] | None) -> int:
-        if before is not None:
-            await asyncio.wait({before})
-        self._reading, self._reading_next = self._reading_next, None
-        return await self._read_limit()
-
-    async def _read_limit(self) -> int:
-        found = await self._bucket.get(LIMIT)
-        return -1 if found is None else stored_of(found.data).forget_after_s
-
-    async def _raise_limit(self, now_s: int) -> int:
-        """Store the limit of a sweep unless a higher one stands; return the one that then does."""
-        for _ in range(TRIES_MAX):
-            mine = Stored(secrets.token_urlsafe(9), now_s, b"").to_bytes()
-            found = await self._bucket.get(LIMIT)
-            if found is None:
-                written = await self._bucket.create(LIMIT, mine)
-            elif (stands_s := stored_of(found.data).forget_after_s) >= now_s:
-                return stands_s
-            else:
-                written = await self._bucket.replace(LIMIT, mine, found.etag)
-            if written is not None:
-                return now_s
-        raise OSError("the limit of the sweep could not be stored: others store theirs")
 
     async def _forget(self, name: str, now_s: int) -> int:
         found = await self._bucket.get(f"{RECORDS}/{name}")
