@@ -75,14 +75,18 @@ def read_credential(request: ViewerRequest, parameters: Parameters) -> Credentia
     if not key_id:
         raise Refused(Reason.MISSING_KEY)
     own_query = parameters.own_query
+    # Policy wins: signers exist that put Expires beside it (docs/aws-protocol.md 1.3; vector cf-policy-and-expires)
     if b"Policy" in values:
         scheme = Scheme.CUSTOM
         signed_bytes = _decode(values[b"Policy"], Reason.MALFORMED_POLICY)
+        # before its signature is checked, as at CloudFront, which answers garbage with MalformedPolicy,
+        # so this reads what strangers send
         policy = read_policy(signed_bytes)
         match = match_resource(
             policy.resource,
             scheme=request.scheme,
             host=request.host,
+            # a character a byte: what is not ASCII matches no policy, at CloudFront neither (vector cf-raw-unicode-c)
             path=request.path.decode("latin-1"),
             query=own_query.decode("latin-1"),
         )
@@ -93,6 +97,7 @@ def read_credential(request: ViewerRequest, parameters: Parameters) -> Credentia
             raise Refused(Reason.MALFORMED_EXPIRES)
         resource = b"".join((request.scheme.encode(), b"://", request.host.encode(), request.path, own_query))
         signed_bytes = canned_policy(resource, expires)
+        # no Resource to match: it was made of this very request, and the signature tells whether it is the one signed
         policy = Policy(resource=None, expires_s=int(expires))
     if not values.get(b"Signature"):
         raise Refused(Reason.MISSING_SIGNATURE)
@@ -157,12 +162,15 @@ def check_address(credential: Credential, request: ViewerRequest, keys: KeyGroup
     network = credential.policy.source_ip
     if network is None:
         return
+    # behind a proxy that nobody declared every viewer has its address, and a forwarding header is what anyone writes
     if not request.address_is_proof:
         raise Refused(Reason.IP_NOT_ALLOWED, hint="a forwarding header came from a proxy that is not trusted")
     if not is_in_network(request.address, network):
         raise Refused(Reason.IP_NOT_ALLOWED, hint=f"the policy is for {network}, the viewer is {request.address}")
 
 
+# The order is what a guesser learns from. Before the signature holds he learns which key ids are known, as from
+# CloudFront; the conditions, and their words, are for who holds a genuine link.
 Check = Callable[[Credential, ViewerRequest, KeyGroup, int], None]
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("key", check_key),
@@ -228,6 +236,7 @@ def sign_url(
         signed_bytes = canned_policy(url.encode(), b"%d" % expires_s)
         first = f"Expires={expires_s}"
     signature = _encode(key.sign(signed_bytes, hash_name))
+    # where it is absent it is SHA1: a SHA256 that is not named is a wrong signature (docs/aws-protocol.md 1.3)
     named_hash = "" if hash_name == "SHA1" else f"&Hash-Algorithm={hash_name}"
     separator = "&" if "?" in url else "?"
     return f"{url}{separator}{first}&Signature={signature}&Key-Pair-Id={key.key_id}{named_hash}"
@@ -241,6 +250,7 @@ def _encode(data: bytes) -> str:
 def _decode(text: bytes, reason: Reason) -> bytes:
     """Read CloudFront's base64; ``~`` may come as ``%7E`` (vector cf-same-pct-tilde)."""
     try:
+        # strict: else what is no base64 is skipped, and garbage is not MalformedSignature but a signature that is wrong
         return binascii.a2b_base64(unescape(text).translate(_TO_STANDARD), strict_mode=True)
     except binascii.Error:
         raise Refused(reason) from None

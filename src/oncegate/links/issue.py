@@ -162,6 +162,7 @@ def content_disposition(kind: str, filename: str | None) -> str:
     """
     if not filename:
         return kind
+    # RFC 6266 D: some readers take a % in the quoted form for an escape; whoever knows filename* reads that instead
     plain = "".join(c if " " <= c <= "~" and c not in '"\\%' else "_" for c in filename)
     quoted = f'{kind}; filename="{plain}"'
     return quoted if plain == filename else f"{quoted}; filename*=UTF-8''{escape(filename)}"

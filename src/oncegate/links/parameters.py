@@ -65,6 +65,7 @@ def read_parameters(query: bytes) -> Parameters:
     is_s3 = is_s3_v2 = False
     if not query:
         return Parameters(cloudfront, limits, own, is_s3, is_s3_v2)
+    # anyone may send it, nothing is verified yet
     if len(query) > QUERY_MAX_BYTES or query.count(b"&") >= PARAMETERS_MAX:
         raise Refused(Reason.MALFORMED_REQUEST, hint="the query is too long")
     for segment in query.split(b"&"):
@@ -74,9 +75,11 @@ def read_parameters(query: bytes) -> Parameters:
                 raise Refused(Reason.DUPLICATE_PARAMETER)
             cloudfront[name] = value
             continue
+        # ours too: a canned Resource has every parameter but CloudFront's, in the order in which they came (1.1)
         own.append(segment)
         if name in LIMIT_NAMES:
             _add_limit(limits, name, value)
+        # from an issuer who is ahead of this version: served without it, the link would allow more than he signed
         elif name.startswith(b"once-"):
             raise Refused(
                 Reason.UNSIGNED_PARAMETER, hint="an unknown once- parameter: a limit that cannot be kept here"
@@ -87,8 +90,10 @@ def read_parameters(query: bytes) -> Parameters:
             is_s3_v2 = True
         elif b"%" in name:
             is_s3 = _is_sigv4_in_another_spelling(name) or is_s3
+    # else the holder would choose by which of the two he is judged
     if cloudfront and is_s3:
         raise Refused(Reason.TWO_SCHEMES)
+    # a CloudFront link may have a parameter of that name as its own
     is_s3_v2 = is_s3_v2 and b"Signature" in cloudfront and b"Key-Pair-Id" not in cloudfront
     return Parameters(cloudfront, limits, own, is_s3, is_s3_v2)
 
@@ -103,6 +108,7 @@ def _add_limit(limits: dict[bytes, bytes], name: bytes, value: bytes) -> None:
 
 def _is_sigv4_in_another_spelling(name: bytes) -> bool:
     """Refuse ``%6Fnce`` and the like; SigV4's own names may be spelled in any way, because it signs them decoded."""
+    # SigV4 signs names decoded, so %6Fnce=g... verifies; nobody would find the ticket, and the link would be plain
     decoded = unescape(name)
     if decoded in CLOUDFRONT_NAMES or decoded in LIMIT_NAMES or decoded.startswith(b"once-"):
         raise Refused(Reason.DUPLICATE_PARAMETER, hint="a parameter's name is percent-encoded")

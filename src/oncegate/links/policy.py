@@ -16,7 +16,9 @@ from typing import NamedTuple, cast
 from oncegate.links.refusal import Reason, Refused
 
 EPOCH_MAX_S = 2**63 - 1
+# our choice: in base64 it fits into a query of QUERY_MAX_BYTES
 POLICY_MAX_BYTES = 8_192
+# http* stands in older texts and libraries; the others are documented
 _PROTOCOLS = ("http", "https", "*", "http*")
 
 
@@ -48,6 +50,7 @@ def canned_policy(resource: bytes, expires: bytes) -> bytes:
 
     Source: CloudFront Developer Guide, "Create a signed URL using a canned policy"; vectors cf-plain-*.
     """
+    # joined, not encoded: CloudFront puts the request line in as it came, and an encoder would escape quotation marks
     return (
         b'{"Statement":[{"Resource":"'
         + resource
@@ -103,6 +106,7 @@ def read_policy(text: bytes) -> Policy:
             not_before_s=_epoch(condition["DateGreaterThan"]) if "DateGreaterThan" in condition else None,
             source_ip=_source(condition["IpAddress"]) if "IpAddress" in condition else None,
         )
+    # RecursionError: 8,192 brackets can be deeper than json goes
     except (ValueError, KeyError, RecursionError) as error:
         raise Refused(Reason.MALFORMED_POLICY, hint=f"the policy cannot be read: {error}") from None
 
@@ -115,6 +119,7 @@ def _only(statements: object) -> object:
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    # of two members of one name one reader takes the first and another the last: the issuer may have meant either
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("a member stands twice")
@@ -130,6 +135,7 @@ def _members(value: object, allowed: set[str]) -> dict[str, object]:
 
 def _epoch(value: object) -> int:
     seconds = _members(value, {"AWS:EpochTime"})["AWS:EpochTime"]
+    # not isinstance: JSON's true is an int to Python
     if type(seconds) is not int or not 0 <= seconds <= EPOCH_MAX_S:
         raise ValueError("AWS:EpochTime is no whole number of seconds")
     return seconds
@@ -178,6 +184,7 @@ def match_resource(resource: str | None, *, scheme: str, host: str, path: str, q
         return None
     slash = rest.find("/")
     domain, tail = (rest, "") if slash < 0 else (rest[:slash], rest[slash:])
+    # the host has no case, path and query have (docs/aws-protocol.md 1.2.16)
     if not is_like(host, domain.lower()):
         return None
     if not tail:
@@ -202,6 +209,7 @@ def _match_tail(tail: str, front: str, path: str, query: str) -> Match | None:
         if not is_like(path, path_pattern):
             continue
         if query_pattern is None:
+            # "http://example.com/hello*" means "http://example.com/hello*\?*" as well (1.2.12)
             fits = not query or path_pattern.endswith("*")
         else:
             fits = query.startswith("?") and is_like(query[1:], query_pattern)

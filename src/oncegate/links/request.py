@@ -70,6 +70,7 @@ class ViewerRequest:
             raise Refused(Reason.MALFORMED_REQUEST)
         for pair in value.split(b";"):
             name, _, text = pair.strip(b" \t").partition(b"=")
+            # a neighbour of the domain can set one of the same name for us, and nothing tells which of the two is ours
             if name.startswith(prefix) and found.setdefault(name, text) != text:
                 raise Refused(Reason.DUPLICATE_PARAMETER)
         return found

@@ -71,6 +71,7 @@ def signed_headers(
     signed = {**headers, "x-amz-date": date}
     if credentials.token:
         signed["x-amz-security-token"] = credentials.token
+    # S3 wants the header; for others the hash is in the canonical request alone
     if scope.service == "s3":
         signed["x-amz-content-sha256"] = payload_sha256
     names = sorted(signed)

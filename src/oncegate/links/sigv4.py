@@ -23,7 +23,9 @@ from oncegate.links.request import ViewerRequest
 from oncegate.links.urls import parse_url, unescape
 
 ALGORITHM = "AWS4-HMAC-SHA256"
+# S3 serves 604,800 itself, whatever its message says
 EXPIRES_MAX_S = 604_800
+# seen at S3: 5 minutes ahead are served, an hour is not; 15 minutes is its limit for the Authorization header
 SKEW_MAX_S = 900
 PARAMETER_NAMES = (
     "X-Amz-Algorithm",
@@ -35,7 +37,9 @@ PARAMETER_NAMES = (
 )
 _DATE_FORM = "%Y%m%dT%H%M%SZ"
 _YEAR_9999_ENDS_S = 253_402_300_799
+# on text that was read as latin-1, where \d has no digits but 0 to 9
 _DATE = re.compile(r"\d{8}T\d{6}Z")
+# as Java reads a long: +300 and 0300 are 300
 _NUMBER = re.compile(r"[+-]?\d{1,19}")
 _BLANKS = re.compile(rb"[ \t]+")
 _CREDENTIAL_FORM = 'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".'
@@ -105,6 +109,7 @@ def read_credential(request: ViewerRequest) -> Credential:
         name, value = unescape(raw_name), unescape(raw_value)
         if name.startswith(b"X-Amz-"):
             known = name.decode("latin-1")
+            # both would be signed, and each reader has his own rule for which of them counts
             if known in values:
                 raise Refused(Reason.DUPLICATE_PARAMETER)
             values[known] = value.decode("latin-1")
@@ -202,7 +207,9 @@ def check_headers(credential: Credential, request: ViewerRequest, trust: S3Trust
     """Host is signed, and so is every ``x-amz-*`` header and Content-MD5 that was sent (docs/aws-protocol.md 2.3.3)."""
     signed = set(credential.signed_headers)
     sent = {name.decode("latin-1") for name, _ in request.headers} | {"host"}
+    # they change what S3 does: with x-amz-copy-source a PUT copies another object
     must = {name for name in sent if name in ("host", "content-md5") or name.startswith("x-amz-")}
+    # that one is signed without being named: it is the canonical request's line of the payload (2.2.8)
     unsigned = sorted(must - signed - {"x-amz-content-sha256"})
     if unsigned:
         raise Refused(Reason.S3_UNSIGNED_HEADER, members=(("HeadersNotSigned", ", ".join(unsigned)),))
@@ -217,6 +224,7 @@ def check_key(credential: Credential, request: ViewerRequest, trust: S3Trust, no
 
 def check_signature(credential: Credential, request: ViewerRequest, trust: S3Trust, now_s: int) -> None:
     """The signature is of this request. S3's answer would echo the canonical request; ours does not (2.4.2)."""
+    # the key is known here; only explain, which runs every check, comes with one that is not
     secret = trust.credentials.get(credential.access_key_id, "")
     expected = _signature(secret, credential.values["X-Amz-Credential"], string_to_sign(credential, request))
     if not is_equal(expected.encode(), credential.values["X-Amz-Signature"].encode("latin-1")):
@@ -226,6 +234,7 @@ def check_signature(credential: Credential, request: ViewerRequest, trust: S3Tru
         )
 
 
+# S3's order (2.4), where times come before the signature: a stranger learns that what he made up has expired
 Check = Callable[[Credential, ViewerRequest, S3Trust, int], None]
 CHECKS: tuple[tuple[str, Check], ...] = (
     ("not before", check_not_before),
@@ -244,6 +253,7 @@ def signed_by(credential: Credential, request: ViewerRequest) -> Signed:
         key_id=credential.access_key_id,
         issuer=credential.access_key_id.encode("latin-1"),
         signed_bytes=string_to_sign(credential, request),
+        # S3 serves its first and its last second, Signed names those that are refused: one more at each end
         expires_s=credential.date_s + credential.expires_s + 1,
         not_before_s=credential.date_s - SKEW_MAX_S - 1,
         method=request.method,
@@ -266,6 +276,7 @@ def string_to_sign(credential: Credential, request: ViewerRequest) -> bytes:
     canonical = b"\n".join(
         (
             request.method.encode(),
+            # as it came: S3 signs // and .. as they stand (2.2.2)
             request.path,
             query,
             headers,
@@ -279,6 +290,7 @@ def string_to_sign(credential: Credential, request: ViewerRequest) -> bytes:
 
 
 def _header_value(request: ViewerRequest, name: str) -> bytes:
+    # of the public URL that was picked, not of the request: a proxy in front may send any Host of its own
     if name == "host":
         before = request.bucket.encode() + b"." if request.bucket else b""
         return before + request.host.encode()
@@ -326,6 +338,7 @@ def presign_url(
     request = ViewerRequest(
         method=method, scheme=parts.scheme, host=parts.host, path=parts.path, query=parts.query + b"&X-Amz-Signature=-"
     )
+    # through the reader of links, so that what is signed is what will be checked
     credential = read_credential(request)
     signature = _signature(secret, values["X-Amz-Credential"], string_to_sign(credential, request))
     return f"{unsigned}&X-Amz-Signature={signature}"

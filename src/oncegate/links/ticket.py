@@ -20,7 +20,9 @@ from functools import lru_cache
 from oncegate.links.refusal import Reason, Refused
 
 USES_MAX = 9999
+# a nonce far ahead would be younger than every ledger, also than one that lost its memory; a day is for wrong clocks
 NONCE_AHEAD_MAX_MS = 86_400_000
+# the last character is one of four: base64 does not look at its spare bits, so each nonce would have 16 spellings
 _TICKET = re.compile(rb"([gp])([1-9][0-9]{0,3})?\.([A-Za-z0-9_-]{21}[AQgw])(?:\.([a-z0-9]{1,12}))?")
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _HOME = re.compile(r"[a-z0-9]{1,12}")
@@ -86,6 +88,7 @@ def read_ticket(text: bytes, *, now_s: int, home: str) -> Ticket:
         raise Refused(Reason.MALFORMED_TICKET) from None
     if ticket.made_ms > now_s * 1000 + NONCE_AHEAD_MAX_MS:
         raise Refused(Reason.TICKET_AHEAD)
+    # another ledger counts its uses; this one would find it unused
     if ticket.home not in ("", home):
         raise Refused(Reason.WRONG_HOME)
     return ticket

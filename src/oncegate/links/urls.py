@@ -16,6 +16,7 @@ OBJECT_KEY_MAX_BYTES = 1024
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 _ESCAPES = re.compile(rb"(?:[^%]|%[0-9A-Fa-f]{2})*")
+# stores rewrite or refuse these: two spellings could share an object, and have a use each (docs/decisions/0003)
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
@@ -73,6 +74,7 @@ def object_key_of(path: bytes) -> str:
     Raises:
         Refused: OBJECT_KEY: no key that is served here.
     """
+    # a broken escape stays as it stands: %zz and %25zz would be two spellings of one key
     if not is_escaped_well(path):
         raise Refused(Reason.OBJECT_KEY, hint="a % in the path is not followed by two hex digits")
     try:
@@ -89,6 +91,8 @@ def object_key_problem(key: str) -> str:
     """Say what is wrong with an object key, or nothing: the same rules for making a link and for serving one."""
     if not key:
         return "the object key is empty"
+    # the decoded key: %2E%2E and %2F are dots and slashes to whoever opens the file, and "training/*" matches
+    # "training/../secret.pdf"
     fenced = f"/{key}/"
     if "//" in fenced or "/./" in fenced or "/../" in fenced:
         return "the object key has an empty, '.' or '..' segment, or a slash at an end"

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from oncegate.links.record import CLAIMS_MAX, EMPTY, MARKS_MAX, Claim, Lease, Record
 from oncegate.links.refusal import Reason
 
+# one break can lose 10 MiB that lie in socket buffers (stock Linux: 4 to send, 6 to receive)
 SLACK_MAX_BYTES = 16 * 1024 * 1024
 
 
@@ -120,6 +121,7 @@ def admit_download(record: Record | None, ask: Download, now_s: int, rules: Rule
     claim, by_cookie = _claim_of_holder(record, ask, now_s, rules)
     if claim is not None:
         admission = _continue(record, claim, ask, now_s, by_cookie=by_cookie)
+        # a seek is no new use: a player would take all uses of a link within one film
         begins_anew = ask.span is None or ask.span[0] == 0
         if admission.kind is not Kind.REFUSE or record.uses >= ask.uses or not begins_anew:
             return admission
@@ -128,17 +130,19 @@ def admit_download(record: Record | None, ask: Download, now_s: int, rules: Rule
     new = Claim(claim_id=ask.claim_id, at_s=now_s, address=ask.address, gateway=ask.gateway)
     if ask.span is not None:
         new = new._replace(size_bytes=ask.size_bytes, etag=ask.etag, paid=ask.asked_bytes)
+    # EMPTY itself, so this is an insert; a record that stands may be just as empty, after a give-back
     if record is EMPTY:
         written = Record(uses=1, claims=(new,))
     else:
         claims = (*record.claims, new)[-CLAIMS_MAX:]
         written = record._replace(uses=record.uses + 1, claims=claims, marks=_with_mark(record, ask.mark))
-    # the first claim's id is its own mark, so a plain spent record needs no other
+    # the first claim's id is its own mark: another would add 17 bytes to the 62 of nearly every record
     return Admission(kind=Kind.ADMIT, claim_id=ask.claim_id, record=written, mark=ask.claim_id)
 
 
 def _claim_of_holder(record: Record, ask: Download, now_s: int, rules: Rules) -> tuple[Claim | None, bool]:
     """The claim that this viewer may resume, and whether he showed its cookie. Another cookie is never he."""
+    # the newest: of several uses from one address it is the one that can still run
     for claim in reversed(record.claims):
         if now_s - claim.at_s > rules.resume_window_s:
             continue
@@ -156,6 +160,7 @@ def _continue(record: Record, claim: Claim, ask: Download, now_s: int, *, by_coo
     if claim.size_bytes is None:
         paid = size  # the whole was promised, and nothing broke
     elif (claim.size_bytes, claim.etag) != (size, ask.etag):
+        # paid counts bytes of one version, and halves of two make no object
         return _refuse(Reason.OBJECT_REPLACED)
     asked, slack = ask.asked_bytes, slack_bytes(size)
 
@@ -172,6 +177,7 @@ def _continue(record: Record, claim: Claim, ask: Download, now_s: int, *, by_coo
         return Admission(kind=Kind.CUT, claim_id=claim.claim_id, cut_bytes=cut)
     if fits(paid):
         charged = claim._replace(
+            # gateways' clocks differ: one that is behind must not shorten the window that another gave
             at_s=max(now_s, claim.at_s),
             gateway=claim.gateway if claim.gateway == ask.gateway else "*",
             size_bytes=size,
@@ -182,7 +188,8 @@ def _continue(record: Record, claim: Claim, ask: Download, now_s: int, *, by_coo
         claims = tuple(charged if other is claim else other for other in record.claims)
         written = record._replace(claims=claims, marks=_with_mark(record, ask.mark))
         return Admission(kind=Kind.ADMIT, claim_id=claim.claim_id, record=written, mark=ask.mark)
-    # an address alone must not cut: a neighbour would kill and inherit a running download
+    # an address alone must not cut: a neighbour would kill and inherit a running download. And success writes nothing,
+    # so another gateway's transfer may run still: until the window ends the holder is asked to wait, not sent away
     may_end_here = cut > 0 and fits(paid - cut)
     may_run_elsewhere = claim.gateway != ask.gateway and over + max(0, asked - size) <= slack
     if ask.span is not None and (may_end_here or may_run_elsewhere):
@@ -223,9 +230,11 @@ def settle(
         return None  # a forgotten claim of a link with very many uses: it stays spent
     paid = size_bytes if claim.size_bytes is None else claim.paid
     settled = claim._replace(
+        # again the later of two clocks
         at_s=max(claim.at_s, now_s),
         size_bytes=size_bytes,
         etag=etag,
+        # what paid cannot take comes off over, so that a claim that delivered nothing ends at 0 and 0 and is removed
         paid=max(0, paid - back_bytes),
         over=claim.over - max(0, back_bytes - paid),
         is_parallel=claim.is_parallel or is_parallel,
@@ -282,10 +291,12 @@ def upload_stored(record: Record, claim_id: str, etag: str) -> Record | None:
     """Spend a use: the object stands. Whoever holds the lease by now. None where this was written before."""
     if claim_id in record.marks:
         return None
+    # ours may have run out, and another upload have begun: that one goes on, and meets the store's condition
     ours = record.lease is not None and record.lease.claim_id == claim_id
     return record._replace(
         uses=record.uses + 1,
         lease=None if ours else record.lease,
+        # the next use of this link may take the place of what this one stored, and of nothing else
         replaces=None if record.replaces is None else etag,
         marks=_with_mark(record, claim_id),
     )

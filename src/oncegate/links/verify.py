@@ -26,10 +26,14 @@ from oncegate.links.urls import object_key_of, unescape
 PLAIN_LINKS = ("once", "allow", "refuse")
 DOWNLOAD, UPLOAD = "g", "p"
 _METHODS = {"GET": DOWNLOAD, "HEAD": DOWNLOAD, "PUT": UPLOAD}
+# 18 digits: whoever reads the number next holds it in a signed 64-bit one
 _SIZE = re.compile(rb"0|[1-9][0-9]{0,17}")
 SIZE_MAX_BYTES = 10**18 - 1
 MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/(?:\*|[a-z0-9!#$&^_.+-]+)")
+# RFC 9110 5.5: "Field values containing CR, LF, or NUL characters are invalid and dangerous"; these texts are
+# chosen by whoever signs, and become headers of our answer
 _HEADER_TEXT = re.compile(r"[\x20-\x7e\u0080-\U0010ffff]*")
+# S3 serves parts, versions and lists by presigned URL too; only whole objects can be counted (docs/decisions/0003)
 _S3_SUBRESOURCES = frozenset(
     b"acl attributes append cors delete encryption inventory legal-hold lifecycle list-type location logging metrics "
     b"notification object-lock ownershipControls partNumber policy policyStatus publicAccessBlock renameObject "
@@ -85,6 +89,7 @@ def authenticate(request: ViewerRequest, trust: Trust, *, now_s: int) -> Signed:
 
 
 def _authenticate(request: ViewerRequest, parameters: Parameters, trust: Trust, *, now_s: int) -> Signed:
+    # first, because V2 has names of CloudFront's (Signature, Expires): its user would read that Key-Pair-Id is missing
     if parameters.is_s3_v2:
         raise Refused(Reason.S3_SIGNATURE_V2, hint="sign with Signature Version 4 (boto3: signature_version='s3v4')")
     if parameters.is_s3:
@@ -104,6 +109,7 @@ def grant_of(request: ViewerRequest, parameters: Parameters, signed: Signed, tru
     Raises:
         Refused: a limit that is not signed, no ticket where one is called for, another method, no object key.
     """
+    # before anything in them is read: under a wildcard a holder adds a ticket of his own, with a new nonce each time
     limits = signed_limits(parameters, signed)
     ticket = read_ticket(limits[b"once"], now_s=now_s, home=trust.home) if b"once" in limits else None
     object_key = served_key(request, parameters, signed, trust)
@@ -118,6 +124,7 @@ def grant_of(request: ViewerRequest, parameters: Parameters, signed: Signed, tru
         scheme=signed.scheme,
         key_id=signed.key_id,
         expires_s=signed.expires_s,
+        # a ticket alone, as in nearly every link: there is nothing more to read
         limits=read_limits(limits) if len(limits) > (ticket is not None) else NO_LIMITS,
     )
 
@@ -134,12 +141,14 @@ def signed_limits(parameters: Parameters, signed: Signed) -> dict[bytes, bytes]:
     if signed.signed_query is None:
         return parameters.limits
     literal: dict[bytes, bytes] = {}
+    # latin-1 as where it was matched; what that lacks becomes ?, which no limit may hold
     for segment in signed.signed_query.encode("latin-1", "replace").split(b"&"):
         name, _, value = segment.partition(b"=")
         if name in LIMIT_NAMES:
             if name in literal or b"*" in value or b"?" in value:
                 raise Refused(Reason.UNSIGNED_PARAMETER, hint="* and ? are wildcards in a policy: write %2A and %3F")
             literal[name] = value
+    # refused and never ignored: without the ticket that its holder spoilt, a single-use link would be a plain one
     if literal != parameters.limits:
         hint = "once, once-* and response-content-* must stand literally in the policy's Resource, and in the URL"
         raise Refused(Reason.UNSIGNED_PARAMETER, hint=hint)
@@ -155,10 +164,12 @@ def served_key(request: ViewerRequest, parameters: Parameters, signed: Signed, t
     object_key = object_key_of(request.path)
     if signed.scheme is not Scheme.S3:
         return object_key
+    # decoded, as S3 reads and signs them: uploadI%64 is uploadId
     for segment in parameters.own:
         if unescape(segment.partition(b"=")[0]) in _S3_SUBRESOURCES:
             raise Refused(Reason.S3_UNSUPPORTED)
     if request.bucket:
+        # it came with Host, which S3 signs: with another bucket the signature has failed already
         return object_key if request.bucket == trust.s3_bucket else f"{request.bucket}/{object_key}"
     return object_key.removeprefix(f"{trust.s3_bucket}/") if trust.s3_bucket else object_key
 
@@ -191,9 +202,12 @@ def plain_link_id(signed: Signed, object_key: str) -> bytes:
 
     Source: docs/request.md; docs/aws-protocol.md 1.4; vectors *-same-*.
     """
+    # neither Signature nor Key-Pair-Id, which anyone can rewrite for another use (the mirrored ECDSA signature, a second
+    # id of one key); with the lengths, no two lists of parts are the same bytes
     digest = hashlib.sha256()
     for part in (signed.issuer, signed.signed_bytes, object_key.encode() if signed.is_wildcard else b""):
         digest.update(len(part).to_bytes(8) + part)
+    # apart from nonces: else whoever may sign could choose the nonce that burns another's plain link
     return b"\xff" + digest.digest()[:15]
 
 
