@@ -85,9 +85,9 @@ async def race(urls: list[str], link: str) -> list[tuple[int, bytes]]:
     return await asyncio.gather(*calls)
 
 
-def test_losers_get_no_bytes(fleet: Fleet, request: pytest.FixtureRequest) -> None:
+def test_losers_get_no_bytes(fleet: Fleet) -> None:
     """48 callers race one link over three gateways: one has the object, and no other a byte of it."""
-    for _ in range(20 if request.config.getoption("--nightly") else 5):
+    for _ in range(20):
         answers = asyncio.run(race(fleet.urls(), fleet.made.link("secret.bin")))
         assert [body for status, body in answers if status == 200] == [BODY]
         losers = [(status, body) for status, body in answers if status != 200]

@@ -65,6 +65,11 @@ class Serving:
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
+    def peak_bytes(self) -> int:
+        """The most memory that the process ever held."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
     def log_lines(self) -> list[dict[str, object]]:
         """What it logged, as JSON."""
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
