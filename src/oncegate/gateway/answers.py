@@ -27,6 +27,8 @@ SAFE_INLINE = frozenset(
 )
 PLAYED_KINDS = ("audio/", "video/")
 
+# no-store: a cache that answers from its copy hands out a use that nobody claimed. nosniff: a file without a type must
+# not become HTML. no-referrer: the address of the page is the secret.
 _ALWAYS: tuple[Header, ...] = (
     (b"cache-control", b"private, no-store"),
     (b"x-content-type-options", b"nosniff"),
@@ -36,7 +38,9 @@ _ALWAYS: tuple[Header, ...] = (
 _OBJECT: tuple[Header, ...] = (
     *_ALWAYS,
     (b"accept-ranges", b"bytes"),
+    # nginx reads up to 1 GiB ahead into a file otherwise, and all of it would count as handed over
     (b"x-accel-buffering", b"no"),
+    # HTML or SVG that somebody uploaded runs nothing on the origin of the links
     (b"content-security-policy", b"sandbox; default-src 'none'"),
 )
 _RETRY_AFTER_S = {
@@ -71,6 +75,7 @@ class Answer(NamedTuple):
 async def send_answer(send: Send, answer: Answer, *, with_body: bool = True) -> None:
     """Send an answer; without its body to HEAD, whose Content-Length stays."""
     headers = answer.headers
+    # RFC 9110 8.6: a 204 must not have one, and that of a 304 would be that of the object
     if answer.status not in (204, 304) and not any(name == b"content-length" for name, _ in headers):
         headers = [*headers, (b"content-length", b"%d" % len(answer.body))]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -194,6 +199,7 @@ def preflight(request: ViewerRequest, cors_origins: tuple[str, ...]) -> Answer:
     headers = [*_ALWAYS, (b"allow", b"GET, HEAD, PUT, OPTIONS")]
     # cors_headers themselves are added to every answer where it is sent; twice, browsers refuse them
     if cors_headers(request, cors_origins) and request.header(b"access-control-request-method") is not None:
+        # whatever it is: headers that have a meaning are checked where they come
         wanted = request.header(b"access-control-request-headers") or b""
         headers += [
             (b"access-control-allow-methods", b"GET, HEAD, PUT"),

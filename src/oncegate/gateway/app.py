@@ -72,14 +72,17 @@ class Gateway:
         parts = self._parts
         exchange.unread_body = scope["method"] in ("PUT", "POST")
         request = exchange.request = self._viewers.request_of(scope)
+        # once the head is read, so that this answer too has its style and its line in the log
         if self._open > OPEN_REQUESTS_MAX:
             raise Refused(Reason.OVERLOADED)
         if request.method not in METHODS:
             raise Refused(Reason.NOT_A_LINK)
+        # asked by a browser before an upload from another origin; answered whatever is signed (docs/decisions/0003)
         if request.method == "OPTIONS":
             await exchange.answer(preflight(request, self._cors_origins))
             return
         grant = exchange.grant = self._verify(request)
+        # else a ledger that lost its memory would open used tickets again
         if grant.is_counted and is_too_old(grant.made_ms, born_ms=parts.born_ms, accept_from_ms=self._accept_from_ms):
             raise Refused(Reason.BEFORE_BIRTH)
         if request.method == "POST":
@@ -97,11 +100,13 @@ class Gateway:
         try:
             return verify(request.as_method("GET") if request.method == "POST" else request, trust, now_s=now_s)
         except Refused as refused:
+            # S3 signs the method: an upload link that is opened by GET has a wrong signature
             may_be_upload = refused.reason in (Reason.METHOD_NOT_GRANTED, Reason.S3_BAD_SIGNATURE)
             if request.method != "GET" or not may_be_upload or not (is_navigation(request) or looks_ahead(request)):
                 raise
             try:
                 return verify(request.as_method("PUT"), trust, now_s=now_s)
+            # the answer to what was asked, not to this try
             except Refused:
                 raise refused from None
 
@@ -127,6 +132,7 @@ class Gateway:
         while trace is not None:
             at = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
             trace = trace.tb_next
+        # a store writes its texts for the log; any other may quote what a viewer sent
         what = str(error) if isinstance(error, StoreFault) else ""
         self._parts.journal.write(
             "fault", where=where, what=f"{type(error).__name__} at {at} {what}".strip(), request_id=exchange.request_id
@@ -162,6 +168,7 @@ class Gateway:
                 "download", link_id=link, key=key, outcome=exchange.outcome, bytes=exchange.sent_bytes,
                 size=exchange.size_bytes, address=address, agent=agent,
             )  # fmt: skip
+        # refused by its head alone, a PUT is no upload that broke
         elif method == "PUT" and (exchange.status == 200 or exchange.received_bytes):
             parts.journal.write(
                 "upload", link_id=link, key=key, outcome=exchange.outcome, bytes=exchange.received_bytes, address=address,

@@ -78,6 +78,7 @@ class Checksums:
                 raise Refused(Reason.MALFORMED_UPLOAD, message="This checksum algorithm is not known here.")
 
     def _expect(self, kind: _Hash, digest: bytes) -> None:
+        # else it is refused at the end, as another content, after all of the body was taken
         if len(kind.digest()) != len(digest):
             raise Refused(Reason.MALFORMED_UPLOAD, message="A checksum has the wrong length.")
         self._expected.append((kind, digest))

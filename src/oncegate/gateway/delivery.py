@@ -22,6 +22,7 @@ WHOLE_MAX_BYTES = 64 * 1024
 """Up to here an object goes out in one message."""
 LARGE_CHUNK_BYTES = 256 * 1024
 SMALL_CHUNK_BYTES = 16 * 1024
+# with 1,000 stalled readers: 32 hold 1 MiB each and the others 131 KiB, 209 MiB in all (docs/performance.md)
 LARGE_CHUNK_TRANSFERS_MAX = 32
 
 UNWATCHED_MAX_BYTES = 2 * 1024 * 1024
@@ -57,6 +58,7 @@ class Transfer:
 
     def cut(self, why: str) -> None:
         """End it from outside; whoever runs it settles what is still promised."""
+        # once: a second cancel would strike while the first is being settled
         if not self.cut_why and self._task is not None:
             self.cut_why = why
             self._task.cancel()
@@ -111,6 +113,8 @@ class Transfers:
         return sum(transfer.unsent_bytes for transfer in self._takeable(claim_id, etag, span))
 
     def _takeable(self, claim_id: str, etag: str, span: tuple[int, int]) -> list[Transfer]:
+        # those that are being settled count as well: take() gets nothing of them, but who counts on their bytes asks
+        # again, in his turn behind the settlement, where he would be told 403 now
         running = [transfer for transfer in self._by_claim.get(claim_id, ()) if transfer.etag == etag]
         return [transfer for transfer in running if transfer.overlap_bytes(span)] or running
 
@@ -209,6 +213,7 @@ async def deliver(
     start, end = span
     length = end - start
     if length <= WHOLE_MAX_BYTES:
+        # not watched: one message lies in socket buffers at once, whether or not the viewer is still there
         whole = opened.read(start, end, WHOLE_MAX_BYTES)
         body = await _first_piece(whole) if length else b""
         await whole.aclose()  # left to the garbage collector it would be closed by a task of its own: 3 us more
@@ -224,6 +229,7 @@ async def deliver(
         try:
             # promised_bytes may shrink under way: then the end is somebody else's, and this one is never ended cleanly
             while piece is not None and transfer.unsent_bytes and not gone.done():
+                # its end may have been promised to another request while it was read
                 piece = piece[: transfer.unsent_bytes]
                 transfers.progress(transfer, len(piece))
                 is_last = transfer.handed_bytes == length

@@ -25,6 +25,7 @@ from oncegate.links.use import Admission, Download, Kind, admit_download, refusa
 from oncegate.stores.protocol import ObjectInfo, OpenObject, StoreFault
 from oncegate.web.pages import confirm_page, player_page
 
+# another request of the same holder may take what was freed for this one; then 503
 CUTS_MAX = 3
 
 
@@ -35,6 +36,8 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
         Refused: whatever ends it before the first byte.
         StoreFault: the same, by the store's doing.
     """
+    # look before claim: 404, 304, 412 and 416 then cost no write, and a crash here no use. All headers are built before
+    # the claim too, so that nothing which could fail is left for a use that is taken
     opened = await parts.store.look(grant.object_key)
     if opened is None:
         raise Refused(Reason.NO_OBJECT)
@@ -43,6 +46,7 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
         exchange.size_bytes = info.size_bytes
         plan = plan_answer(request, size_bytes=info.size_bytes, etag=info.etag, modified_s=info.modified_s)
         headers = object_headers(info, grant.limits, plan.span)
+        # never claims, for scanners and download managers send it first; but reads: 200 for a spent link would be a lie
         if request.method == "HEAD":
             await _refuse_if_spent(parts, request, grant, info)
             await exchange.answer(not_modified(info) if plan.status == 304 else Answer(200, headers))
@@ -69,6 +73,7 @@ async def serve_button(parts: Parts, exchange: Exchange, request: ViewerRequest,
     Raises:
         Refused: CROSS_SITE; MALFORMED_REQUEST: it has a body.
     """
+    # else a page elsewhere could press the button unseen, and its reader's browser would spend the link
     if people.is_of_another_site(request):
         raise Refused(Reason.CROSS_SITE)
     if (request.header(b"content-length") or b"0") != b"0" or request.header(b"transfer-encoding") is not None:
@@ -87,11 +92,14 @@ async def _show_page(parts: Parts, exchange: Exchange, request: ViewerRequest, g
         return False
     cookies = people.cookies_of(request)
     shown = cookies.shown(request)
+    # a chat's own browser has the name of a preview agent, and comes back with the button's cookie like any other; a
+    # prefetch sends the cookie as well, before anybody clicked
     if ahead != "prefetch" and (cookies.go(grant.link_id) in shown or cookies.claim(grant.link_id) in shown):
         return False
     record = await _refuse_if_spent(parts, request, grant, info)
     if not ahead and not is_navigation:
         raise Refused(Reason.METHOD_NOT_GRANTED, hint="confirm = always: open the link in a browser")
+    # the redirect after the button, without the cookie that it set
     came_back = request.header(b"sec-fetch-site") == b"same-origin"
     page = confirm_page(
         name=info.key.rpartition("/")[2],
@@ -172,6 +180,8 @@ async def _claim(
                 if admission.kind is not Kind.CUT:
                     break
                 asked = span or (0, info.size_bytes)
+                # taken first, then given back, then charged: a crash in between costs some of the use,
+                # and never yields more
                 taken = parts.transfers.take(admission.claim_id, admission.cut_bytes, info.etag, asked)
                 back = _give_back(parts, grant, info, admission.claim_id, taken, is_parallel=True)
                 # in the background: what was taken is given back, whoever leaves
@@ -183,6 +193,7 @@ async def _claim(
     if admission.kind is Kind.ADMIT:
         return admission
     reason = admission.reason or Reason.BUSY
+    # who named his version is told that this one is another; who did not, that his download is over
     if reason is Reason.OBJECT_REPLACED and has_strong_condition(request):
         reason = Reason.PRECONDITION
     raise Refused(reason)
@@ -202,6 +213,7 @@ def _ask(
         shown = people.cookies_of(request).claim_shown(request, grant.link_id)
         cookie = None if shown is None else shown.decode("latin-1")
         proves = request.address_is_proof and links.resume_by == "cookie-or-address"
+        # a browser keeps its cookie; by its address everybody behind the same router could resume in its place
         if proves and request.address is not None and not people.is_navigation(request):
             address = holder_address(request.address)
     return Download(
@@ -257,6 +269,7 @@ async def _transfer(
         parts.journal.write("fault", where="store", what=repr(error), request_id=exchange.request_id)
     except asyncio.CancelledError:
         task = asyncio.current_task()
+        # not cut: whoever runs this task ends it
         if not transfer.cut_why or task is None:
             raise
         task.uncancel()
@@ -268,6 +281,7 @@ async def _transfer(
         if outcome != "complete" and admission.claim_id:
             back = _give_back(parts, grant, opened.info, admission.claim_id, transfer.unsent_bytes)
             settling = parts.runner.run_in_background(grant.link_id, back)
+            # until then it is among the transfers: a Range waits for what is given back, and so does stopping
             settling.add_done_callback(lambda _: parts.transfers.end(transfer))
         else:
             parts.transfers.end(transfer)
@@ -296,6 +310,7 @@ def _claim_cookie(
     links, cookies = parts.settings.links, people.cookies_of(request)
     if not admission.claim_id or links.resume_by == "never":
         return []
+    # a neighbour who is taken for the holder by his address must not get the secret that proves it from elsewhere
     is_new = admission.mark == admission.claim_id
     if not is_new and cookies.claim_shown(request, grant.link_id) != admission.claim_id.encode():
         return []

@@ -85,6 +85,8 @@ async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncG
             transfers=Transfers(time.monotonic),
             meters=meters,
         )
+        # Left in reverse: ticking and sweeping end, what broke is settled, events are written, maybe to the ledger, and
+        # only then store and ledger are closed.
         last.push_async_callback(parts.journal.aclose)
         last.push_async_callback(_settle, parts)
         for work in (_tick(parts, trusting), _sweep(parts, ledger)):
@@ -116,6 +118,7 @@ async def _sweep(parts: Parts, ledger: Ledger) -> None:
 async def _settle(parts: Parts) -> None:
     """Cut what still runs, and wait until everything is given back that was not handed over."""
     left = len(parts.transfers)
+    # -1: so that what moved in this very moment counts as stalled too
     parts.transfers.cut_stalled(-1)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(max(SETTLE_MIN_S, parts.settings.viewer.drain_s)):

@@ -44,6 +44,7 @@ class Parts:
     clock: Callable[[], float]
     monotonic: Callable[[], float]
     transfers: Transfers
+    # 24 random bits: of two processes with one name, one would say 403 where 503 is due, and nothing worse
     gateway: str = field(default_factory=lambda: b64encode(os.urandom(3), b"-_").decode())
     meters: defaultdict[tuple[str, ...], float] = field(default_factory=lambda: defaultdict(float))
 

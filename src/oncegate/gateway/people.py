@@ -59,11 +59,13 @@ class Cookies:
     def header(self, name: bytes, value: str, max_age_s: int) -> tuple[bytes, bytes]:
         """Write Set-Cookie. Lax, because the first GET comes from a mail or another site."""
         secure = b"; Secure" if self.prefix else b""
+        # Path=/ and not the object's: a ; is legal in a path, and would end the attribute
         text = b"%s=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax" % (name, value.encode(), max_age_s)
         return b"set-cookie", text + secure
 
 
 COOKIES_HTTP = Cookies(b"")
+# a browser takes __Host- only over https, for this host alone and all of it: no neighbour of the domain can set one
 COOKIES_HTTPS = Cookies(b"__Host-")
 
 
@@ -77,6 +79,7 @@ def is_navigation(request: ViewerRequest) -> bool:
     mode = request.header(b"sec-fetch-mode")
     if mode is not None:
         return mode == b"navigate"
+    # browsers send them over https and to localhost only; elsewhere Accept is all there is to go by
     if any(map(request.header, _FETCH_METADATA)):
         return False
     return b"text/html" in (request.header(b"accept") or b"").lower()
@@ -100,6 +103,7 @@ def _is_preview_agent(agent: bytes) -> bool:
 
 def is_of_another_site(request: ViewerRequest) -> bool:
     """Whether the button was pressed elsewhere."""
+    # "none" is the user himself; nothing at all an older browser, or plain http. "same-site" is another host.
     return (request.header(b"sec-fetch-site") or b"none") not in (b"none", b"same-origin")
 
 

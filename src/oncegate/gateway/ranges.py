@@ -47,11 +47,13 @@ def plan_answer(request: ViewerRequest, *, size_bytes: int, etag: str, modified_
     conditions = {name: value for name, value in request.headers if name.startswith((b"if-", b"range"))}
     if not conditions:
         return Plan(200)
+    # the order of RFC 9110 13.2.2: a 412 before a 304, and If-Range when all others hold
     if not _holds(request, etag, modified_s):
         raise Refused(Reason.PRECONDITION)
     if _is_unchanged(request, etag, modified_s):
         return Plan(304)
     wanted = request.header(b"range")
+    # RFC 9110 14.2: "GET is the only method for which range handling is defined". So HEAD is whole.
     if wanted is None or request.method != "GET" or not _if_range_holds(request, etag, modified_s):
         return Plan(200)
     span = _span_of(wanted, size_bytes)
@@ -65,6 +67,7 @@ def has_strong_condition(request: ViewerRequest) -> bool:
 
 def names_version(wanted: bytes, etag: str, *, is_weak: bool = False) -> bool:
     """Whether If-Match or If-None-Match (weak comparison) names a version that stands: ``*``, or its ETag in a list."""
+    # If-Match compares strongly (13.1.1): W/"x" names no bytes. If-None-Match weakly (13.1.2).
     tags = _ETAG.findall(wanted)
     return wanted.strip() == b"*" or etag.encode() in ([tag.removeprefix(b"W/") for tag in tags] if is_weak else tags)
 
@@ -94,6 +97,7 @@ def _if_range_holds(request: ViewerRequest, etag: str, modified_s: int) -> bool:
         return True
     if value.lstrip().startswith((b'"', b"W/")):
         return value.strip() == etag.encode()
+    # one second may have had two versions; the claim knows the ETag of the one that it began with
     return _date(value) == modified_s
 
 
@@ -103,11 +107,14 @@ def _span_of(wanted: bytes, size_bytes: int) -> tuple[int, int] | None:
     Raises:
         Refused: RANGE: it begins at or behind the end.
     """
+    # RFC 9110 14.2: "A server MAY ignore the Range header field." Another unit it must; several ranges it may, and the
+    # boundaries between parts would be bytes that no budget counts.
     found = _ONE_RANGE.fullmatch(wanted)
     if not found or found[1] == found[2] == b"":
         return None
     first, last = found[1], found[2]
     if not first:
+        # RFC 9110 14.1.2: of an object that is shorter "the entire representation is used"
         suffix = int(last)
         start, end = max(0, size_bytes - suffix), size_bytes
         satisfiable = suffix > 0 and size_bytes > 0
@@ -117,6 +124,7 @@ def _span_of(wanted: bytes, size_bytes: int) -> tuple[int, int] | None:
         if last and int(last) < start:
             return None  # invalid, so there is no range (14.1.1)
         satisfiable = start < size_bytes
+    # the size goes into Content-Range: bytes */N, from which a viewer who has all of it knows that he has
     if not satisfiable:
         raise Refused(Reason.RANGE, members=(("ActualObjectSize", str(size_bytes)),))
     return start, end

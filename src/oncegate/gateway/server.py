@@ -21,8 +21,11 @@ from granian.server.embed import Server
 from oncegate.spellings import Address
 
 BACKLOG = 1024
+# more than OPEN_REQUESTS_MAX of app.py: idle connections that are kept alive count as well
 CONNECTIONS_MAX = 4096
+# for a head, and for an idle connection until its next one
 HEADER_READ_TIMEOUT_MS = 15_000
+# granian's own is 408 KiB for each connection
 HEADERS_MAX_BYTES = 32 * 1024
 
 
@@ -62,6 +65,7 @@ class Listener:
                 header_read_timeout=HEADER_READ_TIMEOUT_MS, max_buffer_size=HEADERS_MAX_BYTES, pipeline_flush=False
             ),
             websockets=False,
+            # its tracebacks may hold a URL; app.py writes the lines that are needed
             log_enabled=False,
         )
         self._task = asyncio.create_task(self._server.serve())

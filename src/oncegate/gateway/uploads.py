@@ -50,9 +50,11 @@ async def serve_upload(parts: Parts, exchange: Exchange, request: ViewerRequest,
     size_bytes, content_type, checksums = _check_head(parts, request, grant)
     stands = await _look(parts, request, grant)
     admission = await _claim(parts, grant, stands)
+    # an upload that is not counted has no claim, and must be waited for and cut like the others
     transfer = parts.transfers.begin(admission.claim_id or exchange.request_id, "", (0, 0))
     try:
         info = await _store(parts, exchange, grant, admission, transfer, size_bytes, content_type, checksums)
+    # whatever it was, a cancelled task too: else the link answers 409 until its lease is over
     except BaseException as error:
         if admission.claim_id:
             parts.runner.run_in_background(grant.link_id, _let_go(grant, admission.claim_id))
@@ -65,6 +67,8 @@ async def serve_upload(parts: Parts, exchange: Exchange, request: ViewerRequest,
     finally:
         parts.transfers.end(transfer)
     if admission.claim_id:
+        # store first, then ledger: the other way round a crash between the two leaves a used link and no object. This
+        # way the link opens again after its lease, and meets 412 while the object stands
         spending = parts.runner.run_in_background(grant.link_id, _spend(grant, admission.claim_id, info.etag))
         # the object stands, so the answer is 200 whatever the ledger does; the talk goes on until it is known
         await asyncio.wait({spending}, timeout=WAIT_MAX_S)
@@ -87,8 +91,10 @@ def _check_head(parts: Parts, request: ViewerRequest, grant: Grant) -> tuple[int
         raise Refused(Reason.MALFORMED_REQUEST)
     if request.header(b"content-range") is not None:
         raise Refused(Reason.MALFORMED_UPLOAD, message="A PUT stores a whole object (RFC 9110 14.5).")
+    # its chunk sizes and signatures would be stored as part of the object
     if b"aws-chunked" in (request.header(b"content-encoding") or b""):
         raise Refused(Reason.MALFORMED_UPLOAD, message="aws-chunked bodies are not taken: send the object itself.")
+    # under CloudFront no header is signed: the holder would choose what is copied
     if request.header(b"x-amz-copy-source") is not None:
         raise Refused(Reason.MALFORMED_UPLOAD, message="A link uploads a body; it copies nothing.")
     size_bytes = None if length is None else int(length)
@@ -155,6 +161,7 @@ async def _claim(parts: Parts, grant: Grant, stands: str) -> Admission:
     parts.meters["claims", admission.kind.value] += 1
     if admission.kind is not Kind.ADMIT:
         raise Refused(admission.reason or Reason.BUSY)
+    # the link's first claim saw another version: what somebody else put there since is not this link's to replace
     if (admission.replaces or "") != stands:
         parts.runner.run_in_background(grant.link_id, _let_go(grant, admission.claim_id))
         raise Refused(Reason.OBJECT_STANDS)
@@ -201,6 +208,7 @@ async def _receive_body(
     """Take the body piece by piece, as fast as the store takes it; the lease is renewed while bytes come."""
     most = _most(parts, grant)
     stall_s = parts.settings.links.stall_timeout_s
+    # a third: two renewals may fail before another upload is let in
     renew_at = parts.monotonic() + parts.rules.lease_s / 3
     while True:
         try:
@@ -214,6 +222,7 @@ async def _receive_body(
             raise Refused(Reason.INCOMPLETE)
         data: bytes = message.get("body", b"")
         exchange.received_bytes += len(data)
+        # before it is written, whatever Content-Length said
         if exchange.received_bytes > most:
             raise Refused(Reason.TOO_LARGE)
         checksums.update(data)

@@ -51,6 +51,7 @@ class Viewers:
         is_forwarded = False
         for name, value in headers:
             if name == b"host":
+                # RFC 9112 3.2 asks for 400: with two, a proxy may have gone by the other
                 if host is not None:
                     raise Refused(Reason.MALFORMED_REQUEST)
                 host = value.decode("latin-1").lower()
@@ -81,6 +82,7 @@ class Viewers:
                 return (*self._public[rest], bucket)
             label, _, rest = rest.partition(".")
             bucket = f"{bucket}.{label}"
+        # never the Host itself: it would become part of the URL that is verified
         return (*self._first, "")
 
     def _address_of(
@@ -89,8 +91,10 @@ class Viewers:
         """The viewer's address, and whether it is a proof of who asks."""
         client: Sequence[object] = scope.get("client") or ("",)  # type: ignore[assignment]  # ASGI
         peer = canonical_address(str(client[0]))
+        # a forwarding header from a stranger: he may be a proxy, and then everybody behind him has this address
         if not self._is_trusted(peer):
             return peer, peer is not None and not is_forwarded
+        # each proxy adds at the right end; left of the first that is no proxy of ours stands what the viewer wrote
         for address in reversed(self._named_in(headers)):
             if not self._is_trusted(address):
                 return address, address is not None

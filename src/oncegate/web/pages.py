@@ -30,6 +30,7 @@ _PAGE = Template(
     "<body><main>$body</main>$script</body></html>\n"
 )
 
+# It asks for XML, whose <Message> it shows. location.href is the link: nothing of it is put into the page.
 _SCRIPT = """
 const zone=document.querySelector('.zone'),pick=document.querySelector('#file'),bar=document.querySelector('progress'),
 say=document.querySelector('#say');
@@ -121,6 +122,8 @@ def readable_size(size_bytes: int) -> str:
 
 def _page(title: str, body: str, *, script: str = "", more_policy: str = "") -> Page:
     nonce = secrets.token_urlsafe(12) if script else ""
+    # styles may be inline, for they hold no text of a link; the script has a nonce. frame-ancestors: else another site
+    # lays a button of its own over ours
     policy = (
         "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
         + (f"; script-src 'nonce-{nonce}'; connect-src 'self'" if script else "")
