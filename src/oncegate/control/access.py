@@ -69,6 +69,7 @@ async def _let_in(request: Request, scope: str) -> Caller:
         TokensUnfit: nobody can be let in.
     """
     shown = request.headers.getlist("authorization")
+    # two Authorization headers are none: a proxy may have gone by the other
     kind, _, secret = shown[0].partition(" ") if len(shown) == 1 else ("", "", "")
     if kind.lower() != "bearer":
         raise Refusal(

@@ -72,8 +72,10 @@ def _application() -> FastAPI:
         version=__version__,
         description=_DESCRIPTION,
         openapi_url="/openapi.json",
+        # those pages load scripts from another host
         docs_url=None,
         redoc_url=None,
+        # a redirect would be built from Host
         redirect_slashes=False,
     )
     install_problems(app, [route for router in _ROUTERS for route in router.routes])

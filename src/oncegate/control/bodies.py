@@ -42,6 +42,7 @@ def read_instant_s(raw: object) -> int:
     try:
         if not _RFC_3339.fullmatch(text):
             raise ValueError
+        # RFC 3339 5.6 allows t and z as well, of which Python does not read z
         at_s = int(datetime.fromisoformat(text.upper()).astimezone(UTC).timestamp())
     except (ValueError, OverflowError):
         raise ValueError("write an instant with its zone, as in 2026-01-01T00:00:00Z") from None
@@ -56,6 +57,7 @@ def read_lifetime_s(raw: object) -> int:
     Raises:
         ValueError: it is neither, or not from one second to ten years.
     """
+    # not isinstance: JSON's true is an int to Python
     if type(raw) is int and 1 <= raw <= DURATION_MAX_S:
         return raw
     if not isinstance(raw, str) or not _DURATION.fullmatch(raw) or not (seconds := parse_duration_s(raw)):

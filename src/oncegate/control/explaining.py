@@ -144,6 +144,7 @@ def _method_of(request: ViewerRequest, trust: Trust, now_s: int) -> str:
     if b"once" in parameters.limits:
         return "PUT" if parameters.limits[b"once"].startswith(b"p") else "GET"
     if parameters.is_s3:
+        # the method is inside the signature alone: whichever verifies is the one
         for method in ("GET", "PUT", "HEAD"):
             try:
                 authenticate(request.as_method(method), trust, now_s=now_s)

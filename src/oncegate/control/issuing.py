@@ -133,9 +133,11 @@ async def issue_link(
     now_s = parts.now_s()
     mark = ""
     if idempotency_key is None:
+        # by a clock that is behind the ledger's the link would be older than the ledger, and refused everywhere
         nonce = uuid7(max(int(parts.clock_s() * 1000), parts.born_ms), parts.random_bytes(10))
     else:
         nonce, mark = _nonce_of(idempotency_key, caller, parts), _mark_of(order)
+        # before the order is checked: a call that is repeated is answered alike, also when its expires_at has passed
         standing = await read_record(parts.runner, nonce)
         if standing is not None:
             return await _make_again(parts, order, nonce=nonce, mark=mark, record=standing)
@@ -171,6 +173,7 @@ def _end_of(order: Order, now_s: int, max_lifetime_s: int) -> int:
 
 def _nonce_of(idempotency_key: str, caller: Caller, parts: ControlParts) -> bytes:
     """The same 16 bytes for the same token and key, as long as the ledger is the same."""
+    # under the token: a key may be an order's number, and who guesses it must neither know the id nor meet its record
     digest = hmac.digest(caller.secret, b"oncegate idempotency key\0" + idempotency_key.encode(), "sha256")
     return uuid7(max(parts.born_ms, parts.settings.ledger.accept_from_ms or 0), digest[:10])
 
@@ -236,6 +239,7 @@ async def _insert(parts: ControlParts, order: Order, made: MadeLink, mark: str) 
         ticket.nonce, forget_after(issued.expires_s), lambda stands: mine if stands is None else None
     )
     stands = await run_until_known(parts.runner, ticket.nonce, talk)
+    # two calls within one second write the same bytes: then both made the link
     return None if stands == mine else stands or Record()
 
 
@@ -254,6 +258,7 @@ def _stored_label(order: Order, mark: str) -> str:
 
 def _mark_of(order: Order) -> str:
     """Tell one order from another: 16 characters over what differs from the usual values."""
+    # only what differs: a later version's new members do not change the mark of an order that has none of them
     said = {name: str(value) for name, value in asdict(order).items() if value != getattr(_USUAL, name)}
     digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest()
     return base64.urlsafe_b64encode(digest[:12]).decode()

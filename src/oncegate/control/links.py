@@ -74,6 +74,8 @@ async def list_links(
         raise Refusal(501, "The ledger of this installation cannot list its records.")
     begin = b"" if after is None else id_of_text(after)
     try:
+        # one more than is shown tells whether there is a next page; a page begins behind an id, not at a number, so
+        # links that are made or forgotten meanwhile neither repeat nor hide others
         rows = await parts.ledger.scan(begin, limit + 1)
     except OSError:
         raise Refusal(503, "The ledger does not answer.") from None

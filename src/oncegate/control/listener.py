@@ -56,6 +56,7 @@ class Listener:
         except Exception as error:  # noqa: BLE001 - the outermost guard of this listener
             self._parts.journal.write("fault", where="control", what=_place_of(error), request_id=call.request_id)
             refusal = INTERNAL
+        # an answer that has begun can only break off
         if refusal is not None and not call.status:
             await problem_response(refusal)(call.scope, call.receive, call.send)
 
@@ -93,6 +94,7 @@ class _Call:
 
     async def receive(self) -> Message:
         """Read on, within the limits of a body."""
+        # the body has come; what is awaited now is that the caller leaves, for which there is no limit
         if not self._reads_body:
             return await self._receive()
         try:
@@ -125,6 +127,7 @@ def _refusal_of_head(scope: Scope) -> Refusal | None:
     if sum(len(name) + len(value) for name, value in headers) > HEADERS_MAX_BYTES:
         return Refusal(431, f"The headers are larger than {HEADERS_MAX_BYTES} bytes.")
     length = dict(headers).get(b"content-length", b"0")
+    # int() fails at 4,300 digits; 20 are enough to be too many bytes
     if not length.isdigit() or int(length[:20]) > BODY_MAX_BYTES:
         return Refusal(413, f"A body of this API has at most {BODY_MAX_BYTES} bytes.")
     return None

@@ -89,6 +89,7 @@ async def s3objects(parts: Parts, response: Response) -> list[S3Object]:
 
 
 async def _url_of(parts: ControlParts, caller: Caller, order: Order) -> str:
+    # their callers cannot ask for less, so max_lifetime shortens what it would refuse elsewhere
     lifetime_s = min(order.lifetime_s or 0, parts.settings.links.max_lifetime_s)
     made = await issue_link(
         parts, Order(object_key=order.object_key, operation=order.operation, lifetime_s=lifetime_s), caller=caller

@@ -84,6 +84,7 @@ class TokenFile:
             TokensUnfit: it is there and cannot be used.
         """
         self.path = path
+        # before it is read: what changes in between has another stamp at the next call
         self._stamp = _stamp(path)
         self._entries = _read(path)
 
@@ -158,6 +159,7 @@ class TokenFile:
             return None
         self._refresh()
         entry = self._entries.get(match["id"])
+        # by their hashes: the file has nothing else, and nobody can feel his way to a secret through its hash
         if entry is None or not is_equal(entry.sha256, _sha256(token)):
             return None
         if entry.token.expires_s is not None and now_s >= entry.token.expires_s:
@@ -174,6 +176,7 @@ class TokenFile:
     def _changing(self) -> Generator[dict[str, _Entry]]:
         """Hold the lock, give the entries as they stand, and write them when they were changed without a fault."""
         try:
+            # a file of its own: the tokens' is replaced whole, and a lock on the old one keeps nobody out
             lock = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -182,6 +185,7 @@ class TokenFile:
                 yield entries
                 if entries != before:
                     replace_file(self.path, _as_json(entries), mode=0o600)
+                    # still under the lock, so it is the stamp of what was written here
                     self._stamp = _stamp(self.path)
                 self._entries = entries
             finally:
@@ -262,6 +266,7 @@ def write_operator_token(path: Path, tokens: TokenFile, *, now_s: int) -> Token:
     try:
         create_file(path, text.encode() + b"\n", mode=0o600)
     except OSError as error:
+        # else a token that opens everything is in force, and nobody has it
         tokens.revoke(token.id)
         raise TokensUnfit(f"{path}: cannot be written: {error.strerror}") from None
     return token

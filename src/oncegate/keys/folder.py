@@ -36,6 +36,7 @@ class KeyFolder:
         """
         self.path = path
         self._complaint = ""
+        # before it is read: what changes in between has another stamp at the next look
         self._stamps = _look(path)
         try:
             self._group = KeyGroup({name.removesuffix(".pem"): _read(path / name) for name in self._stamps})
@@ -70,6 +71,7 @@ class KeyFolder:
                 keys[key_id] = held if held and stamp == self._stamps.get(name) else _read(self.path / name)
             except KeyUnfit as error:
                 complaints.append(str(error))
+                # a key that is being written is cut short for a moment: links that it signed must not fail for that
                 if held:
                     keys[key_id] = held
         try:
@@ -77,6 +79,7 @@ class KeyFolder:
         except ValueError as error:
             return self._complain(f"{self.path}: {error}")
         self._complain("; ".join(complaints))
+        # by the keys themselves: a file that was only touched is no news
         is_other = _digests(group) != _digests(self._group)
         self._group, self._stamps = group, stamps
         if is_other:
@@ -106,6 +109,7 @@ def _look(path: Path) -> dict[str, _Stamp]:
             except FileNotFoundError:  # taken away since it was listed, or a link to nowhere: the next look tells
                 continue
             if stat.S_ISREG(seen.st_mode):
+                # a file that was restored may have its old time and size; its change time and its number are new
                 stamps[entry.name] = (seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino)
     except FileNotFoundError:
         raise KeyUnfit(f"{path}: no such folder; 'oncegate init' makes one, [keys] group names it") from None

@@ -164,6 +164,7 @@ def load_public_key(pem: bytes) -> RsaPublicKey | EcdsaPublicKey:
         KeyUnfit: it holds a private key, more than one key, none, or one that links are not signed with.
     """
     _check_pem(pem)
+    # before the parser, whose error could not say what to do
     if b"PRIVATE KEY-----" in pem:
         raise KeyUnfit("this is a private key: it must not lie in the key group; move it away and treat it as leaked")
     if b"BEGIN CERTIFICATE-----" in pem:

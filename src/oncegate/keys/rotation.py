@@ -126,6 +126,7 @@ def make_key(places: KeyPlaces, kind: KeyKind) -> str:
     private_pem, public_pem = new_key_pair(kind)
     try:
         places.private.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # the private half first: a crash in between leaves one that nobody trusts, not a trusted one that nobody has
         create_file(_private_path(places, key_id), private_pem, mode=0o600)
         create_file(places.group / f"{key_id}.pem", public_pem, mode=0o644)
     except OSError as error:
@@ -155,15 +156,18 @@ def switch_signing(
     for half in (private, places.group / f"{key_id}.pem"):
         if not half.exists():
             raise KeyUnfit(f"{half}: no such file: a key signs only when both its halves are in place")
+    # relative where it can be: the folder may be moved, or mounted elsewhere in a container
     path = Path(os.path.relpath(private.absolute(), config.absolute().parent))
     spec = str(private.absolute()) if ".." in path.parts else f"./{path}"
     try:
+        # a symbolic link stays one: the file behind it is replaced
         target = config.resolve()
         changed = _with_signing(target.read_bytes().decode(), spec)
         replace_file(target, changed.encode(), mode=target.stat().st_mode & 0o777)
     except (OSError, ValueError) as error:
         raise KeyUnfit(f'{config}: cannot be changed ({error}): write signing = "{spec}" under [keys]') from None
     stopped = _read_stopped(places)
+    # after the configuration: a crash in between leaves the end unnoted, and retire then waits too long, not too short
     stopped.pop(key_id, None)
     if old_id is not None and old_id != key_id:
         stopped[old_id] = now_s
@@ -221,6 +225,7 @@ def retire_key(
     if key_id == signing_id:
         raise KeyUnfit(f"{key_id} signs new links: switch to another key first ('oncegate keys new --sign')")
     stopped = _read_stopped(places)
+    # it may have signed a second ago, elsewhere
     if not is_forced and key_id not in stopped:
         _write_stopped(places, {**stopped, key_id: now_s})
         raise KeyUnfit(
@@ -232,6 +237,7 @@ def retire_key(
             f"links signed with {key_id} may live until {_as_text(stopped[key_id] + max_lifetime_s)}: retire it then; "
             "--force does it now and ends them"
         )
+    # the public half first: trust ends, whatever becomes of the rest
     _move_to_retired(public)
     _move_to_retired(_private_path(places, key_id))
     _write_stopped(places, {other: since for other, since in stopped.items() if other != key_id})

@@ -47,6 +47,7 @@ def open_signing_key(
             f"{where}: its public half is not in the key group {group.path}: put it there as <key id>.pem "
             "('openssl pkey -pubout' prints it), or let [keys] signing name a key whose public half is there"
         )
+    # either id verifies alike; the file's own name is the one that its owner means
     key.key_id = Path(spec).stem if Path(spec).stem in key_ids else key_ids[0]
     return key
 
