@@ -282,14 +282,18 @@ def test_a_ledger_that_cannot_list_says_so(world: World, talk: Talk) -> None:
 def test_a_list_that_breaks_says_to_try_again(world: World, talk: Talk) -> None:
     """Lists have no "unknown": ledgers raise OSError, whose text stays inside."""
 
-    async def broken(after: bytes, limit: int) -> Any:
+    async def broken(after: object, limit: int, **which: object) -> Any:
         raise OSError("/secret/path")
 
-    world.ledger.scan = broken  # type: ignore[method-assign]
+    world.ledger.read_events = broken  # type: ignore[method-assign]
 
     async def calls(client: httpx.AsyncClient) -> None:
-        answer = await client.get("/v1/links")
-        assert (answer.status_code, "/secret" in answer.text) == (503, False)
+        made = (await client.post("/v1/links", json={"key": "a.txt", "label": "a"})).json()
+        calls = ["/v1/links", f"/v1/links/{made['id']}", "/v1/events"]
+        of_events = [await client.get(call) for call in calls]
+        world.ledger.scan = broken  # type: ignore[method-assign]
+        for answer in (*of_events, await client.get("/v1/links")):
+            assert (answer.status_code, "/secret" in answer.text) == (503, False)
 
     talk(calls)
 

@@ -26,7 +26,7 @@ from oncegate.control.explaining import Explanation, Installation, explain_link
 from oncegate.control.issuing import MadeLink, Order, issue_link
 from oncegate.control.parts import ControlParts
 from oncegate.control.problems import Refusal, documented
-from oncegate.control.recording import read_record, revoke_link
+from oncegate.control.recording import read_events, read_record, revoke_link
 from oncegate.ledgers.protocol import KeepsEvents, Scans
 from oncegate.links.grant import Scheme
 from oncegate.links.record import Record, from_json
@@ -194,7 +194,7 @@ async def _show(parts: ControlParts, link_id: bytes, record: Record | None, even
         return _shown(name, UNREADABLE)
     events: Sequence[Mapping[str, object]] = ()
     if isinstance(parts.ledger, KeepsEvents):
-        found = await parts.ledger.read_events(0, events_max, link_id=name)
+        found = await read_events(parts.ledger, 0, events_max, link_id=name)
         events = [event for _, event in found]
     return _shown(name, standing_of(record, now_s=parts.now_s(), events=events))
 

@@ -12,6 +12,7 @@ from oncegate.control.access import Parts, scoped_router
 from oncegate.control.bodies import LINK_ID, PAGE_MAX, EventPage, EventShown, Health, PartShown, Readiness
 from oncegate.control.metrics import MEDIA_TYPE, metrics_text
 from oncegate.control.problems import Refusal, documented
+from oncegate.control.recording import read_events
 from oncegate.ledgers.protocol import Event, KeepsEvents
 from oncegate.links.standing import instant_text
 
@@ -55,7 +56,7 @@ async def tell_metrics(parts: Parts) -> Response:
     return Response(metrics_text(parts), media_type=MEDIA_TYPE)
 
 
-@reading.get("/v1/events", responses=documented(422, 501))
+@reading.get("/v1/events", responses=documented(422, 501, 503))
 async def list_events(
     parts: Parts,
     after: Annotated[int, Query(ge=0, le=_NUMBER_MAX, description="`next` of the page before.")] = 0,
@@ -65,7 +66,7 @@ async def list_events(
     """List what happened, oldest first, page by page. Events are kept for a while, and a crash may lose the last."""
     if not isinstance(parts.ledger, KeepsEvents):
         raise Refusal(501, "The ledger of this installation keeps no events: each gateway writes them to its log.")
-    found = await parts.ledger.read_events(after, limit + 1, link_id=link)
+    found = await read_events(parts.ledger, after, limit + 1, link_id=link)
     shown = [_shown(number, event) for number, event in found[:limit]]
     return EventPage(events=shown, next=shown[-1].number if len(found) > limit else None)
 

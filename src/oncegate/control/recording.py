@@ -7,10 +7,11 @@ that was asked for happens, even when whoever asked was told 503.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TypeVar, cast
 
 from oncegate.ledgers.claiming import Talk, insert_or_rewrite
-from oncegate.ledgers.protocol import FORGET_NEVER_S, Stands, Unknown, forget_after
+from oncegate.ledgers.protocol import FORGET_NEVER_S, Event, KeepsEvents, Stands, Unknown, forget_after
 from oncegate.ledgers.runner import WAIT_MAX_S, LedgerRunner
 from oncegate.links import use
 from oncegate.links.record import Record, from_json
@@ -44,6 +45,20 @@ async def read_record(runner: LedgerRunner, link_id: bytes) -> Record | None:
         return from_json(found.record) if isinstance(found, Stands) else None
     except ValueError:
         raise RecordUnreadable from None
+
+
+async def read_events(
+    ledger: KeepsEvents, after: int, limit: int, *, link_id: str | None = None
+) -> Sequence[tuple[int, Event]]:
+    """List events, as ``KeepsEvents.read_events`` does.
+
+    Raises:
+        LedgerSilent: the ledger does not answer; its own error may hold what a driver was told.
+    """
+    try:
+        return await ledger.read_events(after, limit, link_id=link_id)
+    except OSError:
+        raise LedgerSilent from None
 
 
 async def run_until_known(runner: LedgerRunner, link_id: bytes, talk: Talk[T]) -> T:
