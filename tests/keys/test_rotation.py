@@ -141,8 +141,9 @@ def test_the_switch_needs_both_halves_and_no_variable(config: Path, places: KeyP
     with pytest.raises(KeyUnfit, match=r"NOSUCH.pem: no such file: a key signs only when both its halves"):
         switch(config, places, "NOSUCH")
     key_id = make_key(places, "ecdsa")
-    with pytest.raises(KeyUnfit, match="ONCEGATE_KEYS__SIGNING names the signing key and overrides"):
-        switch_signing(config, places, key_id, old_id=None, environ={"ONCEGATE_KEYS__SIGNING": "env:X"}, now_s=NOW_S)
+    for name, text in (("ONCEGATE_KEYS__SIGNING", "env:X"), ("ONCEGATE_KEYS", '{"signing": "env:X"}')):
+        with pytest.raises(KeyUnfit, match=f"{name} names the signing key and overrides"):
+            switch_signing(config, places, key_id, old_id=None, environ={name: text}, now_s=NOW_S)
     (places.group / f"{key_id}.pem").unlink()
     with pytest.raises(KeyUnfit, match="both its halves"):
         switch(config, places, key_id)

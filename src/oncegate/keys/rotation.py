@@ -30,7 +30,7 @@ from oncegate.keys.folder import KeyFolder
 from oncegate.keys.pem import KeyKind, KeyUnfit, RsaPublicKey, new_key_pair
 from oncegate.links.key_group import KEYS_MAX
 
-_SIGNING_VARIABLE = "ONCEGATE_KEYS__SIGNING"
+_SIGNING_VARIABLES = ("ONCEGATE_KEYS__SIGNING", "ONCEGATE_KEYS")
 _ID_LETTERS = string.ascii_uppercase + string.digits
 
 
@@ -150,8 +150,9 @@ def switch_signing(
     Raises:
         KeyUnfit: a half of the key is missing, or the line cannot be changed; nothing was.
     """
-    if _SIGNING_VARIABLE in environ:
-        raise KeyUnfit(f"{_SIGNING_VARIABLE} names the signing key and overrides {config}: change it there")
+    for variable in _SIGNING_VARIABLES:
+        if variable in environ:
+            raise KeyUnfit(f"{variable} names the signing key and overrides {config}: change it there")
     private = _private_path(places, key_id)
     for half in (private, places.group / f"{key_id}.pem"):
         if not half.exists():
