@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
+from collections import defaultdict
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from oncegate.gateway import downloads
 from oncegate.gateway.delivery import Transfer, Transfers
+from oncegate.ledgers.runner import WAIT_MAX_S
+from oncegate.links.grant import Grant, Scheme
+from oncegate.links.refusal import Reason, Refused
+from oncegate.links.request import ViewerRequest
+from oncegate.links.use import Admission, Kind
+from oncegate.stores.protocol import ObjectInfo
 
 
 def after_taking(
@@ -63,3 +74,60 @@ def test_of_an_object_that_was_replaced_nothing_is_taken() -> None:
         return transfers.takeable_bytes("C", "another", (0, 10)), transfers.take("C", 10, "another", (0, 10))
 
     assert asyncio.run(live()) == (0, 0)
+
+
+class _Hurried(asyncio.SelectorEventLoop):
+    """A loop whose clock jumps to the next timer: what waits for seconds is over at once."""
+
+    def __init__(self) -> None:
+        super().__init__(selectors.DefaultSelector())
+        self.now_s = 0.0
+        really = self._selector.select  # type: ignore[attr-defined]
+
+        def select(timeout: float | None = None) -> Any:
+            self.now_s += timeout or 0.0
+            return really(0)
+
+        self._selector.select = select  # type: ignore[attr-defined]
+
+    def time(self) -> float:
+        return self.now_s
+
+
+class _SlowRunner:
+    """Answers each claim after four of the seconds that a viewer waits: take from what runs, and ask again."""
+
+    async def claim(self, *_: object, **__: object) -> Admission:
+        await asyncio.sleep(4)
+        return Admission(kind=Kind.CUT, claim_id="C", cut_bytes=1)
+
+    def run_in_background(self, link_id: bytes, talk: Any) -> asyncio.Task[None]:
+        talk.close()
+        return asyncio.create_task(asyncio.sleep(4))
+
+
+def test_taking_over_ends_when_a_claim_would_have_to() -> None:
+    """503 within five seconds, whatever it took until the rule said to take from a running transfer."""
+    info = ObjectInfo(key="k", size_bytes=10, etag='"e"', modified_s=0, content_type="text/plain")
+    grant = Grant(
+        link_id=bytes(16), object_key="k", operation="g", uses=1, is_counted=True, made_ms=0, scheme=Scheme.CANNED,
+        key_id="K", expires_s=1,
+    )  # fmt: skip
+    request = ViewerRequest(method="GET", scheme="http", host="h", path=b"/k")
+    with asyncio.Runner(loop_factory=_Hurried) as loop:
+
+        async def live() -> float:
+            parts: Any = SimpleNamespace(
+                settings=SimpleNamespace(links=SimpleNamespace(resume_by="never")),
+                runner=_SlowRunner(),
+                transfers=Transfers(asyncio.get_running_loop().time),
+                meters=defaultdict(float),
+                gateway="g",
+                now_s=lambda: 0,
+            )
+            with pytest.raises(Refused) as refused:
+                await downloads._claim(parts, request, grant, info, (0, 5))
+            assert refused.value.reason is Reason.LEDGER_UNKNOWN
+            return asyncio.get_running_loop().time()
+
+        assert loop.run(live()) == pytest.approx(WAIT_MAX_S)

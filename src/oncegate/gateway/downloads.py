@@ -173,9 +173,10 @@ async def _claim(
     def undo(admission: Admission) -> Talk[bool]:
         return _give_back(parts, grant, info, admission.claim_id, asked_bytes)
 
+    deadline = asyncio.get_running_loop().time() + WAIT_MAX_S
     admission = await parts.runner.claim(grant.link_id, forget_after_s, decide, undo=undo)
     try:
-        async with asyncio.timeout(WAIT_MAX_S) if admission.kind is Kind.CUT else contextlib.nullcontext():
+        async with asyncio.timeout_at(deadline) if admission.kind is Kind.CUT else contextlib.nullcontext():
             for _ in range(CUTS_MAX):
                 if admission.kind is not Kind.CUT:
                     break
