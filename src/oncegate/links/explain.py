@@ -15,10 +15,17 @@ from typing import TypeVar
 from oncegate.links import cloudfront, sigv4
 from oncegate.links.grant import Scheme, Signed
 from oncegate.links.parameters import Parameters, read_parameters
-from oncegate.links.refusal import Reason, Refused
+from oncegate.links.refusal import Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.links.ticket import read_ticket
-from oncegate.links.verify import Trust, granted_operation, read_limits, served_key, signed_limits
+from oncegate.links.verify import (
+    Trust,
+    granted_operation,
+    read_limits,
+    refuse_signature_v2,
+    served_key,
+    signed_limits,
+)
 
 _T = TypeVar("_T")
 
@@ -99,10 +106,7 @@ def _explain_cloudfront(
     steps: _Steps, request: ViewerRequest, parameters: Parameters, trust: Trust, now_s: int
 ) -> Signed | None:
     def read() -> cloudfront.Credential:
-        if parameters.is_s3_v2:
-            raise Refused(
-                Reason.S3_SIGNATURE_V2, hint="sign with Signature Version 4 (boto3: signature_version='s3v4')"
-            )
+        refuse_signature_v2(parameters)
         return cloudfront.read_credential(request, parameters)
 
     def say(credential: cloudfront.Credential) -> str:

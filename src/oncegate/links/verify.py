@@ -90,8 +90,7 @@ def authenticate(request: ViewerRequest, trust: Trust, *, now_s: int) -> Signed:
 
 def _authenticate(request: ViewerRequest, parameters: Parameters, trust: Trust, *, now_s: int) -> Signed:
     # first, because V2 has names of CloudFront's (Signature, Expires): its user would read that Key-Pair-Id is missing
-    if parameters.is_s3_v2:
-        raise Refused(Reason.S3_SIGNATURE_V2, hint="sign with Signature Version 4 (boto3: signature_version='s3v4')")
+    refuse_signature_v2(parameters)
     if parameters.is_s3:
         s3_credential = sigv4.read_credential(request)
         for _, s3_check in sigv4.CHECKS:
@@ -101,6 +100,16 @@ def _authenticate(request: ViewerRequest, parameters: Parameters, trust: Trust, 
     for _, check in cloudfront.CHECKS:
         check(credential, request, trust.keys, now_s)
     return cloudfront.signed_by(credential, trust.keys)
+
+
+def refuse_signature_v2(parameters: Parameters) -> None:
+    """Refuse what an SDK with old settings signs, and say what to change.
+
+    Raises:
+        Refused: S3_SIGNATURE_V2.
+    """
+    if parameters.is_s3_v2:
+        raise Refused(Reason.S3_SIGNATURE_V2, hint="sign with Signature Version 4 (boto3: signature_version='s3v4')")
 
 
 def grant_of(request: ViewerRequest, parameters: Parameters, signed: Signed, trust: Trust, *, now_s: int) -> Grant:
