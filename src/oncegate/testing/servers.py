@@ -82,9 +82,14 @@ class Server(ABC):
                 os.kill(self._process.pid, signal.SIGSTOP)
                 while self._process.poll() is None and _state_of(self._process.pid) not in "TZX":
                     time.sleep(0.001)
+            pids = self._pids()
             self._signal_all(signal.SIGKILL)
             self._process.wait()
             self._process = None
+            # a child that still waits for the disk holds the memory that they share: none may start again until then
+            deadline = time.monotonic() + STOP_MAX_S
+            while any(_state_of(pid) not in "ZX" for pid in pids) and time.monotonic() < deadline:
+                time.sleep(0.001)
 
     def freeze(self) -> None:
         """SIGSTOP: connections stay open and new ones are taken by the kernel, but nobody answers."""
@@ -491,7 +496,12 @@ def _nobody() -> int | None:
 
 
 def _state_of(pid: int) -> str:
-    return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    """One letter as in proc(5); ``X``, dead, also where nobody goes by this id any more."""
+    try:
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return "X"
+    return stat.rpartition(")")[2].split()[0]
 
 
 def _parent_of(folder: pathlib.Path) -> int:
