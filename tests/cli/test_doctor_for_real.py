@@ -123,11 +123,10 @@ def test_a_redis_that_is_well(look, redis: RedisServer) -> None:
     ("address", "words", "remedy"),
     [
         ("redis://gate:secret@127.0.0.1:{}/0", "invalid username-password", "correct user and password"),
-        ("redis://127.0.0.1:{}/0?prefix=other:", "no ledger stands", "oncegate ledger migrate"),
         ("redis://:secret@127.0.0.1:1/0", "Connect call failed", "start the server"),
         ("rediss://127.0.0.1:{}/0", "no answer in time", "TLS in [ledger] url"),
     ],
-    ids=["password", "ledger", "stopped", "TLS"],
+    ids=["password", "stopped", "TLS"],
 )
 def test_a_redis_that_cannot_be_used(look, redis: RedisServer, address, words, remedy) -> None:
     """Each of these is met by everybody who sets it up, once."""

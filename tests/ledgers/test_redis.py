@@ -238,11 +238,32 @@ def test_a_ledger_is_made_once(url, tmp_path):
     assert probe(url, tmp_path).born_ms == born_ms
 
 
+def test_a_ledger_is_born_at_the_start(redis_server, tmp_path, caplog):
+    """Where none stood one is made, once for all gateways that start together; the log says so, in case one was there."""
+    url, before_ms = f"{redis_server.url}?prefix={next(PREFIXES)}", time.time_ns() // 1_000_000
+
+    async def start():
+        ledgers = [open_ledger(url, folder=tmp_path) for _ in range(8)]
+        facts = await asyncio.gather(*(ledger.probe() for ledger in ledgers))
+        await asyncio.gather(*(ledger.aclose() for ledger in ledgers))
+        return {fact.born_ms for fact in facts}
+
+    (born_ms,) = asyncio.run(start())
+    assert before_ms <= born_ms <= time.time_ns() // 1_000_000
+    assert caplog.text.count("made an empty one") == 1
+
+
 def test_no_ledger_is_made_in_passing(redis_server, tmp_path):
-    """An empty server where a ledger was would open every used link again: say so, and make nothing."""
+    """An empty server where a ledger was would open every used link again: no call but the probe makes one."""
     prefix = next(PREFIXES)
-    with pytest.raises(LedgerUnfit, match="oncegate ledger migrate"):
-        probe(f"{redis_server.url}?prefix={prefix}", tmp_path)
+
+    async def use():
+        ledger = open_ledger(f"{redis_server.url}?prefix={prefix}", folder=tmp_path)
+        assert isinstance(await ledger.insert(LINK, b"{}", FORGET_NEVER_S), Unknown)
+        assert isinstance(await ledger.read(LINK), Unknown)
+        await ledger.aclose()
+
+    asyncio.run(use())
     assert redis_server.cli("KEYS", f"{prefix}*") == ""
 
 

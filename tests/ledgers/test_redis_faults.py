@@ -95,7 +95,7 @@ def test_a_restart_without_memory_takes_nothing(tmp_path):
             for _ in range(3):
                 assert isinstance(await ledger.insert(link_id, b"{}", FORGET_NEVER_S), Unknown)
                 assert isinstance(await ledger.read(link_id), Unknown)
-            with pytest.raises(LedgerUnfit, match="oncegate ledger migrate"):
+            with pytest.raises(LedgerUnfit, match="the ledger is gone"):
                 await ledger.probe()
             await ledger.aclose()
 

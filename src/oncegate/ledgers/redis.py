@@ -4,13 +4,15 @@ Durability is the server's append-only file, forced to the disk for every write 
 whether that is so (``redis_fitness.py``). Speed: one Lua call for all that wait (``batching.py``, ``redis_scripts.py``).
 
 A server that hangs, restarts, or becomes a replica makes every call ``Unknown`` within four seconds; the next call
-connects again by itself. A ledger is never made in passing: an empty server where one was would open every used link
-again, so ``oncegate ledger migrate`` makes it, once; and every script checks that it is still the same.
+connects again by itself. An empty server where a ledger was would open used links again: every script checks that it is
+still the ledger that this process began with, and a new one is made by ``probe`` alone, at the start of a program. It
+is born then, so tickets made before are refused.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import pathlib
 import time
 from collections.abc import Sequence
@@ -27,6 +29,8 @@ from oncegate.ledgers.server_ledger import Birth, ServerLedger
 
 WEAKER_PROMISES = redis_fitness.WEAKER_PROMISES
 SCHEMA_VERSION = 1
+
+_log = logging.getLogger(__name__)
 
 
 class RedisLedger(ServerLedger):
@@ -75,9 +79,14 @@ class RedisLedger(ServerLedger):
             LedgerUnfit: it is not, or nobody answers; the message says what to do.
         """
         # Over a connection of its own: one that stands may have died since.
-        connection = RedisConnection(self._address, greet=self._greet)
+        connection = RedisConnection(self._address)
         try:
             born_ms = await _read_born_ms(connection.call, self._meta)
+            if born_ms is None and not self._birth.is_known:
+                if await _make(connection, self._address):
+                    _log.warning("redis: no ledger stood under the prefix %s: made an empty one", self._address.prefix)
+                born_ms = await _read_born_ms(connection.call, self._meta)
+            born_ms = self._birth.check(born_ms)
             return await redis_fitness.check_fitness(connection.call, self._address, born_ms, accept=self._accept)
         except LedgerFault as fault:
             raise LedgerUnfit(_advice(str(fault))) from None
@@ -89,11 +98,11 @@ class RedisLedger(ServerLedger):
         self._birth.check(await _read_born_ms(call, self._meta))
 
 
-async def _read_born_ms(call: Call, meta: bytes) -> int:
-    """Read when the ledger was born, and whether this version can work with it.
+async def _read_born_ms(call: Call, meta: bytes) -> int | None:
+    """Read when the ledger was born, and whether this version can work with it; None where none stands.
 
     Raises:
-        LedgerUnfit: none stands, or one of another schema.
+        LedgerUnfit: it is of another schema.
         LedgerFault: no answer.
     """
     (told,) = await call([("HMGET", meta, "schema", "born_ms")])
@@ -101,10 +110,7 @@ async def _read_born_ms(call: Call, meta: bytes) -> int:
         raise LedgerFault(told.words)
     schema, born_ms = told if isinstance(told, list) and len(told) == 2 else (None, None)
     if not isinstance(schema, bytes) or not isinstance(born_ms, bytes):
-        raise LedgerUnfit(
-            "redis: no ledger stands under this prefix: make one with `oncegate ledger migrate`."
-            " If one was there, every link that it knew as used would open again: restore it from a backup"
-        )
+        return None
     if int(schema) > SCHEMA_VERSION:
         raise LedgerUnfit(
             f"redis: the ledger has schema {int(schema)}, this oncegate knows up to {SCHEMA_VERSION}:"
@@ -139,19 +145,30 @@ def migrate_from_url(url: str, *, folder: pathlib.Path) -> bool:
 
 
 async def _migrate(address: RedisAddress) -> bool:
-    meta, ids = (f"{address.prefix}{name}".encode() for name in ("meta", "ids"))
     connection = RedisConnection(address)
     try:
-        made = await Scripts(connection).run(CREATE, [meta, ids], [SCHEMA_VERSION, time.time_ns() // 1_000_000])
-        if made == -1:
-            raise LedgerUnfit(
-                "redis: records of a ledger stand under this prefix that has lost its memory of when it was born:"
-                " restore it from a backup, or take another prefix"
-            )
-        if made != 1:
-            await _read_born_ms(connection.call, meta)
+        made = await _make(connection, address)
+        if not made:
+            await _read_born_ms(connection.call, f"{address.prefix}meta".encode())
     except LedgerFault as fault:
         raise LedgerUnfit(_advice(str(fault))) from None
     finally:
         await connection.aclose()
+    return made
+
+
+async def _make(connection: RedisConnection, address: RedisAddress) -> bool:
+    """Make the ledger where none stands, whoever else does so at the same time; say whether it was this call.
+
+    Raises:
+        LedgerUnfit: records stand there without the ledger's own.
+        LedgerFault: no answer.
+    """
+    meta, ids = (f"{address.prefix}{name}".encode() for name in ("meta", "ids"))
+    made = await Scripts(connection).run(CREATE, [meta, ids], [SCHEMA_VERSION, time.time_ns() // 1_000_000])
+    if made == -1:
+        raise LedgerUnfit(
+            "redis: records of a ledger stand under this prefix that has lost its memory of when it was born:"
+            " restore it from a backup, or take another prefix"
+        )
     return made == 1

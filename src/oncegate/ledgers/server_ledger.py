@@ -90,16 +90,27 @@ class Birth:
         self._scheme = scheme
         self._ms: int | None = None
 
-    def check(self, born_ms: int) -> None:
-        """Look at what a new connection shows.
+    @property
+    def is_known(self) -> bool:
+        """Whether this process has seen a ledger."""
+        return self._ms is not None
+
+    def check(self, born_ms: int | None) -> int:
+        """Look at what a new connection shows, and return it.
+
+        Args:
+            born_ms: of the ledger there, milliseconds since 1970 UTC; None where none stands.
 
         Raises:
-            LedgerUnfit: it is another ledger.
+            LedgerUnfit: it is another ledger, or none.
         """
+        if born_ms is None:
+            raise LedgerUnfit(f"{self._scheme}: the ledger is gone; a program that starts anew makes an empty one")
         if self._ms is None:
             self._ms = born_ms
         if born_ms != self._ms:
             raise LedgerUnfit(f"{self._scheme}: another ledger than the one this process began with: restart it")
+        return born_ms
 
     async def known_ms(self, ask: Callable[[], Awaitable[object]]) -> int:
         """Return it, in milliseconds since 1970 UTC.
