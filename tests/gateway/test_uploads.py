@@ -235,6 +235,7 @@ def test_checksum_that_fits_is_taken_and_another_stores_nothing(gateway, name):
         {"Content-Digest": "sha-512=:AAAA:"},
         {"Content-Range": "bytes 0-4/10"},
         {"Content-Encoding": "aws-chunked"},
+        {"x-amz-content-sha256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"},
         {"x-amz-copy-source": "/other/object"},
     ],
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator
@@ -26,6 +27,8 @@ from oncegate.settings import Settings
 from oncegate.stores.metered import MeteredStore
 from oncegate.stores.opening import open_store
 from oncegate.stores.protocol import StoreFault
+
+_log = logging.getLogger("oncegate.gateway")
 
 TICK_S = 1.0
 SWEEP_EVERY_S = 3_600
@@ -98,9 +101,12 @@ async def _tick(parts: Parts, trusting: Trusting) -> None:
     """Every second: follow the key group, and cut what has stalled."""
     while True:
         await asyncio.sleep(TICK_S)
-        if await asyncio.to_thread(trusting.refresh):
-            parts.journal.write("keys-changed", keys=len(trusting.folder.group))
         parts.transfers.cut_stalled(parts.settings.links.stall_timeout_s)
+        try:
+            if await asyncio.to_thread(trusting.refresh):
+                parts.journal.write("keys-changed", keys=len(trusting.folder.group))
+        except Exception:  # noqa: BLE001  a task that died would trust a retired key for the rest of the process
+            _log.exception("the key group could not be followed; looking again in a second")
 
 
 async def _sweep(parts: Parts, ledger: Ledger) -> None:

@@ -92,7 +92,8 @@ def _check_head(parts: Parts, request: ViewerRequest, grant: Grant) -> tuple[int
     if request.header(b"content-range") is not None:
         raise Refused(Reason.MALFORMED_UPLOAD, message="A PUT stores a whole object (RFC 9110 14.5).")
     # its chunk sizes and signatures would be stored as part of the object
-    if b"aws-chunked" in (request.header(b"content-encoding") or b""):
+    is_framed = (request.header(b"x-amz-content-sha256") or b"").startswith(b"STREAMING-")
+    if is_framed or b"aws-chunked" in (request.header(b"content-encoding") or b""):
         raise Refused(Reason.MALFORMED_UPLOAD, message="aws-chunked bodies are not taken: send the object itself.")
     # under CloudFront no header is signed: the holder would choose what is copied
     if request.header(b"x-amz-copy-source") is not None:
