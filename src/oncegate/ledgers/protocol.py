@@ -168,7 +168,11 @@ class Scans(Protocol):
     """A ledger that can list its records."""
 
     async def scan(self, after: bytes, limit: int) -> Sequence[Row]:
-        """List up to ``limit`` records whose id is above ``after`` (exclusive; ``b""`` begins), in order of id."""
+        """List up to ``limit`` records whose id is above ``after`` (exclusive; ``b""`` begins), in order of id.
+
+        Raises:
+            OSError: the ledger cannot be read.
+        """
         ...
 
 
@@ -197,5 +201,9 @@ class KeepsEvents(Protocol):
         ...
 
     async def read_events(self, after: int, limit: int, *, link_id: str | None = None) -> Sequence[tuple[int, Event]]:
-        """List up to ``limit`` events whose number is above ``after``, oldest first; of one link where given."""
+        """List up to ``limit`` events whose number is above ``after``, oldest first; of one link where given.
+
+        Raises:
+            OSError: the ledger cannot be read.
+        """
         ...
