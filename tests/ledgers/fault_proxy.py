@@ -80,11 +80,13 @@ class FaultProxy:
         self._ready.set()
         await self._stop.wait()
         server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
         for writer in list(self._writers):
             writer.transport.abort()
-        await asyncio.sleep(0.01)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0)  # what they let go of is closed in the next turn
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -102,7 +104,7 @@ class FaultProxy:
                 )
             finally:
                 self._writers.discard(to_writer)
-                to_writer.close()
+                to_writer.transport.abort()  # close() would wait for a frozen server to read the rest
         except (OSError, asyncio.CancelledError):
             _reset(writer)
         finally:

@@ -577,9 +577,11 @@ class tls_front:  # noqa: N801  used as a function
         self._ready.set()
         await self._stop.wait()
         server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
             task.cancel()
-        await asyncio.sleep(0.05)
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0)  # what they let go of is closed in the next turn
 
     async def _one(self, reader, writer):
         to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._behind)
@@ -588,8 +590,8 @@ class tls_front:  # noqa: N801  used as a function
         except (OSError, asyncio.CancelledError):
             pass
         finally:
-            writer.close()
-            to_writer.close()
+            writer.transport.abort()
+            to_writer.transport.abort()
 
 
 async def pump(reader, writer):
