@@ -73,8 +73,9 @@ WEAKER_WORDS: Mapping[str, str] = {
     "to half a minute.",
     "redis-no-fsync-on-rewrite": "`no-appendfsync-on-rewrite yes`: while the file is rewritten, nothing is forced to "
     "the disk; a crash of the machine in that time loses those claims.",
-    "redis-eviction": "When memory is full, records are thrown away, and links that were used open again. Accept it "
-    "only where something else keeps the memory from filling.",
+    "redis-eviction": "`maxmemory-policy` is another than `noeviction`: when memory is full, records are thrown away, "
+    "and links that were used open again. Without `maxmemory` it does so as soon as somebody sets that. Accept it only "
+    "where something else keeps the memory from filling.",
     "redis-failover": "A replica, a cluster's node or a Sentinel may promote a replica that lacks the last writes: "
     "replication is asynchronous. The links of those claims open again. `wait=N` in the URL answers only after N "
     "replicas have a write; that makes the loss rarer and does not rule it out.",

@@ -342,6 +342,8 @@ def test_without_an_append_only_file_it_is_refused(another, tmp_path):
         ({"no_appendfsync_on_rewrite": "yes"}, "redis-no-fsync-on-rewrite"),
         ({"maxmemory": "100mb", "maxmemory_policy": "allkeys-lru"}, "redis-eviction"),
         ({"maxmemory": "100mb", "maxmemory_policy": "volatile-ttl"}, "redis-eviction"),
+        ({"maxmemory": "0", "maxmemory_policy": "allkeys-lru"}, "redis-eviction"),
+        ({"maxmemory_policy": "volatile-lru"}, "redis-eviction"),
     ],
 )
 def test_each_weakness_has_a_name(settings, name, another, tmp_path):
@@ -357,12 +359,21 @@ def test_several_weaknesses_are_accepted_one_by_one(another, tmp_path):
     must_accept(server.url, tmp_path, "redis-everysec", "redis-no-fsync-on-rewrite", "redis-eviction")
 
 
-@pytest.mark.parametrize(
-    "settings", [{"maxmemory": "1gb", "maxmemory_policy": "noeviction"}, {"maxmemory_policy": "allkeys-lru"}]
-)
-def test_a_limit_that_never_evicts_is_fit(settings, another, tmp_path):
-    """Noeviction refuses writes when full; a policy without a limit never acts."""
-    assert probe(another(**settings).url, tmp_path).accepted == ()
+@pytest.mark.parametrize("limit", ["0", "100mb"])
+def test_an_evicting_policy_is_refused_by_its_name(limit, another, tmp_path):
+    """Without maxmemory it does nothing yet, but that is one CONFIG SET away, and a running gateway would not see it."""
+    server = another(maxmemory=limit, maxmemory_policy="allkeys-random")
+    with pytest.raises(LedgerUnfit, match=r'maxmemory-policy is "allkeys-random": .*set maxmemory-policy noeviction'):
+        probe(server.url, tmp_path)
+    with pytest.raises(LedgerUnfit, match="allkeys-random"):  # who accepted something else has not accepted this
+        probe(server.url, tmp_path, "redis-failover", "redis-everysec")
+    server.cli("CONFIG", "SET", "appendfsync", "everysec")
+    must_accept(server.url, tmp_path, "redis-everysec", "redis-eviction")
+
+
+def test_a_limit_that_never_evicts_is_fit(another, tmp_path):
+    """Noeviction refuses writes when full, and forgets nothing."""
+    assert probe(another(maxmemory="1gb", maxmemory_policy="noeviction").url, tmp_path).accepted == ()
 
 
 def test_a_full_server_is_unknown_and_keeps_what_it_has(another, tmp_path):
@@ -470,7 +481,6 @@ def test_a_user_without_config_cannot_show_that_the_server_is_fit(another, tmp_p
     blind = user(server, "blind", *RIGHTS)
     must_accept(blind, tmp_path, "redis-unseen-persistence")
     assert probe(user(server, "seeing", *RIGHTS, "+config|get"), tmp_path).accepted == ()
-    server.cli("CONFIG", "SET", "maxmemory", "1gb")
     server.cli("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     must_accept(blind, tmp_path, "redis-unseen-persistence", "redis-eviction")
     server.cli("CONFIG", "SET", "appendonly", "no")

@@ -124,12 +124,13 @@ def _persistence(info: Mapping[str, str], settings: Mapping[str, str] | None) ->
 
 
 def _eviction(info: Mapping[str, str], settings: Mapping[str, str] | None) -> Sequence[Weakness]:
-    seen = settings or {"maxmemory": info.get("maxmemory", ""), "maxmemory-policy": info.get("maxmemory_policy", "")}
-    if seen["maxmemory"] == "0" or seen["maxmemory-policy"] == "noeviction":
+    # Without maxmemory no policy acts; but that can be set at any time on a server that runs, and nobody asks us then.
+    policy = (settings or {}).get("maxmemory-policy", info.get("maxmemory_policy", ""))
+    if policy == "noeviction":
         return ()
-    why = (
-        f'when memory is full, records are thrown away ("{seen["maxmemory-policy"]}"): set maxmemory-policy noeviction'
-    )
+    is_limited = (settings or {}).get("maxmemory", info.get("maxmemory", "")) != "0"
+    when = "when memory is full" if is_limited else "as soon as somebody sets maxmemory"
+    why = f'maxmemory-policy is "{policy}": {when}, records may be thrown away: set maxmemory-policy noeviction'
     return ((EVICTION, why),)
 
 
