@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import pathlib
 import secrets
 import time
 
@@ -20,6 +21,7 @@ from oncegate.testing.ledger_suite import LedgerSuite
 from oncegate.testing.servers import PostgresqlServer
 
 LINK, OTHER = bytes(range(16)), bytes(range(1, 17))
+GUIDE = pathlib.Path(__file__).parents[2] / "docs" / "guides" / "choosing-a-ledger.md"
 
 
 @pytest.fixture
@@ -243,32 +245,52 @@ def test_plans_use_the_key_from_the_first_batch_on(url, tmp_path, postgresql):
 # Who may do what.
 
 
-def test_the_table_is_used_without_rights_to_create(url, tmp_path, postgresql):
-    """One role makes the ledger, another claims in it and sweeps it, with the rights that the refusal names."""
+@pytest.fixture
+def gateway_role(url, postgresql):
+    """Give the URL of a role without rights, and the GRANT statements of the guide for it."""
     role = f"gateway_{secrets.token_hex(4)}"
-    sql(postgresql, url, f"CREATE ROLE {role} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    theirs = url.replace("oncegate@", f"{role}@")
-    with pytest.raises(LedgerUnfit, match=r"permission denied|lacks rights"):
-        probe(theirs, tmp_path)
-    sql(postgresql, url, f"GRANT SELECT ON oncegate_meta TO {role}")
-    with pytest.raises(LedgerUnfit, match="GRANT SELECT ON oncegate_meta; SELECT, INSERT, UPDATE, DELETE"):
-        probe(theirs, tmp_path)
-    sql(
-        postgresql,
-        url,
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON oncegate_records TO {role};"
-        f"GRANT SELECT, INSERT, DELETE ON oncegate_events TO {role};"
-        f"GRANT SELECT, UPDATE ON SEQUENCE oncegate_swept_until TO {role}",
-    )
+    sql(postgresql, url, f"CREATE ROLE {role} LOGIN; REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    block = GUIDE.read_text().partition("```sql\n")[2].partition("```")[0]
+    yield url.replace("oncegate@", f"{role}@"), block.replace(" TO gateway;", f" TO {role};").strip().splitlines()
+    sql(postgresql, url, f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_the_rights_in_the_guide_are_enough(gateway_role, url, tmp_path, postgresql):
+    """One role makes the ledger, another claims, lists, sweeps and keeps events, with those and no others."""
+    theirs, grants = gateway_role
+    sql(postgresql, url, "\n".join(grants))
 
     async def test(ledger):
         done = await ledger.insert(LINK, b"{}", int(time.time()))
         assert isinstance(await ledger.replace(LINK, done.version, b"{}", int(time.time())), Done)
         await ledger.append_events([{"at": 1, "event": "complete"}])
-        assert len(await ledger.read_events(0, 10)) == 1
+        assert len(await ledger.read_events(0, 10)) == len(await ledger.scan(b"", 10)) == 1
         assert await ledger.sweep(int(time.time())) == 1
+        assert await ledger.insert(LINK, b"{}", int(time.time()) - 1) == Swept()
 
     opened(theirs, tmp_path, test)
+
+
+def test_each_right_in_the_guide_is_needed(gateway_role, url, tmp_path, postgresql):
+    """A list that asks for too much is not followed; and what is missing is noticed at the start, not at the first sweep."""
+    theirs, grants = gateway_role
+    with pytest.raises(LedgerUnfit, match="permission denied"):
+        probe(theirs, tmp_path)
+    sql(postgresql, url, "\n".join(grants))
+    probe(theirs, tmp_path)
+    rights = [
+        (right.strip(), where.replace(" TO ", " FROM "))
+        for what, _, where in (grant.removeprefix("GRANT ").partition(" ON ") for grant in grants)
+        for right in what.split(",")
+    ]
+    assert len(rights) == 11
+    for right, where in rights:
+        sql(postgresql, url, f"REVOKE {right} ON {where}")
+        with pytest.raises(
+            LedgerUnfit, match=r"permission denied|GRANT SELECT ON oncegate_meta; SELECT, INSERT, UPDATE"
+        ):
+            probe(theirs, tmp_path)
+        sql(postgresql, url, "\n".join(grants))
 
 
 def test_tables_in_a_schema_of_their_own(url, tmp_path, postgresql):
