@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import pathlib
 from collections import defaultdict
+from collections.abc import AsyncGenerator
 
 import pytest
 
 from oncegate.stores.directory import DirectoryStore
 from oncegate.stores.metered import MeteredStore
-from oncegate.stores.protocol import KeyRefused
+from oncegate.stores.protocol import KeyRefused, ObjectInfo, ObjectStands, StoreBusy, StoreFault
 
 
 def test_calls_are_counted_by_what_came_of_them(tmp_path: pathlib.Path) -> None:
@@ -34,8 +35,116 @@ def test_calls_are_counted_by_what_came_of_them(tmp_path: pathlib.Path) -> None:
 
     asyncio.run(use())
     assert meters["store_calls", "look", "done"] == 2
+    assert meters["store_calls", "write", "done"] == meters["store_calls", "commit", "done"] == 1
     assert meters["store_calls", "list_objects", "done"] == 1
     assert (
         sum(count for (name, call, *_), count in meters.items() if (name, call) == ("store_calls", "start_upload")) == 2
     )
     assert meters["store_seconds", "look"] > 0
+
+
+class _FailingObject:
+    """One piece comes at once; then whatever is told."""
+
+    def __init__(self, then: StoreFault | None) -> None:
+        self.info = ObjectInfo("a.bin", 2, '"a"', 0, "application/octet-stream")
+        self.is_closed = False
+        self._then = then
+
+    async def read(self, start: int, end: int, chunk_bytes: int) -> AsyncGenerator[bytes]:
+        try:
+            if start == 0:
+                yield b"x"
+            if self._then is not None:
+                raise self._then
+            await asyncio.Event().wait()
+        finally:
+            self.is_closed = True
+
+    async def aclose(self) -> None:
+        pass
+
+
+class _OneObject:
+    """A store that holds it."""
+
+    def __init__(self, held: _FailingObject) -> None:
+        self._held = held
+
+    async def look(self, key: str) -> _FailingObject:
+        return self._held
+
+
+def test_a_read_that_fails_midway_counts_twice() -> None:
+    """Its first byte was in time, which is one thing, and it broke, which is another; neither may hide the other."""
+    meters: defaultdict[tuple[str, ...], float] = defaultdict(float)
+
+    async def use() -> None:
+        found = await MeteredStore(_OneObject(_FailingObject(StoreBusy("gone"))), meters).look("a.bin")  # type: ignore[arg-type]  # a store of one call
+        assert found is not None
+        pieces = found.read(0, 2, 1)
+        assert await anext(pieces) == b"x"
+        with pytest.raises(StoreBusy):
+            await anext(pieces)
+        with pytest.raises(StopAsyncIteration):
+            await anext(pieces)
+
+    asyncio.run(use())
+    assert {key[2]: count for key, count in meters.items() if key[:2] == ("store_calls", "read")} == {
+        "done": 1,
+        "StoreBusy": 1,
+    }
+
+
+def test_a_read_that_nobody_waits_for_any_more_is_no_success() -> None:
+    """A store that hangs is left by viewers one after another: counted as done, it would look like a healthy one."""
+    meters: defaultdict[tuple[str, ...], float] = defaultdict(float)
+    held = _FailingObject(None)
+
+    async def use() -> None:
+        found = await MeteredStore(_OneObject(held), meters).look("a.bin")  # type: ignore[arg-type]  # a store of one call
+        assert found is not None
+        pieces = found.read(1, 2, 1)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await anext(pieces)
+
+    asyncio.run(use())
+    assert held.is_closed
+    assert meters["store_calls", "read", "cancelled"] == 1
+    assert meters["store_seconds", "read"] >= 0.01
+
+
+def test_a_read_that_is_left_is_closed() -> None:
+    """A viewer who leaves must free what the store holds for him, not the garbage collector some day."""
+    held = _FailingObject(None)
+
+    async def use() -> None:
+        found = await MeteredStore(_OneObject(held), defaultdict(float)).look("a.bin")  # type: ignore[arg-type]  # a store of one call
+        assert found is not None
+        pieces = found.read(0, 2, 1)
+        assert await anext(pieces) == b"x"
+        await pieces.aclose()
+        assert held.is_closed
+
+    asyncio.run(use())
+
+
+def test_an_object_that_stands_is_told_from_one_that_was_placed(tmp_path: pathlib.Path) -> None:
+    """Two uploads to one key: the second commit changed nothing, which is no fault of the store and no success either."""
+    meters: defaultdict[tuple[str, ...], float] = defaultdict(float)
+
+    async def use() -> None:
+        store = MeteredStore(DirectoryStore(tmp_path), meters)
+        uploads = [
+            await store.start_upload("a.txt", content_type="text/plain", size_bytes=None, replaces=None)
+            for _ in range(2)
+        ]
+        await uploads[0].commit()
+        with pytest.raises(ObjectStands):
+            await uploads[1].commit()
+        await uploads[1].abort()
+        await store.aclose()
+
+    asyncio.run(use())
+    assert meters["store_calls", "commit", "done"] == meters["store_calls", "commit", "ObjectStands"] == 1

@@ -28,7 +28,7 @@ _KNOWN: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "ledger_seconds": ("Seconds that calls of the ledger took, added up", ("call",)),
     "ledger_retries": ("Writes that were repeated because their answer was lost", ()),
     "store_calls": ("Calls of the store, by what was asked and what came of it", ("call", "outcome")),
-    "store_seconds": ("Seconds that calls of the store took, added up", ("call",)),
+    "store_seconds": ("Seconds that calls of the store took, added up; of a read until its first byte", ("call",)),
 }
 """Help text and names of labels; counts of other names come with labels called ``label_1`` and so on."""
 

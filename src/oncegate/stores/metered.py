@@ -1,15 +1,22 @@
-"""Counts what a store is asked, what comes of it and how long it takes; everything else is the store's own."""
+"""Counts what a store is asked, what comes of it and how long it takes; everything else is the store's own.
+
+A read is counted when its first bytes are there, and its seconds are those until then: how long the rest takes is the
+viewer's pace, not the store's. A fault after them counts once more, under its own name.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Coroutine, Sequence
+from types import TracebackType
 from typing import TypeVar
 
-from oncegate.stores.protocol import ObjectInfo, OpenObject, Store, StoreFault, Upload
+from oncegate.stores.protocol import ObjectInfo, ObjectStands, OpenObject, Store, StoreFault, Upload
 
 _T = TypeVar("_T")
+_Meters = defaultdict[tuple[str, ...], float]
 
 
 class MeteredStore:
@@ -17,31 +24,33 @@ class MeteredStore:
 
     Args:
         store: the one that does the work.
-        meters: gets ``("store_calls", call, outcome)`` and ``("store_seconds", call)``.
+        meters: gets ``("store_calls", call, outcome)`` and ``("store_seconds", call)``; calls are named after the
+            methods of stores, objects and uploads, outcomes after the exceptions, or ``done`` or ``cancelled``.
     """
 
-    def __init__(self, store: Store, meters: defaultdict[tuple[str, ...], float]) -> None:
+    def __init__(self, store: Store, meters: _Meters) -> None:
         self._store = store
         self._meters = meters
 
     async def look(self, key: str) -> OpenObject | None:
         """Open an object without reading it; see ``Store.look``."""
-        return await self._count("look", self._store.look(key))
+        found = await _counted(self._meters, "look", self._store.look(key))
+        return None if found is None else _MeteredObject(found, self._meters)
 
     async def start_upload(
         self, key: str, *, content_type: str, size_bytes: int | None, replaces: str | None
     ) -> Upload:
         """Begin an upload; see ``Store.start_upload``."""
         upload = self._store.start_upload(key, content_type=content_type, size_bytes=size_bytes, replaces=replaces)
-        return await self._count("start_upload", upload)
+        return _MeteredUpload(await _counted(self._meters, "start_upload", upload), self._meters)
 
     async def list_objects(self, prefix: str, after: str, limit: int) -> Sequence[ObjectInfo]:
         """List objects; see ``Store.list_objects``."""
-        return await self._count("list_objects", self._store.list_objects(prefix, after, limit))
+        return await _counted(self._meters, "list_objects", self._store.list_objects(prefix, after, limit))
 
     async def sweep(self, older_than_s: int) -> int:
         """Remove what killed uploads left; see ``Store.sweep``."""
-        return await self._count("sweep", self._store.sweep(older_than_s))
+        return await _counted(self._meters, "sweep", self._store.sweep(older_than_s))
 
     async def probe(self) -> None:
         """Check that the store can be used; see ``Store.probe``."""
@@ -51,14 +60,101 @@ class MeteredStore:
         """Let go of everything."""
         await self._store.aclose()
 
-    async def _count(self, call: str, doing: Awaitable[_T]) -> _T:
-        started, outcome = time.perf_counter(), "done"
+
+class _MeteredObject:
+    """An object that was looked at, whose reads are counted."""
+
+    __slots__ = ("_meters", "_opened", "info")
+
+    def __init__(self, opened: OpenObject, meters: _Meters) -> None:
+        self.info = opened.info
+        self._opened = opened
+        self._meters = meters
+
+    def read(self, start: int, end: int, chunk_bytes: int) -> AsyncGenerator[bytes]:
+        """Yield a range in pieces; see ``OpenObject.read``."""
+        return _MeteredRead(self._opened.read(start, end, chunk_bytes), self._meters)
+
+    async def aclose(self) -> None:
+        """Let go of it."""
+        await self._opened.aclose()
+
+
+class _MeteredRead(AsyncGenerator[bytes]):
+    """The pieces of one read.
+
+    Not an ``async def`` with a loop, which would cost a download of 1 KiB three times as much: to close such a
+    generator within another is a walk through both.
+    """
+
+    __slots__ = ("_has_begun", "_meters", "_pieces")
+
+    def __init__(self, pieces: AsyncGenerator[bytes], meters: _Meters) -> None:
+        self._pieces = pieces
+        self._meters = meters
+        self._has_begun = False
+
+    async def __anext__(self) -> bytes:
+        if not self._has_begun:
+            self._has_begun = True
+            return await _counted(self._meters, "read", anext(self._pieces))
         try:
-            found = await doing
+            return await anext(self._pieces)
         except StoreFault as fault:
-            outcome = type(fault).__name__
+            self._meters["store_calls", "read", type(fault).__name__] += 1
             raise
-        finally:
-            self._meters["store_calls", call, outcome] += 1
-            self._meters["store_seconds", call] += time.perf_counter() - started
-        return found
+
+    async def asend(self, value: None, /) -> bytes:
+        """Go on: nothing is sent into a read."""
+        return await anext(self)
+
+    async def athrow(
+        self,
+        typ: type[BaseException] | BaseException,
+        val: BaseException | object = None,
+        tb: TracebackType | None = None,
+        /,
+    ) -> bytes:
+        """Raise something where the read stands."""
+        raise NotImplementedError("nothing is thrown into a read")
+
+    def aclose(self) -> Coroutine[object, object, None]:
+        """End it."""
+        return self._pieces.aclose()
+
+
+class _MeteredUpload:
+    """An upload whose writes and whose end are counted."""
+
+    __slots__ = ("_meters", "_upload")
+
+    def __init__(self, upload: Upload, meters: _Meters) -> None:
+        self._upload = upload
+        self._meters = meters
+
+    async def write(self, data: bytes) -> None:
+        """Add bytes at the end; see ``Upload.write``."""
+        await _counted(self._meters, "write", self._upload.write(data))
+
+    async def commit(self) -> ObjectInfo:
+        """Put the object in place; see ``Upload.commit``."""
+        return await _counted(self._meters, "commit", self._upload.commit())
+
+    async def abort(self) -> None:
+        """Forget what was written."""
+        await self._upload.abort()
+
+
+async def _counted(meters: _Meters, call: str, doing: Awaitable[_T]) -> _T:
+    started, outcome = time.perf_counter(), "done"
+    try:
+        return await doing
+    except (StoreFault, ObjectStands) as fault:
+        outcome = type(fault).__name__
+        raise
+    except asyncio.CancelledError:
+        outcome = "cancelled"
+        raise
+    finally:
+        meters["store_calls", call, outcome] += 1
+        meters["store_seconds", call] += time.perf_counter() - started

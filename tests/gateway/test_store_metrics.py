@@ -1,0 +1,72 @@
+"""What ``/metrics`` of a running gateway says of its store: each GET and PUT of a bucket, and each that fails."""
+
+import re
+
+import pytest
+
+from oncegate.testing.object_servers import store_options
+from oncegate.testing.raw_http import ask
+
+_LINE = re.compile(r'^oncegate_store_(calls|seconds)_total\{call="(\w+)"(?:,outcome="(\w+)")?\} (\S+)$', re.MULTILINE)
+
+
+class Metered:
+    """A gateway before a bucket, and what it counted of it."""
+
+    def __init__(self, home, serving, server):
+        self.home, self.serving, self.server = home, serving, server
+        self.token = home.run("tokens", "new", "scrape", "--scope", "metrics:read").stdout.strip()
+
+    def counted(self, what):
+        """Counts by call and outcome, or seconds by call."""
+        text = ask(
+            "GET", f"{self.serving.control_url}/metrics", {"Authorization": f"Bearer {self.token}"}
+        ).body.decode()
+        found = [match.groups() for match in _LINE.finditer(text)]
+        return {(call, outcome) if outcome else call: float(value) for of, call, outcome, value in found if of == what}
+
+    def uploaded(self):
+        """Upload an object of 1 KiB, and return its key."""
+        url = self.home.upload()
+        assert ask("PUT", url, body=b"x" * 1024).status == 200
+        return url.partition("?")[0].removeprefix(self.home.public_url + "/")
+
+
+@pytest.fixture
+def metered(home_with, wrong_s3):
+    """A gateway of this test's own."""
+    server = wrong_s3()
+    home = home_with(**{"store": {"url": "s3://bucket"}, "store.options": store_options(server.url)})
+    with home.serve() as serving:
+        yield Metered(home, serving, server)
+
+
+def test_each_get_and_put_of_the_store_is_counted(metered):
+    """A look and an upload that begins are the cheap calls; those that move the bytes are where a store is slow."""
+    assert ask("GET", metered.home.link(metered.uploaded())).status == 200
+    calls, seconds = metered.counted("calls"), metered.counted("seconds")
+    for call in ("start_upload", "write", "commit", "look", "read"):
+        assert calls[call, "done"] >= 1
+        assert seconds[call] > 0
+    assert calls["commit", "done"] == calls["read", "done"] == 1
+
+
+def test_a_get_that_the_store_refuses_is_counted(metered):
+    """HEAD answers and GET does not: a store that looked healthy in every row while each download failed."""
+    url = metered.home.link(metered.uploaded())
+    metered.server.faults.add("503-get")
+    assert ask("GET", url).status == 503
+    calls = metered.counted("calls")
+    assert calls["read", "StoreBusy"] == 1
+    assert ("read", "done") not in calls
+    assert metered.counted("seconds")["read"] > 0
+
+
+def test_a_put_that_the_store_refuses_is_counted(metered):
+    """The upload began well, for nothing was asked of the store then; its one PUT is what fails."""
+    url = metered.home.upload()
+    metered.server.faults.add("501-conditions")
+    assert ask("PUT", url, body=b"x" * 1024).status == 502
+    calls = metered.counted("calls")
+    assert calls["start_upload", "done"] == calls["commit", "StoreFault"] == 1
+    assert ("commit", "done") not in calls
