@@ -92,6 +92,17 @@ def test_metrics_are_what_the_gateway_counted(world: World, talk: Talk) -> None:
     talk(calls)
 
 
+def test_a_count_without_labels_is_there_from_the_start(world: World, talk: Talk) -> None:
+    """Prometheus sees a rise only between two values: a first retry that brings its row with it would alarm nobody."""
+
+    async def calls(client: httpx.AsyncClient) -> None:
+        assert "\noncegate_ledger_retries_total 0.0\n" in (await client.get("/metrics")).text
+        world.meters["ledger_retries",] += 1
+        assert "\noncegate_ledger_retries_total 1.0\n" in (await client.get("/metrics")).text
+
+    talk(calls)
+
+
 def test_metrics_can_be_read_again_and_again(world: World, talk: Talk) -> None:
     """Nothing is registered for good: two applications in one process do not meet."""
 

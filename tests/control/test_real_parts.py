@@ -11,10 +11,16 @@ import pytest
 from control_world import World, change
 from prometheus_client.parser import text_string_to_metric_families
 
-from oncegate.ledgers.protocol import FORGET_NEVER_S
+from oncegate.aws_credentials import GivenCredentials
+from oncegate.ledgers.dynamodb import ATTEMPTS_MAX
+from oncegate.ledgers.dynamodb_client import DynamodbLedger
+from oncegate.ledgers.dynamodb_url import parse_address
+from oncegate.ledgers.protocol import FORGET_NEVER_S, Unknown
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.ledgers.sqlite import SqliteLedger
+from oncegate.links.request_signing import AwsCredentials
 from oncegate.stores.directory import DirectoryStore
+from oncegate.testing.installation import free_port
 
 KEYS = ["a b.txt", "a/1.txt", "a/2.txt", "ä.txt"]
 
@@ -73,6 +79,23 @@ def test_batches_are_told_by_size(world: World, talk: Callable[..., None], folde
         assert family.type == "histogram"
         assert (buckets["1.0"], buckets["32.0"], buckets["64.0"], buckets["+Inf"]) == (1, 1, 2, 2)
         assert [sample.value for sample in writes if sample.name.endswith(("_sum", "_count"))] == [2, 65]
+        await ledger.aclose()
+
+    talk(calls)
+
+
+def test_what_a_ledger_repeats_by_itself_is_told(world: World, talk: Callable[..., None]) -> None:
+    """``dynamodb:`` asks again before it says unknown, so lost answers showed nowhere until all tries were spent."""
+    address = parse_address(f"//links?region=us-east-1&endpoint=http://127.0.0.1:{free_port()}", {})
+    credentials = GivenCredentials(AwsCredentials(access_key_id="AKIDEXAMPLE", secret="of nobody"))
+    ledger = DynamodbLedger(address, credentials=credentials)
+    change(world, ledger=ledger, runner=LedgerRunner(ledger))
+    world.meters["ledger_retries",] += 2
+
+    async def calls(client: httpx.AsyncClient) -> None:
+        assert isinstance(await ledger.read(b"x" * 16), Unknown)
+        lines = (await client.get("/metrics")).text.splitlines()
+        assert f"oncegate_ledger_retries_total {2.0 + ATTEMPTS_MAX - 1}" in lines
         await ledger.aclose()
 
     talk(calls)

@@ -280,8 +280,10 @@ def test_answers_that_are_lost_leave_one_write(url, ministack, fault_proxy):
 
     async def work(ledger):
         link_id = fresh_link_id()
+        before = ledger.repeats
         proxy.fault = "lose_replies"
         assert isinstance(await ledger.insert(link_id, b'{"by":1}', FORGET_NEVER_S), Unknown)
+        assert ledger.repeats == before + ATTEMPTS_MAX - 1
         proxy.fault = "pass_on"
         said = await ledger.insert(link_id, b'{"by":2}', FORGET_NEVER_S)
         assert isinstance(said, Stands)

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from oncegate import __version__
 from oncegate.control.parts import ControlParts, Meters
 from oncegate.ledgers.batch_sizes import BUCKETS, BatchSizes, CountsBatches
+from oncegate.ledgers.protocol import CountsRepeats
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -26,7 +27,10 @@ _KNOWN: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "bytes": ("Bytes of bodies from and to viewers", ("direction",)),
     "ledger_calls": ("Calls of the ledger, by what was asked and what came of it", ("call", "outcome")),
     "ledger_seconds": ("Seconds that calls of the ledger took, added up", ("call",)),
-    "ledger_retries": ("Writes that were repeated because their answer was lost", ()),
+    "ledger_retries": (
+        "Calls of the ledger that were repeated because their answer was lost or the server was busy",
+        (),
+    ),
     "store_calls": ("Calls of the store, by what was asked and what came of it", ("call", "outcome")),
     "store_seconds": ("Seconds that calls of the store took, added up; of a read until its first byte", ("call",)),
 }
@@ -46,17 +50,30 @@ class Meter(Collector):
         info = GaugeMetricFamily("oncegate_build_info", "Always 1; the label is what runs", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
-        yield from _counters(self._parts.meters)
+        yield from _counters(self._counts())
         if isinstance(self._parts.ledger, CountsBatches):
             yield _histogram(self._parts.ledger.batch_sizes)
         for name, value in sorted(self._parts.gauges().items()):
             yield GaugeMetricFamily(f"oncegate_{name}", name.replace("_", " "), value=value)
 
+    def _counts(self) -> Meters:
+        """Give the gateway's counts with the ledger's own among them.
+
+        A count without labels is there from the start: what appears with its first increment has grown by nothing in
+        the eyes of Prometheus, and an alarm stays silent.
+        """
+        counts: defaultdict[tuple[str, ...], float] = defaultdict(float)
+        counts.update({(name,): 0.0 for name, (_, labels) in _KNOWN.items() if not labels})
+        counts.update(self._parts.meters)
+        if isinstance(self._parts.ledger, CountsRepeats):
+            counts["ledger_retries",] += self._parts.ledger.repeats
+        return counts
+
 
 def _counters(meters: Meters) -> Iterable[Metric]:
-    # a copy of the items: a name is grouped whatever number of labels its rows have
+    # a name is grouped whatever number of labels its rows have
     rows: dict[tuple[str, int], list[tuple[tuple[str, ...], float]]] = defaultdict(list)
-    for (name, *values), count in list(meters.items()):
+    for (name, *values), count in meters.items():
         rows[name, len(values)].append((tuple(values), count))
     for (name, size), counted in sorted(rows.items()):
         words, labels = _KNOWN.get(name, (name.replace("_", " "), ()))

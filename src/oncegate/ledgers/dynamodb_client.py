@@ -18,7 +18,7 @@ import pathlib
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from oncegate.aws_credentials import ChainCredentials, GivesCredentials, NoCredentials
@@ -27,7 +27,7 @@ from oncegate.ledgers.dynamodb import Refused
 from oncegate.ledgers.dynamodb_connection import SignedConnections
 from oncegate.ledgers.dynamodb_items import BORN_KEY, SHARDS
 from oncegate.ledgers.dynamodb_url import Address, parse_address
-from oncegate.ledgers.flow import Flow, NoAnswer, drive
+from oncegate.ledgers.flow import Flow, HttpAnswer, HttpRequest, NoAnswer, drive
 from oncegate.ledgers.protocol import (
     CLOCK_SKEW_MAX_S,
     InsertOutcome,
@@ -86,6 +86,8 @@ class DynamodbLedger:
         )
         self._swept_until_s = -1
         self._under_way = UnderWay()
+        self.repeats = 0
+        """Requests that a flow sent again; see ``CountsRepeats``."""
 
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
         """Store a record where none stands; see ``Ledger.insert``. One request, but for links about to be forgotten."""
@@ -210,13 +212,25 @@ class DynamodbLedger:
         with self._under_way.one():
             try:
                 async with asyncio.timeout(limit_s):
-                    return await drive(flow, self._connections.send)
+                    return await drive(flow, self._sender())
             except TimeoutError as error:
                 raise OSError(f"no answer within {limit_s:g} s") from error
             except (NoAnswer, Refused) as error:
                 raise OSError(str(error)) from error
             except (KeyError, ValueError, TypeError) as error:
                 raise OSError(f"an item that is not of this ledger: {type(error).__name__}") from error
+
+    def _sender(self) -> Callable[[HttpRequest], Awaitable[HttpAnswer]]:
+        """Give what sends the requests of one flow, and counts those that come again: a flow makes each only once."""
+        last: HttpRequest | None = None
+
+        async def send(request: HttpRequest) -> HttpAnswer:
+            nonlocal last
+            self.repeats += request is last
+            last = request
+            return await self._connections.send(request)
+
+        return send
 
     def _must_be_on_time(self, date_s: int | None, now_s: float) -> float:
         ahead_s = 0.0 if date_s is None else date_s - now_s

@@ -4,7 +4,7 @@ A ledger knows nothing of links, uses or time: it stores bytes under a 16-byte i
 (nothing stands there; this version stands there). All meaning is in the record, which pure code computes
 (``links/use.py``), so a new backend has no policy to get wrong.
 
-The optional interfaces (``Scans``, ``Sweeps``, ``KeepsEvents``) are Protocols of their own: ask with ``isinstance``.
+The optional interfaces (``Scans``, ``Sweeps``, ``CountsRepeats``, ``KeepsEvents``) are Protocols of their own: ask with ``isinstance``.
 """
 
 from __future__ import annotations
@@ -189,6 +189,16 @@ class Sweeps(Protocol):
         Raises:
             LedgerUnfit: this clock differs from the server's by more than ``CLOCK_SKEW_MAX_S``.
         """
+        ...
+
+
+@runtime_checkable
+class CountsRepeats(Protocol):
+    """A ledger that asks again by itself before it says ``Unknown``."""
+
+    @property
+    def repeats(self) -> int:
+        """How often it has, since it was opened: the answer was lost, or the server was busy."""
         ...
 
 
