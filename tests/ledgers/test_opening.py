@@ -104,9 +104,11 @@ def test_a_known_weaker_promise_is_taken(tmp_path):
 
 def test_a_missing_driver_names_its_extra(tmp_path, monkeypatch):
     """Drivers are extras: who asks for a ledger without its driver is told what to install."""
-    monkeypatch.setattr(opening, "BACKENDS", {"postgresql": "oncegate_no_such_driver"})
-    with pytest.raises(LedgerUnfit, match=r"needs oncegate_no_such_driver.*pip install 'oncegate\[postgresql\]'"):
-        open_ledger("postgresql:x", folder=tmp_path)
+    schemes = ("postgresql", "postgres")
+    monkeypatch.setattr(opening, "BACKENDS", dict.fromkeys(schemes, "oncegate_no_such_driver"))
+    for scheme in schemes:
+        with pytest.raises(LedgerUnfit, match=r"needs oncegate_no_such_driver.*pip install 'oncegate\[postgresql\]'"):
+            open_ledger(f"{scheme}:x", folder=tmp_path)
 
 
 def test_a_backend_is_imported_when_asked_for():

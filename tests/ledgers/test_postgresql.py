@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import pathlib
+import re
 import secrets
 import time
 
@@ -10,7 +11,7 @@ import asyncpg
 import pytest
 
 from oncegate.ledgers import postgresql as postgresql_ledger
-from oncegate.ledgers import postgresql_schema
+from oncegate.ledgers import postgresql_schema, postgresql_url
 from oncegate.ledgers.opening import create_ledger, open_ledger
 from oncegate.ledgers.postgresql_batches import LOCK_CLASS
 from oncegate.ledgers.postgresql_connection import PostgresqlConnection
@@ -513,6 +514,57 @@ def test_a_url_that_means_nothing_is_refused(address, tmp_path):
     with pytest.raises(LedgerUnfit) as refusal:
         open_ledger(address, folder=tmp_path)
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("keepalives=1", r'"keepalives" .*leave it out'),
+        ("keepalives_idle=30", r'"keepalives_idle" .*leave it out'),
+        ("options=-c%20fsync%3Doff", r'"options" .*ALTER ROLE'),
+        ("channel_binding=require", r'"channel_binding" .*verify-full'),
+        ("gssencmode=disable", r'"gssencmode" .*TLS alone'),
+        ("direct_tls=1", r'"direct_tls" .*sslnegotiation'),
+        ("aplication_name=x", r'"aplication_name" .*there are application_name, connect_timeout, '),
+        ("application_name=" + "x" * 64, "1 to 63"),
+        ("application_name=", "1 to 63"),
+        ("application_name=a%00b", "printable"),
+        ("connect_timeout=soon", "whole seconds"),
+        ("target_session_attrs=standby", "a ledger is written"),
+        ("target_session_attrs=prefer-standby", "a ledger is written"),
+    ],
+)
+def test_what_may_not_stand_in_a_url_is_refused_by_its_name(query, words, tmp_path):
+    """What works with psql is copied here: whoever does it must be told what to leave out, and why."""
+    with pytest.raises(LedgerUnfit, match=words):
+        open_ledger(f"postgresql://h/d?{query}", folder=tmp_path)
+
+
+@pytest.mark.parametrize("target", ["any", "read-write", "primary"])
+def test_what_libpqs_users_write_is_taken(target, url, tmp_path, postgresql):
+    """Another spelling of the scheme, and options that change nothing: a URL that works elsewhere works here."""
+    query = f"connect_timeout=10&target_session_attrs={target}&application_name=" + "y" * 63
+    theirs = f"postgres{url.removeprefix('postgresql')}?{query}"
+
+    async def test(ledger):
+        assert isinstance(await ledger.insert(LINK, b"{}", FORGET_NEVER_S), Done)
+        return postgresql.sql(
+            "SELECT DISTINCT application_name FROM pg_stat_activity WHERE application_name LIKE 'yy%'"
+        )
+
+    assert opened(theirs, tmp_path, test) == "y" * 63
+    assert postgresql_migrate(theirs, tmp_path) is False
+
+
+def test_the_options_in_the_guide_are_those_that_are_known():
+    """The guide said that all of libpq's may stand there, and half of them were refused."""
+    section = GUIDE.read_text().partition("After the\nquestion mark may stand:")[2].partition("Anything else")[0]
+    names = {
+        name
+        for words in re.findall(r"^- (.+?)(?::|\.$)", section, re.MULTILINE | re.DOTALL)
+        for name in re.findall(r"`([a-z_]+)", words)
+    } - {"primary", "any"}
+    assert names == postgresql_url._OURS | postgresql_url._DRIVERS
 
 
 def test_a_password_is_never_told(postgresql, tmp_path, caplog):

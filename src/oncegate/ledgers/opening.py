@@ -17,6 +17,7 @@ BACKENDS: Mapping[str, str] = {
     "memory": "oncegate.ledgers.memory",
     "sqlite": "oncegate.ledgers.sqlite",
     "postgresql": "oncegate.ledgers.postgresql",
+    "postgres": "oncegate.ledgers.postgresql",
     "dynamodb": "oncegate.ledgers.dynamodb_client",
     "redis": "oncegate.ledgers.redis",
     "rediss": "oncegate.ledgers.redis",
@@ -125,7 +126,8 @@ def _backend(scheme: str) -> Backend:
         # The cast: a module cannot say that it keeps a protocol; tests/ledgers/test_opening.py looks at each.
         return cast("Backend", importlib.import_module(BACKENDS[scheme]))
     except ModuleNotFoundError as missing:
-        extra = "redis" if scheme.startswith("redis") else {"s3": "cloud"}.get(scheme, scheme)
+        others = {"s3": "cloud", "postgres": "postgresql"}
+        extra = "redis" if scheme.startswith("redis") else others.get(scheme, scheme)
         raise LedgerUnfit(
             f"[ledger] url: {scheme}: needs {missing.name}, which is not installed: pip install 'oncegate[{extra}]'"
         ) from missing

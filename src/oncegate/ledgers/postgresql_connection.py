@@ -192,7 +192,7 @@ class PostgresqlConnection:
                 timeout=CONNECT_WITHIN_S,
                 statement_cache_size=0 if self._address.is_pooled else 32,
                 target_session_attrs="read-write",
-                server_settings={"application_name": "oncegate", **settings},
+                server_settings={"application_name": self._address.application_name, **settings},
             )
 
     def _drop(self) -> None:
