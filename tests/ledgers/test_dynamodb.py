@@ -6,6 +6,7 @@ import json
 import pathlib
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -25,6 +26,7 @@ from oncegate.ledgers.protocol import (
     Swept,
     Unknown,
 )
+from oncegate.testing.installation import Installation
 from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.ledger_suite import LedgerSuite
 
@@ -412,6 +414,70 @@ def test_migrating_makes_the_table_and_harms_none(ministack, tmp_path):
     before = opened(url, born_ms)
     assert not dynamodb_client.migrate_from_url(url, folder=tmp_path)
     assert opened(url, born_ms) == before
+
+
+def test_many_may_migrate_at_once(ministack, tmp_path):
+    """Four containers start together, as processes: one makes the table, the others wait, all find one birth."""
+    url = url_of(ministack, f"at-once-{time.monotonic_ns()}")
+    homes = []
+    for number in range(4):
+        (tmp_path / str(number)).mkdir()
+        homes.append(Installation(tmp_path / str(number)))
+        file = homes[-1].folder / "oncegate.toml"
+        file.write_text(file.read_text().replace("sqlite:./ledger.db", url))
+    with ThreadPoolExecutor(len(homes)) as pool:
+        said = list(pool.map(lambda home: home.run("ledger", "migrate"), homes))
+    assert [done.returncode for done in said] == [0] * 4, said
+    assert len({done.stderr for done in said}) == 1
+    assert "the ledger is ready, born " in said[0].stderr
+
+
+def migrated(*answers):
+    """Run the migration on these answers; return what it says, and what was asked."""
+    script, asked = list(answers), []
+
+    def send(request):
+        asked.append(request.headers["x-amz-target"].partition(".")[2])
+        return script.pop(0)
+
+    made = drive_blocking(dynamodb_table.migrate_flow("t"), send, lambda _: None)
+    assert not script
+    return made, asked
+
+
+NOT_THERE, CREATING, ACTIVE = (
+    failed("ResourceNotFoundException"), ok(Table={"TableStatus": "CREATING"}), ok(Table={"TableStatus": "ACTIVE"})
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [ACTIVE, ACTIVE],
+        [CREATING, CREATING, ACTIVE],
+        [NOT_THERE, failed("ResourceInUseException"), CREATING, ACTIVE],
+        [NOT_THERE, failed("ResourceInUseException"), NOT_THERE, CREATING, ACTIVE],
+    ],
+)
+def test_a_table_that_another_makes_is_waited_for(answers):
+    """AWS takes ten seconds for a table, and shows it late; emulators make it at once, so these are its answers."""
+    made, asked = migrated(*answers)
+    assert not made
+    assert asked[-1] == "DescribeTable"
+    assert "UpdateTimeToLive" not in asked  # twice at once is refused; it is the maker's
+
+
+def test_a_table_is_used_when_it_is_ready():
+    """A table that is asked for is not there yet: what is written to it then is refused."""
+    made, asked = migrated(NOT_THERE, ok(), NOT_THERE, CREATING, ACTIVE, ok())
+    assert made
+    assert asked[-2:] == ["DescribeTable", "UpdateTimeToLive"]
+
+
+def test_a_table_that_never_gets_ready_is_given_up():
+    """Another's table may be stuck; the command ends, and says of which it speaks."""
+    with pytest.raises(LedgerUnfit, match="table t is being made and is not ready"):
+        migrated(*[CREATING] * (1 + dynamodb_table.READY_TRIES_MAX))
 
 
 def test_a_table_that_was_given_is_born_at_its_first_probe(ministack, tmp_path):

@@ -181,16 +181,22 @@ class DynamodbLedger:
         except OSError as error:
             raise LedgerUnfit(f"dynamodb: table {self._table} cannot be made: {error}") from error
 
-    async def is_missing(self) -> bool:
-        """Say whether there is no table of this name.
+    async def migrate(self) -> bool:
+        """Make the table where there is none, whoever else does so at the same time, and note the birth.
+
+        Returns:
+            Whether it was made here.
 
         Raises:
-            LedgerUnfit: it cannot be known.
+            LedgerUnfit: it cannot be made, or it cannot be known whether it stands.
         """
         try:
-            return await self._run(dynamodb_table.is_missing_flow(self._table))
+            made = await self._run(dynamodb_table.migrate_flow(self._table), within_s=None)
+            if made:
+                await self._run(dynamodb.born_flow(self._table, int(self._clock() * 1000)))
         except OSError as error:
             raise LedgerUnfit(f"dynamodb: table {self._table}: {error}") from error
+        return made
 
     async def _outcome(self, flow: Flow[_T]) -> _T | Unknown:
         """Run a claim's flow: a fault is ``Unknown``, here and nowhere else."""
@@ -279,11 +285,7 @@ def create_from_url(url: str, *, folder: pathlib.Path) -> None:
 
 def migrate_from_url(url: str, *, folder: pathlib.Path) -> bool:
     """Make the table where there is none; see ``opening.Migrates``."""
-    parsed = parse_address(url.partition(":")[2], os.environ)
-    if not asyncio.run(_is_missing(parsed)):
-        return False
-    asyncio.run(_create(parsed))
-    return True
+    return asyncio.run(_migrate(parse_address(url.partition(":")[2], os.environ)))
 
 
 async def _create(address: Address) -> None:
@@ -291,6 +293,6 @@ async def _create(address: Address) -> None:
         await ledger.create()
 
 
-async def _is_missing(address: Address) -> bool:
+async def _migrate(address: Address) -> bool:
     async with contextlib.aclosing(DynamodbLedger(address)) as ledger:
-        return await ledger.is_missing()
+        return await ledger.migrate()

@@ -22,9 +22,29 @@ def create_flow(table: str) -> Flow[None]:
     """Make the table, paid by use, and let DynamoDB sweep it.
 
     Raises:
-        LedgerUnfit: a table of this name stands already.
+        LedgerUnfit: a table of this name stands already, or it is not ready in time.
         Refused: it may not be made.
     """
+    if not (yield from _make(table)):
+        raise LedgerUnfit(f"dynamodb: table {table} stands already; a ledger is made once")
+
+
+def migrate_flow(table: str) -> Flow[bool]:
+    """Make the table where there is none; wait for one that another is making. Return whether it was made here.
+
+    Raises:
+        LedgerUnfit: it is not ready in time.
+        Refused: it may not be looked at or made.
+    """
+    is_there = (yield from _status(table)) is not None
+    if not is_there and (yield from _make(table)):
+        return True
+    yield from _until_ready(table)
+    return False
+
+
+def _make(table: str) -> Flow[bool]:
+    """Make the table; False where another was first."""
     keys = [{"AttributeName": name, "KeyType": kind} for name, kind in _KEYS.items()]
     try:
         yield from call_flow(
@@ -38,32 +58,34 @@ def create_flow(table: str) -> Flow[None]:
         )
     except Refused as error:
         if error.kind == "ResourceInUseException":
-            raise LedgerUnfit(f"dynamodb: table {table} stands already; a ledger is made once") from error
+            return False
         raise
-    for _ in range(READY_TRIES_MAX):
-        described = yield from _describe(table)
-        if described.get("TableStatus") == "ACTIVE":
-            break
-        yield Wait(READY_EVERY_S)
+    yield from _until_ready(table)
     yield from call_flow(
         "UpdateTimeToLive",
         {"TableName": table, "TimeToLiveSpecification": {"Enabled": True, "AttributeName": TTL_ATTRIBUTE}},
     )
+    return True
 
 
-def is_missing_flow(table: str) -> Flow[bool]:
-    """Say whether there is no table of this name.
+def _until_ready(table: str) -> Flow[None]:
+    """Wait until the table is made; one that was just asked for may not be seen at first."""
+    for _ in range(READY_TRIES_MAX):
+        if (yield from _status(table)) not in {None, "CREATING"}:
+            return
+        yield Wait(READY_EVERY_S)
+    raise LedgerUnfit(f"dynamodb: table {table} is being made and is not ready yet: try again when it is")
 
-    Raises:
-        Refused: it may not be looked at.
-    """
+
+def _status(table: str) -> Flow[str | None]:
+    """Say what DynamoDB does with the table: ``ACTIVE``, ``CREATING``; None where there is none of this name."""
     try:
-        yield from _describe(table)
+        described = yield from _describe(table)
     except Refused as error:
         if error.kind != "ResourceNotFoundException":
             raise
-        return True
-    return False
+        return None
+    return str(described.get("TableStatus", ""))
 
 
 def check_flow(table: str, accept: Sequence[str]) -> Flow[tuple[str, ...]]:
