@@ -151,6 +151,13 @@ def wrong_s3() -> Iterator[Callable[..., object]]:
         yield lambda *faults: stack.enter_context(_loaded("wrong_s3").WrongS3(*faults))
 
 
+@pytest.fixture(scope="module")
+def wrong_s3_for_module() -> Iterator[Callable[..., object]]:
+    """The same, for servers that a module's tests share."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *faults: stack.enter_context(_loaded("wrong_s3").WrongS3(*faults))
+
+
 @pytest.fixture(scope="session")
 def packaged_postgresql() -> str:
     """The oldest version of PostgreSQL that a package of the system installed; it has TLS, as the wheel's have not."""

@@ -12,6 +12,7 @@ only with them. ``400-unsigned``: takes no body whose hash is not signed. ``hang
 when a long body begins. ``racy``: looks at a condition, and writes later without it. ``lost-put-done``: writes, then closes. ``error-in-200``: a completion is refused with status 200.
 """
 
+import contextlib
 import hashlib
 import threading
 import time
@@ -33,6 +34,7 @@ class WrongS3:
         self.calls = Counter()
         self.lock = threading.Lock()
         self.clock_ahead_s = 0
+        self.open_requests = 0
         self.listed_count = 0
         handler = type("Handler", (_Handler,), {"world": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -48,6 +50,17 @@ class WrongS3:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    @contextlib.contextmanager
+    def counted(self):
+        """Count the requests that are being answered: at none, what was broken off is known to have been dropped."""
+        with self.lock:
+            self.open_requests += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.open_requests -= 1
 
     def now(self):
         """Say what its clock says."""
@@ -85,6 +98,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer(status, f"<Error><Code>{code}</Code></Error>".encode())
 
     def do(self):
+        with self.world.counted():
+            return self.do_what_is_asked()
+
+    def do_what_is_asked(self):
         parts = urlsplit(self.path)
         query = parse_qs(parts.query, keep_blank_values=True)
         key = unquote(parts.path).split("/", 2)[2] if parts.path.count("/") > 1 else ""

@@ -33,6 +33,13 @@ from oncegate.stores.s3_multipart import CHUNK_BYTES_MAX, PARTS_MAX
 from oncegate.stores.uploading import CHUNK_BYTES, PUT_BYTES_MAX
 from oncegate.testing.object_servers import store_options
 
+LARGE_WAYS = {
+    "completion": (),
+    "copy": ("ignores-completion-conditions",),
+    "put": ("ignores-completion-conditions", "ignores-copy-conditions"),
+}
+"""How a large object is put in place, by the faults of a server that leave only this way."""
+
 AWKWARD_KEYS = [
     "a b",
     " lead and trail ",
@@ -238,6 +245,48 @@ def test_an_upload_is_seen_when_it_is_committed(store):
         assert await store.sweep(int(time.time()) + 10) == 0
 
     using(store, work)
+
+
+@pytest.mark.parametrize("size_bytes", [10, CHUNK_BYTES, CHUNK_BYTES + 1, CHUNK_BYTES + (1 << 20), 3 * CHUNK_BYTES])
+@pytest.mark.parametrize(
+    ("way", "end"), [("memory", "aborted"), *((way, end) for way in LARGE_WAYS for end in ("aborted", "killed"))]
+)
+def test_all_bytes_alone_are_no_object(wrong_s3, until, way, size_bytes, end):
+    """Every byte was written and nothing was asked for: what is given up there, or killed, must not stand.
+
+    The checksum is compared then, and what is found wrong must not be an object, nor replace one. Where connections are
+    closed and the loop ends nobody gives the request up, as after a kill.
+    """
+    memory, server = MemoryStore(), wrong_s3(*LARGE_WAYS.get(way, ()))
+    bucket = Bucket(short=memory, long=memory, scheme="memory")
+
+    async def work(store):
+        staged = await store.start_upload("x", content_type="a/b", size_bytes=size_bytes, replaces=None)
+        for start in range(0, size_bytes, 1 << 18):
+            await staged.write(b"z" * min(1 << 18, size_bytes - start))
+        if end == "aborted":
+            await staged.abort()
+
+    using(ObstoreStore(bucket) if way == "memory" else s3_store(server), work)
+    until(lambda: not server.open_requests, "the server has dropped what was broken off")
+    assert "pre fix/x" not in server.objects
+    assert using(ObstoreStore(bucket), lambda store: store.look("x")) is None
+
+
+def test_more_than_was_announced_is_no_object(wrong_s3, until):
+    """By the length that was announced a server ends one PUT by itself: so nothing may be sent that is longer."""
+    server = wrong_s3(*LARGE_WAYS["put"])
+    size_bytes = 2 * CHUNK_BYTES
+
+    async def work(store):
+        with pytest.raises(StoreFault, match="announced"):
+            await upload(store, "x", b"z" * (size_bytes + 1), size_bytes=size_bytes)
+        with pytest.raises(StoreFault, match="announced"):
+            await upload(store, "x", b"z" * (size_bytes + CHUNK_BYTES), size_bytes=size_bytes)
+
+    using(s3_store(server), work)
+    until(lambda: not server.open_requests, "the server has dropped what was broken off")
+    assert not server.objects
 
 
 def test_another_length_than_was_announced_is_refused(store):
@@ -480,7 +529,7 @@ def test_without_conditions_downloads_work_and_uploads_are_refused(wrong_s3, fau
 
 def test_a_copy_on_a_condition_will_do(wrong_s3):
     """Where completions keep no condition but copies do, a large upload is completed elsewhere and copied: once."""
-    server = wrong_s3("ignores-completion-conditions")
+    server = wrong_s3(*LARGE_WAYS["copy"])
     data = b"z" * (CHUNK_BYTES + 1)
 
     async def work(store):
@@ -501,7 +550,7 @@ def test_a_copy_on_a_condition_will_do(wrong_s3):
 
 def test_a_streamed_put_on_a_condition_will_do(wrong_s3, caplog):
     """Where PUTs alone keep conditions, a large upload whose length is announced is one PUT; another is refused."""
-    server = wrong_s3("ignores-completion-conditions", "ignores-copy-conditions")
+    server = wrong_s3(*LARGE_WAYS["put"])
     data = b"z" * (CHUNK_BYTES + 1)
 
     async def work(store):
@@ -528,7 +577,7 @@ def test_a_streamed_put_on_a_condition_will_do(wrong_s3, caplog):
 
 def test_a_streamed_put_that_is_given_up_leaves_nothing(wrong_s3):
     """The viewer leaves half way: the request is broken off, and what came is no object; the key is free."""
-    server = wrong_s3("ignores-completion-conditions", "ignores-copy-conditions")
+    server = wrong_s3(*LARGE_WAYS["put"])
     data = b"z" * (2 * CHUNK_BYTES)
 
     async def work(store):
@@ -545,7 +594,7 @@ def test_a_streamed_put_that_is_given_up_leaves_nothing(wrong_s3):
 
 def test_a_streamed_put_notices_a_server_that_goes(wrong_s3):
     """Nobody takes the next piece: the writer must be told, not wait for ever."""
-    server = wrong_s3("ignores-completion-conditions", "ignores-copy-conditions")
+    server = wrong_s3(*LARGE_WAYS["put"])
 
     async def work(store):
         staged = await store.start_upload("x", content_type="a/b", size_bytes=8 * CHUNK_BYTES, replaces=None)

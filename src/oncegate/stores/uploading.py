@@ -88,7 +88,11 @@ class Abilities:
 
 
 class LargeUpload(Protocol):
-    """An object that is sent in parts while it comes."""
+    """An object that is sent in parts while it comes.
+
+    Until ``place`` is asked for nothing may stand, also where every byte was appended: the checksum is compared after
+    the last one, and the process may be killed there.
+    """
 
     @property
     def chunk_bytes(self) -> int:

@@ -1,0 +1,169 @@
+"""Uploads that are refused when their last byte has come: by every way in which a store puts an object in place.
+
+The checksum is compared after the last byte, and a viewer may go there; by then some ways have sent all that they will
+ever send but one request, and one PUT that is sent while it comes is over by its last byte. So each way is tried at
+both sides of the length from which it is taken, and at whole numbers of MiB, the pieces in which bytes are handed on.
+"""
+
+import base64
+import hashlib
+import secrets
+import zlib
+
+import pytest
+
+from oncegate.stores.uploading import CHUNK_BYTES
+from oncegate.testing.object_servers import store_options
+from oncegate.testing.raw_http import RawConnection, ask, target_of
+
+MIB = 1 << 20
+SIZES = [1024, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 9 * MIB, 20 * MIB]
+WAYS = {
+    "file": None,
+    "completion": (),
+    "copy": ("ignores-completion-conditions",),
+    "put": ("ignores-completion-conditions", "ignores-copy-conditions"),
+}
+"""By the faults of a server that leave only this way for large uploads."""
+pytestmark = pytest.mark.xdist_group("upload-ways")  # one worker: it shares its gateways
+
+OTHER = hashlib.sha256(b"another body").digest()
+
+
+class Folder:
+    """What stands in a ``file:`` store."""
+
+    def __init__(self, home):
+        self.home = home
+
+    def lay(self, key, data):
+        """Lay an object there, as another program would."""
+        self.home.put(key, data)
+
+    def stands(self, key):
+        """Say what stands there; None for nothing."""
+        path = self.home.objects / key
+        return path.read_bytes() if path.exists() else None
+
+    def is_idle(self):
+        """Nothing is on its way: files are written in the process."""
+        return True
+
+    def leftovers(self):
+        """Name what uploads left."""
+        staging = self.home.objects / ".oncegate" / "staging"
+        return list(staging.iterdir()) if staging.exists() else []
+
+
+class OneBucket:
+    """What stands in the bucket of a server of these tests."""
+
+    def __init__(self, home, server):
+        self.home = home
+        self.server = server
+
+    def lay(self, key, data):
+        """Lay an object there, as another program would."""
+        etag = f'"{hashlib.md5(data).hexdigest()}"'
+        self.server.objects[key] = {"data": data, "etag": etag, "headers": {}, "at": self.server.now()}
+
+    def stands(self, key):
+        """Say what stands there; None for nothing."""
+        found = self.server.objects.get(key)
+        return found and found["data"]
+
+    def is_idle(self):
+        """Whether no request is on its way: what was broken off has been dropped, or has been kept."""
+        return not self.server.open_requests
+
+    def leftovers(self):
+        """Name what uploads left."""
+        return [*self.server.uploads, *(key for key in self.server.objects if ".oncegate" in key)]
+
+
+@pytest.fixture(params=list(WAYS))
+def place(request, gateway_with, wrong_s3_of_way):
+    """A gateway before each kind of store."""
+    if request.param == "file":
+        return Folder(gateway_with())
+    server = wrong_s3_of_way(request.param)
+    tables = {"store": {"url": "s3://bucket"}, "store.options": store_options(server.url)}
+    return OneBucket(gateway_with(**tables), server)
+
+
+@pytest.fixture(scope="module")
+def wrong_s3_of_way(wrong_s3_for_module):
+    """One server for each way, shared by the module's tests."""
+    made = {}
+
+    def get(way):
+        if way not in made:
+            made[way] = wrong_s3_for_module(*WAYS[way])
+        return made[way]
+
+    return get
+
+
+def fresh_link(place, *, may_replace):
+    """An upload link, its key, and what stands there before."""
+    key = f"in/{secrets.token_hex(5)}.bin"
+    before = b"the good one" if may_replace else None
+    if before:
+        place.lay(key, before)
+    return place.home.link(key, operation="p", may_replace=may_replace), key, before
+
+
+def assert_nothing_happened(place, until, url, key, before, data):
+    """What stood stands, also when the store has got over what was broken off; and the link then stores."""
+    assert place.stands(key) == before
+    until(place.is_idle, "the store has dropped what was broken off")
+    assert place.stands(key) == before
+    again = until(lambda: (found := ask("PUT", url, body=data)).status != 409 and found, "its lease is over")
+    assert again.status == 200
+    assert place.stands(key) == data
+    assert not place.leftovers()
+
+
+@pytest.mark.parametrize("may_replace", [False, True], ids=["create", "replace"])
+@pytest.mark.parametrize("size_bytes", SIZES)
+def test_a_wrong_checksum_changes_nothing(place, until, size_bytes, may_replace):
+    """400, and neither is an object there nor is the good one replaced: all bytes had come, so all were at the store."""
+    url, key, before = fresh_link(place, may_replace=may_replace)
+    data = secrets.token_bytes(MIB) * (size_bytes // MIB) + bytes(size_bytes % MIB)
+    wrong = {"x-amz-checksum-sha256": base64.b64encode(OTHER).decode()}
+    assert ask("PUT", url, wrong, data).status == 400
+    assert_nothing_happened(place, until, url, key, before, data)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("x-amz-checksum-sha256", base64.b64encode(OTHER).decode()),
+        ("x-amz-checksum-sha1", base64.b64encode(hashlib.sha1(b"another").digest()).decode()),
+        ("x-amz-checksum-crc32", base64.b64encode(zlib.crc32(b"another").to_bytes(4)).decode()),
+        ("content-md5", base64.b64encode(hashlib.md5(b"another").digest()).decode()),
+        ("content-digest", f"sha-256=:{base64.b64encode(OTHER).decode()}:"),
+        ("repr-digest", f"sha-256=:{base64.b64encode(OTHER).decode()}:"),
+        ("x-amz-content-sha256", OTHER.hex()),
+    ],
+    ids=["sha256", "sha1", "crc32", "md5", "content-digest", "repr-digest", "content-sha256"],
+)
+def test_every_kind_of_checksum_changes_nothing(place, until, name, value):
+    """They are compared in one place; nothing may compare one of them elsewhere, after the object was placed."""
+    url, key, before = fresh_link(place, may_replace=True)
+    data = bytes(9 * MIB)
+    assert ask("PUT", url, {name: value}, data).status == 400
+    assert_nothing_happened(place, until, url, key, before, data)
+
+
+@pytest.mark.parametrize("missing_bytes", [1, MIB])
+def test_a_viewer_who_goes_before_the_last_byte_changes_nothing(place, until, missing_bytes):
+    """The rest of the body is one byte, or just the piece that is handed on at once: no part of it may be an object."""
+    url, key, before = fresh_link(place, may_replace=True)
+    data = bytes(9 * MIB)
+    with RawConnection(url) as connection:
+        host, length = url[7:].partition("/")[0], {"Content-Length": str(len(data))}
+        connection.send_request("PUT", target_of(url), host=host, headers=length)
+        connection.send(data[:-missing_bytes])
+    until(lambda: place.home.record(url).lease is None, "the lease is let go")
+    assert_nothing_happened(place, until, url, key, before, data)
