@@ -160,6 +160,14 @@ def test_a_redis_that_forgets(look, tmp_path: pathlib.Path) -> None:
     [
         ({"LEDGER__URL": "sqlite:./nowhere/ledger.db"}, "ledger", "nowhere is no folder", "make it, or correct"),
         ({"LEDGER__URL": "sqlite:./objects"}, "ledger", "no regular file", "[ledger] url"),
+        (
+            {"LEDGER__ACCEPT": ["postgresql-async-standby"]},
+            "ledger",
+            '"postgresql-async-standby" is no weaker promise',
+            "correct [ledger] accept, or take it out; names that may stand there: sqlite-network-file-system",
+        ),
+        ({"LEDGER__URL": "redis://h/?password=x"}, "ledger", '"password" is no option', "correct [ledger] url"),
+        ({"LEDGER__URL": "postgresql://h/d?user_name=x"}, "ledger", '"user_name" is no option', "correct [ledger] url"),
         ({"LEDGER__URL": "mysql://x"}, "ledger", "knows memory:, sqlite:", "correct [ledger] url"),
         ({"STORE__URL": "file:./gone"}, "store", "make it first", "make it, or correct [store]"),
         ({"STORE__URL": "file:./oncegate.toml"}, "store", "Not a directory", "[store]"),
@@ -184,6 +192,19 @@ def test_a_bucket_whose_uploads_would_overwrite_is_a_warning(look, wrong_s3) -> 
     assert found[0] == "warning"
     assert "uploads are refused" in found[1]
     assert look(status=0, **store_at(wrong_s3().url))["store"][0] == "ok"
+
+
+def test_a_bucket_without_multipart_uploads_is_a_warning(look, wrong_s3) -> None:
+    """A small server has none, and says 501: large uploads then need their length, and nothing is broken."""
+    found = look(status=0, **store_at(wrong_s3("501-multipart").url))["store"]
+    assert found[0] == "warning"
+    assert "need an announced length" in found[1]
+
+
+def test_a_bucket_that_fails_while_it_is_tried(look, wrong_s3) -> None:
+    """It answers, so neither its address nor its credentials are wrong: the remedy must not send anybody there."""
+    found = look(**store_at(wrong_s3("503-multipart").url))["store"]
+    assert_failed(found, "503", "look at the log of the server in [store]")
 
 
 def test_a_bucket_that_is_out_of_reach(look) -> None:
@@ -213,6 +234,7 @@ def test_secrets_from_variables_are_not_looked_for_in_the_file(look, folder: pat
         ("postgresql: x: this is pgbouncer: add ?pgbouncer=1 to [ledger] url", "add pgbouncer=1"),
         ("redis: INFO is refused, so nothing can be seen: grant +info to this user", "grant its user"),
         ("redis: this server is a replica: name its master in [ledger] url", "name the server that takes writes in X"),
+        ("store.url: x: after 2 retries, retry_timeout: 5s - Server returned non-2xx status code: 503", "overloaded"),
         ("sqlite: x.db is damaged; restore it from a backup", "restore it"),
         ("what nobody has heard of", "change what it names"),
     ],

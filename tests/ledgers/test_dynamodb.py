@@ -596,24 +596,32 @@ def test_an_address_names_table_region_and_endpoint():
 
 
 @pytest.mark.parametrize(
-    "address",
+    ("address", "words"),
     [
-        "links?region=x",
-        "//",
-        "//a?region=x",
-        "//li/nks?region=x",
-        "//links",
-        "//links?region=x&region=y",
-        "//links?regoin=x",
-        "//links?region=x&endpoint=ftp://h",
-        "//links?region=x&endpoint=http://h/path",
-        "//links?region=X!",
+        ("links?region=x", "two slashes are missing"),
+        ("", "two slashes are missing"),
+        ("//", "names no table"),
+        ("//ab?region=x", "3 to 255 characters"),
+        (f"//{'x' * 256}?region=x", "3 to 255 characters"),
+        ("//li/nks?region=x", "nothing follows it"),
+        ("//links", "no region"),
+        ("//links?region=x&region=y", "each once"),
+        ("//links?regoin=x", "may hold region"),
+        ("//links?region=x&endpoint=ftp://h", "http:// or https://"),
+        ("//links?region=x&endpoint=http://h/path", "no path"),
+        ("//links?region=X!", "no region"),
     ],
 )
-def test_an_address_that_means_nothing_is_refused(address):
-    """Each wrong one is named before anything is asked of AWS."""
-    with pytest.raises(LedgerUnfit, match="dynamodb:"):
+def test_an_address_that_means_nothing_is_refused(address, words):
+    """Each wrong one is named before anything is asked of AWS, by what is wrong with it."""
+    with pytest.raises(LedgerUnfit, match=f"^dynamodb: .*{words}"):
         parse_address(address, {})
+
+
+def test_names_of_tables_are_taken_at_both_ends():
+    """Three characters and 255 are names; AWS's own limits."""
+    for name in ("a.b", "x" * 255):
+        assert parse_address(f"//{name}?region=x", {}).table == name
 
 
 def test_the_talk_needs_nothing_but_python():

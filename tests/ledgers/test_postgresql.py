@@ -306,6 +306,20 @@ def test_tables_in_a_schema_of_their_own(url, tmp_path, postgresql):
     assert isinstance(opened(url, tmp_path, test), Done)
 
 
+def test_a_schema_that_is_not_there_is_made_by_who_may(url, tmp_path, postgresql):
+    """It is named in the URL, so it is wanted; who may not make it is told what to run, and by whom."""
+    role = f"maker_{secrets.token_hex(4)}"
+    sql(postgresql, url, f"CREATE ROLE {role} LOGIN")
+    theirs = url.replace("oncegate@", f"{role}@")
+    with pytest.raises(LedgerUnfit, match=r"no schema other, and this role may not make it: .*CREATE SCHEMA other"):
+        postgresql_migrate(f"{theirs}?schema=other", tmp_path)
+    sql(postgresql, url, f"CREATE SCHEMA other AUTHORIZATION {role}")
+    assert postgresql_migrate(f"{theirs}?schema=other", tmp_path) is True  # it need not be able to make one
+    assert postgresql_migrate(f"{url}?schema=once", tmp_path) is True
+    assert sql(postgresql, url, "SELECT count(*) FROM once.oncegate_meta") == "1"
+    sql(postgresql, url, f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
 # The schema.
 
 
@@ -366,8 +380,9 @@ def test_a_step_that_fails_leaves_nothing(url, tmp_path, monkeypatch):
     probe(url, tmp_path)
 
 
-def test_many_gateways_may_migrate_at_once(postgresql, tmp_path):
-    """Three containers start together: one makes the ledger, the others find it."""
+@pytest.mark.parametrize("schema", ["public", "once"])
+def test_many_gateways_may_migrate_at_once(schema, postgresql, tmp_path):
+    """Three containers start together: one makes the ledger, and its schema where it must; the others find it."""
     name = f"test_{secrets.token_hex(6)}"
     postgresql.sql(f"CREATE DATABASE {name}")
     address = parse_address(postgresql.url_of("oncegate", database=name).partition(":")[2])
@@ -376,7 +391,7 @@ def test_many_gateways_may_migrate_at_once(postgresql, tmp_path):
         connections = [PostgresqlConnection(address) for _ in range(8)]
         try:
             return await asyncio.gather(
-                *(postgresql_schema.migrate(connection, "public", may_stand=True) for connection in connections)
+                *(postgresql_schema.migrate(connection, schema, may_stand=True) for connection in connections)
             )
         finally:
             await asyncio.gather(*(connection.aclose() for connection in connections))
@@ -416,9 +431,12 @@ def test_standbys_are_refused_and_reported(tmp_path):
         create_ledger(primary.url, folder=tmp_path)
         assert probe(primary.url, tmp_path).accepted == ()
         with PostgresqlServer(tmp_path / "standby", base=primary) as standby:
-            with pytest.raises(LedgerUnfit, match="standby"):
-                probe(standby.url, tmp_path)
-            with pytest.raises(LedgerUnfit, match=r"synchronous_standby_names.*postgresql-async-standby"):
+            for refused in (probe, postgresql_migrate):
+                with pytest.raises(LedgerUnfit, match=r"^postgresql: no server of .* takes writes: it is a standby"):
+                    refused(standby.url, tmp_path)
+            with pytest.raises(
+                LedgerUnfit, match=r"a standby follows.*synchronous_standby_names.*postgresql-async-standby"
+            ):
                 probe(primary.url, tmp_path)
             accepted = probe(primary.url, tmp_path, accept=("postgresql-async-standby",)).accepted
             assert accepted == ("postgresql-async-standby",)

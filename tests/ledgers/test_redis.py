@@ -398,6 +398,8 @@ def test_a_replica_makes_the_master_unfit_and_is_refused_itself(another, tmp_pat
     replica = another(make=False, replicaof=f"127.0.0.1 {master.port}")
     replicated(master)
     must_accept(master.url, tmp_path, "redis-failover")
+    with pytest.raises(LedgerUnfit, match="a replica is attached, and may take over"):
+        probe(master.url, tmp_path)
     with pytest.raises(LedgerUnfit, match="name its master"):
         probe(replica.url, tmp_path, *redis_ledger.WEAKER_PROMISES)
 

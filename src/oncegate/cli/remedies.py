@@ -1,7 +1,7 @@
 """What to do about a part that does not answer or refuses us: from the words of servers and drivers to a remedy.
 
 The words come from PostgreSQL, Redis, AWS and the system, so they are looked for by what they have in common. The first
-row that fits is taken: what was said most exactly comes first.
+row that fits is taken: what was said most exactly comes first. A remedy may hold groups of its pattern, by number.
 """
 
 from __future__ import annotations
@@ -10,6 +10,12 @@ import re
 from collections.abc import Sequence
 
 _ROWS: Sequence[tuple[str, str]] = (
+    # these two list names, which the rows below would take for what went wrong
+    (
+        r"^\[ledger\] accept: .* it knows: (.+)$",
+        "correct [ledger] accept, or take it out; names that may stand there: {0}",
+    ),
+    (r"^\[ledger\] url: .* is no option", "correct {setting}"),
     (r"accept = \[", "change the server as it says; what accepting would cost is in docs/reference/accept.md"),
     (r"pgbouncer=1", "add pgbouncer=1 to the options of {setting}"),
     (r"ledger migrate", "oncegate ledger migrate"),
@@ -30,6 +36,11 @@ _ROWS: Sequence[tuple[str, str]] = (
         "make it, or correct its name in {setting}",
     ),
     (
+        # before the next: the driver's text of a 503 tells of its retry_timeout
+        r"(?i)status code: 5\d\d|answered 5\d\d",
+        "look at the log of the server in {setting}: it fails or is overloaded; then look again",
+    ),
+    (
         r"(?i)no answer|does not answer|connect|timed? ?out|MasterNotFound|error sending",
         "start the server and look at the firewall, or correct host, port and TLS in {setting}",
     ),
@@ -47,6 +58,7 @@ def remedy_for(words: str, setting: str) -> str:
         setting: where the part is named: ``[ledger] url``.
     """
     for pattern, remedy in _ROWS:
-        if re.search(pattern, words):
-            return remedy.format(setting=setting)
+        found = re.search(pattern, words)
+        if found:
+            return remedy.format(*found.groups(), setting=setting)
     return "change what it names, then look again"

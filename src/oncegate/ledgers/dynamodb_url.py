@@ -41,8 +41,14 @@ def parse_address(address: str, environ: Mapping[str, str]) -> Address:
     """
     rest, question, query = address.partition("?")
     table = rest.removeprefix("//").rstrip("/")
-    if not rest.startswith("//") or not _TABLE.fullmatch(table):
+    if not rest.startswith("//"):
+        raise LedgerUnfit(f"dynamodb: two slashes are missing before the table's name: {_FORM}")
+    if not table:
         raise LedgerUnfit(f"dynamodb: the address names no table: {_FORM}")
+    if not _TABLE.fullmatch(table):
+        raise LedgerUnfit(
+            f"dynamodb: a table's name has 3 to 255 characters, letters, digits, _ . and -, and nothing follows it: {_FORM}"
+        )
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(question))
     except ValueError as error:

@@ -129,5 +129,7 @@ async def _migrate(address: PostgresqlAddress, *, may_stand: bool) -> bool:
     connection = PostgresqlConnection(address, call_within_s=MIGRATE_WITHIN_S)
     try:
         return await migrate(connection, address.schema, may_stand=may_stand)
+    except LedgerFault as fault:
+        raise LedgerUnfit(_advice(str(fault))) from None
     finally:
         await connection.aclose()

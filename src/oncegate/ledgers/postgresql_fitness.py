@@ -123,9 +123,12 @@ async def _weaker_standbys(fetch: Fetch, server: DriverRow) -> Sequence[tuple[st
         return ((ASYNC_STANDBY, why),)
     if standbys == 0:
         return ()
+    who = (
+        "a standby follows, or a slot waits for one," if standbys == 1 else f"{standbys} standbys or their slots follow"
+    )
     why = (
-        f"{standbys} standbys or their slots follow asynchronously; one that takes over forgets the last claims, and"
-        " their links open again: set synchronous_standby_names"
+        f"{who} asynchronously; one that takes over forgets the last claims, and their links open again:"
+        " set synchronous_standby_names"
     )
     return ((ASYNC_STANDBY, why),)
 

@@ -45,6 +45,7 @@ _STEPS = (
 SCHEMA_VERSION = len(_STEPS)
 
 _FIND_META = "SELECT to_regclass('{schema}.oncegate_meta') IS NOT NULL AS stands"
+_FIND_SCHEMA = "SELECT to_regnamespace('{schema}') IS NOT NULL AS stands"
 _READ_META = "SELECT schema_version, born_ms FROM {schema}.oncegate_meta"
 _LOCK_KEY = 0x6F6E6365  # "once" in ASCII
 
@@ -110,34 +111,37 @@ async def migrate(connection: PostgresqlConnection, schema: str, *, may_stand: b
 
     Raises:
         LedgerUnfit: it cannot be made or migrated, or one stands already.
+        LedgerFault: no answer, or a server that is not to be used.
     """
-    meta = await _read(connection, schema)
+    meta = await read_meta(connection.fetch, schema)
     if meta is not None and not may_stand:
         raise LedgerUnfit(f"postgresql: a ledger stands in the schema {schema} already, and a ledger is made once")
     found = 0 if meta is None else meta.schema_version
     if found >= SCHEMA_VERSION:
         check_meta(meta, schema)
         return False
+    # asked before: who may not make one is refused IF NOT EXISTS as well, although it does
+    has_schema = bool((await connection.fetch(_FIND_SCHEMA.format(schema=schema)))[0]["stands"])
     try:
-        await connection.run_script(_script(schema, found))
+        await connection.run_script(_script(schema, found, has_schema=has_schema))
     except LedgerFault as fault:
-        again = await _read(connection, schema)
+        again = await read_meta(connection.fetch, schema)
         if may_stand and again is not None and again.schema_version == SCHEMA_VERSION:
             return False  # another was first
+        if not has_schema and "permission denied for database" in str(fault):
+            raise LedgerUnfit(
+                f"postgresql: there is no schema {schema}, and this role may not make it: let one that may run"
+                f" CREATE SCHEMA {schema} AUTHORIZATION <this role>, or correct schema= in [ledger] url"
+            ) from None
         raise LedgerUnfit(f"postgresql: the ledger cannot be made or migrated: {fault}") from None
     return True
 
 
-async def _read(connection: PostgresqlConnection, schema: str) -> Meta | None:
-    try:
-        return await read_meta(connection.fetch, schema)
-    except LedgerFault as fault:
-        raise LedgerUnfit(f"postgresql: {fault}") from None
-
-
-def _script(schema: str, found: int) -> str:
+def _script(schema: str, found: int, *, has_schema: bool) -> str:
     """Return the statements that lead from the schema that was found to this version's."""
     parts = [f"SELECT pg_advisory_xact_lock({_LOCK_KEY});"]
+    if not has_schema:
+        parts.append(f"CREATE SCHEMA IF NOT EXISTS {schema};")
     for number, step in enumerate(_STEPS[found:], found + 1):
         parts.append(step.format(schema=schema, born_ms=time.time_ns() // 1_000_000))
         parts.append(f"UPDATE {schema}.oncegate_meta SET schema_version = {number};")  # noqa: S608  a plain identifier

@@ -140,6 +140,8 @@ def _failover(info: Mapping[str, str], address: RedisAddress) -> Sequence[Weakne
         what = "Sentinels may let a replica take over"
     elif info.get("cluster_enabled") == "1":
         what = "this is a node of a cluster, whose replica may take over"
+    elif replicas == "1":
+        what = "a replica is attached, and may take over"
     elif replicas != "0":
         what = f"{replicas} replicas are attached, and one may take over"
     else:
