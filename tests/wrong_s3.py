@@ -8,7 +8,8 @@ Without a fault it keeps ``If-None-Match: *`` and ``If-Match`` on PUT and on com
 object to a range. ``other-range``: 206, and other bytes than were asked for. ``other-etag``: answers to GET with another
 object than HEAD. ``short-body``: ends early. ``403``, ``503``: to everything. ``503-get``, ``500-put-done``: writes, then
 says 500. ``bare-etags``: knows ``If-Match`` only without quotes, as Ceph 16; ``ignores-bare-etags``:
-only with them. ``400-unsigned``: takes no body whose hash is not signed. ``hangs-up``: closes
+only with them. ``400-unsigned``: takes no body whose hash is not signed. ``501-multipart``,
+``503-multipart`` and so on: to every multipart upload. ``hangs-up``: closes
 when a long body begins. ``racy``: looks at a condition, and writes later without it. ``lost-put-done``: writes, then closes. ``error-in-200``: a completion is refused with status 200.
 """
 
@@ -188,6 +189,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_post_object(self, key, query, body):
         world = self.world
         if "uploads" in query:
+            for fault in world.faults:
+                if fault.endswith("-multipart"):
+                    return lambda: self.error(int(fault[:3]), "NotImplemented" if fault[:3] == "501" else "SlowDown")
             upload_id = uuid.uuid4().hex
             world.uploads[upload_id] = {"key": key, "parts": {}, "headers": dict(self.headers)}
             return lambda: self.answer(200, f"<X><UploadId>{upload_id}</UploadId></X>".encode())

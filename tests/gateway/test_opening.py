@@ -10,8 +10,11 @@ from oncegate.keys.folder import KeyFolder
 from oncegate.keys.pem import new_key_pair
 from oncegate.ledgers.sqlite import SqliteLedger
 from oncegate.settings import load
-from oncegate.stores.protocol import StoreUnfit
+from oncegate.stores.directory import DirectoryStore
+from oncegate.stores.protocol import StoreBusy, StoreFault, StoreRefused, StoreUnfit
 from oncegate.testing.installation import Installation
+from oncegate.testing.object_servers import store_options
+from oncegate.testing.raw_http import ask
 
 
 def test_keys_are_followed_whatever_went_wrong_once(tmp_path: pathlib.Path, monkeypatch):
@@ -57,3 +60,42 @@ def test_a_ledger_is_closed_again_where_the_store_is_unfit(tmp_path: pathlib.Pat
 
     asyncio.run(run())
     assert len(closed) == 1
+
+
+@pytest.mark.parametrize("fault", [StoreFault, StoreBusy, StoreRefused])
+def test_a_store_that_fails_at_the_start_is_unfit(tmp_path: pathlib.Path, monkeypatch, fault):
+    """Whoever opens a gateway is told by one kind of error: a fault of the store would be a traceback and status 1."""
+    made = Installation(tmp_path)
+
+    async def probe(self):
+        raise fault("what it said")
+
+    monkeypatch.setattr(DirectoryStore, "probe", probe)
+
+    async def run():
+        with pytest.raises(StoreUnfit, match="what it said"):
+            async with opening.open_gateway(load(made.folder / "oncegate.toml", {})):
+                pass
+
+    asyncio.run(run())
+
+
+def test_a_server_without_multipart_uploads_is_served(tmp_path: pathlib.Path, wrong_s3):
+    """It answers 501 to them: small uploads and large ones of a known length work, and the gateway starts."""
+    server = wrong_s3("501-multipart")
+    made = Installation(tmp_path, tables={"store": {"url": "s3://bucket"}, "store.options": store_options(server.url)})
+    with made.serve():
+        for size_bytes in (1000, 9 << 20):
+            url = made.link(f"{size_bytes}.bin", operation="p")
+            assert ask("PUT", url, body=bytes(size_bytes)).status == 200
+            assert len(server.objects[f"{size_bytes}.bin"]["data"]) == size_bytes
+
+
+def test_a_server_that_fails_while_it_is_tried_ends_serve_with_words(tmp_path: pathlib.Path, wrong_s3):
+    """Status 2 and no traceback: the log of a service is read by who set it up, not by who wrote it."""
+    server = wrong_s3("503-multipart")
+    made = Installation(tmp_path, tables={"store": {"url": "s3://bucket"}, "store.options": store_options(server.url)})
+    done = made.run("serve")
+    assert done.returncode == 2
+    assert "store.url: the store can be read, and failed" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -575,6 +575,52 @@ def test_a_streamed_put_on_a_condition_will_do(wrong_s3, caplog):
     assert not server.uploads
 
 
+@pytest.mark.parametrize("fault", ["501-multipart", "403-multipart", "404-multipart"])
+def test_without_multipart_uploads_a_streamed_put_will_do(wrong_s3, fault, caplog):
+    """A small server may have none: that ends neither the probe nor small uploads, and large ones are one PUT."""
+    server = wrong_s3(fault)
+    data = b"z" * (CHUNK_BYTES + 1)
+
+    async def work(store):
+        await store.probe()
+        assert "uploads over 8 MiB need an announced length" in caplog.text
+        first = await upload(store, "small")
+        await upload(store, "small", data, size_bytes=len(data), replaces=first.etag)
+        await upload(store, "x", data, size_bytes=len(data))
+        for replaces in (None, first.etag):
+            with pytest.raises(ObjectStands):
+                await upload(store, "x", data, size_bytes=len(data), replaces=replaces)
+        assert await read(store, "x") == data
+
+    using(s3_store(server), work)
+    assert set(server.objects) == {"pre fix/small", "pre fix/x"}
+
+
+def test_without_multipart_uploads_and_that_way_large_ones_are_refused(wrong_s3, caplog):
+    """What is not seen to be kept is not trusted: a small upload works, a large one is refused."""
+    server = wrong_s3("501-multipart", "400-unsigned")
+
+    async def work(store):
+        await store.probe()
+        assert "uploads over 8 MiB are refused" in caplog.text
+        await upload(store, "small")
+        with pytest.raises(StoreFault):
+            await upload(store, "large", b"x" * (CHUNK_BYTES + 1), size_bytes=CHUNK_BYTES + 1)
+
+    using(s3_store(server), work)
+    assert set(server.objects) == {"pre fix/small"}
+
+
+def test_a_server_that_fails_while_it_is_tried_is_unfit(wrong_s3):
+    """Nothing was found out: a program that starts must end with words, and not with a traceback."""
+
+    async def work(store):
+        with pytest.raises(StoreUnfit, match="failed when it was tried"):
+            await store.probe()
+
+    using(s3_store(wrong_s3("503-multipart")), work)
+
+
 def test_a_streamed_put_that_is_given_up_leaves_nothing(wrong_s3):
     """The viewer leaves half way: the request is broken off, and what came is no object; the key is free."""
     server = wrong_s3(*LARGE_WAYS["put"])

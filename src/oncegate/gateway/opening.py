@@ -26,7 +26,7 @@ from oncegate.ledgers.runner import LedgerRunner
 from oncegate.settings import Settings
 from oncegate.stores.metered import MeteredStore
 from oncegate.stores.opening import open_store
-from oncegate.stores.protocol import StoreFault
+from oncegate.stores.protocol import StoreFault, StoreUnfit
 
 _log = logging.getLogger("oncegate.gateway")
 
@@ -73,7 +73,10 @@ async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncG
         store = open_store(settings.store.url, folder=settings.folder, options=settings.store.options)
         last.push_async_callback(store.aclose)
         facts = await ledger.probe()
-        await store.probe()
+        try:
+            await store.probe()
+        except StoreFault as fault:  # whatever a store raises: at the start it is words for the operator
+            raise StoreUnfit(f"store.url: {fault}") from fault
         meters: defaultdict[tuple[str, ...], float] = defaultdict(float)
         keep = ledger.append_events if isinstance(ledger, KeepsEvents) else None
         parts = Parts(

@@ -33,6 +33,7 @@ from oncegate.stores.protocol import (
     StoreBusy,
     StoreFault,
     StoreRefused,
+    StoreUnfit,
     Upload,
 )
 from oncegate.stores.s3_calls import S3Calls
@@ -156,10 +157,15 @@ class ObstoreStore:
         A bucket that takes no conditional writes serves downloads all the same: that is logged, and uploads are refused.
 
         Raises:
-            StoreUnfit: it is not there, out of reach, or may not be read.
+            StoreUnfit: it is not there, out of reach, may not be read, or failed while its conditions were tried.
         """
         await obstore_fitness.check_reading(self._bucket.short)
-        abilities = await self._find_abilities()
+        try:
+            abilities = await self._find_abilities()
+        except StoreFault as fault:
+            raise StoreUnfit(
+                f"store.url: the store can be read, and failed when it was tried whether it keeps conditions: {fault}"
+            ) from fault
         for warning in abilities.warnings():
             _log.warning("%s", warning)
 

@@ -134,8 +134,9 @@ async def _keeps_match(store: ObjectStore, scheme: str, key: str, *, has_bare_et
 
 
 async def _is_completion_refused(calls: S3Calls, key: str, replaced: str | None) -> bool:
-    upload_id = await calls.create(key, content_type="application/octet-stream", mark="probe")
+    upload_id = ""
     try:
+        upload_id = await calls.create(key, content_type="application/octet-stream", mark="probe")
         etag = await calls.upload_part(key, upload_id, 1, b"probe")
         await calls.complete(key, upload_id, [etag], condition_of(replaced))
     except ObjectStands:
@@ -143,10 +144,11 @@ async def _is_completion_refused(calls: S3Calls, key: str, replaced: str | None)
     except StoreFault as fault:
         if isinstance(fault, StoreBusy):
             raise
-        return False  # a server that does not know the header says so, with 400 or 501
+        return False  # a server that does not know the header, or no multipart uploads at all, says so with 400 or 501
     finally:
-        with contextlib.suppress(StoreFault):
-            await calls.abort(key, upload_id)
+        if upload_id:
+            with contextlib.suppress(StoreFault):
+                await calls.abort(key, upload_id)
     return False
 
 
@@ -175,8 +177,8 @@ async def _has_race_one_winner(calls: S3Calls, key: str) -> bool:
 
 async def _is_copy_refused(calls: S3Calls, key: str, replaced: str | None) -> bool:
     source = f"{key}-source"
-    upload_id = await calls.create(source, content_type="application/octet-stream", mark="probe")
     try:
+        upload_id = await calls.create(source, content_type="application/octet-stream", mark="probe")
         etag = await calls.upload_part(source, upload_id, 1, b"probe")
         await calls.complete(source, upload_id, [etag], {})
         await calls.copy(source, key, copy_condition_of(replaced))
