@@ -6,29 +6,25 @@ import asyncio
 import contextlib
 import importlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from oncegate.cli import wiring
 from oncegate.cli.main import Misuse
+from oncegate.cli.readiness import readiness_of
 from oncegate.events import Journal, JournalHandler
 from oncegate.gateway.opening import OpenGateway, open_gateway
 from oncegate.gateway.parts import Parts
 from oncegate.gateway.server import Listener, PortTaken
 from oncegate.keys.pem import KeyUnfit
-from oncegate.ledgers.protocol import LedgerUnfit, Unknown
+from oncegate.ledgers.protocol import LedgerUnfit
 from oncegate.links.key_group import SigningKey
 from oncegate.settings import Settings
 from oncegate.spellings import Address
-from oncegate.stores.protocol import StoreFault, StoreUnfit
-
-if TYPE_CHECKING:
-    from oncegate.control.parts import PartState
+from oncegate.stores.protocol import StoreUnfit
 
 _Listen = Callable[[str, Callable[..., Any], Address], Awaitable[str]]
-_PROBE_KEY = "oncegate-readiness"
-_PROBE_ID = b"\xff" + bytes(15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,29 +125,7 @@ def _control_parts(opened: OpenGateway, signer: SigningKey | None) -> object:
         trust=parts.trust,
         signer=lambda: signer,
         journal=parts.journal,
-        readiness=lambda: _readiness(opened),
+        readiness=lambda: readiness_of(opened),
         meters=parts.meters,
         gauges=lambda: {"transfers": float(len(parts.transfers))},
     )
-
-
-async def _readiness(opened: OpenGateway) -> Sequence[PartState]:
-    """Ask every part for something harmless."""
-    from oncegate.control.parts import PartState
-
-    found = await opened.ledger.read(_PROBE_ID)
-    ledger_ready = not isinstance(found, Unknown)
-    try:
-        seen = await opened.parts.store.look(_PROBE_KEY)
-        if seen is not None:
-            await seen.aclose()
-        store_ready = True
-    except StoreFault:
-        store_ready = False
-    trust = opened.parts.trust()
-    has_keys = bool(len(trust.keys)) or bool(trust.s3.credentials)
-    return [
-        PartState(name="ledger", is_ready=ledger_ready, words="" if ledger_ready else "does not answer"),
-        PartState(name="store", is_ready=store_ready, words="" if store_ready else "does not answer"),
-        PartState(name="keys", is_ready=has_keys, words="" if has_keys else "the key group is empty"),
-    ]

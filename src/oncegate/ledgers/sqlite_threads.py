@@ -95,7 +95,7 @@ class _OwnConnection:
             LedgerUnfit, OSError, sqlite3.Error: there is none, or another stands in its place.
         """
         # A deleted or renamed file would go on taking claims that no other process sees.
-        if self._open is not None and sqlite_file.identity_of(self._path) != self._open.identity:
+        if self._open is not None and not self._is_in_place(self._open):
             self.drop()
         if self._open is None:
             opened = sqlite_file.connect(self._path, busy_s=self._busy_s)
@@ -104,6 +104,12 @@ class _OwnConnection:
                 raise LedgerUnfit(f"{self._path} is another ledger than the one this process began with: restart it")
             self._open, self._born_ms = opened, opened.born_ms
         return self._open.connection
+
+    def _is_in_place(self, opened: sqlite_file.OpenLedger) -> bool:
+        try:
+            return sqlite_file.identity_of(self._path) == opened.identity
+        except FileNotFoundError:
+            return False  # to open it says so in words of ours
 
     def drop(self) -> None:
         """Close it, undoing what was not committed."""
