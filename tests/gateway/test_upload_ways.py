@@ -12,11 +12,13 @@ import zlib
 
 import pytest
 
-from oncegate.stores.uploading import CHUNK_BYTES
+from oncegate.stores.uploading import CHUNK_BYTES, PUT_BYTES_MAX
 from oncegate.testing.object_servers import store_options
 from oncegate.testing.raw_http import RawConnection, ask, target_of
 
 MIB = 1 << 20
+PIECES = b"".join(b"%x\r\n%s\r\n" % (MIB, bytes(MIB)) for _ in range(20)) + b"0\r\n\r\n"
+"""20 MiB whose length nobody said."""
 SIZES = [1024, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 9 * MIB, 20 * MIB]
 WAYS = {
     "file": None,
@@ -167,3 +169,80 @@ def test_a_viewer_who_goes_before_the_last_byte_changes_nothing(place, until, mi
         connection.send(data[:-missing_bytes])
     until(lambda: place.home.record(url).lease is None, "the lease is let go")
     assert_nothing_happened(place, until, url, key, before, data)
+
+
+def put_chunked(url, body):
+    """Send a body whose length nobody said, and read the answer."""
+    with RawConnection(url) as connection:
+        host, chunked = url[7:].partition("/")[0], {"Transfer-Encoding": "chunked"}
+        connection.send_request("PUT", target_of(url), host=host, headers=chunked)
+        connection.send(body)
+        return connection.read_answer()
+
+
+def assert_logged(home, until, key, status, reason, fault):
+    """The request's line has the reason, and a fault of the store says what to do about it."""
+
+    def lines_of_it():
+        lines = home.serving.log_lines()
+        ids = [line["request_id"] for line in lines if line["event"] == "request" and line["key"] == key]
+        return [line for line in lines if line.get("request_id") == ids[0]] if ids else []
+
+    found, line = until(lines_of_it, "its line is written")
+    assert (line["status"], line["reason"]) == (status, reason)
+    assert (found["event"], fault in found["what"]) == ("fault", True), found
+
+
+@pytest.mark.parametrize("place", ["file", "completion", "copy"], indirect=True)
+def test_a_large_body_of_unknown_length_is_taken_in_parts(place):
+    """Its length is needed by one way alone; the others must not ask for it."""
+    url, key, _ = fresh_link(place, may_replace=False)
+    assert put_chunked(url, PIECES).status == 200
+    assert place.stands(key) == bytes(20 * MIB)
+
+
+@pytest.mark.parametrize("place", ["put"], indirect=True)
+def test_a_large_body_of_unknown_length_is_told_to_say_it(place, until):
+    """S3's 411 where one PUT must carry it, when 8 MiB have come: 502 would be repeated as it is, again and again."""
+    url, key, before = fresh_link(place, may_replace=False)
+    answer = put_chunked(url, PIECES[: 9 * MIB])
+    assert (answer.status, answer.header("retry-after")) == (411, None)
+    assert "<Code>MissingContentLength</Code>" in answer.text
+    assert_logged(place.home, until, key, 411, "length-needed", "must announce its length")
+    assert_nothing_happened(place, until, url, key, before, bytes(20 * MIB))
+
+
+@pytest.mark.parametrize("place", ["put"], indirect=True)
+@pytest.mark.parametrize("size_bytes", [1, CHUNK_BYTES])
+def test_a_small_body_of_unknown_length_is_taken(place, size_bytes):
+    """Up to 8 MiB it is held, so that its length is known: a pipe into curl works on every store."""
+    url, key, _ = fresh_link(place, may_replace=False)
+    assert put_chunked(url, b"%x\r\n%s\r\n0\r\n\r\n" % (size_bytes, bytes(size_bytes))).status == 200
+    assert place.stands(key) == bytes(size_bytes)
+
+
+def test_more_than_one_put_can_carry_is_too_large(gateway_with, wrong_s3_of_way):
+    """Known from the head: 413 before a byte is taken, and not a fault that is worth another try."""
+    server = wrong_s3_of_way("put")
+    tables = {"store": {"url": "s3://bucket"}, "store.options": store_options(server.url)}
+    home = gateway_with(**tables)
+    url = home.link("huge.bin", operation="p")
+    answer = ask("PUT", url, {"Content-Length": str(PUT_BYTES_MAX + 1), "Expect": "100-continue"})
+    assert answer.status == 413
+    assert "<Code>EntityTooLarge</Code>" in answer.text
+
+
+@pytest.mark.parametrize("size_bytes", [1000, 9 * MIB])
+def test_a_store_that_never_takes_an_upload_says_so(gateway_with, wrong_s3_for_module, until, size_bytes):
+    """501 is what no client repeats: the same answer would come for ever. The link is as it was."""
+    server = wrong_s3_for_module("ignores-if-none-match")
+    tables = {"store": {"url": "s3://bucket"}, "store.options": store_options(server.url)}
+    home = gateway_with(**tables)
+    url = home.link(f"{size_bytes}.bin", operation="p")
+    answer = ask("PUT", url, body=bytes(size_bytes))
+    assert (answer.status, answer.header("retry-after")) == (501, None)
+    assert "<Code>NotImplemented</Code>" in answer.text
+    assert "retry" not in answer.text
+    assert_logged(home, until, f"{size_bytes}.bin", 501, "store-cannot-once", "keeps no condition")
+    until(lambda: home.record(url).lease is None, "the lease is let go")
+    assert not server.objects

@@ -22,12 +22,15 @@ from oncegate.stores.obstore import Bucket, ObstoreStore
 from oncegate.stores.opening import open_store
 from oncegate.stores.protocol import (
     KeyRefused,
+    LengthNeeded,
+    NotOnce,
     ObjectChanged,
     ObjectStands,
     StoreBusy,
     StoreFault,
     StoreRefused,
     StoreUnfit,
+    UploadTooLarge,
 )
 from oncegate.stores.s3_multipart import CHUNK_BYTES_MAX, PARTS_MAX
 from oncegate.stores.uploading import CHUNK_BYTES, PUT_BYTES_MAX
@@ -219,7 +222,7 @@ def test_a_large_replace_without_a_condition_is_refused(caplog):
 
     async def work(store):
         first = await upload(store, "x", b"1")
-        with pytest.raises(StoreRefused):
+        with pytest.raises(NotOnce, match="that replaces over 8 MiB"):
             await upload(store, "x", b"2" * (CHUNK_BYTES + 1), replaces=first.etag)
         assert await read(store, "x") == b"1"
 
@@ -422,7 +425,7 @@ def test_parts_grow_with_an_announced_length():
     assert s3_multipart._chunk_bytes(None) == s3_multipart._chunk_bytes(PARTS_MAX * CHUNK_BYTES) == CHUNK_BYTES
     assert s3_multipart._chunk_bytes(PARTS_MAX * CHUNK_BYTES + 1) == CHUNK_BYTES + (1 << 20)
     assert s3_multipart._chunk_bytes(PARTS_MAX * CHUNK_BYTES_MAX) == CHUNK_BYTES_MAX
-    with pytest.raises(StoreRefused):
+    with pytest.raises(UploadTooLarge):
         s3_multipart._chunk_bytes(PARTS_MAX * CHUNK_BYTES_MAX + 1)
 
 
@@ -520,7 +523,7 @@ def test_without_conditions_downloads_work_and_uploads_are_refused(wrong_s3, fau
             await store.probe()
         assert "downloads work, uploads are refused" in caplog.text
         assert await read(store, "x") == b"data"
-        with pytest.raises(StoreRefused):
+        with pytest.raises(NotOnce):
             await upload(store, "y")
         assert await keys(store) == ["x"]
 
@@ -565,9 +568,10 @@ def test_a_streamed_put_on_a_condition_will_do(wrong_s3, caplog):
         await upload(store, "x", data + b"2", size_bytes=len(data) + 1, replaces=first.etag)
         with pytest.raises(ObjectStands):
             await upload(store, "x", data, size_bytes=len(data), replaces=first.etag)
-        with pytest.raises(StoreRefused):
+        with pytest.raises(LengthNeeded):
             await upload(store, "y", data)
-        with pytest.raises(StoreRefused):
+        await store.start_upload("y", content_type="a/b", size_bytes=PUT_BYTES_MAX, replaces=None)
+        with pytest.raises(UploadTooLarge):
             await store.start_upload("y", content_type="a/b", size_bytes=PUT_BYTES_MAX + 1, replaces=None)
 
     using(s3_store(server), work)
@@ -604,7 +608,7 @@ def test_without_multipart_uploads_and_that_way_large_ones_are_refused(wrong_s3,
         await store.probe()
         assert "uploads over 8 MiB are refused" in caplog.text
         await upload(store, "small")
-        with pytest.raises(StoreFault):
+        with pytest.raises(NotOnce, match="over 8 MiB"):
             await upload(store, "large", b"x" * (CHUNK_BYTES + 1), size_bytes=CHUNK_BYTES + 1)
 
     using(s3_store(server), work)
@@ -684,7 +688,7 @@ def test_without_any_way_large_uploads_are_refused(wrong_s3, caplog):
         assert "uploads over 8 MiB are refused" in caplog.text
         await upload(store, "small")
         for announced in (CHUNK_BYTES + 1, None):
-            with pytest.raises(StoreRefused):
+            with pytest.raises(NotOnce, match="over 8 MiB"):
                 await upload(store, "large", b"x" * (CHUNK_BYTES + 1), size_bytes=announced)
 
     using(s3_store(server), work)
@@ -700,7 +704,7 @@ def test_replaces_need_if_match(wrong_s3, caplog):
         await store.probe()
         assert "may replace an object are refused" in caplog.text
         first = await upload(store, "x")
-        with pytest.raises(StoreRefused):
+        with pytest.raises(NotOnce, match="that replaces once"):
             await upload(store, "x", b"2", replaces=first.etag)
 
     using(s3_store(server), work)

@@ -24,11 +24,20 @@ from oncegate.links.request import ViewerRequest
 from oncegate.links.ticket import text_of_id
 from oncegate.links.use import is_too_old
 from oncegate.links.verify import UPLOAD, verify
-from oncegate.stores.protocol import KeyRefused, StoreBusy, StoreFault, StoreFull
+from oncegate.stores.protocol import KeyRefused, LengthNeeded, NotOnce, StoreBusy, StoreFault, StoreFull, UploadTooLarge
 
 METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "OPTIONS"))
 OPEN_REQUESTS_MAX = 3_000
 """Below the server's own limit of connections, so that the answer at the limit is a 503 and not silence."""
+
+_REASONS: Mapping[type[StoreFault], Reason] = {
+    StoreBusy: Reason.STORE_BUSY,
+    StoreFull: Reason.STORE_FULL,
+    NotOnce: Reason.NOT_ONCE,
+    LengthNeeded: Reason.LENGTH_NEEDED,
+    UploadTooLarge: Reason.TOO_LARGE,
+}
+"""What a viewer is told of a fault of the store; of every other kind that it failed."""
 
 
 class Gateway:
@@ -122,9 +131,9 @@ class Gateway:
         if isinstance(fault, KeyRefused):
             return Refused(Reason.NO_OBJECT)
         self._note_fault(exchange, "store", fault)
-        if isinstance(fault, StoreFull):
-            return Refused(Reason.STORE_FULL)
-        return Refused(Reason.STORE_BUSY if isinstance(fault, StoreBusy) else Reason.STORE_FAILED)
+        return Refused(
+            next((reason for kind, reason in _REASONS.items() if isinstance(fault, kind)), Reason.STORE_FAILED)
+        )
 
     def _note_fault(self, exchange: Exchange, where: str, error: Exception) -> None:
         """Log what went wrong and where in our code, without the values at hand: they may hold a URL."""

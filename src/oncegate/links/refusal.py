@@ -82,9 +82,11 @@ class Reason(enum.Enum):
     STORE_FAILED = "store-failed"
     STORE_BUSY = "store-busy"
     STORE_FULL = "store-full"
+    NOT_ONCE = "store-cannot-once"
     # uploads
     UPLOAD_RUNNING = "upload-running"
     TOO_LARGE = "too-large"
+    LENGTH_NEEDED = "length-needed"
     WRONG_TYPE = "wrong-type"
     BAD_DIGEST = "bad-digest"
     INCOMPLETE = "incomplete-body"
@@ -216,10 +218,17 @@ TABLE: dict[Reason, Row] = {
     Reason.STORE_FAILED: Row(502, Style.S3, "BadGateway", "The store did not answer as it should. Please retry."),
     Reason.STORE_BUSY: Row(503, Style.S3, "ServiceUnavailable", "The store is out of reach. Please retry."),
     Reason.STORE_FULL: Row(507, Style.S3, "InsufficientStorage", "There is no room for this object."),
+    # 501, and not 502 or 503: those are repeated by clients, and no other try ends better
+    Reason.NOT_ONCE: Row(
+        501, Style.S3, "NotImplemented", "The store does not keep what would make this upload happen only once."
+    ),
     Reason.UPLOAD_RUNNING: Row(
         409, Style.S3, "OperationAborted", "Another upload through this link is running. Please retry."
     ),
     Reason.TOO_LARGE: Row(413, Style.S3, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size"),
+    Reason.LENGTH_NEEDED: Row(
+        411, Style.S3, "MissingContentLength", "You must provide the Content-Length HTTP header."
+    ),
     Reason.WRONG_TYPE: Row(415, Style.S3, "UnsupportedMediaType", "This link does not take this Content-Type."),
     Reason.BAD_DIGEST: Row(400, Style.S3, "BadDigest", "The checksum you specified did not match what we received."),
     Reason.INCOMPLETE: Row(

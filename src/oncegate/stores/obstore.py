@@ -32,7 +32,6 @@ from oncegate.stores.protocol import (
     OpenObject,
     StoreBusy,
     StoreFault,
-    StoreRefused,
     StoreUnfit,
     Upload,
 )
@@ -106,15 +105,16 @@ class ObstoreStore:
 
         Raises:
             KeyRefused: the key is reserved.
-            StoreRefused: this server keeps no condition that would make the upload once.
+            NotOnce, UploadTooLarge: this server keeps no condition that would make the upload once.
+            StoreRefused: the credentials may not write.
         """
         if is_reserved(key) or object_key_problem(key):
             raise KeyRefused("a key of this form is reserved")
         abilities = await self._find_abilities()
         target = Target(key=key, content_type=content_type, size_bytes=size_bytes, replaces=replaces)
-        if not abilities.can_put(target):
-            _log.warning("upload refused: this store does not keep the condition that makes uploads once; see doctor")
-            raise StoreRefused("the store keeps no conditional writes")
+        if (problem := abilities.problem(target, size_bytes or 0)) is not None:
+            _log.warning("upload refused: %s", problem)
+            raise problem
         return ObstoreUpload(self._bucket.short, self._bucket.scheme, self._bucket.calls, abilities, target)
 
     async def list_objects(self, prefix: str, after: str, limit: int) -> Sequence[ObjectInfo]:

@@ -70,7 +70,7 @@ async def find_abilities(store: ObjectStore, scheme: str, calls: S3Calls | None)
     try:
         return await _try_conditions(store, scheme, calls, key)
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, StoreRefused):
-        return Abilities(why="the credentials may not write")
+        return Abilities(may_write=False, why="the credentials may not write")
     except exceptions.NotSupportedError:
         return Abilities(why="the server knows no conditions")
     except exceptions.GenericError as error:

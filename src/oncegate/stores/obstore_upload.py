@@ -21,7 +21,7 @@ from obstore import exceptions
 from oncegate.stores.handover import Handover
 from oncegate.stores.obstore_faults import DRIVER_ERRORS, fault_of
 from oncegate.stores.obstore_objects import UPLOADS_FOLDER, etag_of
-from oncegate.stores.protocol import ObjectInfo, ObjectStands, StoreFault, StoreRefused
+from oncegate.stores.protocol import ObjectInfo, ObjectStands, StoreFault
 from oncegate.stores.s3_calls import S3Calls
 from oncegate.stores.s3_multipart import S3Multipart
 from oncegate.stores.s3_streamed import S3StreamedPut
@@ -56,7 +56,7 @@ class ObstoreUpload:
         """Add bytes at the end; see ``Upload.write``.
 
         Raises:
-            StoreRefused: it grows beyond what this server can take once.
+            LengthNeeded, NotOnce: it grows beyond what this server can take once.
         """
         self._must_be_whole()
         self._held += data
@@ -103,14 +103,12 @@ class ObstoreUpload:
             raise StoreFault("a write of this upload failed or was cancelled, or it was ended before")
 
     def _begin_large(self) -> LargeUpload:
+        if (problem := self._abilities.problem(self._target, CHUNK_BYTES + 1)) is not None:
+            _log.warning("upload refused: %s", problem)
+            raise problem
         way = self._abilities.way(self._target)
         if way is None:
-            _log.warning(
-                "upload refused: it is over %d MiB, and this store keeps no condition that would make it once; where "
-                "it keeps one on a PUT, its length must be announced and end at 5 GiB; see doctor",
-                CHUNK_BYTES >> 20,
-            )
-            raise StoreRefused("the store keeps no condition for a large upload of this kind")
+            raise AssertionError("unreachable")
         if self._calls is not None and way == "put":
             return S3StreamedPut(self._calls, self._target, has_bare_etags=self._abilities.has_bare_etags)
         if self._calls is not None:

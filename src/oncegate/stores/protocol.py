@@ -44,6 +44,18 @@ class StoreFull(StoreFault):
     """No room for the upload: 507."""
 
 
+class NotOnce(StoreFault):
+    """The store keeps no condition by which this upload would happen once: 501, since another try ends no better."""
+
+
+class LengthNeeded(StoreFault):
+    """The upload has become so large that this store takes it only where its length is announced: 411."""
+
+
+class UploadTooLarge(StoreFault):
+    """The announced length is more than this store can take once: 413."""
+
+
 class ObjectChanged(StoreFault):
     """The object is no longer the one that was looked at."""
 
@@ -90,6 +102,8 @@ class Upload(Protocol):
 
         Raises:
             StoreFull: no room.
+            LengthNeeded: it grows beyond what can be taken without an announced length.
+            NotOnce: it grows beyond what this store can take once.
             StoreFault: the store failed.
         """
         ...
@@ -132,6 +146,11 @@ class Store(Protocol):
             content_type: kept where the store can keep it.
             size_bytes: how much will come, None where the viewer did not say.
             replaces: None: only where no object stands. An ETag: only in place of that version.
+
+        Raises:
+            KeyRefused: the store cannot hold an object of this name.
+            NotOnce, UploadTooLarge: the store can never take this upload.
+            StoreFault: see the other subclasses.
         """
         ...
 

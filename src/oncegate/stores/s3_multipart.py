@@ -20,7 +20,7 @@ import obstore
 
 from oncegate.stores.obstore_faults import DRIVER_ERRORS, fault_of
 from oncegate.stores.obstore_objects import UPLOADS_FOLDER, pages_of
-from oncegate.stores.protocol import StoreFault, StoreRefused
+from oncegate.stores.protocol import LengthNeeded, StoreFault, UploadTooLarge
 from oncegate.stores.s3_calls import S3Calls
 from oncegate.stores.uploading import CHUNK_BYTES, Target, Way
 
@@ -87,7 +87,7 @@ class S3Multipart:
     async def append(self, chunk: bytes) -> None:
         """Send a part, when fewer than two are under way."""
         if len(self._sending) == PARTS_MAX:
-            raise StoreRefused(f"an upload without an announced length ends at {PARTS_MAX} parts; announce it")
+            raise LengthNeeded(f"an upload without an announced length ends at {PARTS_MAX} parts; announce it")
         if not self._upload_id:
             self._upload_id = await self._calls.create(
                 self._key, content_type=self._target.content_type, mark=self._target.upload_id
@@ -152,7 +152,7 @@ def _chunk_bytes(size_bytes: int | None) -> int:
     needed = -(-(size_bytes or 0) // PARTS_MAX)
     chunk_bytes = max(CHUNK_BYTES, -(-needed // (1 << 20)) << 20)
     if chunk_bytes > CHUNK_BYTES_MAX:
-        raise StoreRefused(f"an upload of {size_bytes} bytes is over the {PARTS_MAX} parts of {CHUNK_BYTES_MAX} bytes")
+        raise UploadTooLarge(f"an upload of {size_bytes} bytes is over {PARTS_MAX} parts of {CHUNK_BYTES_MAX} bytes")
     return chunk_bytes
 
 

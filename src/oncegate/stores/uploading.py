@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from oncegate.stores.protocol import LengthNeeded, NotOnce, StoreFault, StoreRefused, UploadTooLarge
+
 Way = Literal["completion", "copy", "put"]
 """How a large object is put in place: its multipart upload is completed on a condition, or it is copied on one; or it is
 one PUT on a condition, sent while it comes."""
@@ -50,6 +52,7 @@ class Abilities:
         large_creates: how a large object is put only where nothing stands; empty: it cannot be.
         large_replaces: how a large object is put only in place of one version.
         has_bare_etags: ``If-Match`` must have the ETag without its quotes, as Ceph 16 compares it.
+        may_write: whether the credentials may; else nothing was found out of the server.
         why: what was seen, where something is missing.
     """
 
@@ -58,17 +61,41 @@ class Abilities:
     large_creates: Sequence[Way] = ()
     large_replaces: Sequence[Way] = ()
     has_bare_etags: bool = False
+    may_write: bool = True
     why: str = ""
 
-    def can_put(self, target: Target) -> bool:
-        """Whether an upload of this kind and announced size can be made once."""
-        if target.size_bytes is not None and target.size_bytes > CHUNK_BYTES:
-            return self.way(target) is not None
-        return self.creates if target.replaces is None else self.replaces
+    def problem(self, target: Target, size_bytes: int) -> StoreFault | None:
+        """Say why an upload cannot be made once.
+
+        Args:
+            target: what it is to become.
+            size_bytes: how large it is at least.
+
+        Returns:
+            What to raise; None where it can be made.
+        """
+        if not self.may_write:
+            return StoreRefused(self.why)
+        ways = self._large_ways(target)
+        if size_bytes > CHUNK_BYTES and ways:
+            if self.way(target) is not None:
+                return None
+            if target.size_bytes is None:
+                return LengthNeeded(f"an upload over {CHUNK_BYTES >> 20} MiB must announce its length on this store")
+            return UploadTooLarge(f"{target.size_bytes} bytes are more than the {PUT_BYTES_MAX} that one PUT takes")
+        is_kept = self.creates if target.replaces is None else self.replaces
+        if is_kept and size_bytes <= CHUNK_BYTES:
+            return None
+        kind = "an upload" if target.replaces is None else "an upload that replaces"
+        size = f" over {CHUNK_BYTES >> 20} MiB" if is_kept else ""
+        return NotOnce(f"the store keeps no condition that would make {kind}{size} once; see doctor")
+
+    def _large_ways(self, target: Target) -> Sequence[Way]:
+        return self.large_creates if target.replaces is None else self.large_replaces
 
     def way(self, target: Target) -> Way | None:
         """How a large object is put in place; None where it cannot be made once."""
-        ways = self.large_creates if target.replaces is None else self.large_replaces
+        ways = self._large_ways(target)
         fits_put = target.size_bytes is not None and target.size_bytes <= PUT_BYTES_MAX
         return next((way for way in ways if way != "put" or fits_put), None)
 
