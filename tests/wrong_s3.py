@@ -9,7 +9,8 @@ object to a range. ``other-range``: 206, and other bytes than were asked for. ``
 object than HEAD. ``short-body``: ends early. ``403``, ``503``: to everything. ``503-get``, ``500-put-done``: writes, then
 says 500. ``bare-etags``: knows ``If-Match`` only without quotes, as Ceph 16; ``ignores-bare-etags``:
 only with them. ``400-unsigned``: takes no body whose hash is not signed. ``501-multipart``,
-``503-multipart`` and so on: to every multipart upload. ``hangs-up``: closes
+``503-multipart`` and so on: to every multipart upload. ``versions-Enabled``,
+``versions-Suspended``: says so of the bucket; ``versions-403``: does not tell. ``hangs-up``: closes
 when a long body begins. ``racy``: looks at a condition, and writes later without it. ``lost-put-done``: writes, then closes. ``error-in-200``: a completion is refused with status 200.
 """
 
@@ -221,6 +222,12 @@ class _Handler(BaseHTTPRequestHandler):
         return self.do_get_object(key, query, body)
 
     def do_get_object(self, key, query, body):
+        if not key and "versioning" in query:
+            status = next((fault.removeprefix("versions-") for fault in self.world.faults if "versions-" in fault), "")
+            if status == "403":
+                return lambda: self.error(403, "AccessDenied")
+            words = status and f"<Status>{status}</Status>"
+            return lambda: self.answer(200, f"<VersioningConfiguration>{words}</VersioningConfiguration>".encode())
         if not key or "list-type" in query:
             return self.list_objects(query)
         found = self.world.objects.get(key)

@@ -530,6 +530,26 @@ def test_without_conditions_downloads_work_and_uploads_are_refused(wrong_s3, fau
     using(s3_store(server), work)
 
 
+@pytest.mark.parametrize("status", ["Enabled", "Suspended", "403", ""])
+def test_versions_are_named_where_they_may_be_the_reason(wrong_s3, status, caplog):
+    """A server that keeps conditions in one bucket and not in the other: nobody would think of its versions.
+
+    Where the credentials may not ask, or there are none, it is not claimed; suspended ones harm nothing (Ceph 16.2).
+    """
+    server = wrong_s3("ignores-if-none-match", *([f"versions-{status}"] if status else []))
+    using(s3_store(server), lambda store: store.probe())
+    assert "downloads work, uploads are refused" in caplog.text
+    assert ("the bucket keeps versions" in caplog.text) == (status == "Enabled")
+    assert "check the credentials" not in caplog.text
+
+
+def test_versions_alone_refuse_nothing(wrong_s3, caplog):
+    """A server that keeps conditions with versions too, as S3, is used, and is not even asked."""
+    server = wrong_s3("versions-Enabled")
+    using(s3_store(server), lambda store: store.probe())
+    assert not caplog.text
+
+
 def test_a_copy_on_a_condition_will_do(wrong_s3):
     """Where completions keep no condition but copies do, a large upload is completed elsewhere and copied: once."""
     server = wrong_s3(*LARGE_WAYS["copy"])

@@ -7,6 +7,7 @@ completions too.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import pathlib
@@ -285,12 +286,34 @@ def test_ceph_with_versions_takes_no_uploads(ceph, caplog):
 
     async def work(store):
         await store.probe()
+        assert "the bucket keeps versions" in caplog.text
         assert "downloads work, uploads are refused" in caplog.text
         with pytest.raises(NotOnce):
             await store.start_upload("y", content_type="a/b", size_bytes=1, replaces=None)
 
     using(f"s3://{name}", ceph, work)
     assert whole(f"s3://{name}", ceph)[0] == b"data"
+
+
+def test_ceph_with_suspended_versions_overwrites_nothing(ceph, caplog):
+    """Conditions are kept again, so uploads are taken: what has versions from before must not be written over."""
+    name = ceph.make_bucket(f"test-{secrets.token_hex(6)}")
+    ceph.version_bucket(name)
+    ceph.request("PUT", f"{name}/old", content=b"data").raise_for_status()
+    ceph.version_bucket(name, status="Suspended")
+
+    async def work(store):
+        await store.probe()
+        assert "versions" not in caplog.text
+        for key, stands in (("old", True), ("new", False), ("new", True)):
+            staged = await store.start_upload(key, content_type="a/b", size_bytes=4, replaces=None)
+            await staged.write(b"mine")
+            with pytest.raises(ObjectStands) if stands else contextlib.nullcontext():
+                await staged.commit()
+
+    using(f"s3://{name}", ceph, work)
+    assert whole(f"s3://{name}", ceph, "old")[0] == b"data"
+    assert whole(f"s3://{name}", ceph, "new")[0] == b"mine"
 
 
 def test_wrong_credentials_are_unfit(ceph):

@@ -87,7 +87,10 @@ async def _try_conditions(store: ObjectStore, scheme: str, calls: S3Calls | None
     tries = [_put(store, key, b"%d" % number, "create") for number in range(AT_ONCE)]
     won = (await asyncio.gather(*tries)).count(True)
     if won != 1 or await _put(store, key, b"again", "create"):
-        return Abilities(why=f"of {AT_ONCE} writes only where nothing stands {won} were taken, or one more later")
+        why = f"of {AT_ONCE} writes only where nothing stands {won} were taken, or one more later"
+        if calls is not None and await calls.keeps_versions():  # as Ceph 16: it keeps conditions in other buckets
+            why += "; the bucket keeps versions, and there some servers pass over conditions: take one that keeps none"
+        return Abilities(why=why)
     if calls is None:
         # Copies of Google's and Azure's stores are conditional by themselves; none names what it replaces.
         return Abilities(creates=True, replaces=await _keeps_match(store, scheme, key), large_creates=("copy",))

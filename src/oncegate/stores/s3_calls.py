@@ -156,6 +156,17 @@ class S3Calls:
         """Remove an object; one that is not there is no fault."""
         _good(await self._once("DELETE", key))
 
+    async def keeps_versions(self) -> bool:
+        """Whether the bucket keeps versions now; False where nobody says so.
+
+        Source: S3 API Reference, GetBucketVersioning: a bucket that never kept any has no Status.
+        """
+        try:
+            answer = await self._once("GET", None, query=[("versioning", "")])
+            return answer.is_success and _element(answer, "Status") == "Enabled"
+        except StoreFault:
+            return False
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
@@ -186,7 +197,7 @@ class S3Calls:
     async def _once(
         self,
         method: str,
-        key: str,
+        key: str | None,
         *,
         query: Sequence[tuple[str, str]] = (),
         headers: Mapping[str, str] | None = None,
@@ -194,8 +205,10 @@ class S3Calls:
         body: AsyncGenerator[bytes] | None = None,
         size_bytes: int = 0,
     ) -> httpx.Response:
+        """Make a call; ``key`` is None for one of the bucket itself."""
         encoded = canonical_query(query)
-        url = httpx.URL(f"{self._place.endpoint}/{escape(self._full(key), safe='/')}{'?' if encoded else ''}{encoded}")
+        place = "" if key is None else escape(self._full(key), safe="/")
+        url = httpx.URL(f"{self._place.endpoint}/{place}{'?' if encoded else ''}{encoded}")
         path = url.raw_path.partition(b"?")[0].decode("ascii")
         sent = {**(headers or {}), "host": url.netloc.decode("ascii")}
         if self._place.is_signed:

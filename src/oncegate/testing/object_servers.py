@@ -20,6 +20,7 @@ import sys
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Literal
 from xml.etree import ElementTree
 
 import httpx
@@ -59,11 +60,11 @@ class S3Server(Server):
         self.request("PUT", name).raise_for_status()
         return name
 
-    def version_bucket(self, name: str) -> None:
-        """Let a bucket keep versions."""
+    def version_bucket(self, name: str, *, status: Literal["Enabled", "Suspended"] = "Enabled") -> None:
+        """Let a bucket keep versions, or no longer."""
         body = (
             '<VersioningConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-            "<Status>Enabled</Status></VersioningConfiguration>"
+            f"<Status>{status}</Status></VersioningConfiguration>"
         )
         self.request("PUT", name, query="versioning=", content=body.encode()).raise_for_status()
 
