@@ -33,12 +33,12 @@ import redis.asyncio
 import uvloop
 
 from oncegate.ledgers.opening import create_ledger, open_ledger
-from oncegate.ledgers.postgresql import PostgresqlLedger
-from oncegate.ledgers.postgresql_url import parse_address as parse_postgresql
+from oncegate.ledgers.postgresql.address import parse_address as parse_postgresql
+from oncegate.ledgers.postgresql.ledger import PostgresqlLedger
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, InsertOutcome, Ledger
-from oncegate.ledgers.redis import RedisLedger
-from oncegate.ledgers.redis_url import parse_url
-from oncegate.ledgers.sqlite import SqliteLedger
+from oncegate.ledgers.redis.address import parse_url
+from oncegate.ledgers.redis.ledger import RedisLedger
+from oncegate.ledgers.sqlite.ledger import SqliteLedger
 from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.servers import PostgresqlServer, RedisServer, Server
 

@@ -21,11 +21,11 @@ from oncegate.ledgers.claiming import insert_or_rewrite
 from oncegate.ledgers.opening import open_ledger
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Stands
 from oncegate.ledgers.runner import LedgerRunner
-from oncegate.links.record import Record, from_json
 from oncegate.links.ticket import id_of_text
 from oncegate.testing.ceph import CephServer
 from oncegate.testing.installation import Installation
 from oncegate.testing.object_servers import ACCESS_KEY_ID, SECRET, MinistackServer, MotoServer, S3Server
+from oncegate.uses.record import Record, from_json
 
 VECTORS = pathlib.Path(__file__).parent / "vectors" / "vectors.json"
 PARTS = pathlib.Path(__file__).parents[1] / ".parts"

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from oncegate import aws_credentials
-from oncegate.aws_credentials import LOOK_AGAIN_S, ChainCredentials, NoCredentials
+from oncegate.aws_requests import credentials as aws_credentials
+from oncegate.aws_requests.credentials import LOOK_AGAIN_S, ChainCredentials, NoCredentials
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ import pathlib
 
 import pytest
 
-from oncegate.aws_endpoint import allow_http_of, endpoint_of
-from oncegate.ledgers.dynamodb_url import parse_address
+from oncegate.aws_requests.endpoint import allow_http_of, endpoint_of
+from oncegate.ledgers.dynamodb.address import parse_address
 from oncegate.ledgers.opening import open_ledger
 from oncegate.ledgers.protocol import LedgerUnfit
 from oncegate.stores.opening import open_store

@@ -13,7 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oncegate.settings import Address, LinksSettings, Settings, SettingsError, StoreSettings, ViewerSettings, load
+from oncegate.settings.tables import (
+    Address,
+    LinksSettings,
+    Settings,
+    SettingsError,
+    StoreSettings,
+    ViewerSettings,
+    load,
+)
 
 DOCUMENTED = """
 [viewer]

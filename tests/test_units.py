@@ -2,7 +2,7 @@
 
 import pytest
 
-from oncegate.units import DURATION_MAX_S, SIZE_MAX_BYTES, parse_duration_s, parse_size_bytes
+from oncegate.settings.units import DURATION_MAX_S, SIZE_MAX_BYTES, parse_duration_s, parse_size_bytes
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,14 @@ from typing import Any
 
 import click
 
-from oncegate import events, settings
+from oncegate import events
 from oncegate.cli.main import COMMANDS, cli
 from oncegate.control import metrics
 from oncegate.control.app import openapi_document
 from oncegate.ledgers import opening
-from oncegate.ledgers.batch_sizes import BUCKETS
+from oncegate.ledgers.batching.sizes import BUCKETS
 from oncegate.links.refusal import TABLE, Reason, Style
+from oncegate.settings import tables as settings
 
 REFERENCE = pathlib.Path(__file__).parents[1] / "docs" / "reference"
 LINE_MAX = 118

@@ -19,7 +19,7 @@ from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.urls import parse_url
 from oncegate.links.verify import Trust
 from oncegate.settings import load
-from oncegate.stores.directory import DirectoryStore
+from oncegate.stores.directory.store import DirectoryStore
 from oncegate.testing.installation import Installation
 
 HOT_PATH = {
@@ -29,7 +29,7 @@ HOT_PATH = {
     "oncegate.gateway.parts",
     "oncegate.gateway.downloads",
     "oncegate.gateway.ranges",
-    "oncegate.gateway.people",
+    "oncegate.links.people",
     "oncegate.gateway.answers",
     "oncegate.gateway.delivery",
     "oncegate.links.request",
@@ -41,15 +41,15 @@ HOT_PATH = {
     "oncegate.links.ticket",
     "oncegate.links.urls",
     "oncegate.links.issue",
-    "oncegate.links.use",
-    "oncegate.links.record",
+    "oncegate.uses.use",
+    "oncegate.uses.record",
     "oncegate.keys.pem",
     "oncegate.ledgers.protocol",
     "oncegate.ledgers.runner",
     "oncegate.ledgers.claiming",
     "oncegate.ledgers.memory",
-    "oncegate.stores.directory",
-    "oncegate.stores.beneath",
+    "oncegate.stores.directory.store",
+    "oncegate.stores.directory.walk",
     "oncegate.stores.media_types",
     "oncegate.events",
 }

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from oncegate.cli.init import make_installation
+from oncegate.cli.commands.init import make_installation
 from oncegate.cli.main import cli
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

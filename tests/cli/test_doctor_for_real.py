@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 
 import pytest
 
-from oncegate.cli.remedies import remedy_for
+from oncegate.cli.checkup.remedies import remedy_for
 from oncegate.ledgers.opening import create_ledger
 from oncegate.testing.servers import PostgresqlServer, RedisServer
 

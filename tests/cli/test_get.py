@@ -14,10 +14,10 @@ import sys
 import pytest
 from bad_server import Answer
 
-from oncegate.cli.answers import Patience
-from oncegate.cli.get import download
-from oncegate.cli.landing import FileLanding
+from oncegate.cli.commands.get import download
 from oncegate.cli.main import Misuse, Refusal
+from oncegate.cli.transfer.answers import Patience
+from oncegate.cli.transfer.landing import FileLanding
 
 BODY = bytes(range(256)) * 1200
 ETAG = '"version-1"'

@@ -11,13 +11,13 @@ from dataclasses import fields
 
 import pytest
 
-from oncegate import settings
-from oncegate.cli import init
-from oncegate.cli.init import NAMES, make_installation
+from oncegate.cli.commands import init
+from oncegate.cli.commands.init import NAMES, make_installation
 from oncegate.cli.main import Misuse
 from oncegate.control.tokens import TokenFile, read_operator_token
 from oncegate.ledgers.opening import open_ledger
 from oncegate.settings import Settings, load
+from oncegate.settings import tables as settings
 
 
 def mode_of(path: pathlib.Path) -> int:

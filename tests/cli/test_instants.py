@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oncegate.cli.instants import read_instant_s
-from oncegate.units import DURATION_MAX_S
+from oncegate.settings.units import DURATION_MAX_S
 
 NOW_S = 1_767_225_600  # 2026-01-01T00:00:00Z
 

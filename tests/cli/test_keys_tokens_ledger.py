@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from oncegate.cli import tokens as command_tokens
+from oncegate.cli.commands import tokens as command_tokens
 from oncegate.control.tokens import SCOPES, TokenFile
 
 

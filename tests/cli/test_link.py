@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from oncegate.cli.genuine import request_of
+from oncegate.cli.named_link import request_of
 from oncegate.cli.wiring import open_keys
 from oncegate.keys.trust import trust_of
 from oncegate.links.grant import Grant, Scheme

@@ -10,12 +10,12 @@ import pathlib
 import pytest
 from bad_server import Answer
 
-from oncegate.cli.answers import Patience
-from oncegate.cli.client import open_client, read_url
+from oncegate.cli.commands.put import upload_file
 from oncegate.cli.main import Refusal
-from oncegate.cli.progress import progress_on_terminal
-from oncegate.cli.put import upload_file
-from oncegate.cli.uploading import Content, upload
+from oncegate.cli.transfer.answers import Patience
+from oncegate.cli.transfer.client import open_client, read_url
+from oncegate.cli.transfer.progress import progress_on_terminal
+from oncegate.cli.transfer.uploading import Content, upload
 
 BODY = bytes(range(256)) * 3000
 STORED = Answer(headers={"ETag": '"abc"'})

@@ -16,10 +16,10 @@ from oncegate.ledgers.opening import open_ledger
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Row, Scans, forget_after
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.cloudfront import sign_url
-from oncegate.links.record import Issued, Record, to_json
 from oncegate.links.ticket import id_of_text, text_of_id
-from oncegate.links.use import Admission, Download, Rules, admit_download
 from oncegate.settings import load
+from oncegate.uses.record import Issued, Record, to_json
+from oncegate.uses.use import Admission, Download, Rules, admit_download
 
 ID = "AZTb0mXJdU-kq3xkS8pB1g"
 

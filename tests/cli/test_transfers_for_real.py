@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import pytest
 from bad_server import Cutter
 
-from oncegate.cli.answers import Patience
-from oncegate.cli.get import download
+from oncegate.cli.commands.get import download
 from oncegate.cli.main import Refusal
+from oncegate.cli.transfer.answers import Patience
 from oncegate.links.grant import Scheme
 from oncegate.testing.installation import Installation, Serving
 

@@ -25,7 +25,7 @@ from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.key_group import KeyGroup
 from oncegate.links.sigv4 import S3Trust
 from oncegate.links.verify import Trust
-from oncegate.settings import LinksSettings, Settings, ViewerSettings
+from oncegate.settings.tables import LinksSettings, Settings, ViewerSettings
 from oncegate.stores.protocol import ObjectInfo, OpenObject, Upload
 
 NOW_S = 1_767_225_600  # 2026-01-01T00:00:00Z

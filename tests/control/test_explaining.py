@@ -14,11 +14,11 @@ from control_world import BORN_MS, NOW_S, SECRET, World, change
 from oncegate.ledgers.protocol import FORGET_NEVER_S
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.issue import S3Issuer, Wish, make_link
-from oncegate.links.record import Claim, Lease, Record, to_json
 from oncegate.links.sigv4 import presign_url
 from oncegate.links.ticket import Ticket, text_of_id, uuid7
-from oncegate.settings import Settings, ViewerSettings
+from oncegate.settings.tables import Settings, ViewerSettings
 from oncegate.stores.protocol import StoreBusy, StoreRefused
+from oncegate.uses.record import Claim, Lease, Record, to_json
 
 Talk = Callable[..., None]
 NONCE = uuid7(NOW_S * 1000, bytes(range(10)))

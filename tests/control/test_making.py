@@ -10,11 +10,11 @@ import pytest
 from control_world import NOW_S, SECRET, World, change
 
 from oncegate.ledgers.protocol import Stands
-from oncegate.links.record import from_json
 from oncegate.links.request import ViewerRequest
 from oncegate.links.ticket import id_of_text, is_uuid7, text_of_id
 from oncegate.links.urls import parse_url
 from oncegate.links.verify import verify
+from oncegate.uses.record import from_json
 
 Talk = Callable[..., None]
 

@@ -11,7 +11,7 @@ import pytest
 from control_world import NOW_S, World, change
 
 from oncegate.control import older
-from oncegate.settings import LinksSettings
+from oncegate.settings.tables import LinksSettings
 
 Talk = Callable[..., None]
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from control_world import World, change
 
-from oncegate.control import listener
+from oncegate.control import envelope as listener
 
 Talk = Callable[..., None]
 

@@ -11,15 +11,15 @@ import pytest
 from control_world import World, change
 from prometheus_client.parser import text_string_to_metric_families
 
-from oncegate.aws_credentials import GivenCredentials
-from oncegate.ledgers.dynamodb import ATTEMPTS_MAX
-from oncegate.ledgers.dynamodb_client import DynamodbLedger
-from oncegate.ledgers.dynamodb_url import parse_address
+from oncegate.aws_requests.credentials import GivenCredentials
+from oncegate.aws_requests.signature import AwsCredentials
+from oncegate.ledgers.dynamodb.address import parse_address
+from oncegate.ledgers.dynamodb.ledger import DynamodbLedger
+from oncegate.ledgers.dynamodb.requests import ATTEMPTS_MAX
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Unknown
 from oncegate.ledgers.runner import LedgerRunner
-from oncegate.ledgers.sqlite import SqliteLedger
-from oncegate.links.request_signing import AwsCredentials
-from oncegate.stores.directory import DirectoryStore
+from oncegate.ledgers.sqlite.ledger import SqliteLedger
+from oncegate.stores.directory.store import DirectoryStore
 from oncegate.testing.installation import free_port
 
 KEYS = ["a b.txt", "a/1.txt", "a/2.txt", "ä.txt"]

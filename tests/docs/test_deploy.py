@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from oncegate.cli.main import COMMANDS
-from oncegate.gateway.opening import SETTLE_MIN_S
-from oncegate.settings import ViewerSettings, load
+from oncegate.service.gateway import SETTLE_MIN_S
+from oncegate.settings.tables import ViewerSettings, load
 
 DEPLOY = pathlib.Path(__file__).parents[2] / "deploy"
 UNIT = DEPLOY / "oncegate.service"

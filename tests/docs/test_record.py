@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 import re
 
-from oncegate.links.record import from_json, to_json
+from oncegate.uses.record import from_json, to_json
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "record.md"
 _EXAMPLE = re.compile(r"```json\n(.+)\n```\n\n([0-9]+) bytes\.")

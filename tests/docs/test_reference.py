@@ -11,12 +11,13 @@ import urllib.request
 import click
 import pytest
 
-from oncegate import events, settings
-from oncegate.cli.init import TEMPLATE
+from oncegate import events
+from oncegate.cli.commands.init import TEMPLATE
 from oncegate.cli.main import COMMANDS, cli
 from oncegate.control.app import openapi_document
 from oncegate.ledgers import opening
 from oncegate.links.refusal import Reason
+from oncegate.settings import tables as settings
 from oncegate.stores import opening as stores
 from oncegate.testing.installation import Installation
 

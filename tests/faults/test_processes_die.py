@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from oncegate.links.record import Lease, Record
+from oncegate.uses.record import Lease, Record
 
 MIB = 1 << 20
 

@@ -18,7 +18,7 @@ from oncegate.ledgers.memory import MemoryLedger
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.verify import Trust
 from oncegate.settings import load
-from oncegate.stores.directory import DirectoryStore
+from oncegate.stores.directory.store import DirectoryStore
 from oncegate.stores.protocol import ObjectChanged, StoreBusy, StoreFault
 from oncegate.testing.raw_http import ask, target_of
 

@@ -5,12 +5,12 @@ import pathlib
 
 import pytest
 
-from oncegate.gateway import opening
 from oncegate.keys.folder import KeyFolder
 from oncegate.keys.pem import new_key_pair
-from oncegate.ledgers.sqlite import SqliteLedger
+from oncegate.ledgers.sqlite.ledger import SqliteLedger
+from oncegate.service import gateway as opening
 from oncegate.settings import load
-from oncegate.stores.directory import DirectoryStore
+from oncegate.stores.directory.store import DirectoryStore
 from oncegate.stores.protocol import StoreBusy, StoreFault, StoreRefused, StoreUnfit
 from oncegate.testing.installation import Installation
 from oncegate.testing.object_servers import store_options

@@ -16,8 +16,8 @@ from oncegate.ledgers.runner import WAIT_MAX_S
 from oncegate.links.grant import Grant, Scheme
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
-from oncegate.links.use import Admission, Kind
 from oncegate.stores.protocol import ObjectInfo
+from oncegate.uses.use import Admission, Kind
 
 
 def after_taking(

@@ -12,7 +12,7 @@ import zlib
 
 import pytest
 
-from oncegate.stores.uploading import CHUNK_BYTES, PUT_BYTES_MAX
+from oncegate.stores.bucket.abilities import CHUNK_BYTES, PUT_BYTES_MAX
 from oncegate.testing.object_servers import store_options
 from oncegate.testing.raw_http import RawConnection, ask, target_of
 

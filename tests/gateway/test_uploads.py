@@ -10,8 +10,8 @@ import zlib
 import pytest
 
 from oncegate.links.cloudfront import sign_url
-from oncegate.links.use import revoke
 from oncegate.testing.raw_http import RawConnection, ask, target_of
+from oncegate.uses.use import revoke
 
 MIB = 1024 * 1024
 HOST = "127.0.0.1"

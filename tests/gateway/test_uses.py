@@ -6,9 +6,9 @@ import threading
 import pytest
 
 from oncegate.links.grant import Scheme
-from oncegate.links.record import EMPTY
-from oncegate.links.use import revoke, slack_bytes
 from oncegate.testing.raw_http import RawConnection, ask, target_of
+from oncegate.uses.record import EMPTY
+from oncegate.uses.use import revoke, slack_bytes
 
 MIB = 1024 * 1024
 USED = b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code><Message>This link has been used.</Message></Error>'

@@ -18,10 +18,10 @@ from typing import Any
 from oncegate.ledgers.claiming import GiveBack, Talk, give_back
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Ledger, Stands, Unknown
 from oncegate.ledgers.runner import LedgerRunner
-from oncegate.links.record import Record, from_json
-from oncegate.links.use import Admission, Download, Kind, Rules, admit_download
 from oncegate.testing.ledger_processes import fresh_link_id, record_of
 from oncegate.testing.servers import Server
+from oncegate.uses.record import Record, from_json
+from oncegate.uses.use import Admission, Download, Kind, Rules, admit_download
 
 UNKNOWN_WITHIN_S = 5.0
 BACK_WITHIN_S = 5.0

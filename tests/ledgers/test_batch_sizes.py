@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oncegate.ledgers.batch_sizes import BUCKETS, BatchSizes
+from oncegate.ledgers.batching.sizes import BUCKETS, BatchSizes
 
 
 @pytest.mark.parametrize("bound", BUCKETS)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from oncegate.ledgers.batch_thread import BatchThread
+from oncegate.ledgers.batching.thread import BatchThread
 
 
 class Doubling:

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from oncegate.ledgers.batching import Batcher
+from oncegate.ledgers.batching.batcher import Batcher
 
 
 class Desk:

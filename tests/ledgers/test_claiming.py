@@ -21,9 +21,9 @@ from oncegate.ledgers.claiming import (
     Talk,
 )
 from oncegate.ledgers.protocol import Done, Gone, Stands, Swept, Unknown
-from oncegate.links.record import EMPTY, MARKS_MAX, Claim, Record, from_json, to_json
 from oncegate.links.refusal import Reason
-from oncegate.links.use import Admission, Download, Kind, Rules, admit_download, revoke
+from oncegate.uses.record import EMPTY, MARKS_MAX, Claim, Record, from_json, to_json
+from oncegate.uses.use import Admission, Download, Kind, Rules, admit_download, revoke
 
 LINK = bytes(16)
 FORGET_S = 2_000_000_000

@@ -10,11 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from oncegate.ledgers import dynamodb, dynamodb_client, dynamodb_connection, dynamodb_table
-from oncegate.ledgers.dynamodb import ATTEMPTS_MAX, DATE_SLACK_S, insert_flow, read_flow, replace_flow
-from oncegate.ledgers.dynamodb_client import DynamodbLedger
-from oncegate.ledgers.dynamodb_url import parse_address
-from oncegate.ledgers.flow import HttpAnswer, NoAnswer, drive, drive_blocking
+from oncegate.aws_requests import connections as dynamodb_connection
+from oncegate.aws_requests.flow import HttpAnswer, NoAnswer, drive, drive_blocking
+from oncegate.ledgers.dynamodb import ledger as dynamodb_client
+from oncegate.ledgers.dynamodb import requests as dynamodb
+from oncegate.ledgers.dynamodb import table as dynamodb_table
+from oncegate.ledgers.dynamodb.address import parse_address
+from oncegate.ledgers.dynamodb.ledger import DynamodbLedger
+from oncegate.ledgers.dynamodb.requests import ATTEMPTS_MAX, DATE_SLACK_S, insert_flow, read_flow, replace_flow
 from oncegate.ledgers.opening import create_ledger, open_ledger
 from oncegate.ledgers.protocol import (
     CLOCK_SKEW_MAX_S,

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from oncegate.ledgers.event_file import EventFile
+from oncegate.ledgers.sqlite.events import EventFile
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_appending_forces_nothing_to_the_disk(path, monkeypatch):
         made.append(connect(*args, **kwargs, check_same_thread=False))
         return made[-1]
 
-    monkeypatch.setattr("oncegate.ledgers.event_file.sqlite3.connect", remember)
+    monkeypatch.setattr("oncegate.ledgers.sqlite.events.sqlite3.connect", remember)
 
     async def run() -> None:
         kept = EventFile(path)

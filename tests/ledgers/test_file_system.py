@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from oncegate.ledgers.file_system import Mount, mount_of
+from oncegate.ledgers.sqlite.mount import Mount, mount_of
 
 MOUNTINFO = rb"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime - ext4 /dev/vda rw

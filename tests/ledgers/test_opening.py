@@ -12,7 +12,7 @@ from oncegate.ledgers import opening
 from oncegate.ledgers.memory import MemoryLedger
 from oncegate.ledgers.opening import BACKENDS, create_ledger, open_ledger
 from oncegate.ledgers.protocol import LedgerUnfit
-from oncegate.ledgers.sqlite import SqliteLedger
+from oncegate.ledgers.sqlite.ledger import SqliteLedger
 
 
 @pytest.mark.parametrize("scheme", BACKENDS)

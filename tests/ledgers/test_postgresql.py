@@ -10,12 +10,13 @@ import time
 import asyncpg
 import pytest
 
-from oncegate.ledgers import postgresql as postgresql_ledger
-from oncegate.ledgers import postgresql_schema, postgresql_url
 from oncegate.ledgers.opening import create_ledger, open_ledger
-from oncegate.ledgers.postgresql_batches import LOCK_CLASS
-from oncegate.ledgers.postgresql_connection import PostgresqlConnection
-from oncegate.ledgers.postgresql_url import parse_address
+from oncegate.ledgers.postgresql import address as postgresql_url
+from oncegate.ledgers.postgresql import ledger as postgresql_ledger
+from oncegate.ledgers.postgresql import schema as postgresql_schema
+from oncegate.ledgers.postgresql.address import parse_address
+from oncegate.ledgers.postgresql.batches import LOCK_CLASS
+from oncegate.ledgers.postgresql.connection import PostgresqlConnection
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, LedgerUnfit, Stands, Swept, Unknown
 from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.ledger_suite import LedgerSuite

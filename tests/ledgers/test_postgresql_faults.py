@@ -6,8 +6,8 @@ import functools
 import asyncpg
 import pytest
 
-from oncegate.ledgers import postgresql_connection
 from oncegate.ledgers.opening import create_ledger, open_ledger
+from oncegate.ledgers.postgresql import connection as postgresql_connection
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, LedgerUnfit, Stands, Unknown
 from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.servers import PostgresqlServer

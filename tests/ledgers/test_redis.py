@@ -17,10 +17,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from oncegate.ledgers import redis as redis_ledger
 from oncegate.ledgers.opening import create_ledger, open_ledger
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, LedgerUnfit, Row, Stands, Swept, Unknown
-from oncegate.ledgers.redis_url import RedisAddress, parse_url
+from oncegate.ledgers.redis import ledger as redis_ledger
+from oncegate.ledgers.redis.address import RedisAddress, parse_url
 from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.ledger_suite import LedgerSuite
 from oncegate.testing.servers import RedisServer

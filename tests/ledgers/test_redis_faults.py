@@ -5,9 +5,9 @@ import functools
 
 import pytest
 
-from oncegate.ledgers import redis_connection
 from oncegate.ledgers.opening import create_ledger, open_ledger
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, LedgerUnfit, Unknown
+from oncegate.ledgers.redis import connection as redis_connection
 from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.servers import RedisServer
 

@@ -14,9 +14,9 @@ from oncegate.ledgers.claiming import GiveBack, Talk, give_back, rewrite
 from oncegate.ledgers.memory import MemoryLedger
 from oncegate.ledgers.protocol import InsertOutcome, Stands, Unknown
 from oncegate.ledgers.runner import LedgerRunner
-from oncegate.links.record import Record, from_json
 from oncegate.links.refusal import Reason
-from oncegate.links.use import Admission, Download, Kind, Rules, admit_download
+from oncegate.uses.record import Record, from_json
+from oncegate.uses.use import Admission, Download, Kind, Rules, admit_download
 
 LINK, OTHER = bytes(16), bytes(15) + b"\1"
 FORGET_S = 2**40

@@ -8,10 +8,10 @@ from collections import Counter
 
 import pytest
 
-from oncegate.ledgers import s3
 from oncegate.ledgers.opening import create_ledger, open_ledger
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, LedgerUnfit, Stands, Swept, Unknown
-from oncegate.ledgers.s3_bucket import open_bucket
+from oncegate.ledgers.s3 import ledger as s3
+from oncegate.ledgers.s3.bucket import open_bucket
 from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.ledger_suite import LedgerSuite
 

@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager, closing
 
 import pytest
 
-from oncegate.ledgers import sqlite_rows, sqlite_threads
-from oncegate.ledgers.file_system import Mount
 from oncegate.ledgers.opening import open_ledger
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, LedgerUnfit, Row, Stands, Unknown
-from oncegate.ledgers.sqlite import STEP_ROWS, SqliteLedger
-from oncegate.ledgers.sqlite_rows import KEYS_MAX
+from oncegate.ledgers.sqlite import rows as sqlite_rows
+from oncegate.ledgers.sqlite import threads as sqlite_threads
+from oncegate.ledgers.sqlite.ledger import STEP_ROWS, SqliteLedger
+from oncegate.ledgers.sqlite.mount import Mount
+from oncegate.ledgers.sqlite.rows import KEYS_MAX
 from oncegate.testing.ledger_processes import Job, fresh_link_id, run_together
 
 SPENT_IPV4 = b'{"c":[["q1w2e3r4t5y6u7i8",1767290400,"203.0.113.178","x7Qa"]]}'

@@ -14,10 +14,11 @@ from contextlib import closing
 
 import pytest
 
-from oncegate.ledgers import sqlite_file, sqlite_fitness
 from oncegate.ledgers.opening import open_ledger
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, LedgerUnfit, Stands, Unknown
-from oncegate.ledgers.sqlite import SqliteLedger
+from oncegate.ledgers.sqlite import file as sqlite_file
+from oncegate.ledgers.sqlite import fitness as sqlite_fitness
+from oncegate.ledgers.sqlite.ledger import SqliteLedger
 from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.ledger_suite import LedgerSuite
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oncegate.links.record import CLAIMS_MAX, MARKS_MAX, Claim, Issued, Lease, Record, from_json, to_json
+from oncegate.uses.record import CLAIMS_MAX, MARKS_MAX, Claim, Issued, Lease, Record, from_json, to_json
 
 NOW_S = 1_767_290_400
 ids = st.text("abcdefgh0123-_", min_size=1, max_size=16)

@@ -8,7 +8,7 @@ from botocore import auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from oncegate.links.request_signing import (
+from oncegate.aws_requests.signature import (
     UNSIGNED_PAYLOAD,
     AwsCredentials,
     SigningScope,

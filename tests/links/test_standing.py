@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from oncegate.links.grant import Grant, Scheme
-from oncegate.links.record import Claim, Issued, Lease, Record
-from oncegate.links.standing import LABEL_SEPARATOR, State, standing_of
+from oncegate.uses.record import Claim, Issued, Lease, Record
+from oncegate.uses.standing import LABEL_SEPARATOR, State, standing_of
 
 NOW_S = 1_767_225_600
 ISSUED = Issued(object_key="a.txt", operation="g", uses=1, made_s=NOW_S - 60, expires_s=NOW_S + 60, label="for Ada")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from oncegate.links.record import CLAIMS_MAX, EMPTY, MARKS_MAX, Claim, Lease, Record
 from oncegate.links.refusal import Reason
-from oncegate.links.use import (
+from oncegate.uses.record import CLAIMS_MAX, EMPTY, MARKS_MAX, Claim, Lease, Record
+from oncegate.uses.use import (
     SLACK_MAX_BYTES,
     Admission,
     Download,

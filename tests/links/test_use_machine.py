@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from oncegate.links.record import EMPTY, Record, from_json, to_json
-from oncegate.links.use import Download, Kind, Rules, admit_download, revoke, settle
+from oncegate.uses.record import EMPTY, Record, from_json, to_json
+from oncegate.uses.use import Download, Kind, Rules, admit_download, revoke, settle
 
 
 class Flying(NamedTuple):

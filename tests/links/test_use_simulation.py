@@ -13,8 +13,8 @@ import pytest
 
 from oncegate.ledgers import claiming
 from oncegate.ledgers.protocol import Unknown
-from oncegate.links import use
-from oncegate.links.record import Record
+from oncegate.uses import use
+from oncegate.uses.record import Record
 
 CHUNKS = 8
 RUNS, RUNS_NIGHTLY = 2_000, 50_000

@@ -21,9 +21,9 @@ from use_simulation import (  # in sys.modules by conftest.py
 )
 
 from oncegate.ledgers import claiming
-from oncegate.links import record as records
-from oncegate.links import use
-from oncegate.links.record import Record
+from oncegate.uses import record as records
+from oncegate.uses import use
+from oncegate.uses.record import Record
 
 
 class Store:

@@ -1,6 +1,6 @@
 """A world in which everything goes wrong that can, around the real rules of a use: the harness of the simulations.
 
-The real parts: ``links/use.py``, records as JSON, and the talks of ``ledgers/claiming.py``. The simulated parts: a
+The real parts: ``uses/use.py``, records as JSON, and the talks of ``ledgers/claiming.py``. The simulated parts: a
 ledger that loses answers before, after or long before the write, gateways that crash anywhere and whose clocks
 differ, and the turns and the patience of ``LedgerRunner``. One seed is one history; a fault names what was broken.
 
@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from oncegate.ledgers import claiming
 from oncegate.ledgers.claiming import Insert, Pause, Read, Replace
 from oncegate.ledgers.protocol import Done, Gone, Stands, Swept, Unknown
-from oncegate.links import record as records
-from oncegate.links import use
-from oncegate.links.record import Record, from_json
 from oncegate.links.refusal import Reason
+from oncegate.uses import record as records
+from oncegate.uses import use
+from oncegate.uses.record import Record, from_json
 
 LINK = b"a link's 16 byte"
 NOW_S = 1_767_290_400

@@ -19,8 +19,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oncegate.stores import beneath, listing
-from oncegate.stores.directory import COLD_READ_BYTES_MAX, DirectoryStore
+from oncegate.stores.directory import listing
+from oncegate.stores.directory import walk as beneath
+from oncegate.stores.directory.store import COLD_READ_BYTES_MAX, DirectoryStore
 from oncegate.stores.media_types import media_type_of
 from oncegate.stores.opening import open_store
 from oncegate.stores.protocol import ObjectChanged, OpenObject, StoreBusy, StoreFault, StoreRefused, StoreUnfit

@@ -17,9 +17,9 @@ from typing import TypeVar
 
 import pytest
 
-from oncegate.stores import placing, staging
-from oncegate.stores.directory import THREADS_MAX, DirectoryStore
-from oncegate.stores.directory_upload import FLUSH_BYTES
+from oncegate.stores.directory import placing, staging
+from oncegate.stores.directory.store import THREADS_MAX, DirectoryStore
+from oncegate.stores.directory.upload import FLUSH_BYTES
 from oncegate.stores.protocol import (
     KeyRefused,
     ObjectInfo,
@@ -101,8 +101,8 @@ def spawn(script: str, *arguments: object) -> subprocess.Popen[str]:
     """Start another gateway: a process with a store of its own, told what to do by ``script``."""
     preamble = """
         import asyncio, os, pathlib, sys
-        from oncegate.stores import staging
-        from oncegate.stores.directory import DirectoryStore
+        from oncegate.stores.directory import staging
+        from oncegate.stores.directory.store import DirectoryStore
         from oncegate.stores.protocol import ObjectStands
         root, way, *rest = sys.argv[1:]
         if way == "named":

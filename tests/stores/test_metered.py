@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from oncegate.stores.directory import DirectoryStore
+from oncegate.stores.directory.store import DirectoryStore
 from oncegate.stores.metered import MeteredStore
 from oncegate.stores.protocol import KeyRefused, ObjectInfo, ObjectStands, StoreBusy, StoreFault
 

@@ -17,8 +17,10 @@ import obstore
 import pytest
 from obstore.store import MemoryStore
 
-from oncegate.stores import s3_multipart
-from oncegate.stores.obstore import Bucket, ObstoreStore
+from oncegate.stores.bucket import s3_multipart
+from oncegate.stores.bucket.abilities import CHUNK_BYTES, PUT_BYTES_MAX
+from oncegate.stores.bucket.s3_multipart import CHUNK_BYTES_MAX, PARTS_MAX
+from oncegate.stores.bucket.store import Bucket, ObstoreStore
 from oncegate.stores.opening import open_store
 from oncegate.stores.protocol import (
     KeyRefused,
@@ -32,8 +34,6 @@ from oncegate.stores.protocol import (
     StoreUnfit,
     UploadTooLarge,
 )
-from oncegate.stores.s3_multipart import CHUNK_BYTES_MAX, PARTS_MAX
-from oncegate.stores.uploading import CHUNK_BYTES, PUT_BYTES_MAX
 from oncegate.testing.object_servers import store_options
 
 LARGE_WAYS = {

@@ -19,9 +19,9 @@ import time
 import obstore
 import pytest
 
+from oncegate.stores.bucket.abilities import CHUNK_BYTES
 from oncegate.stores.opening import open_store
 from oncegate.stores.protocol import LengthNeeded, NotOnce, ObjectStands, StoreUnfit
-from oncegate.stores.uploading import CHUNK_BYTES
 
 pytestmark = pytest.mark.xdist_group("obstore-s3")  # one worker: it shares its servers
 

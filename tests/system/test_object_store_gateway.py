@@ -10,7 +10,7 @@ import time
 import httpx
 import pytest
 
-from oncegate.stores.uploading import CHUNK_BYTES
+from oncegate.stores.bucket.abilities import CHUNK_BYTES
 from oncegate.testing.ceph import CephServer
 from oncegate.testing.installation import Installation, free_port
 

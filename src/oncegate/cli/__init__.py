@@ -1,1 +1,1 @@
-"""The command line: a file per command; starts, wires, prints. The only place that knows everything."""
+"""The command line: starts, wires, prints. The only place that knows everything."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import click
 
 from oncegate.links.policy import EPOCH_MAX_S
-from oncegate.units import DURATION_MAX_S, parse_duration_s
+from oncegate.settings.units import DURATION_MAX_S, parse_duration_s
 
 FORMS = "RFC 3339, +10m, or seconds"
 

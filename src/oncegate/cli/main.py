@@ -67,7 +67,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"oncegate.cli.{COMMANDS[cmd_name][0]}")
+        module = importlib.import_module(f"oncegate.cli.commands.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
         return command
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from oncegate.links.standing import Standing, instant_text
 from oncegate.links.verify import UPLOAD
+from oncegate.uses.standing import Standing, instant_text
 
 
 def as_json(link_id: str, standing: Standing) -> dict[str, object]:

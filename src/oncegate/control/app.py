@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from oncegate import __version__
 from oncegate.control import bodies, links, objects, observing, older
-from oncegate.control.listener import Listener
+from oncegate.control.envelope import Listener
 from oncegate.control.parts import ControlParts, PartState
 from oncegate.control.problems import Problem, install_problems
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidato
 
 from oncegate.links.request import canonical_address
 from oncegate.links.ticket import USES_MAX
-from oncegate.units import DURATION_MAX_S, parse_duration_s
+from oncegate.settings.units import DURATION_MAX_S, parse_duration_s
 
 PAGE_MAX = 1_000
 EXAMPLE_ID = "AZtHgdIAcACAAAAAAAAAAA"

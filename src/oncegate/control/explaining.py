@@ -1,7 +1,7 @@
 """Why a link would be admitted or not: the checks of its signature, then what the ledger and the store say.
 
 For the issuer: behind a token, and for ``oncegate explain``. Writes nothing. The rules are those of the gateway
-(``links/explain.py``, ``links/use.py``), asked for a viewer who shows no cookie and wants the whole object. Needs
+(``links/explain.py``, ``uses/use.py``), asked for a viewer who shows no cookie and wants the whole object. Needs
 nothing heavy, so that the command line starts fast.
 """
 
@@ -16,14 +16,14 @@ from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.explain import Step, explain
 from oncegate.links.grant import Grant
 from oncegate.links.parameters import read_parameters
-from oncegate.links.record import Record
 from oncegate.links.refusal import TABLE, Reason, Refused
 from oncegate.links.request import ViewerRequest
-from oncegate.links.standing import standing_of
 from oncegate.links.urls import DEFAULT_PORTS, parse_url
-from oncegate.links.use import Admission, Download, Kind, Rules, Upload, admit_download, admit_upload, is_too_old
 from oncegate.links.verify import UPLOAD, Trust, authenticate, verify
 from oncegate.stores.protocol import ObjectInfo, Store, StoreBusy, StoreFault
+from oncegate.uses.record import Record
+from oncegate.uses.standing import standing_of
+from oncegate.uses.use import Admission, Download, Kind, Rules, Upload, admit_download, admit_upload, is_too_old
 
 LOOK_MAX_S = 5.0
 _LATER = ("ledger", "object")

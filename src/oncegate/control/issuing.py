@@ -28,10 +28,10 @@ from oncegate.ledgers.claiming import insert_or_rewrite
 from oncegate.ledgers.protocol import forget_after
 from oncegate.links.grant import Scheme
 from oncegate.links.issue import S3Issuer, Wish, make_link
-from oncegate.links.record import Issued, Record
-from oncegate.links.standing import LABEL_SEPARATOR
 from oncegate.links.ticket import Ticket, text_of_id, uuid7
 from oncegate.settings import Settings
+from oncegate.uses.record import Issued, Record
+from oncegate.uses.standing import LABEL_SEPARATOR
 
 DEFAULT_LIFETIME_S = 3_600
 S3_REGION = "us-east-1"

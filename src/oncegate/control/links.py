@@ -29,9 +29,9 @@ from oncegate.control.problems import Refusal, documented
 from oncegate.control.recording import read_events, read_record, revoke_link
 from oncegate.ledgers.protocol import KeepsEvents, Scans
 from oncegate.links.grant import Scheme
-from oncegate.links.record import Record, from_json
-from oncegate.links.standing import UNREADABLE, Standing, instant_text, standing_of
 from oncegate.links.ticket import id_of_text, text_of_id
+from oncegate.uses.record import Record, from_json
+from oncegate.uses.standing import UNREADABLE, Standing, instant_text, standing_of
 
 EVENTS_OF_A_LINK_MAX = 1_000
 EVENTS_IN_A_LIST_MAX = 100

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from oncegate import __version__
 from oncegate.control.parts import ControlParts, Meters
-from oncegate.ledgers.batch_sizes import BUCKETS, BatchSizes, CountsBatches
+from oncegate.ledgers.batching.sizes import BUCKETS, BatchSizes, CountsBatches
 from oncegate.ledgers.protocol import CountsRepeats
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -20,8 +20,8 @@ from oncegate.control.bodies import FileWanted, S3Object, SignedUrlGiven, UrlGiv
 from oncegate.control.issuing import Caller, Order, issue_link
 from oncegate.control.parts import ControlParts
 from oncegate.control.problems import documented
-from oncegate.links.standing import instant_text
 from oncegate.stores.protocol import ObjectInfo
+from oncegate.uses.standing import instant_text
 
 DOWNLOAD_LIFETIME_S = 300
 UPLOAD_LIFETIME_S = 900

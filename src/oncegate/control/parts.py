@@ -12,10 +12,10 @@ from oncegate.events import Journal
 from oncegate.ledgers.protocol import Ledger
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.key_group import SigningKey
-from oncegate.links.use import Rules
 from oncegate.links.verify import Trust
 from oncegate.settings import Settings
 from oncegate.stores.protocol import Store
+from oncegate.uses.use import Rules
 
 Meters = Mapping[tuple[str, ...], float]
 """Counts by name and values of labels, as the gateway keeps them: ``{("claims", "admit"): 3}``."""

@@ -13,8 +13,8 @@ from typing import TypeVar, cast
 from oncegate.ledgers.claiming import Talk, insert_or_rewrite
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Event, KeepsEvents, Stands, Unknown, forget_after
 from oncegate.ledgers.runner import WAIT_MAX_S, LedgerRunner
-from oncegate.links import use
-from oncegate.links.record import Record, from_json
+from oncegate.uses import use
+from oncegate.uses.record import Record, from_json
 
 T = TypeVar("T")
 

@@ -8,9 +8,9 @@ from email.utils import formatdate
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from oncegate.gateway.people import is_navigation
 from oncegate.links.grant import Grant, Limits
 from oncegate.links.issue import content_disposition
+from oncegate.links.people import is_navigation
 from oncegate.links.refusal import Reason, Refused, Style, xml_body
 from oncegate.links.request import ViewerRequest
 from oncegate.stores.protocol import ObjectInfo

@@ -15,16 +15,16 @@ from oncegate.gateway.answers import Receive, Send, preflight, refusal_answer, s
 from oncegate.gateway.downloads import serve_button, serve_download
 from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.parts import Parts
-from oncegate.gateway.people import agent_of, is_navigation, looks_ahead
 from oncegate.gateway.uploads import serve_upload, serve_upload_page
 from oncegate.gateway.viewer import Viewers
 from oncegate.links.grant import Grant
+from oncegate.links.people import agent_of, is_navigation, looks_ahead
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.links.ticket import text_of_id
-from oncegate.links.use import is_too_old
 from oncegate.links.verify import UPLOAD, verify
 from oncegate.stores.protocol import KeyRefused, LengthNeeded, NotOnce, StoreBusy, StoreFault, StoreFull, UploadTooLarge
+from oncegate.uses.use import is_too_old
 
 METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "OPTIONS"))
 OPEN_REQUESTS_MAX = 3_000

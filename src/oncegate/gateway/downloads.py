@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import zlib
 
-from oncegate.gateway import people
 from oncegate.gateway.answers import Answer, is_played, not_modified, object_headers, page_answer, see_other
 from oncegate.gateway.delivery import FirstByteFailed, deliver
 from oncegate.gateway.exchange import Exchange
@@ -16,13 +15,14 @@ from oncegate.gateway.viewer import holder_address
 from oncegate.ledgers.claiming import GiveBack, Talk, give_back
 from oncegate.ledgers.protocol import Stands, Unknown, forget_after
 from oncegate.ledgers.runner import WAIT_MAX_S
+from oncegate.links import people
 from oncegate.links.grant import Grant
-from oncegate.links.record import Record, from_json
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.links.ticket import text_of_id
-from oncegate.links.use import Admission, Download, Kind, admit_download, refusal_of_use
 from oncegate.stores.protocol import ObjectInfo, OpenObject, StoreFault
+from oncegate.uses.record import Record, from_json
+from oncegate.uses.use import Admission, Download, Kind, admit_download, refusal_of_use
 from oncegate.web.pages import confirm_page, player_page
 
 # another request of the same holder may take what was freed for this one; then 503

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from oncegate.events import Journal
 from oncegate.gateway.delivery import Transfers
 from oncegate.ledgers.runner import LedgerRunner
-from oncegate.links.use import Rules
 from oncegate.links.verify import Trust
 from oncegate.settings import Settings
 from oncegate.stores.protocol import Store
+from oncegate.uses.use import Rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,10 +19,12 @@ from oncegate.ledgers.claiming import Talk, rewrite
 from oncegate.ledgers.protocol import forget_after
 from oncegate.ledgers.runner import WAIT_MAX_S
 from oncegate.links.grant import Grant
-from oncegate.links.record import Record
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
-from oncegate.links.use import (
+from oncegate.stores.protocol import KeyRefused, ObjectInfo, ObjectStands
+from oncegate.stores.protocol import Upload as StagedUpload
+from oncegate.uses.record import Record
+from oncegate.uses.use import (
     Admission,
     Kind,
     Upload,
@@ -31,8 +33,6 @@ from oncegate.links.use import (
     upload_failed,
     upload_stored,
 )
-from oncegate.stores.protocol import KeyRefused, ObjectInfo, ObjectStands
-from oncegate.stores.protocol import Upload as StagedUpload
 from oncegate.web.pages import upload_page
 
 _MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")

@@ -14,7 +14,7 @@ from functools import lru_cache
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest, canonical_address
 from oncegate.links.urls import DEFAULT_PORTS, parse_url
-from oncegate.settings import ViewerSettings
+from oncegate.settings.tables import ViewerSettings
 
 TARGET_MAX_BYTES = 16_384
 _FORWARDING = frozenset((b"x-forwarded-for", b"forwarded", b"x-real-ip"))

@@ -1,1 +1,1 @@
-"""Where uses are recorded: one small interface, a file per backend, and the loop that writes until it knows."""
+"""Where uses are recorded: one small interface, a folder per backend, and the loop that writes until it knows."""

@@ -27,9 +27,9 @@ from oncegate.ledgers.protocol import (
     Unknown,
     Version,
 )
-from oncegate.links.record import MARKS_MAX, Record, from_json, to_json
 from oncegate.links.refusal import Reason
-from oncegate.links.use import Admission, Kind, is_written, settle
+from oncegate.uses.record import MARKS_MAX, Record, from_json, to_json
+from oncegate.uses.use import Admission, Kind, is_written, settle
 
 ATTEMPTS_MAX = 12
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.05, 5.0

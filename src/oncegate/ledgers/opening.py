@@ -15,14 +15,14 @@ from oncegate.ledgers.protocol import Ledger, LedgerUnfit
 
 BACKENDS: Mapping[str, str] = {
     "memory": "oncegate.ledgers.memory",
-    "sqlite": "oncegate.ledgers.sqlite",
-    "postgresql": "oncegate.ledgers.postgresql",
-    "postgres": "oncegate.ledgers.postgresql",
-    "dynamodb": "oncegate.ledgers.dynamodb_client",
-    "redis": "oncegate.ledgers.redis",
-    "rediss": "oncegate.ledgers.redis",
-    "redis+sentinel": "oncegate.ledgers.redis",
-    "s3": "oncegate.ledgers.s3",
+    "sqlite": "oncegate.ledgers.sqlite.ledger",
+    "postgresql": "oncegate.ledgers.postgresql.ledger",
+    "postgres": "oncegate.ledgers.postgresql.ledger",
+    "dynamodb": "oncegate.ledgers.dynamodb.ledger",
+    "redis": "oncegate.ledgers.redis.ledger",
+    "rediss": "oncegate.ledgers.redis.ledger",
+    "redis+sentinel": "oncegate.ledgers.redis.ledger",
+    "s3": "oncegate.ledgers.s3.ledger",
 }
 """Scheme of the URL, and the module that opens it."""
 

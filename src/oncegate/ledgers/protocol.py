@@ -2,7 +2,7 @@
 
 A ledger knows nothing of links, uses or time: it stores bytes under a 16-byte id with a version, on two conditions
 (nothing stands there; this version stands there). All meaning is in the record, which pure code computes
-(``links/use.py``), so a new backend has no policy to get wrong.
+(``uses/use.py``), so a new backend has no policy to get wrong.
 
 The optional interfaces (``Scans``, ``Sweeps``, ``CountsRepeats``, ``KeepsEvents``) are Protocols of their own: ask with ``isinstance``.
 """

@@ -19,7 +19,7 @@ from oncegate.ledgers import claiming
 from oncegate.ledgers.claiming import Decide, Outcome, Pause, Step, Talk
 from oncegate.ledgers.protocol import Insert, Ledger, Read, Replace, Unknown
 from oncegate.links.refusal import Reason
-from oncegate.links.use import Admission, Kind
+from oncegate.uses.use import Admission, Kind
 
 WAIT_MAX_S = 4.5
 """The contract says 503 within five seconds."""

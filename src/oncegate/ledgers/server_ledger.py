@@ -13,8 +13,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from oncegate.ledgers.batch_sizes import BatchSizes
-from oncegate.ledgers.batching import Batcher
+from oncegate.ledgers.batching.batcher import Batcher
+from oncegate.ledgers.batching.sizes import BatchSizes
 from oncegate.ledgers.protocol import (
     Event,
     Insert,

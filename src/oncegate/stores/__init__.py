@@ -1,1 +1,1 @@
-"""Where the objects are: one small interface, a file per backend."""
+"""Where the objects are: one small interface, a folder per backend."""

@@ -10,7 +10,7 @@ import importlib
 import pathlib
 from collections.abc import Mapping
 
-from oncegate.stores.directory import DirectoryStore
+from oncegate.stores.directory.store import DirectoryStore
 from oncegate.stores.protocol import Store, StoreUnfit
 
 BUCKET_SCHEMES = frozenset({"s3", "gs", "az"})
@@ -48,7 +48,7 @@ def open_store(url: str, *, folder: pathlib.Path, options: Mapping[str, str]) ->
 def _open_bucket(url: str, scheme: str, options: Mapping[str, str]) -> Store:
     """Open a bucket; its driver is imported when it is asked for, and by nobody else."""
     try:
-        module = importlib.import_module("oncegate.stores.obstore_opening")
+        module = importlib.import_module("oncegate.stores.bucket.opening")
     except ModuleNotFoundError as missing:
         raise StoreUnfit(
             f"store.url: {scheme}: needs {missing.name}, which is not installed: pip install 'oncegate[cloud]'"

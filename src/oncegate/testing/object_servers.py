@@ -25,7 +25,7 @@ from xml.etree import ElementTree
 
 import httpx
 
-from oncegate.links.request_signing import AwsCredentials, SigningScope, signed_headers
+from oncegate.aws_requests.signature import AwsCredentials, SigningScope, signed_headers
 from oncegate.testing.servers import Server
 
 ACCESS_KEY_ID, SECRET = "testing", "testing-secret"

@@ -1,0 +1,1 @@
+"""Signed requests to AWS: the signature, the talk as a generator, connections, credentials and endpoints."""

@@ -1,0 +1,281 @@
+"""What ``oncegate doctor`` looks at: a function for each part, from the configuration to findings in plain words.
+
+Nothing is changed, but for a ledger that is made where none stands, as at every start. A finding holds no secret. Each
+part is given up after some seconds, so that one that hangs hides no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import logging
+import stat
+import time
+import tomllib
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from oncegate.cli.checkup.remedies import remedy_for
+from oncegate.cli.main import Misuse
+from oncegate.cli.wiring import open_keys, open_ledger, open_signer, open_store
+from oncegate.settings import Settings
+from oncegate.uses.standing import instant_text
+
+if TYPE_CHECKING:
+    import httpx
+
+    from oncegate.ledgers.protocol import LedgerFacts
+
+CLOCK_WARNING_S = 5.0
+CLOCK_FAILURE_S = 300.0
+ANSWER_MAX_S = 5.0
+PART_MAX_S = 8.0
+
+
+class State(enum.Enum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What was found.
+
+    Attributes:
+        name: of the part.
+        state: how bad it is.
+        words: what was seen.
+        remedy: what to do; empty where there is nothing to do.
+    """
+
+    name: str
+    state: State = State.OK
+    words: str
+    remedy: str = ""
+
+
+def look_at_configuration(settings: Settings) -> list[Finding]:
+    """It was read; look at who else can read its secrets, and at what it shows to the world."""
+    words = f"{settings.file} is read" if settings.file else "variables alone, no file"
+    found = [Finding(name="configuration", words=words)]
+    if settings.file is not None and _is_open(settings.file) and _has_secrets(settings.file):
+        found.append(_warning("configuration", "it holds secrets and others may read it", f"chmod 600 {settings.file}"))
+    for url in settings.viewer.public_url:
+        if url.startswith("http://") and not _is_loopback(url.removeprefix("http://")):
+            words = f"links to {url} travel in the clear: whoever sees one can use it first"
+            found.append(_warning("configuration", words, "put a proxy with TLS in front, and https:// in public_url"))
+    if not _is_loopback(str(settings.control.listen)):
+        words = f"the control API listens on {settings.control.listen}, not on this machine alone"
+        found.append(_warning("configuration", words, 'write [control] listen = "127.0.0.1:8081" unless it must'))
+    return found
+
+
+def _has_secrets(file: Path) -> bool:
+    """Whether the file itself holds any: what comes from a variable is not in it."""
+    tables: dict[str, object] = tomllib.loads(file.read_text())
+    store, ledger = (cast("Mapping[str, object]", tables.get(name) or {}) for name in ("store", "ledger"))
+    options = cast("Mapping[str, object]", store.get("options") or {})
+    credentials, at, _ = str(ledger.get("url", "")).partition("//")[2].rpartition("@")
+    return bool(
+        tables.get("s3_credentials")
+        or any(word in name.lower() for name in options for word in ("secret", "token", "password", "key"))
+        or (at and ":" in credentials)
+    )
+
+
+def look_at_keys(settings: Settings) -> list[Finding]:
+    """The group loads, the signing key is in it, and private keys are private and of use."""
+    try:
+        keys = open_keys(settings)
+    except Misuse as misuse:
+        return [Finding(name="keys", state=State.FAILED, words=misuse.message, remedy="see 'oncegate keys -h'")]
+    group = ", ".join(keys.group) or "no keys"
+    if not len(keys.group) and not settings.s3_credentials:
+        return [_failed("keys", f"{keys.path} holds no key: no link is accepted", "oncegate keys new --sign")]
+    if not settings.keys.signing:
+        return [
+            Finding(name="keys", words=f"trusted: {group}"),
+            _warning("keys", "[keys] signing is empty: no CloudFront link is signed here", "oncegate keys new --sign"),
+        ]
+    try:
+        signer = open_signer(settings, keys)
+    except Misuse as misuse:
+        return [Finding(name="keys", state=State.FAILED, words=misuse.message, remedy="see 'oncegate keys -h'")]
+    found = [Finding(name="keys", words=f"trusted: {group}; {signer.key_id} signs")]
+    if not settings.keys.signing.startswith(("env:", "kms:", "secretsmanager:", "ssm:")):
+        found += _look_at_private_keys(settings.resolve(settings.keys.signing).parent, set(keys.group))
+    return found
+
+
+def _look_at_private_keys(folder: Path, trusted: set[str]) -> list[Finding]:
+    found: list[Finding] = []
+    for path in sorted(folder.glob("*.pem")):
+        if _is_open(path):
+            found.append(_failed("keys", f"{path}: others than its owner may read it", f"chmod 600 {path}"))
+        if path.stem not in trusted:
+            words = f"{path}: no key of the group has this id: it signs nothing that is accepted"
+            found.append(_warning("keys", words, "remove it, or put its public half into the group"))
+    return found
+
+
+def look_at_tokens(settings: Settings) -> list[Finding]:
+    """Somebody may call the control API, and only who was given a token."""
+    from oncegate.control.tokens import TokenFile, TokensUnfit
+
+    now_s = int(time.time())
+    try:
+        tokens = TokenFile(settings.resolve("tokens.json")).list_tokens()
+    except TokensUnfit as error:
+        return [_failed("tokens", str(error), "restore it, or move it away and make new tokens")]
+    living = [token for token in tokens if token.expires_s is None or now_s < token.expires_s]
+    found = [Finding(name="tokens", words=f"{len(living)} in use, {len(tokens) - len(living)} expired")]
+    if not living:
+        found = [_warning("tokens", "none: nobody may call the control API", "oncegate tokens new NAME")]
+    plain = settings.resolve("control.token")
+    if plain.exists() and _is_open(plain):
+        found.append(_failed("tokens", f"{plain}: others than its owner may read it", f"chmod 600 {plain}"))
+    return found
+
+
+async def look_at_ledger(settings: Settings) -> tuple[list[Finding], LedgerFacts | None]:
+    """It can keep its promise; what the probe found is for the clock too."""
+    from oncegate.ledgers.protocol import LedgerUnfit
+
+    scheme = settings.ledger.url.partition(":")[0]
+    try:
+        ledger = open_ledger(settings)
+    except Misuse as misuse:
+        return [_failed("ledger", misuse.message, remedy_for(misuse.message, "[ledger] url"))], None
+    try:
+        async with asyncio.timeout(PART_MAX_S):
+            facts = await ledger.probe()
+    except LedgerUnfit as unfit:
+        return [_failed("ledger", str(unfit), remedy_for(str(unfit), "[ledger] url"))], None
+    except TimeoutError:
+        words = f"{scheme}: no answer within {PART_MAX_S:.0f} s"
+        return [_failed("ledger", words, remedy_for(words, "[ledger] url"))], None
+    finally:
+        await ledger.aclose()
+    found = [Finding(name="ledger", words=f"{scheme}: is fit, born {instant_text(facts.born_ms // 1000)}")]
+    if scheme == "memory":
+        words = "memory: forgets every use at a restart: tickets made before are refused then"
+        found = [_warning("ledger", words, 'write [ledger] url = "sqlite:./ledger.db"')]
+    if facts.accepted:
+        words = f"weaker promises are in use: {', '.join(facts.accepted)}"
+        found.append(_warning("ledger", words, "[ledger] accept takes them: remove what need not be"))
+    return found, facts
+
+
+def look_at_clock(facts: LedgerFacts | None, dates_s: Sequence[float | None]) -> list[Finding]:
+    """This clock beside the ledger's and beside what the public URLs say in Date; links live by it."""
+    ahead = [] if facts is None else [("the ledger's", facts.clock_ahead_s)]
+    ahead += [("the public URL's", date_s - time.time()) for date_s in dates_s if date_s is not None]
+    if not ahead:
+        return [_warning("clock", "there is no other clock to compare with", "")]
+    whose, worst_s = max(ahead, key=lambda pair: abs(pair[1]))
+    words = f"{whose} clock is {abs(worst_s):.0f} s {'ahead of' if worst_s > 0 else 'behind'} this one"
+    if abs(worst_s) > CLOCK_FAILURE_S:
+        return [_failed("clock", words, "set the clocks: 'timedatectl set-ntp true'")]
+    if abs(worst_s) > CLOCK_WARNING_S:
+        return [_warning("clock", words, "set the clocks: 'timedatectl set-ntp true'")]
+    return [Finding(name="clock", words="agrees with the others")]
+
+
+async def look_at_store(settings: Settings) -> list[Finding]:
+    """It can be read and written."""
+    from oncegate.stores.protocol import StoreFault, StoreUnfit
+
+    try:
+        store = open_store(settings)
+    except Misuse as misuse:
+        return [_failed("store", misuse.message, remedy_for(misuse.message, "[store]"))]
+    scheme = settings.store.url.partition(":")[0]
+    said: list[str] = []
+    try:
+        with _warnings_in(said):
+            async with asyncio.timeout(PART_MAX_S):
+                await store.probe()
+    except (StoreUnfit, StoreFault) as error:
+        return [_failed("store", str(error), remedy_for(str(error), "[store]"))]
+    except TimeoutError:
+        words = f"{scheme}: no answer within {PART_MAX_S:.0f} s"
+        return [_failed("store", words, remedy_for(words, "[store]"))]
+    finally:
+        await store.aclose()
+    found = [Finding(name="store", words=f"{scheme}: can be read" + ("" if said else " and written"))]
+    return found + [_warning("store", words, "docs/reference/stores.md says what each server keeps") for words in said]
+
+
+@contextlib.contextmanager
+def _warnings_in(said: list[str]) -> Generator[None]:
+    """Collect what parts warn of, which a gateway would log."""
+
+    class Collecting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    log, handler = logging.getLogger("oncegate"), Collecting(logging.WARNING)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+def look_at_public_urls(settings: Settings) -> list[tuple[Finding, float | None]]:
+    """Each public URL leads to an oncegate: one asked for no link answers 403 MissingKey; and what its clock says."""
+    import httpx
+
+    with httpx.Client(timeout=ANSWER_MAX_S, follow_redirects=False) as client:
+        return [_look_at_public_url(client, url) for url in settings.viewer.public_url]
+
+
+def _look_at_public_url(client: httpx.Client, url: str) -> tuple[Finding, float | None]:
+    import httpx
+
+    try:
+        answer = client.get(f"{url}/", headers={"accept": "*/*"})
+    except httpx.TransportError as error:
+        words = f"{url} does not answer: {error}"
+        return _warning("public URL", words, "start 'oncegate serve'; look at DNS, proxy and firewall"), None
+    try:
+        date_s = parsedate_to_datetime(answer.headers["date"]).timestamp()
+    except (KeyError, ValueError, TypeError):
+        date_s = None
+    if answer.status_code == 403 and b"<Code>MissingKey</Code>" in answer.content:
+        return Finding(name="public URL", words=f"{url} serves links"), date_s
+    words = f"{url} answers {answer.status_code}, and not as an oncegate does"
+    return _failed("public URL", words, "let [viewer] public_url or the proxy lead to the viewer's listener"), date_s
+
+
+def _warning(name: str, words: str, remedy: str) -> Finding:
+    return Finding(name=name, state=State.WARNING, words=words, remedy=remedy)
+
+
+def _failed(name: str, words: str, remedy: str) -> Finding:
+    return Finding(name=name, state=State.FAILED, words=words, remedy=remedy)
+
+
+def _is_open(path: Path) -> bool:
+    """Whether others than the owner may read it."""
+    try:
+        return bool(stat.S_IMODE(path.stat().st_mode) & 0o077)
+    except OSError:
+        return False
+
+
+def _is_loopback(authority: str) -> bool:
+    host = authority.rpartition(":")[0] if not authority.endswith("]") and ":" in authority else authority
+    host = host.strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -1,0 +1,199 @@
+"""``oncegate link``: sign a link, offline: no ledger, no network, and nothing imported that it does not need.
+
+What may be wished and what is signed is ``links/issue.py``'s; here the words of a command line become a wish.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+import click
+
+from oncegate.cli.commands.ticket import draw_ticket
+from oncegate.cli.completion import complete_key
+from oncegate.cli.examples import examples
+from oncegate.cli.instants import FORMS, instant_option
+from oncegate.cli.main import Misuse
+from oncegate.cli.wiring import open_keys, open_signer, s3_issuer, settings_of
+from oncegate.links.grant import Scheme
+from oncegate.links.issue import Wish, make_link
+from oncegate.links.ticket import USES_MAX, text_of_id
+from oncegate.links.verify import UPLOAD
+from oncegate.settings import Settings
+from oncegate.settings.units import parse_size_bytes
+from oncegate.uses.standing import instant_text
+
+DEFAULT_LIFETIME_S = 3_600
+
+
+@click.command(
+    epilog=examples(
+        "oncegate link reports/2026.pdf                       # one download within an hour",
+        "oncegate link reports/2026.pdf --expires 2d --uses 3 --filename Report.pdf",
+        "oncegate link inbox/scan.tif --put --max-size 200MB --type 'image/*'",
+        "oncegate link a.bin --ip 203.0.113.0/24 --not-before +10m --json",
+    )
+)
+@click.argument("key", shell_complete=complete_key)
+@click.option("--put", is_flag=True, help="An upload link; without it, a download link.")
+@click.option("--expires", metavar="T", help=f"When it ends: 1h, {FORMS}.  [default: 1h]")
+@click.option("--not-before", metavar="T", help=f"When it begins: {FORMS}.")
+@click.option("--uses", type=click.IntRange(1, USES_MAX), default=1, show_default=True, help="How often it opens.")
+@click.option("--ip", metavar="CIDR", help="The IPv4 address or network that may use it.")
+@click.option("--filename", metavar="NAME", help="What a browser saves the object as.")
+@click.option("--inline", is_flag=True, help="A browser may show the object in place of saving it.")
+@click.option("--max-size", metavar="SIZE", help="The largest upload: 10MB, 1GiB.")
+@click.option("--type", "media_type", metavar="TYPE", help="The media type of an upload: image/png, image/*.")
+@click.option("--overwrite", is_flag=True, help="The upload may take the place of the object that stands there.")
+@click.option(
+    "--scheme",
+    type=click.Choice([scheme.value for scheme in Scheme]),
+    default=Scheme.CANNED.value,
+    show_default=True,
+    help="How to sign.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was decided as JSON.")
+@click.option("--qr", is_flag=True, help="Draw the link as a QR code too, on stderr.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    key: str,
+    put: bool,
+    expires: str | None,
+    not_before: str | None,
+    uses: int,
+    ip: str | None,
+    filename: str | None,
+    inline: bool,
+    max_size: str | None,
+    media_type: str | None,
+    overwrite: bool,
+    scheme: str,
+    as_json: bool,
+    qr: bool,
+) -> None:
+    """Sign a link to the object KEY and print its URL.
+
+    Nothing is asked and nothing is written: whether the object exists shows when the link is opened.
+    """
+    settings, now_s = settings_of(ctx), int(time.time())
+    expires_s = _end_of(instant_option(expires, name="--expires", now_s=now_s), settings, now_s)
+    begins_s = instant_option(not_before, name="--not-before", now_s=now_s)
+    if begins_s is not None and begins_s >= expires_s - 1:
+        raise Misuse("--not-before leaves no second before --expires: the link could never be opened")
+    try:
+        wish = Wish(
+            object_key=key,
+            ticket=draw_ticket(is_upload=put, uses=uses, home=settings.links.home),
+            expires_s=expires_s,
+            not_before_s=begins_s,
+            source_ip=ip,
+            filename=filename,
+            inline=inline,
+            max_bytes=_size_of(max_size),
+            media_type=_media_type_of(media_type),
+            may_replace=overwrite,
+            scheme=_scheme_of(scheme, needs_custom=begins_s is not None or ip is not None),
+        )
+        url = _sign(wish, settings, now_s)
+    except ValueError as error:
+        raise Misuse(str(error)) from None
+    drawn = _draw(url) if qr else ""
+    click.echo(json.dumps(_facts(wish, url, now_s), indent=2) if as_json else url)
+    if drawn:
+        click.echo(drawn, err=True)
+
+
+def _end_of(expires_s: int | None, settings: Settings, now_s: int) -> int:
+    most_s = settings.links.max_lifetime_s
+    if expires_s is None:
+        expires_s = now_s + min(DEFAULT_LIFETIME_S, most_s)
+    if expires_s <= now_s:
+        raise Misuse("--expires lies in the past: the link would have expired already")
+    if expires_s - now_s > most_s:
+        raise Misuse(
+            f"links live at most {most_s} seconds here, this one would live {expires_s - now_s}: "
+            "ask for less, or raise [links] max_lifetime"
+        )
+    return expires_s
+
+
+def _size_of(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_size_bytes(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--max-size") from None
+
+
+def _media_type_of(text: str | None) -> str | None:
+    """The type in lower case, as a gateway reads it; one that no gateway could read makes a link that never opens."""
+    if text is None:
+        return None
+    from oncegate.links.refusal import Refused
+    from oncegate.links.verify import read_limits
+
+    try:
+        return read_limits({b"once-type": text.encode()}).media_type
+    except Refused:
+        raise click.BadParameter("write type/subtype, as in image/png, or image/*", param_hint="--type") from None
+
+
+def _scheme_of(name: str, *, needs_custom: bool) -> Scheme:
+    """A canned policy holds an end and nothing else."""
+    scheme = Scheme(name)
+    return Scheme.CUSTOM if scheme is Scheme.CANNED and needs_custom else scheme
+
+
+def _sign(wish: Wish, settings: Settings, now_s: int) -> str:
+    is_s3 = wish.scheme is Scheme.S3
+    return make_link(
+        wish,
+        public_url=settings.viewer.public_url[0],
+        key=None if is_s3 else open_signer(settings, open_keys(settings)),
+        s3=s3_issuer(settings) if is_s3 else None,
+        now_s=now_s,
+    )
+
+
+def _facts(wish: Wish, url: str, now_s: int) -> dict[str, object]:
+    """What was decided, under the names of ``POST /v1/links``; null: no limit."""
+    return {
+        "id": text_of_id(wish.ticket.nonce),
+        "url": url,
+        "key": wish.object_key,
+        "operation": "put" if wish.ticket.operation == UPLOAD else "get",
+        "made_at": instant_text(now_s),
+        "expires_at": instant_text(wish.expires_s),
+        "not_before": None if wish.not_before_s is None else instant_text(wish.not_before_s),
+        "uses": wish.ticket.uses,
+        "source_ip": wish.source_ip,
+        "filename": wish.filename,
+        "inline": wish.inline,
+        "max_bytes": wish.max_bytes,
+        "content_type": wish.media_type,
+        "overwrite": wish.may_replace,
+        "scheme": wish.scheme.value,
+        "home": wish.ticket.home or None,
+    }
+
+
+def _draw(url: str) -> str:
+    """Draw a QR code for a terminal.
+
+    Raises:
+        Misuse: the link is longer than a QR code can be.
+    """
+    import io
+
+    import segno
+
+    drawn = io.StringIO()
+    try:
+        segno.make_qr(url, error="l").terminal(drawn, compact=True)
+    except segno.DataOverflowError:
+        raise Misuse(f"a QR code holds 2,953 characters, this link has {len(url)}: leave out --qr") from None
+    return drawn.getvalue().rstrip("\n")

@@ -1,0 +1,85 @@
+"""``oncegate links``: the links that the ledger knows, a line each, about in the order in which they were made."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from oncegate.cli.examples import examples
+from oncegate.cli.instants import FORMS, instant_option
+from oncegate.cli.main import Misuse, Refusal
+from oncegate.cli.wiring import settings_of
+
+if TYPE_CHECKING:
+    from oncegate.cli.records import Records
+    from oncegate.ledgers.protocol import Row
+    from oncegate.uses.standing import Standing
+
+LIMIT_MAX = 10_000
+
+
+@click.command(
+    epilog=examples("oncegate links", "oncegate links --since -1d", "oncegate links --limit 20 --after ID --json")
+)
+@click.option("--limit", type=click.IntRange(1, LIMIT_MAX), default=100, show_default=True, help="How many.")
+@click.option("--after", metavar="ID", help="Begin after this link: the last one of the page before.")
+@click.option("--since", metavar="T", help=f"Begin with links made then: -1d, {FORMS}.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@click.pass_context
+def command(ctx: click.Context, *, limit: int, after: str | None, since: str | None, as_json: bool) -> None:
+    """List the links that the ledger knows, oldest first.
+
+    It knows links that were opened, revoked, or made through the control API with a label; of a link that was signed
+    offline and never opened it knows nothing.
+    """
+    from oncegate.cli import shown
+    from oncegate.cli.records import with_records
+
+    settings, now_s = settings_of(ctx), int(time.time())
+    begin = _begin(after, instant_option(since, name="--since", now_s=now_s))
+    found = with_records(settings, lambda records: _list(records, begin, limit, now_s))
+    if as_json:
+        click.echo(json.dumps([shown.as_json(link_id, standing) for link_id, standing in found[:limit]], indent=2))
+    else:
+        for link_id, standing in found[:limit]:
+            click.echo(shown.as_line(link_id, standing))
+    if len(found) > limit:
+        click.echo(f"there are more: oncegate links --after {found[limit - 1][0]}", err=True)
+
+
+def _begin(after: str | None, since_s: int | None) -> bytes:
+    """Where the list begins: ids of tickets begin with their milliseconds, so a moment is found at once."""
+    from oncegate.links.ticket import id_of_text
+
+    if after is not None and since_s is not None:
+        raise Misuse("give --after or --since, not both")
+    if since_s is not None:
+        return min(since_s * 1000, 2**48 - 1).to_bytes(6)
+    try:
+        return b"" if after is None else id_of_text(after)
+    except ValueError:
+        raise click.BadParameter("not the 22 characters of a link id", param_hint="--after") from None
+
+
+async def _list(records: Records, begin: bytes, limit: int, now_s: int) -> list[tuple[str, Standing]]:
+    from oncegate.ledgers.protocol import Scans
+    from oncegate.links.ticket import text_of_id
+
+    if not isinstance(records.ledger, Scans):
+        raise Refusal("this ledger cannot list its records; 'oncegate status' asks about one link")
+    rows = await records.ledger.scan(begin, limit + 1)
+    return [(text_of_id(row.link_id), await _standing(records, row, now_s)) for row in rows]
+
+
+async def _standing(records: Records, row: Row, now_s: int) -> Standing:
+    from oncegate.uses.record import from_json
+    from oncegate.uses.standing import UNREADABLE, standing_of
+
+    try:
+        record = from_json(row.record)
+    except ValueError:
+        return UNREADABLE
+    return standing_of(record, now_s=now_s, events=await records.events_of(row.link_id))

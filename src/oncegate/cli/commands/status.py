@@ -1,0 +1,58 @@
+"""``oncegate status``: what became of a link, from the ledger and its events."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from oncegate.cli.examples import examples
+from oncegate.cli.wiring import settings_of
+
+if TYPE_CHECKING:
+    from oncegate.cli.named_link import Named
+    from oncegate.cli.records import Records
+    from oncegate.uses.standing import Standing
+
+
+@click.command(
+    epilog=examples("oncegate status 'https://files.example/a.pdf?once=...'", "oncegate status AZTb0mXJdU-kq3xkS8pB1g")
+)
+@click.argument("link", metavar="URL|ID")
+@click.option("--json", "as_json", is_flag=True, help="Print everything that is known as JSON.")
+@click.pass_context
+def command(ctx: click.Context, *, link: str, as_json: bool) -> None:
+    """Say what became of a link: never opened, claimed when and by whom, complete or broken, revoked, expired.
+
+    A URL says more than its id does: the ledger is told the object's key only of links that were made with a label.
+    """
+    from oncegate.cli import shown
+    from oncegate.cli.named_link import read_link
+    from oncegate.cli.records import with_records
+    from oncegate.links.ticket import text_of_id
+
+    settings, now_s = settings_of(ctx), int(time.time())
+    named = read_link(link, settings, now_s=now_s)
+    standing = with_records(settings, lambda records: standing_in(records, named, now_s))
+    link_id = text_of_id(named.link_id)
+    if as_json:
+        click.echo(json.dumps(shown.as_json(link_id, standing), indent=2))
+    else:
+        click.echo("\n".join(shown.as_lines(link_id, standing)))
+
+
+async def standing_in(records: Records, named: Named, now_s: int) -> Standing:
+    """Read where a link stands.
+
+    Raises:
+        LedgerSilent: the ledger does not answer.
+        RecordUnreadable: what stands there cannot be read.
+    """
+    from oncegate.control.recording import read_record
+    from oncegate.uses.standing import standing_of
+
+    record = await read_record(records.runner, named.link_id)
+    events = await records.events_of(named.link_id)
+    return standing_of(record, now_s=now_s, events=events, grant=named.grant)

@@ -1,0 +1,1 @@
+"""The client side of a link: what oncegate get and oncegate put do."""

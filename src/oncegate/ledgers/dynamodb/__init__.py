@@ -1,0 +1,1 @@
+"""The ledger dynamodb: one DynamoDB table."""

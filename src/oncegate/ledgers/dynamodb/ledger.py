@@ -1,0 +1,299 @@
+"""The ledger ``dynamodb:``: records in one DynamoDB table, shared by any number of gateways and by the edge.
+
+    dynamodb://links?region=eu-central-1
+    dynamodb://links?region=eu-central-1&endpoint=http://127.0.0.1:8000&profile=gateway
+
+What is sent and what an answer means stands in ``dynamodb.py``; this file carries it, with credentials of botocore's
+chain. DynamoDB answers a write when it is on the disks of two of three places, so what was answered is never lost; in a
+table that is replicated to other Regions the last writer wins, so there a link could be used twice: refused unless the
+replicas are strongly consistent, or ``accept`` says ``dynamodb-global-table``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pathlib
+import secrets
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from oncegate.aws_requests.connections import SignedConnections
+from oncegate.aws_requests.credentials import ChainCredentials, GivesCredentials, NoCredentials
+from oncegate.aws_requests.flow import Flow, HttpAnswer, HttpRequest, NoAnswer, drive
+from oncegate.aws_requests.signature import SigningScope
+from oncegate.ledgers.dynamodb import requests as dynamodb
+from oncegate.ledgers.dynamodb import table as dynamodb_table
+from oncegate.ledgers.dynamodb.address import Address, parse_address
+from oncegate.ledgers.dynamodb.items import BORN_KEY, SHARDS
+from oncegate.ledgers.dynamodb.requests import Refused
+from oncegate.ledgers.protocol import (
+    CLOCK_SKEW_MAX_S,
+    InsertOutcome,
+    Ledger,
+    LedgerFacts,
+    LedgerUnfit,
+    ReadOutcome,
+    ReplaceOutcome,
+    Row,
+    Swept,
+    Unknown,
+    Version,
+)
+from oncegate.ledgers.under_way import UnderWay
+
+WEAKER_PROMISES = frozenset({dynamodb_table.GLOBAL_TABLE})
+ANSWER_WITHIN_S = 4.0
+SHARDS_AT_ONCE = 4
+
+_T = TypeVar("_T")
+_CLOSED = Unknown("the ledger is closed")
+
+
+class DynamodbLedger:
+    """Keeps records in one table.
+
+    It touches nothing before the first call. It belongs to the event loop of its first call.
+
+    Args:
+        address: table, region, endpoint.
+        accept: weaker promises taken by name, of ``WEAKER_PROMISES``.
+        credentials: with what to sign; by default botocore's chain.
+        clock: seconds since 1970 UTC.
+        answer_within_s: seconds after which any call ends in ``Unknown``.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        accept: Sequence[str] = (),
+        credentials: GivesCredentials | None = None,
+        clock: Callable[[], float] = time.time,
+        answer_within_s: float = ANSWER_WITHIN_S,
+    ) -> None:
+        self._table = address.table
+        self._accept = tuple(accept)
+        self._clock = clock
+        self._answer_within_s = answer_within_s
+        self._credentials = credentials or ChainCredentials(address.profile)
+        self._connections = SignedConnections(
+            address.endpoint,
+            scope=SigningScope(region=address.region, service="dynamodb"),
+            credentials=self._credentials,
+        )
+        self._swept_until_s = -1
+        self._under_way = UnderWay()
+        self.repeats = 0
+        """Requests that a flow sent again; see ``CountsRepeats``."""
+
+    async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
+        """Store a record where none stands; see ``Ledger.insert``. One request, but for links about to be forgotten."""
+        flow = dynamodb.insert_flow(
+            self._table, link_id, record, forget_after_s, token=_token(), swept_until_s=self._swept_until_s
+        )
+        outcome = await self._outcome(flow)
+        if isinstance(outcome, Swept):
+            with contextlib.suppress(OSError):
+                self._swept_until_s = await self._run(dynamodb.swept_until_flow(self._table))
+        return outcome
+
+    async def replace(self, link_id: bytes, version: Version, record: bytes, forget_after_s: int) -> ReplaceOutcome:
+        """Store a record in place of the one with this version; see ``Ledger.replace``."""
+        flow = dynamodb.replace_flow(self._table, link_id, str(version), record, forget_after_s, token=_token())
+        return await self._outcome(flow)
+
+    async def read(self, link_id: bytes) -> ReadOutcome:
+        """Say what stands there, by a consistent read."""
+        return await self._outcome(dynamodb.read_flow(self._table, link_id))
+
+    async def probe(self) -> LedgerFacts:
+        """Check table, replicas, time-to-live, a conditional write and the clock; note the birth where nobody did.
+
+        Raises:
+            LedgerUnfit: it cannot keep the guarantee, or cannot be seen to; the message says what to change.
+        """
+        try:
+            with contextlib.suppress(NoCredentials):  # is said by the first call
+                await self._credentials.current()  # importing the chain takes a second or more: not on a call's time
+            accepted = await self._run(dynamodb_table.check_flow(self._table, self._accept))
+            born_ms, date_s = await self._run(dynamodb.born_flow(self._table, int(self._clock() * 1000)))
+            self._swept_until_s = await self._run(dynamodb.swept_until_flow(self._table))
+        except OSError as error:
+            raise LedgerUnfit(f"dynamodb: table {self._table}: {error}") from error
+        ahead_s = self._must_be_on_time(date_s, self._clock())
+        return LedgerFacts(born_ms=born_ms, clock_ahead_s=ahead_s, accepted=accepted)
+
+    async def aclose(self) -> None:
+        """Finish the calls under way and close the connections. Calls after it end in ``Unknown``."""
+        await self._under_way.close()
+        await self._connections.aclose()
+
+    async def scan(self, after: bytes, limit: int) -> Sequence[Row]:
+        """List up to ``limit`` records whose id is above ``after``, in order of id; see ``Scans.scan``.
+
+        Raises:
+            OSError: the ledger cannot be read.
+        """
+        shards = [_Shard(self, shard, after, limit // len(SHARDS) + 8) for shard in SHARDS]
+        rows: list[Row] = []
+        while len(rows) < limit:
+            await asyncio.gather(*(shard.fill() for shard in shards if not shard.rows and shard.has_more))
+            full = [shard for shard in shards if shard.rows]
+            if not full:
+                break
+            rows.append(min(full, key=_first_id).rows.popleft())
+        return rows
+
+    async def sweep(self, now_s: int) -> int:
+        """Forget records whose ``forget_after_s`` is not above ``now_s``; see ``Sweeps.sweep``.
+
+        Raises:
+            LedgerUnfit: ``now_s`` is not the server's time.
+            OSError: the ledger cannot be read or written; what was forgotten before stays so.
+        """
+        _, date_s = await self._run(dynamodb.get_item(self._table, BORN_KEY))
+        self._must_be_on_time(date_s, now_s)
+        self._swept_until_s = await self._run(dynamodb.raise_swept_until_flow(self._table, now_s))
+        slots = asyncio.Semaphore(SHARDS_AT_ONCE)
+
+        async def sweep_shard(shard: str) -> int:
+            async with slots:
+                return await self._run(dynamodb.sweep_shard_flow(self._table, shard, now_s), within_s=None)
+
+        return sum(await asyncio.gather(*map(sweep_shard, SHARDS)))
+
+    async def page(self, shard: str, after: bytes, limit: int) -> dynamodb.Page:
+        """List records of one shard; raises ``OSError``."""
+        return await self._run(dynamodb.page_flow(self._table, shard, after, limit))
+
+    async def create(self) -> None:
+        """Make the table, with time-to-live, and note the birth.
+
+        Raises:
+            LedgerUnfit: a ledger stands there already, or the table cannot be made.
+        """
+        try:
+            await self._run(dynamodb_table.create_flow(self._table), within_s=None)
+            await self._run(dynamodb.born_flow(self._table, int(self._clock() * 1000)))
+        except OSError as error:
+            raise LedgerUnfit(f"dynamodb: table {self._table} cannot be made: {error}") from error
+
+    async def migrate(self) -> bool:
+        """Make the table where there is none, whoever else does so at the same time, and note the birth.
+
+        Returns:
+            Whether it was made here.
+
+        Raises:
+            LedgerUnfit: it cannot be made, or it cannot be known whether it stands.
+        """
+        try:
+            made = await self._run(dynamodb_table.migrate_flow(self._table), within_s=None)
+            if made:
+                await self._run(dynamodb.born_flow(self._table, int(self._clock() * 1000)))
+        except OSError as error:
+            raise LedgerUnfit(f"dynamodb: table {self._table}: {error}") from error
+        return made
+
+    async def _outcome(self, flow: Flow[_T]) -> _T | Unknown:
+        """Run a claim's flow: a fault is ``Unknown``, here and nowhere else."""
+        if self._under_way.is_closed:
+            flow.close()
+            return _CLOSED
+        try:
+            return await self._run(flow)
+        except OSError as error:
+            return Unknown(str(error))
+
+    async def _run(self, flow: Flow[_T], *, within_s: float | None = 0.0) -> _T:
+        """Drive a flow within the time limit (None: without one).
+
+        Raises:
+            OSError: it came to no end.
+        """
+        limit_s = self._answer_within_s if within_s == 0.0 else within_s
+        with self._under_way.one():
+            try:
+                async with asyncio.timeout(limit_s):
+                    return await drive(flow, self._sender())
+            except TimeoutError as error:
+                raise OSError(f"no answer within {limit_s:g} s") from error
+            except (NoAnswer, Refused) as error:
+                raise OSError(str(error)) from error
+            except (KeyError, ValueError, TypeError) as error:
+                raise OSError(f"an item that is not of this ledger: {type(error).__name__}") from error
+
+    def _sender(self) -> Callable[[HttpRequest], Awaitable[HttpAnswer]]:
+        """Give what sends the requests of one flow, and counts those that come again: a flow makes each only once."""
+        last: HttpRequest | None = None
+
+        async def send(request: HttpRequest) -> HttpAnswer:
+            nonlocal last
+            self.repeats += request is last
+            last = request
+            return await self._connections.send(request)
+
+        return send
+
+    def _must_be_on_time(self, date_s: int | None, now_s: float) -> float:
+        ahead_s = 0.0 if date_s is None else date_s - now_s
+        if date_s is None or abs(ahead_s) > CLOCK_SKEW_MAX_S:
+            told = "tells no time" if date_s is None else f"is {ahead_s:+.0f} s from this one"
+            raise LedgerUnfit(f"dynamodb: the server's clock {told}; set this machine's clock (NTP)")
+        return ahead_s if abs(ahead_s) > 1 else 0.0  # the Date header has whole seconds
+
+
+class _Shard:
+    """One shard's part of a list, page by page."""
+
+    def __init__(self, ledger: DynamodbLedger, name: str, after: bytes, limit: int) -> None:
+        self._ledger = ledger
+        self._name = name
+        self._after = after
+        self._limit = limit
+        self.rows: deque[Row] = deque()
+        self.has_more = True
+
+    async def fill(self) -> None:
+        """Fetch the next page."""
+        rows, self.has_more = await self._ledger.page(self._name, self._after, self._limit)
+        self.rows.extend(rows)
+        if rows:
+            self._after = rows[-1].link_id
+
+
+def _first_id(shard: _Shard) -> bytes:
+    return shard.rows[0].link_id
+
+
+def _token() -> str:
+    return secrets.token_urlsafe(9)
+
+
+def open_from_url(url: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
+    """Open the ledger; see ``opening.Backend`` and ``dynamodb_url``."""
+    return DynamodbLedger(parse_address(url.partition(":")[2], os.environ), accept=accept)
+
+
+def create_from_url(url: str, *, folder: pathlib.Path) -> None:
+    """Make the table; see ``opening.Backend``."""
+    asyncio.run(_create(parse_address(url.partition(":")[2], os.environ)))
+
+
+def migrate_from_url(url: str, *, folder: pathlib.Path) -> bool:
+    """Make the table where there is none; see ``opening.Migrates``."""
+    return asyncio.run(_migrate(parse_address(url.partition(":")[2], os.environ)))
+
+
+async def _create(address: Address) -> None:
+    async with contextlib.aclosing(DynamodbLedger(address)) as ledger:
+        await ledger.create()
+
+
+async def _migrate(address: Address) -> bool:
+    async with contextlib.aclosing(DynamodbLedger(address)) as ledger:
+        return await ledger.migrate()

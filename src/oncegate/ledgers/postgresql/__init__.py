@@ -1,0 +1,1 @@
+"""The ledger postgresql: a table on a PostgreSQL server."""

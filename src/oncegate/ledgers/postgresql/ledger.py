@@ -1,0 +1,135 @@
+"""The ledger ``postgresql:``: records in a table, shared by any number of gateways on any number of machines.
+
+Durability is the server's: a write is answered after its transaction was forced to the disk (and to the synchronous
+standbys where there are any), whatever the role, the database or a pooler say about ``synchronous_commit``. Speed: one
+statement for all that wait (``batching/``, ``batches.py``), on one connection for each kind of call.
+
+A server that hangs, restarts, or becomes a standby makes every call ``Unknown`` within four seconds; the next call
+connects again by itself. Tables are never made in passing: an empty database where a ledger was would open every used
+link again, so ``oncegate ledger migrate`` makes them, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pathlib
+from collections.abc import Sequence
+
+from oncegate.ledgers.batching.batcher import ANSWER_WITHIN_S, BATCH_MAX
+from oncegate.ledgers.postgresql import fitness as postgresql_fitness
+from oncegate.ledgers.postgresql.address import PostgresqlAddress, parse_address
+from oncegate.ledgers.postgresql.batches import PostgresqlBatches
+from oncegate.ledgers.postgresql.connection import Fetch, LedgerFault, PostgresqlConnection
+from oncegate.ledgers.postgresql.fitness import ASYNC_STANDBY, NO_FULL_PAGE_WRITES, check_is_primary
+from oncegate.ledgers.postgresql.schema import check_meta, migrate, read_meta
+from oncegate.ledgers.postgresql.upkeep import PostgresqlUpkeep
+from oncegate.ledgers.protocol import Ledger, LedgerFacts, LedgerUnfit
+from oncegate.ledgers.server_ledger import Birth, ServerLedger
+
+WEAKER_PROMISES = frozenset({ASYNC_STANDBY, NO_FULL_PAGE_WRITES})
+SWEEP_LOCK_MS = 1_000
+"""A sweep that waits for a batch holds up the batches behind it; after this it gives up."""
+MIGRATE_WITHIN_S = 600.0
+
+_IS_PRIMARY = "SELECT pg_is_in_recovery() AS is_standby, current_setting('transaction_read_only') AS is_read_only"
+
+
+class PostgresqlLedger(ServerLedger):
+    """Keeps records in PostgreSQL.
+
+    Args:
+        address: of the server and the tables.
+        accept: weaker promises taken by name, of ``WEAKER_PROMISES``.
+        batch_max: writes in one statement.
+        answer_within_s: seconds after which any call ends in ``Unknown``.
+    """
+
+    def __init__(
+        self,
+        address: PostgresqlAddress,
+        *,
+        accept: Sequence[str] = (),
+        batch_max: int = BATCH_MAX,
+        answer_within_s: float = ANSWER_WITHIN_S,
+    ) -> None:
+        self._address = address
+        self._accept = tuple(accept)
+        self._birth = Birth("postgresql")
+        self._inserting, replacing, reading = (PostgresqlConnection(address, greet=self._greet) for _ in range(3))
+        aside = PostgresqlConnection(address, greet=self._greet, lock_ms=SWEEP_LOCK_MS)
+        super().__init__(
+            "postgresql",
+            PostgresqlBatches(
+                address.schema,
+                self._birth,
+                inserting=self._inserting.fetch,
+                replacing=replacing.fetch,
+                reading=reading.fetch,
+            ),
+            PostgresqlUpkeep(address.schema, aside.fetch),
+            (self._inserting, replacing, reading, aside),
+            batch_max=batch_max,
+            answer_within_s=answer_within_s,
+        )
+
+    async def probe(self) -> LedgerFacts:
+        """Connect, and look whether server, tables and rights are such that the guarantee can be kept.
+
+        Raises:
+            LedgerUnfit: they are not, or nobody answers; the message says what to do.
+        """
+        # Over a connection of its own: one that stands may have died since.
+        connection = PostgresqlConnection(self._address, greet=self._greet)
+        try:
+            schema = self._address.schema
+            meta = check_meta(await read_meta(connection.fetch, schema), schema)
+            return await postgresql_fitness.check_fitness(connection.fetch, meta, schema=schema, accept=self._accept)
+        except LedgerFault as fault:
+            raise LedgerUnfit(_advice(str(fault))) from None
+        finally:
+            await connection.aclose()
+
+    async def _greet(self, fetch: Fetch) -> None:
+        """Look at a new connection: a primary, with the ledger that this process began with."""
+        found = (await fetch(_IS_PRIMARY))[0]
+        check_is_primary(found["is_standby"], found["is_read_only"])
+        self._birth.check(check_meta(await read_meta(fetch, self._address.schema), self._address.schema).born_ms)
+
+
+def _advice(fault: str) -> str:
+    """Add to a driver's words what to change, where that is known."""
+    if fault.startswith("postgresql: "):
+        return fault
+    if "unsupported startup parameter" in fault:
+        return f"postgresql: {fault}: this is pgbouncer: add ?pgbouncer=1 to [ledger] url"
+    if "TargetServerAttributeNotMatched" in fault:
+        return "postgresql: no server of [ledger] url takes writes: it is a standby (in recovery), or read-only"
+    return f"postgresql: cannot be used: {fault}"
+
+
+def open_from_url(url: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
+    """Open the ledger; see ``opening.Backend`` and ``postgresql_url``. Nothing in the URL is relative to the folder."""
+    del folder
+    return PostgresqlLedger(parse_address(url.partition(":")[2]), accept=accept)
+
+
+def create_from_url(url: str, *, folder: pathlib.Path) -> None:
+    """Make the empty ledger; see ``opening.Backend``."""
+    del folder
+    asyncio.run(_migrate(parse_address(url.partition(":")[2]), may_stand=False))
+
+
+def migrate_from_url(url: str, *, folder: pathlib.Path) -> bool:
+    """Make the ledger or migrate it; see ``opening.Migrates``."""
+    del folder
+    return asyncio.run(_migrate(parse_address(url.partition(":")[2]), may_stand=True))
+
+
+async def _migrate(address: PostgresqlAddress, *, may_stand: bool) -> bool:
+    connection = PostgresqlConnection(address, call_within_s=MIGRATE_WITHIN_S)
+    try:
+        return await migrate(connection, address.schema, may_stand=may_stand)
+    except LedgerFault as fault:
+        raise LedgerUnfit(_advice(str(fault))) from None
+    finally:
+        await connection.aclose()

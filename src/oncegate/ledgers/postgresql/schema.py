@@ -1,0 +1,148 @@
+"""The tables of the ledger ``postgresql:``: made and migrated by who may create, used by who may not.
+
+``swept_until`` is a sequence, not a row. A statement sees rows as of its beginning, and could wait for a lock while a
+sweep raises the limit and deletes; the last value of a sequence is what it is at the moment of the question.
+
+A schema is a number; step n leads from n to n + 1. Steps run in one transaction under a lock, so any number of gateways
+may migrate at once, and a step that fails leaves nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from oncegate.ledgers.postgresql.connection import Fetch, LedgerFault, PostgresqlConnection
+from oncegate.ledgers.protocol import LedgerUnfit
+
+_STEPS = (
+    # The record first looked at is the one longest there: ids of tickets begin with their time. Fixed-width columns
+    # stand first, which saves the padding.
+    """
+    CREATE TABLE {schema}.oncegate_meta (
+        is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
+        schema_version integer NOT NULL,
+        born_ms bigint NOT NULL
+    );
+    INSERT INTO {schema}.oncegate_meta (schema_version, born_ms) VALUES (0, {born_ms});
+    CREATE SEQUENCE {schema}.oncegate_swept_until MINVALUE -1 START -1;
+    SELECT setval('{schema}.oncegate_swept_until', -1, true);
+    CREATE TABLE {schema}.oncegate_records (
+        version bigint NOT NULL,
+        forget_after_s bigint NOT NULL,
+        link_id bytea PRIMARY KEY,
+        record bytea NOT NULL
+    );
+    CREATE TABLE {schema}.oncegate_events (
+        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        at_s bigint NOT NULL,
+        link_id text,
+        event text NOT NULL
+    );
+    CREATE INDEX oncegate_events_of_link ON {schema}.oncegate_events (link_id, number) WHERE link_id IS NOT NULL;
+    """,
+)
+SCHEMA_VERSION = len(_STEPS)
+
+_FIND_META = "SELECT to_regclass('{schema}.oncegate_meta') IS NOT NULL AS stands"
+_FIND_SCHEMA = "SELECT to_regnamespace('{schema}') IS NOT NULL AS stands"
+_READ_META = "SELECT schema_version, born_ms FROM {schema}.oncegate_meta"
+_LOCK_KEY = 0x6F6E6365  # "once" in ASCII
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What a ledger says of itself."""
+
+    schema_version: int
+    born_ms: int
+
+
+async def read_meta(fetch: Fetch, schema: str) -> Meta | None:
+    """Read what stands there; None where no ledger does.
+
+    Raises:
+        LedgerUnfit: its tables are damaged.
+    """
+    if not (await fetch(_FIND_META.format(schema=schema)))[0]["stands"]:
+        return None
+    rows = await fetch(_READ_META.format(schema=schema))
+    if len(rows) != 1:
+        raise LedgerUnfit(f"postgresql: {schema}.oncegate_meta has lost its row: restore the ledger from a backup")
+    version, born_ms = rows[0]["schema_version"], rows[0]["born_ms"]
+    if not isinstance(version, int) or not isinstance(born_ms, int):
+        raise LedgerUnfit(f"postgresql: {schema}.oncegate_meta is not a table of oncegate")
+    return Meta(version, born_ms)
+
+
+def check_meta(meta: Meta | None, schema: str) -> Meta:
+    """Return what stands there if this version can work with it.
+
+    Raises:
+        LedgerUnfit: it cannot; the message says what to do.
+    """
+    if meta is None:
+        raise LedgerUnfit(
+            f"postgresql: no ledger in the schema {schema}: make one with `oncegate ledger migrate`."
+            " If one was there, every link that it knew as used would open again: restore it from a backup"
+        )
+    if meta.schema_version > SCHEMA_VERSION:
+        raise LedgerUnfit(
+            f"postgresql: the ledger has schema {meta.schema_version}, this oncegate knows up to {SCHEMA_VERSION}:"
+            " run the newer oncegate that migrated it"
+        )
+    if meta.schema_version < SCHEMA_VERSION:
+        raise LedgerUnfit(
+            f"postgresql: the ledger has the older schema {meta.schema_version}: run `oncegate ledger migrate`"
+        )
+    return meta
+
+
+async def migrate(connection: PostgresqlConnection, schema: str, *, may_stand: bool) -> bool:
+    """Make the ledger where none stands, or bring it to this version's schema.
+
+    Args:
+        connection: of a role that may create tables in the schema.
+        schema: of the tables.
+        may_stand: whether a ledger that stands is migrated; otherwise it is refused.
+
+    Returns:
+        Whether something was changed.
+
+    Raises:
+        LedgerUnfit: it cannot be made or migrated, or one stands already.
+        LedgerFault: no answer, or a server that is not to be used.
+    """
+    meta = await read_meta(connection.fetch, schema)
+    if meta is not None and not may_stand:
+        raise LedgerUnfit(f"postgresql: a ledger stands in the schema {schema} already, and a ledger is made once")
+    found = 0 if meta is None else meta.schema_version
+    if found >= SCHEMA_VERSION:
+        check_meta(meta, schema)
+        return False
+    # asked before: who may not make one is refused IF NOT EXISTS as well, although it does
+    has_schema = bool((await connection.fetch(_FIND_SCHEMA.format(schema=schema)))[0]["stands"])
+    try:
+        await connection.run_script(_script(schema, found, has_schema=has_schema))
+    except LedgerFault as fault:
+        again = await read_meta(connection.fetch, schema)
+        if may_stand and again is not None and again.schema_version == SCHEMA_VERSION:
+            return False  # another was first
+        if not has_schema and "permission denied for database" in str(fault):
+            raise LedgerUnfit(
+                f"postgresql: there is no schema {schema}, and this role may not make it: let one that may run"
+                f" CREATE SCHEMA {schema} AUTHORIZATION <this role>, or correct schema= in [ledger] url"
+            ) from None
+        raise LedgerUnfit(f"postgresql: the ledger cannot be made or migrated: {fault}") from None
+    return True
+
+
+def _script(schema: str, found: int, *, has_schema: bool) -> str:
+    """Return the statements that lead from the schema that was found to this version's."""
+    parts = [f"SELECT pg_advisory_xact_lock({_LOCK_KEY});"]
+    if not has_schema:
+        parts.append(f"CREATE SCHEMA IF NOT EXISTS {schema};")
+    for number, step in enumerate(_STEPS[found:], found + 1):
+        parts.append(step.format(schema=schema, born_ms=time.time_ns() // 1_000_000))
+        parts.append(f"UPDATE {schema}.oncegate_meta SET schema_version = {number};")  # noqa: S608  a plain identifier
+    return "\n".join(parts)

@@ -1,0 +1,141 @@
+"""Lists, sweeping and events of the ledger ``postgresql:``; on a connection of their own, so that no claim waits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import cast
+
+from oncegate.ledgers.postgresql.batches import LOCK_CLASS
+from oncegate.ledgers.postgresql.connection import DriverRow, Fetch, LedgerFault
+from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, Event, LedgerUnfit, Row
+from oncegate.ledgers.scanning import scan_in_steps
+
+STEP_ROWS = 500
+EVENTS_KEPT_S = 90 * 86_400
+EVENTS_STEP = 2_000
+
+_SCAN = """
+SELECT link_id, record, version, forget_after_s FROM {schema}.oncegate_records
+WHERE link_id > $1 ORDER BY link_id LIMIT $2
+"""
+_CLOCK = "SELECT extract(epoch FROM clock_timestamp())::bigint AS now_s"
+# The lock waits until every batch under way has ended, and holds up those that come; see postgresql_batches.
+_RAISE = """
+WITH locked AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock({lock_class}, '{schema}.oncegate_records'::regclass::oid::int4)::text AS held,
+           set_config('synchronous_commit', CASE current_setting('synchronous_commit')
+                      WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true) AS durable
+)
+SELECT setval('{schema}.oncegate_swept_until'::regclass,
+              greatest($1::bigint, pg_sequence_last_value('{schema}.oncegate_swept_until'::regclass)), true) AS limit_s
+FROM locked WHERE locked.held IS NOT NULL AND locked.durable <> ''
+"""
+# A row that somebody holds is being replaced: it is looked at again by the next sweep.
+_FORGET = """
+WITH page AS MATERIALIZED (
+    SELECT link_id, forget_after_s FROM {schema}.oncegate_records WHERE link_id > $1 ORDER BY link_id LIMIT $2
+), due AS MATERIALIZED (
+    SELECT r.link_id FROM page JOIN {schema}.oncegate_records AS r USING (link_id)
+    WHERE page.forget_after_s <= $3 AND r.forget_after_s <= $3 ORDER BY r.link_id FOR UPDATE OF r SKIP LOCKED
+), forgotten AS (
+    DELETE FROM {schema}.oncegate_records AS r USING due
+    WHERE r.link_id = due.link_id AND r.forget_after_s <= $3 RETURNING r.link_id
+)
+SELECT (SELECT link_id FROM page ORDER BY link_id DESC LIMIT 1) AS last, (SELECT count(*) FROM forgotten) AS forgotten
+"""
+# Numbers rise in the order of commits, or a reader who pages by number would miss those that came late. A crash may
+# lose the last events: they are forced to the disk with the next claim, not by themselves.
+_APPEND = """
+WITH locked AS MATERIALIZED (
+    SELECT pg_advisory_xact_lock({lock_class}, '{schema}.oncegate_events'::regclass::oid::int4)::text AS held,
+           set_config('synchronous_commit', 'off', true) AS durable
+)
+INSERT INTO {schema}.oncegate_events (at_s, link_id, event)
+SELECT a.at_s, a.link_id, a.event FROM locked CROSS JOIN
+    ROWS FROM (unnest($1::bigint[]), unnest($2::text[]), unnest($3::text[])) WITH ORDINALITY AS a (at_s, link_id, event, n)
+WHERE locked.held IS NOT NULL AND locked.durable <> '' ORDER BY a.n
+"""
+_EVENTS = "SELECT number, event FROM {schema}.oncegate_events WHERE number > $1 ORDER BY number LIMIT $2"
+_EVENTS_OF_LINK = """
+SELECT number, event FROM {schema}.oncegate_events WHERE link_id = $3 AND number > $1 ORDER BY number LIMIT $2
+"""
+_DROP_EVENTS = """
+WITH oldest AS MATERIALIZED (SELECT number, at_s FROM {schema}.oncegate_events ORDER BY number LIMIT $2)
+DELETE FROM {schema}.oncegate_events WHERE number IN (SELECT number FROM oldest WHERE at_s < $1) RETURNING number
+"""
+
+
+class PostgresqlUpkeep:
+    """Lists and forgets records, keeps events; see ``server_ledger.Upkeep``.
+
+    Args:
+        schema: of the tables.
+        fetch: runs one statement.
+    """
+
+    def __init__(self, schema: str, fetch: Fetch) -> None:
+        self._schema = schema
+        self._fetch = fetch
+
+    async def scan(self, after: bytes, limit: int) -> Sequence[Row]:
+        """List records in order of id, in steps; see ``Scans.scan``."""
+        return await scan_in_steps(self._page, after, limit, step_rows=STEP_ROWS)
+
+    async def sweep(self, now_s: int) -> int:
+        """Forget what is due, in steps; see ``Sweeps.sweep``."""
+        server_s = (await self._ask(_CLOCK))[0]["now_s"]
+        if not isinstance(server_s, int) or abs(server_s - now_s) > CLOCK_SKEW_MAX_S:
+            raise LedgerUnfit(f"postgresql: nothing is swept: our clock says {now_s}, the server's {server_s}")
+        limit_s = (await self._ask(_RAISE, [now_s]))[0]["limit_s"]
+        if not isinstance(limit_s, int) or limit_s < now_s:
+            raise OSError("postgresql: the limit of the sweep was not kept")
+        after, forgotten = b"", 0
+        while True:
+            step = (await self._ask(_FORGET, [after, STEP_ROWS, now_s]))[0]
+            last, count = step["last"], step["forgotten"]
+            if not isinstance(last, bytes) or not isinstance(count, int):
+                break
+            after, forgotten = last, forgotten + count
+        while len(await self._ask(_DROP_EVENTS, [now_s - EVENTS_KEPT_S, EVENTS_STEP])) == EVENTS_STEP:
+            pass
+        return forgotten
+
+    async def append_events(self, events: Sequence[Event]) -> None:
+        """Append a batch; raises ``OSError`` where it cannot."""
+        at_s = [at if isinstance(at := event.get("at"), int) else 0 for event in events]
+        link_ids = [link_id if isinstance(link_id := event.get("link_id"), str) else None for event in events]
+        texts = [json.dumps(dict(event), separators=(",", ":")) for event in events]
+        await self._ask(_APPEND, [at_s, link_ids, texts])
+
+    async def read_events(self, after: int, limit: int, *, link_id: str | None) -> Sequence[tuple[int, Event]]:
+        """List events; see ``KeepsEvents.read_events``."""
+        if link_id is None:
+            rows = await self._ask(_EVENTS, [after, limit])
+        else:
+            rows = await self._ask(_EVENTS_OF_LINK, [after, limit, link_id])
+        return [
+            (number, cast("Event", json.loads(text)))
+            for number, text in ((row["number"], row["event"]) for row in rows)
+            if isinstance(number, int) and isinstance(text, str)
+        ]
+
+    async def _page(self, after: bytes, count: int) -> Sequence[Row]:
+        return [_row(row) for row in await self._ask(_SCAN, [after, count])]
+
+    async def _ask(
+        self, statement: str, args: Sequence[bytes | int | str | Sequence[int] | Sequence[str | None]] = ()
+    ) -> Sequence[DriverRow]:
+        try:
+            return await self._fetch(statement.format(schema=self._schema, lock_class=LOCK_CLASS), args)
+        except LedgerFault as fault:
+            raise OSError(f"the ledger does not answer: {fault}") from None
+
+
+def _row(row: DriverRow) -> Row:
+    link_id, record, version, forget_after_s = row["link_id"], row["record"], row["version"], row["forget_after_s"]
+    if not (isinstance(link_id, bytes) and isinstance(record, bytes)):
+        raise OSError("postgresql: a record that is no bytes")
+    if not (isinstance(version, int) and isinstance(forget_after_s, int)):
+        raise OSError("postgresql: a record without a version")
+    return Row(link_id, record, version, forget_after_s)

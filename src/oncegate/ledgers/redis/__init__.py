@@ -1,0 +1,1 @@
+"""The ledger redis: Redis or Valkey."""

@@ -1,0 +1,149 @@
+"""Whether a Redis or Valkey can keep what a ledger promises, as ``probe`` and ``oncegate doctor`` ask.
+
+Each weakness has a name, by which the configuration can accept it. What cannot be seen counts as unfit. What failover
+loses: replication is asynchronous, a replica that takes over lacks the last writes, and their links open again; ``WAIT``
+lowers that and does not remove it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, LedgerFacts, LedgerUnfit
+from oncegate.ledgers.redis.address import RedisAddress
+from oncegate.ledgers.redis.connection import Call, LedgerFault, Refused
+
+NO_AOF = "redis-no-aof"
+EVERYSEC = "redis-everysec"
+NO_FSYNC = "redis-no-fsync"
+NO_FSYNC_ON_REWRITE = "redis-no-fsync-on-rewrite"
+EVICTION = "redis-eviction"
+FAILOVER = "redis-failover"
+UNSEEN_PERSISTENCE = "redis-unseen-persistence"
+WEAKER_PROMISES = frozenset({NO_AOF, EVERYSEC, NO_FSYNC, NO_FSYNC_ON_REWRITE, EVICTION, FAILOVER, UNSEEN_PERSISTENCE})
+
+VERSION_MIN = (6, 2)
+_SETTINGS = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory", "maxmemory-policy")
+
+Weakness = tuple[str, str]
+"""A name, and what is the matter and what to set."""
+
+
+async def check_fitness(call: Call, address: RedisAddress, born_ms: int, *, accept: Sequence[str]) -> LedgerFacts:
+    """Look at the server.
+
+    Args:
+        call: sends commands.
+        address: how it was found.
+        born_ms: when the ledger was born.
+        accept: weaker promises taken by name.
+
+    Raises:
+        LedgerUnfit: the guarantee cannot be kept; the message says what to set.
+        LedgerFault: no answer.
+    """
+    info = await _info(call)
+    _check_server(info)
+    settings = await _settings(call)
+    weaker = [*_persistence(info, settings), *_eviction(info, settings), *_failover(info, address)]
+    for name, why in weaker:
+        if name not in accept:
+            raise LedgerUnfit(f'redis: {why}; or accept it: [ledger] accept = ["{name}"]')
+    ahead_s = await clock_ahead_s(call)
+    if abs(ahead_s) > CLOCK_SKEW_MAX_S:
+        raise LedgerUnfit(f"redis: the server's clock is {ahead_s:+.0f} s from ours: set both by NTP")
+    return LedgerFacts(born_ms=born_ms, clock_ahead_s=ahead_s, accepted=tuple(name for name, _ in weaker))
+
+
+async def clock_ahead_s(call: Call) -> float:
+    """Return the server's clock minus ours.
+
+    Raises:
+        LedgerFault: it does not tell the time.
+    """
+    asked_s = time.time()
+    (told,) = await call([("TIME",)])
+    answered_s = time.time()
+    if not isinstance(told, list) or len(told) != 2:
+        raise LedgerFault("TIME is refused: grant +time to this user")
+    seconds, microseconds = (int(part) if isinstance(part, bytes | int) else 0 for part in told)
+    return seconds + microseconds / 1e6 - (asked_s + answered_s) / 2
+
+
+async def _info(call: Call) -> Mapping[str, str]:
+    (told,) = await call([("INFO",)])
+    if not isinstance(told, bytes):
+        raise LedgerUnfit("redis: INFO is refused, so nothing can be seen: grant +info to this user")
+    lines = (line.partition(":") for line in told.decode("utf-8", "replace").splitlines())
+    return {name: value for name, colon, value in lines if colon}
+
+
+async def _settings(call: Call) -> Mapping[str, str] | None:
+    """Read the configuration; None where it may not be seen, or only parts of it."""
+    told = await call([("CONFIG", "GET", name) for name in _SETTINGS])
+    settings: dict[str, str] = {}
+    for name, pair in zip(_SETTINGS, told, strict=True):
+        if isinstance(pair, Refused) or not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[1], bytes):
+            return None
+        settings[name] = pair[1].decode()
+    return settings
+
+
+def _check_server(info: Mapping[str, str]) -> None:
+    version = info.get("redis_version", "")
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if numbers < VERSION_MIN:
+        raise LedgerUnfit(f'redis: this is version "{version}": Redis 6.2 or newer, or Valkey, is needed')
+    if info.get("role") != "master":
+        raise LedgerUnfit("redis: this server is a replica: name its master in [ledger] url")
+    if info.get("loading") != "0":
+        raise LedgerUnfit("redis: the server is still loading its data: try again when it is done")
+    if info.get("aof_enabled") == "1" and info.get("aof_last_write_status") != "ok":
+        raise LedgerUnfit("redis: the last write to the append-only file failed: look at the server's disk and log")
+
+
+def _persistence(info: Mapping[str, str], settings: Mapping[str, str] | None) -> Sequence[Weakness]:
+    if (settings or {}).get("appendonly", "yes") != "yes" or info.get("aof_enabled") != "1":
+        return [(NO_AOF, "there is no append-only file, so a restart opens used links: set appendonly yes")]
+    if settings is None:
+        why = (
+            "CONFIG is refused, so whether writes are forced to the disk cannot be seen: grant +config|get to this user,"
+            " and set appendfsync always, no-appendfsync-on-rewrite no"
+        )
+        return [(UNSEEN_PERSISTENCE, why)]
+    found: list[Weakness] = []
+    if settings["appendfsync"] == "everysec":
+        found.append((EVERYSEC, "a crash loses the last second or two, whose links open again: set appendfsync always"))
+    elif settings["appendfsync"] != "always":
+        found.append((NO_FSYNC, "a crash loses what the system had not written yet: set appendfsync always"))
+    if settings["no-appendfsync-on-rewrite"] != "no":
+        why = "nothing is forced to the disk during a rewrite: set no-appendfsync-on-rewrite no"
+        found.append((NO_FSYNC_ON_REWRITE, why))
+    return found
+
+
+def _eviction(info: Mapping[str, str], settings: Mapping[str, str] | None) -> Sequence[Weakness]:
+    # Without maxmemory no policy acts; but that can be set at any time on a server that runs, and nobody asks us then.
+    policy = (settings or {}).get("maxmemory-policy", info.get("maxmemory_policy", ""))
+    if policy == "noeviction":
+        return ()
+    is_limited = (settings or {}).get("maxmemory", info.get("maxmemory", "")) != "0"
+    when = "when memory is full" if is_limited else "as soon as somebody sets maxmemory"
+    why = f'maxmemory-policy is "{policy}": {when}, records may be thrown away: set maxmemory-policy noeviction'
+    return ((EVICTION, why),)
+
+
+def _failover(info: Mapping[str, str], address: RedisAddress) -> Sequence[Weakness]:
+    replicas = info.get("connected_slaves", "?")
+    if address.service:
+        what = "Sentinels may let a replica take over"
+    elif info.get("cluster_enabled") == "1":
+        what = "this is a node of a cluster, whose replica may take over"
+    elif replicas == "1":
+        what = "a replica is attached, and may take over"
+    elif replicas != "0":
+        what = f"{replicas} replicas are attached, and one may take over"
+    else:
+        return ()
+    return ((FAILOVER, f"{what} without the last writes, whose links open again: use a server without replicas"),)

@@ -1,0 +1,174 @@
+"""The ledger ``redis:``: records in Redis or Valkey, shared by any number of gateways on any number of machines.
+
+Durability is the server's append-only file, forced to the disk for every write before it is answered; ``probe`` looks
+whether that is so (``fitness.py``). Speed: one Lua call for all that wait (``batching/``, ``scripts.py``).
+
+A server that hangs, restarts, or becomes a replica makes every call ``Unknown`` within four seconds; the next call
+connects again by itself. An empty server where a ledger was would open used links again: every script checks that it is
+still the ledger that this process began with, and a new one is made by ``probe`` alone, at the start of a program. It
+is born then, so tickets made before are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pathlib
+import time
+from collections.abc import Sequence
+
+from oncegate.ledgers.batching.batcher import ANSWER_WITHIN_S, BATCH_MAX
+from oncegate.ledgers.protocol import Ledger, LedgerFacts, LedgerUnfit
+from oncegate.ledgers.redis import fitness as redis_fitness
+from oncegate.ledgers.redis.address import RedisAddress, parse_url
+from oncegate.ledgers.redis.batches import RedisBatches
+from oncegate.ledgers.redis.connection import Call, LedgerFault, RedisConnection, Refused
+from oncegate.ledgers.redis.scripts import CREATE, Scripts
+from oncegate.ledgers.redis.upkeep import RedisUpkeep
+from oncegate.ledgers.server_ledger import Birth, ServerLedger
+
+WEAKER_PROMISES = redis_fitness.WEAKER_PROMISES
+SCHEMA_VERSION = 1
+
+_log = logging.getLogger(__name__)
+
+
+class RedisLedger(ServerLedger):
+    """Keeps records in Redis or Valkey.
+
+    Args:
+        address: of the server.
+        accept: weaker promises taken by name, of ``WEAKER_PROMISES``.
+        batch_max: writes in one call.
+        answer_within_s: seconds after which any call ends in ``Unknown``.
+    """
+
+    def __init__(
+        self,
+        address: RedisAddress,
+        *,
+        accept: Sequence[str] = (),
+        batch_max: int = BATCH_MAX,
+        answer_within_s: float = ANSWER_WITHIN_S,
+    ) -> None:
+        self._address = address
+        self._accept = tuple(accept)
+        self._meta = f"{address.prefix}meta".encode()
+        self._birth = Birth("redis")
+        inserting, replacing, reading, aside = (RedisConnection(address, greet=self._greet) for _ in range(4))
+        super().__init__(
+            "redis",
+            RedisBatches(
+                address.prefix,
+                self._birth,
+                inserting=inserting,
+                replacing=replacing,
+                reading=reading,
+                wait=address.wait,
+            ),
+            RedisUpkeep(address.prefix, self._birth, aside),
+            (inserting, replacing, reading, aside),
+            batch_max=batch_max,
+            answer_within_s=answer_within_s,
+        )
+
+    async def probe(self) -> LedgerFacts:
+        """Connect, and look whether the server is such that the guarantee can be kept.
+
+        Raises:
+            LedgerUnfit: it is not, or nobody answers; the message says what to do.
+        """
+        # Over a connection of its own: one that stands may have died since.
+        connection = RedisConnection(self._address)
+        try:
+            born_ms = await _read_born_ms(connection.call, self._meta)
+            if born_ms is None and not self._birth.is_known:
+                if await _make(connection, self._address):
+                    _log.warning("redis: no ledger stood under the prefix %s: made an empty one", self._address.prefix)
+                born_ms = await _read_born_ms(connection.call, self._meta)
+            born_ms = self._birth.check(born_ms)
+            return await redis_fitness.check_fitness(connection.call, self._address, born_ms, accept=self._accept)
+        except LedgerFault as fault:
+            raise LedgerUnfit(_advice(str(fault))) from None
+        finally:
+            await connection.aclose()
+
+    async def _greet(self, call: Call) -> None:
+        """Look at a new connection: does the ledger stand there that this process began with?"""
+        self._birth.check(await _read_born_ms(call, self._meta))
+
+
+async def _read_born_ms(call: Call, meta: bytes) -> int | None:
+    """Read when the ledger was born, and whether this version can work with it; None where none stands.
+
+    Raises:
+        LedgerUnfit: it is of another schema.
+        LedgerFault: no answer.
+    """
+    (told,) = await call([("HMGET", meta, "schema", "born_ms")])
+    if isinstance(told, Refused):
+        raise LedgerFault(told.words)
+    schema, born_ms = told if isinstance(told, list) and len(told) == 2 else (None, None)
+    if not isinstance(schema, bytes) or not isinstance(born_ms, bytes):
+        return None
+    if int(schema) > SCHEMA_VERSION:
+        raise LedgerUnfit(
+            f"redis: the ledger has schema {int(schema)}, this oncegate knows up to {SCHEMA_VERSION}:"
+            " run the newer oncegate that migrated it"
+        )
+    return int(born_ms)
+
+
+def _advice(fault: str) -> str:
+    """Add to a server's words what to change, where that is known."""
+    if fault.startswith("redis: "):
+        return fault
+    if fault.startswith("NOPERM"):
+        return f"redis: {fault}: this user needs ~PREFIX* and +@read +@write +@scripting +info +time +ping +config|get"
+    return f"redis: cannot be used: {fault}"
+
+
+def open_from_url(url: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
+    """Open the ledger; see ``opening.Backend`` and ``redis_url``."""
+    return RedisLedger(parse_url(url, folder=folder), accept=accept)
+
+
+def create_from_url(url: str, *, folder: pathlib.Path) -> None:
+    """Make the empty ledger; see ``opening.Backend``."""
+    if not migrate_from_url(url, folder=folder):
+        raise LedgerUnfit("redis: a ledger stands under this prefix already, and a ledger is made once")
+
+
+def migrate_from_url(url: str, *, folder: pathlib.Path) -> bool:
+    """Make the ledger where none stands; see ``opening.Migrates``."""
+    return asyncio.run(_migrate(parse_url(url, folder=folder)))
+
+
+async def _migrate(address: RedisAddress) -> bool:
+    connection = RedisConnection(address)
+    try:
+        made = await _make(connection, address)
+        if not made:
+            await _read_born_ms(connection.call, f"{address.prefix}meta".encode())
+    except LedgerFault as fault:
+        raise LedgerUnfit(_advice(str(fault))) from None
+    finally:
+        await connection.aclose()
+    return made
+
+
+async def _make(connection: RedisConnection, address: RedisAddress) -> bool:
+    """Make the ledger where none stands, whoever else does so at the same time; say whether it was this call.
+
+    Raises:
+        LedgerUnfit: records stand there without the ledger's own.
+        LedgerFault: no answer.
+    """
+    meta, ids = (f"{address.prefix}{name}".encode() for name in ("meta", "ids"))
+    made = await Scripts(connection).run(CREATE, [meta, ids], [SCHEMA_VERSION, time.time_ns() // 1_000_000])
+    if made == -1:
+        raise LedgerUnfit(
+            "redis: records of a ledger stand under this prefix that has lost its memory of when it was born:"
+            " restore it from a backup, or take another prefix"
+        )
+    return made == 1

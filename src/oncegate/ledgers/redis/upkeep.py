@@ -1,0 +1,130 @@
+"""Lists, sweeping and events of the ledger ``redis:``; on a connection of their own, in scripts of a millisecond or two."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import cast
+
+from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, Event, LedgerUnfit, Row
+from oncegate.ledgers.redis.connection import LedgerFault, RedisConnection, Reply
+from oncegate.ledgers.redis.fitness import clock_ahead_s
+from oncegate.ledgers.redis.scripts import APPEND, FORGET, RAISE, SCAN, Scripts, row_of
+from oncegate.ledgers.scanning import scan_in_steps
+from oncegate.ledgers.server_ledger import Birth
+
+STEP_ROWS = 200
+EVENTS_STEP = 1_000
+EVENTS_KEPT = 100_000
+"""They lie in memory, some 300 bytes each."""
+
+
+class RedisUpkeep:
+    """Lists and forgets records, keeps events; see ``server_ledger.Upkeep``.
+
+    Args:
+        prefix: of all keys.
+        birth: of the ledger that this process began with.
+        connection: of our own.
+    """
+
+    def __init__(self, prefix: str, birth: Birth, connection: RedisConnection) -> None:
+        self._meta, self._ids, self._events, self._record = (
+            f"{prefix}{name}".encode() for name in ("meta", "ids", "events", "r:")
+        )
+        self._connection = connection
+        self._scripts = Scripts(connection)
+        self._birth = birth
+
+    async def scan(self, after: bytes, limit: int) -> Sequence[Row]:
+        """List records in order of id, in steps; see ``Scans.scan``."""
+        try:
+            return await scan_in_steps(self._page, after, limit, step_rows=STEP_ROWS)
+        except LedgerFault as fault:
+            raise _unreadable(fault) from None
+
+    async def sweep(self, now_s: int) -> int:
+        """Forget what is due, in steps; see ``Sweeps.sweep``."""
+        forgotten = 0
+        try:
+            born_ms = await self._known_born_ms()
+            server_s = await clock_ahead_s(self._connection.call) + time.time()
+            if abs(server_s - now_s) > CLOCK_SKEW_MAX_S:
+                raise LedgerUnfit(f"redis: nothing is swept: our clock says {now_s}, the server's {server_s:.0f}")
+            keys = [self._meta, self._ids]
+            await self._scripts.run(RAISE, keys, [born_ms, now_s])
+            after = b""
+            while True:
+                args = [born_ms, self._record, _above(after), STEP_ROWS, now_s]
+                count, last = _listed(await self._scripts.run(FORGET, keys, args))
+                forgotten += count if isinstance(count, int) else 0
+                after = _bytes(last)
+                if not after:
+                    return forgotten
+        except LedgerFault as fault:
+            raise _unreadable(fault) from None
+
+    async def append_events(self, events: Sequence[Event]) -> None:
+        """Append a batch; raises ``OSError`` where it cannot."""
+        args: list[bytes | int | str] = []
+        for event in events:
+            link_id = event.get("link_id")
+            args += [link_id if isinstance(link_id, str) else "", json.dumps(dict(event), separators=(",", ":"))]
+        try:
+            head = [await self._known_born_ms(), EVENTS_KEPT]
+            await self._scripts.run(APPEND, [self._meta, self._events], [*head, *args])
+        except LedgerFault as fault:
+            raise _unreadable(fault) from None
+
+    async def read_events(self, after: int, limit: int, *, link_id: str | None) -> Sequence[tuple[int, Event]]:
+        """List events; see ``KeepsEvents.read_events``. Those of one link are looked for among all."""
+        found: list[tuple[int, Event]] = []
+        wanted = None if link_id is None else link_id.encode()
+        try:
+            while len(found) < limit:
+                command = ("XRANGE", self._events, f"({after}-0", "+", "COUNT", EVENTS_STEP)
+                (told,) = await self._connection.call([command])
+                page = [_event(entry) for entry in _listed(told)]
+                found += [(number, event) for number, of_link, event in page if wanted is None or of_link == wanted]
+                if len(page) < EVENTS_STEP:
+                    break
+                after = page[-1][0]
+        except LedgerFault as fault:
+            raise _unreadable(fault) from None
+        return found[:limit]
+
+    async def _page(self, after: bytes, count: int) -> Sequence[Row]:
+        args = [await self._known_born_ms(), self._record, _above(after), count]
+        flat = _listed(await self._scripts.run(SCAN, [self._meta, self._ids], args))
+        return [row_of(_bytes(flat[n]), flat[n + 1]) for n in range(0, len(flat), 2)]
+
+    async def _known_born_ms(self) -> int:
+        return await self._birth.known_ms(lambda: self._connection.call([("PING",)]))
+
+
+def _above(after: bytes) -> bytes:
+    """Return the lowest id as ZRANGEBYLEX has it: exclusive, or the beginning."""
+    return b"(" + after if after else b"-"
+
+
+def _event(entry: Reply) -> tuple[int, bytes, Event]:
+    number, fields = _listed(entry)
+    _, of_link, _, text = _listed(fields)
+    return int(_bytes(number).partition(b"-")[0]), _bytes(of_link), cast("Event", json.loads(_bytes(text)))
+
+
+def _listed(reply: object) -> list[Reply]:
+    if not isinstance(reply, list):
+        raise LedgerFault(f"a list was expected, not {reply!r:.80}")
+    return cast("list[Reply]", reply)
+
+
+def _bytes(reply: Reply) -> bytes:
+    if not isinstance(reply, bytes):
+        raise LedgerFault("a string was expected")
+    return reply
+
+
+def _unreadable(fault: LedgerFault) -> OSError:
+    return OSError(f"the ledger does not answer: {fault}")

@@ -1,0 +1,1 @@
+"""The ledger s3: one small object per link in a bucket."""

@@ -1,0 +1,1 @@
+"""The ledger sqlite: one file on this machine's disk; the default."""

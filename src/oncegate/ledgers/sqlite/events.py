@@ -1,0 +1,184 @@
+"""Audit events of the ledger ``sqlite:``, in a file of their own beside it, ``<ledger>-events.db``.
+
+They are not records: no rule reads them. So nothing is forced to the disk for them (``synchronous = NORMAL``): a loss of
+power may lose the last ones and never damages the file. They take nothing from claims: another file, another
+thread. A fault is logged once and swallowed. The file is made with the first event.
+
+Limits: the newest ``KEPT_MAX`` events of the last ``KEPT_S``; at most ``WAITING_MAX`` batches wait, the rest are dropped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import pathlib
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from oncegate.ledgers.batching.thread import BatchThread
+from oncegate.ledgers.protocol import Event
+
+KEPT_MAX = 1_000_000
+KEPT_S = 90 * 86_400
+WAITING_MAX = 1_024
+BATCHES_MAX = 64
+DROP_STEP = 2_000  # events dropped with one append, so that none waits for a long clean-up
+
+_APPLICATION_ID = 0x6F6E6576  # "onev" in ASCII
+_SCHEMA = f"""
+PRAGMA application_id = {_APPLICATION_ID};
+CREATE TABLE IF NOT EXISTS events (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_s INTEGER NOT NULL,
+    link_id TEXT,
+    event TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS events_of_link ON events (link_id, number) WHERE link_id IS NOT NULL;
+"""
+_APPEND = """
+INSERT INTO events (at_s, link_id, event)
+SELECT coalesce(json_extract(value, '$.at'), 0), json_extract(value, '$.link_id'), value FROM json_each(?)
+"""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Append:
+    events: Sequence[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    after: int
+    limit: int
+    link_id: str | None
+
+
+_Found = Sequence[tuple[int, Event]]
+
+
+class EventFile:
+    """Appends events to a file and lists them.
+
+    Args:
+        path: the file, made with the first event.
+        kept_max: events kept; the oldest go first.
+        kept_s: seconds that an event is kept, reckoned back from the newest event's ``at``, not from a clock.
+    """
+
+    def __init__(self, path: pathlib.Path, *, kept_max: int = KEPT_MAX, kept_s: int = KEPT_S) -> None:
+        self._thread = BatchThread[_Append | _Read, _Found](
+            _EventWork(path, kept_max=kept_max, kept_s=kept_s),
+            name=f"oncegate-events {path.name}",
+            batch_max=BATCHES_MAX,
+            waiting_max=WAITING_MAX,
+        )
+
+    async def append(self, events: Sequence[Event]) -> None:
+        """Append a batch and wait until it is in the file, though not on the disk; a fault is logged and swallowed."""
+        if events:
+            await self._thread.ask(_Append(events))
+
+    async def read(self, after: int, limit: int, *, link_id: str | None = None) -> Sequence[tuple[int, Event]]:
+        """List up to ``limit`` events whose number is above ``after``, oldest first; nothing after a fault.
+
+        Args:
+            after: the number of the last event seen; 0 begins.
+            limit: events, at most.
+            link_id: only events with this ``link_id``.
+        """
+        return await self._thread.ask(_Read(after, limit, link_id))
+
+    async def aclose(self) -> None:
+        """Write what waits and close the file."""
+        await self._thread.aclose()
+
+
+class _EventWork:
+    """What the thread of the events does."""
+
+    def __init__(self, path: pathlib.Path, *, kept_max: int, kept_s: int) -> None:
+        self._path = path
+        self._kept_max = kept_max
+        self._kept_s = kept_s
+        self._connection: sqlite3.Connection | None = None
+        self._is_faulty = False
+
+    def do(self, asks: Sequence[_Append | _Read]) -> Sequence[_Found]:
+        events = [event for ask in asks if isinstance(ask, _Append) for event in ask.events]
+        try:
+            if events:
+                self._append(self._connected(), events)
+            found = [self._read(ask) if isinstance(ask, _Read) else () for ask in asks]
+        except (sqlite3.Error, OSError, ValueError, TypeError) as fault:
+            self.close()
+            if not self._is_faulty:
+                self._is_faulty = True
+                _log.exception("%s: events are not kept", self._path, exc_info=fault)
+            return [()] * len(asks)
+        if events:
+            self._is_faulty = False
+        return found
+
+    def lost(self, why: str) -> _Found:
+        if not self._is_faulty:
+            self._is_faulty = True
+            _log.error("%s: events are not kept: %s", self._path, why)
+        return ()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            if not self._path.exists():
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            self._connection = sqlite3.connect(self._path, isolation_level=None)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.execute(f"PRAGMA journal_size_limit = {16 * 2**20}")  # bytes
+            (application_id,) = self._connection.execute("PRAGMA application_id").fetchone()
+            if application_id not in {0, _APPLICATION_ID}:
+                raise ValueError("the file belongs to another program")
+            if application_id == 0:
+                self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT")
+        return self._connection
+
+    def _append(self, connection: sqlite3.Connection, events: Sequence[Event]) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        # one step of SQLite for all of them: sqlite_rows says why
+        connection.execute(_APPEND, (json.dumps(events, separators=(",", ":")),))
+        self._drop_old(connection)
+        connection.execute("COMMIT")
+
+    def _drop_old(self, connection: sqlite3.Connection) -> None:
+        """Drop a step of what is too much or too old; only the oldest are looked at, which costs the same at any size."""
+        connection.execute(
+            "DELETE FROM events WHERE number IN (SELECT number FROM events ORDER BY number LIMIT ?)"
+            " AND (number <= (SELECT max(number) FROM events) - ?"
+            " OR at_s < (SELECT at_s FROM events ORDER BY number DESC LIMIT 1) - ?)",
+            (DROP_STEP, self._kept_max, self._kept_s),
+        )
+
+    def _read(self, ask: _Read) -> _Found:
+        if self._connection is None and not self._path.exists():
+            return ()
+        connection = self._connected()
+        if ask.link_id is None:
+            found = connection.execute(
+                "SELECT number, event FROM events WHERE number > ? ORDER BY number LIMIT ?", (ask.after, ask.limit)
+            )
+        else:
+            found = connection.execute(
+                "SELECT number, event FROM events WHERE link_id = ? AND number > ? ORDER BY number LIMIT ?",
+                (ask.link_id, ask.after, ask.limit),
+            )
+        return [(number, cast("Event", json.loads(event))) for number, event in found]

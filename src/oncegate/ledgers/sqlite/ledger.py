@@ -1,0 +1,212 @@
+"""The ledger ``sqlite:``: records in one file on this machine's disk; the default, with no server to install.
+
+Any number of processes of one machine may use the file at once. Durability: a write is answered after its transaction
+was forced to the disk (write-ahead log, ``synchronous = FULL``), so what was answered stands after a kill and after a
+loss of power. Speed: one writer thread, one transaction for all that wait (``threads.py``).
+
+It never makes a ledger anew where one was damaged, and never works on a network file system unless told that only one
+machine opens the file (``fitness.py``). Audit events lie in a file of their own (``events.py``), so that they
+cost a claim nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
+
+from oncegate.ledgers.batching.sizes import BatchSizes
+from oncegate.ledgers.batching.thread import ANSWER_WITHIN_S, BatchThread
+from oncegate.ledgers.protocol import (
+    Event,
+    Insert,
+    InsertOutcome,
+    Ledger,
+    LedgerFacts,
+    LedgerUnfit,
+    Read,
+    ReadOutcome,
+    Replace,
+    ReplaceOutcome,
+    Row,
+    Unknown,
+    Version,
+)
+from oncegate.ledgers.scanning import scan_in_steps
+from oncegate.ledgers.sqlite import file as sqlite_file
+from oncegate.ledgers.sqlite import fitness as sqlite_fitness
+from oncegate.ledgers.sqlite.events import EventFile
+from oncegate.ledgers.sqlite.mount import Mount, mount_of
+from oncegate.ledgers.sqlite.rows import KEYS_MAX
+from oncegate.ledgers.sqlite.threads import (
+    Deleted,
+    DeleteDue,
+    Due,
+    FindDue,
+    ListRows,
+    RaiseSweptUntil,
+    Reader,
+    ReaderAnswer,
+    ReaderAsk,
+    Writer,
+    WriterAnswer,
+    WriterAsk,
+)
+
+WEAKER_PROMISES = sqlite_fitness.WEAKER_PROMISES
+WAITING_MAX = 16_384
+STEP_ROWS = 500  # of a sweep or a list: a transaction of a few milliseconds at most
+
+_Kind = TypeVar("_Kind")
+
+
+class SqliteLedger:
+    """Keeps records in one SQLite file.
+
+    It touches nothing before the first call. It belongs to the event loop of its first call.
+
+    Args:
+        path: the file; ``probe`` makes it where none stands, no other method does.
+        accept: weaker promises taken by name, of ``WEAKER_PROMISES``.
+        busy_s: seconds that a write waits for other processes before it ends in ``Unknown``; under ``answer_within_s``.
+        answer_within_s: seconds after which any call ends in ``Unknown``.
+        batch_max: writes in one transaction, at most ``KEYS_MAX``.
+        find_mount: tells the file system of a path.
+    """
+
+    def __init__(
+        self,
+        path: pathlib.Path,
+        *,
+        accept: Sequence[str] = (),
+        busy_s: float = sqlite_file.BUSY_S,
+        answer_within_s: float = ANSWER_WITHIN_S,
+        batch_max: int = KEYS_MAX,
+        find_mount: Callable[[pathlib.Path], Mount | None] = mount_of,
+    ) -> None:
+        if not 1 <= batch_max <= KEYS_MAX:
+            raise ValueError(f"batch_max: {batch_max} is not within 1 and {KEYS_MAX}")
+        # Links are followed once, here: the lock, the log and the events of two names must be the same files.
+        path = sqlite_file.resolved(path)
+        self._path = path
+        self._accept = tuple(accept)
+        self._busy_s = busy_s
+        self._find_mount = find_mount
+        self.batch_sizes = {"write": BatchSizes(), "read": BatchSizes()}
+        self._writer = BatchThread[WriterAsk, WriterAnswer](
+            Writer(path, busy_s=busy_s),
+            name=f"oncegate-writer {path.name}",
+            sizes=self.batch_sizes["write"],
+            batch_max=batch_max,
+            waiting_max=WAITING_MAX,
+            answer_within_s=answer_within_s,
+        )
+        self._reader = BatchThread[ReaderAsk, ReaderAnswer](
+            Reader(path, busy_s=busy_s),
+            name=f"oncegate-reader {path.name}",
+            sizes=self.batch_sizes["read"],
+            batch_max=KEYS_MAX,
+            waiting_max=WAITING_MAX,
+            answer_within_s=answer_within_s,
+        )
+        self._events = EventFile(path.with_name(f"{path.stem}-events.db"))
+
+    async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
+        """Store a record where none stands; see ``Ledger.insert``. A record that stands is shown even if it is due."""
+        # The cast: the writer answers each kind of ask with its own kinds, which a union of all cannot say.
+        return cast("InsertOutcome", await self._writer.ask(Insert(link_id, record, forget_after_s)))
+
+    async def replace(self, link_id: bytes, version: Version, record: bytes, forget_after_s: int) -> ReplaceOutcome:
+        """Store a record in place of the one with this version; see ``Ledger.replace``."""
+        return cast("ReplaceOutcome", await self._writer.ask(Replace(link_id, version, record, forget_after_s)))
+
+    async def read(self, link_id: bytes) -> ReadOutcome:
+        """Say what stands there, as of after every write that was answered before this call, by any process."""
+        return cast("ReadOutcome", await self._reader.ask(Read(link_id)))
+
+    async def probe(self) -> LedgerFacts:
+        """Check the file for real, and make it where none stands (the first start in a fresh container).
+
+        Raises:
+            LedgerUnfit: it cannot keep the guarantee; the message names the file, what is the matter, what to do.
+        """
+        return await asyncio.to_thread(
+            sqlite_fitness.check, self._path, accept=self._accept, find_mount=self._find_mount, busy_s=self._busy_s
+        )
+
+    async def aclose(self) -> None:
+        """Finish the writes that wait and close the files. Calls after it end in ``Unknown``."""
+        await asyncio.gather(self._reader.aclose(), self._events.aclose())
+        # Last: SQLite empties its log when the last connection of all closes, and only the writer may do that.
+        await self._writer.aclose()
+
+    async def scan(self, after: bytes, limit: int) -> Sequence[Row]:
+        """List up to ``limit`` records whose id is above ``after``, in order of id; see ``Scans.scan``.
+
+        Raises:
+            OSError: the ledger cannot be read.
+        """
+        return await scan_in_steps(self._page, after, limit, step_rows=STEP_ROWS)
+
+    async def sweep(self, now_s: int) -> int:
+        """Forget records whose ``forget_after_s`` is not above ``now_s``; see ``Sweeps.sweep``.
+
+        The clock is not compared with another: the ledger's server is this machine.
+
+        Raises:
+            OSError: the ledger cannot be read or written; what was forgotten before stays so.
+        """
+        _expect(Deleted, await self._writer.ask(RaiseSweptUntil(now_s)))
+        after, forgotten = b"", 0
+        while True:
+            # Looked for by the reader; the writer is asked only where something is due. Its delete goes into the next
+            # transaction with the claims that wait, and costs them no commit of its own.
+            due = _expect(Due, await self._reader.ask(FindDue(after, STEP_ROWS, now_s)))
+            if due.last is None:
+                return forgotten
+            if due.count:
+                forgotten += _expect(Deleted, await self._writer.ask(DeleteDue(after, due.last, now_s))).count
+            after = due.last
+
+    async def append_events(self, events: Sequence[Event]) -> None:
+        """Append a batch; a fault is logged and swallowed."""
+        await self._events.append(events)
+
+    async def read_events(self, after: int, limit: int, *, link_id: str | None = None) -> Sequence[tuple[int, Event]]:
+        """List up to ``limit`` events whose number is above ``after``, oldest first; of one link where given."""
+        return await self._events.read(after, limit, link_id=link_id)
+
+    async def _page(self, after: bytes, count: int) -> Sequence[Row]:
+        return _expect(list[Row], await self._reader.ask(ListRows(after, count)))
+
+
+def _expect(kind: type[_Kind], answer: object) -> _Kind:
+    """Return the answer of the kind that this ask gets, or raise what went wrong: lists have no ``Unknown``."""
+    if isinstance(answer, Unknown):
+        raise OSError(f"the ledger does not answer: {answer.why}")
+    return cast("_Kind", answer)
+
+
+def open_from_url(url: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
+    """Open the ledger; see ``opening.Backend``. After ``sqlite:`` stands a path, taken literally."""
+    return SqliteLedger(_path_of(url, folder), accept=accept)
+
+
+def create_from_url(url: str, *, folder: pathlib.Path) -> None:
+    """Make the empty ledger; see ``opening.Backend``."""
+    sqlite_file.create(_path_of(url, folder))
+
+
+def _path_of(url: str, folder: pathlib.Path) -> pathlib.Path:
+    path = url.partition(":")[2]
+    if not path or path.endswith("/"):
+        raise LedgerUnfit(f"{url} names no file: write sqlite:./ledger.db")
+    if path.startswith("//"):
+        # Elsewhere sqlite:///x means a relative path, or an absolute one; guessing wrong would make a second ledger.
+        raise LedgerUnfit(f"{url} is ambiguous: write sqlite:./ledger.db or sqlite:/folder/ledger.db")
+    if path == ":memory:":
+        raise LedgerUnfit('sqlite::memory: keeps nothing: write [ledger] url = "memory:"')
+    if "\0" in path:
+        raise LedgerUnfit("sqlite: the path holds a NUL")
+    return folder.absolute() / path

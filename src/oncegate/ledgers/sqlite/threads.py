@@ -1,0 +1,271 @@
+"""The two threads of the ledger ``sqlite:``: one writes, one reads, each with a connection of its own.
+
+The writer puts everything that waits into one transaction: look at all keys, decide each in turn, write all. A key may
+come several times in a batch: the second sees what the first did, exactly as if each had come alone. Whatever fails,
+every write of the batch is ``Unknown``, the connection is thrown away, and the next batch opens a new one; so the
+ledger works again by itself when the fault is gone. Nothing is repeated here: callers repeat, because they know why.
+
+A driver's error becomes ``Unknown`` or ``Failed`` here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pathlib
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from oncegate.ledgers.protocol import Done, Gone, Insert, LedgerUnfit, Read, Replace, Row, Stands, Swept, Unknown
+from oncegate.ledgers.sqlite import file as sqlite_file
+from oncegate.ledgers.sqlite import rows as sqlite_rows
+from oncegate.ledgers.sqlite.lock import open_lock, release_lock, take_lock
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RaiseSweptUntil:
+    """Asks the writer to store how far records may be swept."""
+
+    limit_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteDue:
+    """Asks the writer to delete the records from ``after`` (exclusive) to ``upto`` (inclusive) that are due."""
+
+    after: bytes
+    upto: bytes
+    limit_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class FindDue:
+    """Asks the reader how many of the next ``limit`` records are due."""
+
+    after: bytes
+    limit: int
+    limit_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListRows:
+    """Asks the reader for a page of records."""
+
+    after: bytes
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The reader's answer to ``FindDue``: the id of the last record looked at (None: none were left), and how many are due."""
+
+    last: bytes | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The writer's answer to sweeping."""
+
+    count: int
+
+
+WriterAsk = Insert | Replace | RaiseSweptUntil | DeleteDue
+WriterAnswer = Done | Stands | Gone | Swept | Deleted | Unknown
+ReaderAsk = Read | FindDue | ListRows
+ReaderAnswer = Stands | Gone | Due | Sequence[Row] | Unknown
+
+
+class _OwnConnection:
+    """One thread's connection: opened when needed, thrown away after a fault, never used on a file that was exchanged."""
+
+    def __init__(self, path: pathlib.Path, *, busy_s: float) -> None:
+        self._path = path
+        self._busy_s = busy_s
+        self._open: sqlite_file.OpenLedger | None = None
+        self._born_ms: int | None = None
+
+    def get(self) -> sqlite3.Connection:
+        """Return a connection to the ledger that was first opened.
+
+        Raises:
+            LedgerUnfit, OSError, sqlite3.Error: there is none, or another stands in its place.
+        """
+        # A deleted or renamed file would go on taking claims that no other process sees.
+        if self._open is not None and not self._is_in_place(self._open):
+            self.drop()
+        if self._open is None:
+            opened = sqlite_file.connect(self._path, busy_s=self._busy_s)
+            if self._born_ms not in {None, opened.born_ms}:
+                opened.connection.close()
+                raise LedgerUnfit(f"{self._path} is another ledger than the one this process began with: restart it")
+            self._open, self._born_ms = opened, opened.born_ms
+        return self._open.connection
+
+    def _is_in_place(self, opened: sqlite_file.OpenLedger) -> bool:
+        try:
+            return sqlite_file.identity_of(self._path) == opened.identity
+        except FileNotFoundError:
+            return False  # to open it says so in words of ours
+
+    def drop(self) -> None:
+        """Close it, undoing what was not committed."""
+        if self._open is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._open.connection.close()
+            self._open = None
+
+
+class Writer:
+    """Decides and writes whatever waits in one transaction; runs in a thread of its own.
+
+    Args:
+        path: the ledger's file.
+        busy_s: seconds to wait for other processes.
+    """
+
+    def __init__(self, path: pathlib.Path, *, busy_s: float = sqlite_file.BUSY_S) -> None:
+        self._path = path
+        self._busy_s = busy_s
+        self._connection = _OwnConnection(path, busy_s=busy_s)
+        self._lock: int | None = None
+        self._is_faulty = False
+
+    def do(self, asks: Sequence[WriterAsk]) -> Sequence[WriterAnswer]:
+        """Commit all of it, or answer ``Unknown`` to all of it."""
+        try:
+            answers = self._commit(asks)
+        except (sqlite3.Error, OSError, LedgerUnfit) as fault:
+            self._note(fault)
+            self._connection.drop()
+            if isinstance(fault, sqlite3.DatabaseError) and _is_damage(fault) and len(asks) > 1:
+                # One damaged page must not take down with it every write that happens to wait beside it.
+                return [self.do([ask])[0] for ask in asks]
+            return [self.lost(f"{type(fault).__name__}: {fault}")] * len(asks)
+        if self._is_faulty:
+            self._is_faulty = False
+            _log.warning("%s: the ledger takes writes again", self._path)
+        return answers
+
+    def lost(self, why: str) -> Unknown:
+        """Answer for a write whose fate is not known."""
+        return Unknown(why)
+
+    def close(self) -> None:
+        """Close the file; SQLite then moves its log into the database."""
+        self._connection.drop()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _commit(self, asks: Sequence[WriterAsk]) -> Sequence[WriterAnswer]:
+        if self._lock is None:
+            self._lock = open_lock(self._path)
+        take_lock(self._lock, busy_s=self._busy_s)
+        try:
+            connection = self._connection.get()
+            connection.execute("BEGIN IMMEDIATE")
+            answers = _write(connection, asks)
+            # Where nothing was changed this writes nothing and forces nothing to the disk: refusing is cheap.
+            connection.execute("COMMIT")
+        except BaseException:
+            self._connection.drop()
+            raise
+        finally:
+            release_lock(self._lock)
+        return answers
+
+    def _note(self, fault: Exception) -> None:
+        """Log the first fault of a row; a broken disk would fill the log that lies on it."""
+        if not self._is_faulty:
+            self._is_faulty = True
+            _log.error("%s: the ledger takes no writes: %s", self._path, fault)
+
+
+class Reader:
+    """Reads what is committed; runs in a thread of its own, so that a slow disk or a long list stalls no claim."""
+
+    def __init__(self, path: pathlib.Path, *, busy_s: float = sqlite_file.BUSY_S) -> None:
+        self._connection = _OwnConnection(path, busy_s=busy_s)
+
+    def do(self, asks: Sequence[ReaderAsk]) -> Sequence[ReaderAnswer]:
+        """Answer all reads from one look, and lists and sweeps each from its own."""
+        try:
+            connection = self._connection.get()
+            link_ids = list({ask.link_id for ask in asks if isinstance(ask, Read)})
+            records = sqlite_rows.find_standing(connection, link_ids).records
+            return [_read(connection, ask, records) for ask in asks]
+        except (sqlite3.Error, OSError, LedgerUnfit) as fault:
+            self._connection.drop()
+            return [self.lost(f"{type(fault).__name__}: {fault}")] * len(asks)
+
+    def lost(self, why: str) -> Unknown:
+        """Answer for a read that failed."""
+        return Unknown(why)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.drop()
+
+
+def _write(connection: sqlite3.Connection, asks: Sequence[WriterAsk]) -> Sequence[WriterAnswer]:
+    keys = {ask.link_id for ask in asks if isinstance(ask, Insert | Replace)}
+    standing = sqlite_rows.find_standing(connection, list(keys))
+    records = dict(standing.records)
+    changed: dict[bytes, Row] = {}
+    answers: dict[int, WriterAnswer] = {}
+    for place, ask in enumerate(asks):
+        if isinstance(ask, Insert | Replace):
+            answers[place] = answer = _decide(ask, records.get(ask.link_id), standing)
+            if isinstance(answer, Done) and isinstance(answer.version, int):
+                records[ask.link_id] = answer.version, ask.record
+                changed[ask.link_id] = Row(ask.link_id, ask.record, answer.version, ask.forget_after_s)
+    if changed:
+        sqlite_rows.put_rows(connection, [changed[link_id] for link_id in sorted(changed)])
+    for place, ask in enumerate(asks):  # after the writes: what was decided above must still be so
+        if isinstance(ask, RaiseSweptUntil | DeleteDue):
+            answers[place] = _sweep(connection, ask)
+    return [answers[place] for place in range(len(asks))]
+
+
+def _decide(
+    ask: Insert | Replace, found: tuple[int, bytes] | None, standing: sqlite_rows.Standing
+) -> Done | Stands | Gone | Swept:
+    """The whole rule: an insert needs nothing to stand, a replace this version."""
+    if isinstance(ask, Insert):
+        if found is not None:
+            return Stands(found[1], found[0])
+        if ask.forget_after_s <= standing.swept_until_s:
+            return Swept()
+        return Done(standing.version_floor + 1)
+    if found is None:
+        return Gone()
+    if found[0] != ask.version:
+        return Stands(found[1], found[0])
+    return Done(found[0] + 1)
+
+
+def _sweep(connection: sqlite3.Connection, ask: RaiseSweptUntil | DeleteDue) -> Deleted:
+    if isinstance(ask, RaiseSweptUntil):
+        sqlite_rows.raise_swept_until(connection, ask.limit_s)
+        return Deleted(0)
+    return Deleted(sqlite_rows.delete_due(connection, after=ask.after, upto=ask.upto, limit_s=ask.limit_s))
+
+
+def _read(connection: sqlite3.Connection, ask: ReaderAsk, records: Mapping[bytes, tuple[int, bytes]]) -> ReaderAnswer:
+    match ask:
+        case Read(link_id):
+            found = records.get(link_id)
+            return Gone() if found is None else Stands(found[1], found[0])
+        case FindDue(after, limit, limit_s):
+            return Due(*sqlite_rows.find_due(connection, after=after, limit=limit, limit_s=limit_s))
+        case ListRows(after, limit):
+            return sqlite_rows.list_rows(connection, after=after, limit=limit)
+
+
+def _is_damage(fault: sqlite3.DatabaseError) -> bool:
+    return getattr(fault, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT

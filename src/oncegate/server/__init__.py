@@ -1,0 +1,1 @@
+"""HTTP: sockets, requests and answers. Knows no link."""

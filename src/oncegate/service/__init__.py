@@ -1,0 +1,1 @@
+"""From a configuration to listeners that answer, and whether they are ready."""

@@ -1,0 +1,136 @@
+"""From a configuration to a gateway that is kept in order: what ``oncegate serve`` stands on, and how to embed it.
+
+Opens ledger, store and key group and probes them; while it is open, follows the key group, cuts what has stalled and
+sweeps; at the end settles what broke. Listens nowhere: that is the server's part (server/listener.py, or any other that
+keeps to docs/guides/embed.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import defaultdict
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from oncegate.events import Journal
+from oncegate.gateway.app import Gateway
+from oncegate.gateway.delivery import Transfers
+from oncegate.gateway.parts import Parts
+from oncegate.keys.trust import Trusting
+from oncegate.ledgers.opening import open_ledger
+from oncegate.ledgers.protocol import KeepsEvents, Ledger, LedgerUnfit, Sweeps
+from oncegate.ledgers.runner import LedgerRunner
+from oncegate.settings import Settings
+from oncegate.stores.metered import MeteredStore
+from oncegate.stores.opening import open_store
+from oncegate.stores.protocol import StoreFault, StoreUnfit
+
+_log = logging.getLogger("oncegate.gateway")
+
+TICK_S = 1.0
+SWEEP_EVERY_S = 3_600
+LEFTOVER_AGE_S = 86_400
+SETTLE_MIN_S = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenGateway:
+    """A gateway that is kept in order while its block runs.
+
+    Attributes:
+        app: ASGI 3, for HTTP alone; knows no lifespan.
+        parts: what it is made of.
+        ledger: that ``parts.runner`` runs over.
+        trusting: whom it believes.
+    """
+
+    app: Gateway
+    parts: Parts
+    ledger: Ledger
+    trusting: Trusting
+
+
+@contextlib.asynccontextmanager
+async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncGenerator[OpenGateway]:
+    """Open everything that serves links; on leaving, cut what still runs, settle it, and let go.
+
+    To be entered and left in the event loop that serves.
+
+    Args:
+        settings: of the configuration.
+        log_descriptor: where log lines go.
+
+    Raises:
+        LedgerUnfit, StoreUnfit, KeyUnfit: what cannot keep its promise, or cannot be opened; in words for the operator.
+    """
+    trusting = Trusting(settings)
+    async with contextlib.AsyncExitStack() as last:
+        ledger = open_ledger(settings.ledger.url, folder=settings.folder, accept=settings.ledger.accept)
+        last.push_async_callback(ledger.aclose)
+        store = open_store(settings.store.url, folder=settings.folder, options=settings.store.options)
+        last.push_async_callback(store.aclose)
+        facts = await ledger.probe()
+        try:
+            await store.probe()
+        except StoreFault as fault:  # whatever a store raises: at the start it is words for the operator
+            raise StoreUnfit(f"store.url: {fault}") from fault
+        meters: defaultdict[tuple[str, ...], float] = defaultdict(float)
+        keep = ledger.append_events if isinstance(ledger, KeepsEvents) else None
+        parts = Parts(
+            settings=settings,
+            store=MeteredStore(store, meters),
+            runner=LedgerRunner(ledger, meters),
+            born_ms=facts.born_ms,
+            trust=trusting.now,
+            journal=Journal(descriptor=log_descriptor, console=settings.log.format == "console", keep=keep),
+            clock=time.time,
+            monotonic=time.monotonic,
+            transfers=Transfers(time.monotonic),
+            meters=meters,
+        )
+        # Left in reverse: ticking and sweeping end, what broke is settled, events are written, maybe to the ledger, and
+        # only then store and ledger are closed.
+        last.push_async_callback(parts.journal.aclose)
+        last.push_async_callback(_settle, parts)
+        for work in (_tick(parts, trusting), _sweep(parts, ledger)):
+            last.callback(asyncio.create_task(work).cancel)
+        yield OpenGateway(app=Gateway(parts), parts=parts, ledger=ledger, trusting=trusting)
+
+
+async def _tick(parts: Parts, trusting: Trusting) -> None:
+    """Every second: follow the key group, and cut what has stalled."""
+    while True:
+        await asyncio.sleep(TICK_S)
+        parts.transfers.cut_stalled(parts.settings.links.stall_timeout_s)
+        try:
+            if await asyncio.to_thread(trusting.refresh):
+                parts.journal.write("keys-changed", keys=len(trusting.folder.group))
+        except Exception:  # noqa: BLE001  a task that died would trust a retired key for the rest of the process
+            _log.exception("the key group could not be followed; looking again in a second")
+
+
+async def _sweep(parts: Parts, ledger: Ledger) -> None:
+    """At the start and every hour: forget records of links that are over, and what killed uploads left."""
+    while True:
+        # an outage must not end sweeping for good: ledgers raise OSError (and TimeoutError) while they are out of reach
+        with contextlib.suppress(StoreFault, LedgerUnfit, OSError):
+            records = await ledger.sweep(parts.now_s()) if isinstance(ledger, Sweeps) else 0
+            leftovers = await parts.store.sweep(parts.now_s() - LEFTOVER_AGE_S)
+            if records or leftovers:
+                parts.journal.write("swept", records=records, leftovers=leftovers)
+        await asyncio.sleep(SWEEP_EVERY_S)
+
+
+async def _settle(parts: Parts) -> None:
+    """Cut what still runs, and wait until everything is given back that was not handed over."""
+    left = len(parts.transfers)
+    # -1: so that what moved in this very moment counts as stalled too
+    parts.transfers.cut_stalled(-1)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(max(SETTLE_MIN_S, parts.settings.viewer.drain_s)):
+            await parts.transfers.until_none()
+            await parts.runner.drain()
+    parts.journal.write("stopped", transfers=left)

@@ -1,0 +1,131 @@
+"""Run the gateway: open it, start both listeners, and stop cleanly. Used by ``serve`` and ``demo``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from oncegate.cli import wiring
+from oncegate.cli.main import Misuse
+from oncegate.events import Journal, JournalHandler
+from oncegate.gateway.parts import Parts
+from oncegate.keys.pem import KeyUnfit
+from oncegate.ledgers.protocol import LedgerUnfit
+from oncegate.links.key_group import SigningKey
+from oncegate.server.listener import Listener, PortTaken
+from oncegate.service.gateway import OpenGateway, open_gateway
+from oncegate.service.readiness import readiness_of
+from oncegate.settings import Settings
+from oncegate.settings.spellings import Address
+from oncegate.stores.protocol import StoreUnfit
+
+_Listen = Callable[[str, Callable[..., Any], Address], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A gateway that answers.
+
+    Attributes:
+        viewer_url: of the viewer's listener.
+        control_url: of the control listener.
+        settings: with the ports that were really taken.
+    """
+
+    viewer_url: str
+    control_url: str
+    settings: Settings
+
+
+@contextlib.asynccontextmanager
+async def running(
+    settings: Settings, *, announce: Callable[[str], None], log_descriptor: int = 2
+) -> AsyncGenerator[Running]:
+    """Serve while the block runs; on leaving, take no new connections, finish, settle, and let go of everything.
+
+    Args:
+        settings: of the configuration.
+        announce: is told ``viewer ready URL`` and ``control ready URL`` when each answers.
+        log_descriptor: where log lines go.
+
+    Raises:
+        Misuse: something cannot be used as configured.
+    """
+    signer = wiring.open_signer(settings, wiring.open_keys(settings)) if settings.keys.signing else None
+    try:
+        async with (
+            open_gateway(settings, log_descriptor=log_descriptor) as opened,
+            _module_logs(opened.parts.journal),
+            _listening(opened.parts, announce) as listen,
+        ):
+            viewer_url = await listen("viewer", opened.app, settings.viewer.listen)
+            # the control application takes most of a second to import: the viewer answers meanwhile
+            control = await asyncio.to_thread(importlib.import_module, "oncegate.control.app")
+            app = control.control_app(_control_parts(opened, signer))
+            control_url = await listen("control", app, settings.control.listen)
+            yield Running(viewer_url=viewer_url, control_url=control_url, settings=settings)
+    except (LedgerUnfit, StoreUnfit, KeyUnfit, PortTaken) as error:
+        raise Misuse(str(error)) from None
+
+
+@contextlib.asynccontextmanager
+async def _listening(parts: Parts, announce: Callable[[str], None]) -> AsyncGenerator[_Listen]:
+    """Give a function that starts a listener and returns its URL; on leaving, stop them, letting transfers finish."""
+    listeners: list[Listener] = []
+
+    async def listen(name: str, app: Callable[..., Any], address: Address) -> str:
+        listener = Listener(app, address)
+        listeners.append(listener)
+        await listener.start()
+        announce(f"{name} ready {url_of(listener.address)}")
+        return url_of(listener.address)
+
+    try:
+        yield listen
+    finally:
+        drain_s = parts.settings.viewer.drain_s
+        parts.journal.write("draining", transfers=len(parts.transfers), limit_s=drain_s)
+        await asyncio.gather(*(listener.stop(drain_s) for listener in listeners))
+
+
+def url_of(address: Address) -> str:
+    """The URL of a listener."""
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"http://{host}:{address.port}"
+
+
+@contextlib.asynccontextmanager
+async def _module_logs(journal: Journal) -> AsyncGenerator[None]:
+    """Bring what modules say through ``logging`` into the journal."""
+    handler = JournalHandler(journal, asyncio.get_running_loop())
+    logging.getLogger("oncegate").addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger("oncegate").removeHandler(handler)
+
+
+def _control_parts(opened: OpenGateway, signer: SigningKey | None) -> object:
+    from oncegate.control.parts import ControlParts
+    from oncegate.control.tokens import TokenFile
+
+    parts, settings = opened.parts, opened.parts.settings
+    return ControlParts(
+        settings=settings,
+        tokens=TokenFile(settings.resolve("tokens.json")),
+        ledger=opened.ledger,
+        runner=parts.runner,
+        born_ms=parts.born_ms,
+        store=parts.store,
+        trust=parts.trust,
+        signer=lambda: signer,
+        journal=parts.journal,
+        readiness=lambda: readiness_of(opened),
+        meters=parts.meters,
+        gauges=lambda: {"transfers": float(len(parts.transfers))},
+    )

@@ -1,0 +1,266 @@
+"""The stores ``s3:``, ``gs:`` and ``az:``: objects in a bucket or container, through obstore.
+
+A look is one HEAD; a read names the ETag that was seen and the range that is wanted, and believes no answer that is of
+another object, another length or another range. Reading waits for the viewer: nothing is read ahead of him but one
+piece. Keys are byte-exact. Whatever has a segment ``.oncegate`` in its key is ours: never listed, never served, never
+written through a key. Uploads are in ``obstore_upload``, what only S3 needs in ``s3_multipart``.
+
+obstore saves us three protocols, their credentials and retries. Its traps, measured: ``min_chunk_size`` must be given
+(10 MiB otherwise); its time-out covers a whole transfer; a put is never cancelled; prefixes are whole segments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import obstore
+
+from oncegate.links.urls import object_key_problem
+from oncegate.stores.bucket import fitness as obstore_fitness
+from oncegate.stores.bucket.abilities import Abilities, Target
+from oncegate.stores.bucket.faults import DRIVER_ERRORS, fault_of
+from oncegate.stores.bucket.objects import etag_of, info_of, is_reserved, pages_of
+from oncegate.stores.bucket.s3_calls import S3Calls
+from oncegate.stores.bucket.s3_multipart import sweep_uploads
+from oncegate.stores.bucket.upload import ObstoreUpload
+from oncegate.stores.protocol import (
+    KeyRefused,
+    ObjectChanged,
+    ObjectInfo,
+    OpenObject,
+    StoreBusy,
+    StoreFault,
+    StoreUnfit,
+    Upload,
+)
+
+if TYPE_CHECKING:  # the driver has these names for type checkers alone
+    from obstore import GetOptions, ObjectMeta
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+
+LOOK_MAX_S = 4.5
+PAGE_OBJECTS = 1000
+
+RETRIES: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}
+SHORT_CALLS: ClientConfig = {"connect_timeout": "2s", "timeout": "30s"}
+"""Looks, lists and puts of one chunk; 8 MiB in 30 s need 2.3 Mbit/s."""
+TRANSFERS: ClientConfig = {"connect_timeout": "2s", "timeout": "7days", "read_timeout": "30s"}
+"""A viewer may take hours; what must not take long is each read from the store."""
+
+_log = logging.getLogger("oncegate")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
+    """A bucket or container, as opened for its three uses.
+
+    Attributes:
+        short: for calls that end soon.
+        long: for reading objects.
+        scheme: ``s3``, ``gs``, ``az``, or ``memory`` in tests.
+        calls: the S3 requests that obstore lacks; None elsewhere.
+    """
+
+    short: ObjectStore
+    long: ObjectStore
+    scheme: str
+    calls: S3Calls | None = None
+
+
+class ObstoreStore:
+    """Objects in a bucket.
+
+    Args:
+        bucket: where.
+    """
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._abilities: Abilities | None = None
+        self._finding: asyncio.Lock = asyncio.Lock()
+
+    async def look(self, key: str) -> OpenObject | None:
+        """Ask for an object's size, ETag, date and type; see ``Store.look``."""
+        if is_reserved(key) or object_key_problem(key):
+            return None
+        try:
+            async with asyncio.timeout(LOOK_MAX_S):
+                found = await obstore.get_async(self._bucket.short, key, options={"head": True})
+        except FileNotFoundError:
+            return None
+        except DRIVER_ERRORS as error:
+            raise fault_of(error, doing="look") from error
+        kept = found.attributes.get("Content-Type")
+        return OpenRemote(self._bucket.long, found.meta, info_of(key, found.meta, kept))
+
+    async def start_upload(
+        self, key: str, *, content_type: str, size_bytes: int | None, replaces: str | None
+    ) -> Upload:
+        """Begin an upload; see ``Store.start_upload``.
+
+        Raises:
+            KeyRefused: the key is reserved.
+            NotOnce, UploadTooLarge: this server keeps no condition that would make the upload once.
+            StoreRefused: the credentials may not write.
+        """
+        if is_reserved(key) or object_key_problem(key):
+            raise KeyRefused("a key of this form is reserved")
+        abilities = await self._find_abilities()
+        target = Target(key=key, content_type=content_type, size_bytes=size_bytes, replaces=replaces)
+        if (problem := abilities.problem(target, size_bytes or 0)) is not None:
+            _log.warning("upload refused: %s", problem)
+            raise problem
+        return ObstoreUpload(self._bucket.short, self._bucket.scheme, self._bucket.calls, abilities, target)
+
+    async def list_objects(self, prefix: str, after: str, limit: int) -> Sequence[ObjectInfo]:
+        """List objects in the order of their keys as UTF-8 bytes, page by page; see ``Store.list_objects``.
+
+        Raises:
+            StoreFault: also where the bucket holds a key that obstore cannot name (``a//b``, ``..``).
+        """
+        listed: list[ObjectInfo] = []
+        folder, start = prefix.rpartition("/")[0], _start_of(prefix, after)
+        is_sorted = self._bucket.scheme in _SORTED_SCHEMES
+        try:
+            pages = pages_of(self._bucket.short, folder, after=start, page_objects=min(limit, PAGE_OBJECTS))
+            async for page in pages:
+                for meta in page:
+                    key = meta["path"]
+                    # Text sorts by code points, which is the order of its UTF-8 bytes.
+                    if key.startswith(prefix) and key > after and not is_reserved(key):
+                        listed.append(info_of(key, meta, None))
+                if is_sorted and page and (len(listed) >= limit or page[-1]["path"][: len(prefix)] > prefix):
+                    break
+                if len(listed) > 2 * limit:  # an unsorted list is read to its end, but never held whole
+                    listed = sorted(listed, key=_key_of)[:limit]
+        except FileNotFoundError:
+            return []
+        except DRIVER_ERRORS as error:
+            raise _list_fault(error) from error
+        return sorted(listed, key=_key_of)[:limit]
+
+    async def sweep(self, older_than_s: int) -> int:
+        """Remove what killed uploads left: temporary objects and unfinished multipart uploads; see ``Store.sweep``."""
+        try:
+            return await sweep_uploads(self._bucket.short, self._bucket.calls, older_than_s)
+        except DRIVER_ERRORS as error:
+            raise fault_of(error, doing="sweep") from error
+
+    async def probe(self) -> None:
+        """Check that the bucket can be read, and find out by which condition uploads can be made once.
+
+        A bucket that takes no conditional writes serves downloads all the same: that is logged, and uploads are refused.
+
+        Raises:
+            StoreUnfit: it is not there, out of reach, may not be read, or failed while its conditions were tried.
+        """
+        await obstore_fitness.check_reading(self._bucket.short)
+        try:
+            abilities = await self._find_abilities()
+        except StoreFault as fault:
+            raise StoreUnfit(
+                f"store.url: the store can be read, and failed when it was tried whether it keeps conditions: {fault}"
+            ) from fault
+        for warning in abilities.warnings():
+            _log.warning("%s", warning)
+
+    async def aclose(self) -> None:
+        """Let go of the connections for S3's control calls; obstore has nothing to close."""
+        if self._bucket.calls is not None:
+            await self._bucket.calls.aclose()
+
+    async def _find_abilities(self) -> Abilities:
+        async with self._finding:
+            if self._abilities is None:
+                try:
+                    self._abilities = await obstore_fitness.find_abilities(
+                        self._bucket.short, self._bucket.scheme, self._bucket.calls
+                    )
+                except DRIVER_ERRORS as error:
+                    raise fault_of(error, doing="probe of conditional writes") from error
+            return self._abilities
+
+
+_SORTED_SCHEMES = frozenset({"s3", "gs"})
+"""Their lists are sorted and begin where they are told to; elsewhere all is listed, then sorted."""
+
+
+class OpenRemote:
+    """An object that was looked at; reads of it name its ETag."""
+
+    __slots__ = ("_info", "_seen", "_store")
+
+    def __init__(self, store: ObjectStore, seen: ObjectMeta, info: ObjectInfo) -> None:
+        self._store = store
+        self._seen = seen
+        self._info = info
+
+    @property
+    def info(self) -> ObjectInfo:
+        """What was seen at the look."""
+        return self._info
+
+    async def read(self, start: int, end: int, chunk_bytes: int) -> AsyncGenerator[bytes, None]:
+        """Yield a range in pieces; see ``OpenObject.read``."""
+        if start >= end:
+            return
+        options: GetOptions = {"range": (start, end)}
+        raw = self._seen["e_tag"]
+        if raw and not raw.startswith("W/"):  # a weak tag never matches
+            options["if_match"] = raw
+        at, held = start, bytearray()
+        try:
+            answer = await obstore.get_async(self._store, self._info.key, options=options)
+            self._check(answer.meta, tuple(answer.range), (start, end))
+            async for piece in answer.stream(min_chunk_size=chunk_bytes):
+                held += piece
+                while len(held) >= chunk_bytes and at + chunk_bytes < end:
+                    at += chunk_bytes
+                    yield bytes(held[:chunk_bytes])
+                    del held[:chunk_bytes]
+                if at + len(held) > end:
+                    raise ObjectChanged(f"the store sent more than the {end - start} bytes that were asked for")
+        except DRIVER_ERRORS as error:
+            raise fault_of(error, doing="read") from error
+        # The last piece waits for the end of the answer: once it is sent, the viewer holds a whole object.
+        if at + len(held) != end:
+            raise StoreBusy(f"the store ended its answer {end - at - len(held)} bytes early")
+        yield bytes(held)
+
+    async def aclose(self) -> None:
+        """Nothing is held open by a look."""
+
+    def _check(self, meta: ObjectMeta, got: tuple[int, ...], asked: tuple[int, int]) -> None:
+        if meta["size"] != self._info.size_bytes or etag_of(meta) != self._info.etag:
+            raise ObjectChanged("the store answered with another object than was looked at")
+        if got != asked:
+            raise StoreFault(f"bytes {asked} were asked for, the store answered with {got}")
+
+
+def _start_of(prefix: str, after: str) -> str:
+    """A key before which nothing is wanted, close to the first that is; lists begin after it.
+
+    Skipping to it and not past it is all that matters: what is listed is filtered. Without it a prefix late in a
+    folder of 100,000 objects would cost 100 pages.
+    """
+    before = prefix[:-1]
+    if prefix and prefix[-1].isascii() and prefix[-1].isalnum() and chr(ord(prefix[-1]) - 1).isalnum():
+        before += chr(ord(prefix[-1]) - 1) + "~~~~"
+    start = max(before, after)
+    # obstore takes the offset apart as a path; what it cannot name is left to the filter.
+    return start if start and not object_key_problem(start) else ""
+
+
+def _key_of(info: ObjectInfo) -> str:
+    return info.key
+
+
+def _list_fault(error: Exception) -> StoreFault:
+    if isinstance(error, ValueError) or "path" in type(error).__name__.lower():
+        return StoreFault(f"the bucket holds a key that cannot be listed (an empty or dot segment): {error}")
+    return fault_of(error, doing="list")

@@ -1,0 +1,226 @@
+"""One upload to a bucket: held while it is small and then one conditional PUT, else sent in parts with constant memory.
+
+Nobody sees anything of it before ``commit``. The condition is the server's (``If-None-Match: *``, ``If-Match``, a
+generation), so of many uploads to one key exactly one stands, whatever the ledger says. When the answer to the last
+step is lost, the object that stands is looked at: ours carries a mark. A put of obstore is never cancelled, since that
+leaves its parts for ever: it is let run out, or made to raise by its own iterator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
+
+import obstore
+from obstore import exceptions
+
+from oncegate.stores.bucket.abilities import CHUNK_BYTES, MARK, Abilities, LargeUpload, Target
+from oncegate.stores.bucket.faults import DRIVER_ERRORS, fault_of
+from oncegate.stores.bucket.handover import Handover
+from oncegate.stores.bucket.objects import UPLOADS_FOLDER, etag_of
+from oncegate.stores.bucket.s3_calls import S3Calls
+from oncegate.stores.bucket.s3_multipart import S3Multipart
+from oncegate.stores.bucket.s3_streamed import S3StreamedPut
+from oncegate.stores.protocol import ObjectInfo, ObjectStands, StoreFault
+
+if TYPE_CHECKING:  # the driver has these names for type checkers alone
+    from obstore import PutMode, UpdateVersion
+    from obstore.store import ObjectStore
+
+_CONDITION_FAILED = (exceptions.AlreadyExistsError, exceptions.PreconditionError, FileNotFoundError)
+_log = logging.getLogger("oncegate")
+
+
+class ObstoreUpload:
+    """One upload; see ``Upload``. After a write that failed or was cancelled it can only be aborted."""
+
+    def __init__(
+        self, store: ObjectStore, scheme: str, calls: S3Calls | None, abilities: Abilities, target: Target
+    ) -> None:
+        self._store = store
+        self._scheme = scheme
+        self._calls = calls
+        self._abilities = abilities
+        self._target = target
+        self._held = bytearray()
+        self._sent_bytes = 0
+        self._large: LargeUpload | None = None
+        self._placing: asyncio.Task[str] | None = None
+        self._is_broken = False
+
+    async def write(self, data: bytes) -> None:
+        """Add bytes at the end; see ``Upload.write``.
+
+        Raises:
+            LengthNeeded, NotOnce: it grows beyond what this server can take once.
+        """
+        self._must_be_whole()
+        self._held += data
+        if len(self._held) <= CHUNK_BYTES and self._large is None:
+            return
+        self._is_broken = True
+        large = self._large = self._large or self._begin_large()
+        while len(self._held) >= large.chunk_bytes:
+            chunk = bytes(memoryview(self._held)[: large.chunk_bytes])
+            del self._held[: large.chunk_bytes]
+            self._sent_bytes += len(chunk)
+            await large.append(chunk)
+        self._is_broken = False
+
+    async def commit(self) -> ObjectInfo:
+        """Put the object in place; see ``Upload.commit``. A caller who is cancelled does not stop it half way."""
+        self._must_be_whole()
+        size_bytes = self._sent_bytes + len(self._held)
+        if self._target.size_bytes not in {None, size_bytes}:
+            raise StoreFault(f"{self._target.size_bytes} bytes were announced, {size_bytes} came")
+        self._placing = asyncio.ensure_future(self._place())
+        etag = await asyncio.shield(self._placing)
+        return ObjectInfo(
+            key=self._target.key,
+            size_bytes=size_bytes,
+            etag=etag,
+            modified_s=int(time.time()),
+            content_type=self._target.content_type,
+        )
+
+    async def abort(self) -> None:
+        """Forget what was written; see ``Upload.abort``. A commit under way is waited for."""
+        self._is_broken = True
+        self._held = bytearray()
+        if self._placing is not None:
+            await asyncio.wait({self._placing})
+            self._placing.exception()  # whoever waited was told; nobody else need be
+        large, self._large = self._large, None
+        if large is not None:
+            await large.discard()
+
+    def _must_be_whole(self) -> None:
+        if self._is_broken or self._placing is not None:
+            raise StoreFault("a write of this upload failed or was cancelled, or it was ended before")
+
+    def _begin_large(self) -> LargeUpload:
+        if (problem := self._abilities.problem(self._target, CHUNK_BYTES + 1)) is not None:
+            _log.warning("upload refused: %s", problem)
+            raise problem
+        way = self._abilities.way(self._target)
+        if way is None:
+            raise AssertionError("unreachable")
+        if self._calls is not None and way == "put":
+            return S3StreamedPut(self._calls, self._target, has_bare_etags=self._abilities.has_bare_etags)
+        if self._calls is not None:
+            return S3Multipart(self._store, self._calls, self._target, way)
+        return StagedCopy(self._store, self._target)
+
+    async def _place(self) -> str:
+        held, self._held = bytes(self._held), bytearray()
+        try:
+            if self._large is None:
+                return await self._put(held)
+            if held:
+                await self._large.append(held)
+            return await self._large.place()
+        except ObjectStands:
+            if etag := await self._own_etag():
+                return etag
+            raise
+        except StoreFault:
+            if etag := await self._own_etag():
+                return etag
+            raise
+
+    async def _put(self, data: bytes) -> str:
+        try:
+            put = await obstore.put_async(
+                self._store,
+                self._target.key,
+                data,
+                mode=await self._mode(),
+                attributes={"Content-Type": self._target.content_type, MARK: self._target.upload_id},
+                use_multipart=False,
+            )
+        except _CONDITION_FAILED as error:
+            raise ObjectStands(str(type(error).__name__)) from error
+        except DRIVER_ERRORS as error:
+            raise fault_of(error, doing="upload") from error
+        raw = put["e_tag"] or ""
+        return raw if raw.startswith('"') else f'"{raw}"'
+
+    async def _mode(self) -> PutMode:
+        """Name the condition: in Google's stores the generation that had the ETag, elsewhere the ETag itself."""
+        if self._target.replaces is None:
+            return "create"
+        meta = await obstore.head_async(self._store, self._target.key)
+        if etag_of(meta) != self._target.replaces:
+            raise ObjectStands("another version stands there")
+        version: UpdateVersion = {}
+        if self._scheme == "gs":
+            version["version"] = meta["version"]
+        else:
+            raw = meta["e_tag"] or ""
+            version["e_tag"] = raw.strip('"') if self._abilities.has_bare_etags else raw
+        return version
+
+    async def _own_etag(self) -> str:
+        """Return the ETag of what stands there if this upload put it there; empty otherwise."""
+        try:
+            found = await obstore.get_async(self._store, self._target.key, options={"head": True})
+        except DRIVER_ERRORS:
+            return ""
+        return etag_of(found.meta) if found.attributes.get(MARK) == self._target.upload_id else ""
+
+
+class StagedCopy:
+    """A large upload where obstore alone must do: put under a temporary key, then copied where nothing stands.
+
+    Only creates: no copy of obstore can name the version that it replaces.
+    """
+
+    def __init__(self, store: ObjectStore, target: Target) -> None:
+        self._store = store
+        self._target = target
+        self._key = f"{UPLOADS_FOLDER}/{target.upload_id}"
+        self._put = Handover(self._request)
+
+    @property
+    def chunk_bytes(self) -> int:
+        """How long each piece is that is handed to the driver."""
+        return CHUNK_BYTES
+
+    async def append(self, chunk: bytes) -> None:
+        """Hand a piece to the driver; waits while it has enough."""
+        await self._put.hand(chunk)
+
+    async def place(self) -> str:
+        """Finish the temporary object and copy it where nothing stands."""
+        await self._put.finish()
+        try:
+            await obstore.copy_async(self._store, self._key, self._target.key, overwrite=False)
+            meta = await obstore.head_async(self._store, self._target.key)
+        except exceptions.AlreadyExistsError as error:
+            raise ObjectStands("something stands there") from error
+        except DRIVER_ERRORS as error:
+            raise fault_of(error, doing="upload") from error
+        return etag_of(meta)
+
+    async def discard(self) -> None:
+        """Make the put raise, wait until the driver has removed its parts, and remove the temporary object."""
+        await self._put.give_up()
+        with contextlib.suppress(*DRIVER_ERRORS):
+            await obstore.delete_async(self._store, self._key)
+
+    async def _request(self, body: AsyncGenerator[bytes]) -> None:
+        try:
+            await obstore.put_async(
+                self._store,
+                self._key,
+                body,
+                attributes={"Content-Type": self._target.content_type, MARK: self._target.upload_id},
+                chunk_size=CHUNK_BYTES,
+                max_concurrency=2,
+            )
+        except DRIVER_ERRORS as error:
+            raise fault_of(error, doing="upload") from error

@@ -1,0 +1,1 @@
+"""The store file: the files beneath one folder."""

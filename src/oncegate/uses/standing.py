@@ -1,0 +1,289 @@
+"""Where a link stands: from its record and its events to what its issuer wants to know.
+
+Never holds a claim id: it is the secret of the holder's cookie. Never decides anything: whether a request is admitted
+is for ``uses/use.py``. What is known depends on who made the link: a record alone says how many uses were taken, by
+whom and when; what the control API was told (``Issued``) or what a verified URL says (``Grant``) adds the object key,
+how many uses there are and when it expires; the events add what became of the transfers. A receipt may be missing (a
+gateway was killed, its log is elsewhere), so its absence proves nothing: "end unknown".
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from oncegate.links.grant import Grant
+from oncegate.uses.record import EMPTY, Claim, Issued, Record
+
+LABEL_SEPARATOR = "\x1f"
+"""What follows it in a stored label is not the issuer's: the control API keeps a mark of the request there."""
+
+COMPLETE = "complete"
+"""How the gateway calls the outcome of a transfer that was handed over whole; any other names what broke it."""
+
+
+class State(enum.Enum):
+    """A link in one word. A revoked one stays revoked and a claimed one claimed, also when its time is over."""
+
+    ISSUED = "issued"
+    UPLOADING = "uploading"
+    CLAIMED = "claimed"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimSeen:
+    """One use that was taken for a download.
+
+    Attributes:
+        at_s: last write of the claim, seconds since 1970 UTC.
+        address: the holder's: IPv4, or the first 64 bits of IPv6; None where it proves nothing.
+        size_bytes: of the object; None while nothing but a whole download was promised.
+        promised_bytes: of the object, promised or sent; None as above: all of it.
+    """
+
+    at_s: int
+    address: str | None
+    size_bytes: int | None
+    promised_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What a gateway says of one transfer, at its end.
+
+    Attributes:
+        at_s: seconds since 1970 UTC.
+        direction: ``download`` or ``upload``.
+        outcome: ``complete``, or what broke it.
+        moved_bytes: handed to the server, or taken from the viewer.
+        size_bytes: of the object, where it was said.
+        address: the viewer's, where it was said.
+    """
+
+    at_s: int
+    direction: str
+    outcome: str
+    moved_bytes: int
+    size_bytes: int | None
+    address: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Everything that an issuer may know of a link; None: not known.
+
+    Attributes:
+        state: in one word.
+        object_key: decoded text.
+        operation: ``g`` or ``p``.
+        uses: how many there are.
+        uses_taken: how many are gone.
+        made_s: seconds since 1970 UTC.
+        expires_s: refused at this second and after.
+        is_revoked: no new claim or range.
+        is_expired: its time is over.
+        is_listed: it was made with a label or an idempotency key, so it stood in the ledger before it was opened.
+        label: of the issuer.
+        claims: the newest uses, oldest first.
+        receipts: of the events, oldest first.
+        previews_suppressed: previews and prefetches that got the page in place of the object.
+        refusals: requests with this genuine link that were refused.
+    """
+
+    state: State
+    object_key: str | None = None
+    operation: str | None = None
+    uses: int | None = None
+    uses_taken: int = 0
+    made_s: int | None = None
+    expires_s: int | None = None
+    is_revoked: bool = False
+    is_expired: bool | None = None
+    is_listed: bool = False
+    label: str = ""
+    claims: tuple[ClaimSeen, ...] = ()
+    receipts: tuple[Receipt, ...] = ()
+    previews_suppressed: int = 0
+    refusals: int = 0
+
+    @property
+    def moved_bytes(self) -> int | None:
+        """Bytes of all transfers with a receipt; None where there is none."""
+        return sum(receipt.moved_bytes for receipt in self.receipts) if self.receipts else None
+
+    @property
+    def outcome(self) -> str | None:
+        """``complete``, ``partial`` (only ranges were asked for), or what broke the last transfer; None: unknown."""
+        if not self.receipts:
+            return None
+        if any(_is_whole(receipt) for receipt in self.receipts):
+            return COMPLETE
+        last = self.receipts[-1]
+        if self.uses_taken == 1 and last.size_bytes is not None and (self.moved_bytes or 0) >= last.size_bytes:
+            return COMPLETE  # broken and resumed, or fetched in ranges
+        return "partial" if last.outcome == COMPLETE else last.outcome
+
+    @property
+    def words(self) -> str:
+        """One line for a person."""
+        said = [_say_state(self)]
+        if self.uses_taken:
+            said.append(self._say_end())
+        if self.previews_suppressed:
+            said.append(f"{self.previews_suppressed} preview(s) suppressed")
+        return ", ".join(said)
+
+    def _say_end(self) -> str:
+        if self.outcome is None:
+            return "end unknown"
+        return f"{self.outcome}, {self.moved_bytes} bytes"
+
+
+UNREADABLE = Standing(state=State.UNREADABLE)
+"""Of a record that a newer version wrote, or that is damaged. It is never taken for unused."""
+
+
+def standing_of(
+    record: Record | None,
+    *,
+    now_s: int,
+    events: Iterable[Mapping[str, object]] = (),
+    grant: Grant | None = None,
+) -> Standing:
+    """Say where a link stands.
+
+    Args:
+        record: what stands in the ledger; None: nothing, so it was never opened, or forgotten long after its end.
+        now_s: seconds since 1970 UTC.
+        events: the link's audit events, oldest first, as ``events.py`` has them.
+        grant: what its verified URL says; it knows better than what was told when it was issued.
+    """
+    record = record or EMPTY
+    known = _known_of(record.issued, grant)
+    is_expired = None if known.expires_s is None else now_s >= known.expires_s
+    events = list(events)
+    return replace(
+        known,
+        state=_state_of(record, now_s, is_expired=bool(is_expired)),
+        uses_taken=record.uses,
+        is_revoked=record.is_revoked,
+        is_expired=is_expired,
+        claims=tuple(_claim_seen(claim) for claim in record.claims),
+        receipts=tuple(_receipt(event) for event in events if event.get("event") in ("download", "upload")),
+        previews_suppressed=_count(events, "preview"),
+        refusals=_count(events, "refused"),
+    )
+
+
+def label_of(issued: Issued) -> str:
+    """The label as its issuer wrote it."""
+    return issued.label.partition(LABEL_SEPARATOR)[0]
+
+
+def instant_text(at_s: int) -> str:
+    """Write an instant as RFC 3339, ``2026-01-01T00:00:00Z``; in words where no calendar reaches it."""
+    try:
+        return dt.datetime.fromtimestamp(at_s, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
+        return f"{at_s} seconds after 1970"
+
+
+def _known_of(issued: Issued | None, grant: Grant | None) -> Standing:
+    known = Standing(state=State.ISSUED)
+    if issued is not None:
+        known = replace(
+            known,
+            object_key=issued.object_key,
+            operation=issued.operation,
+            uses=issued.uses,
+            made_s=issued.made_s,
+            expires_s=issued.expires_s,
+            is_listed=True,
+            label=label_of(issued),
+        )
+    if grant is not None:
+        made_s = None if grant.made_ms is None else grant.made_ms // 1000
+        known = replace(
+            known,
+            object_key=grant.object_key,
+            operation=grant.operation,
+            uses=grant.uses,
+            made_s=made_s if issued is None else issued.made_s,
+            expires_s=grant.expires_s,
+        )
+    return known
+
+
+def _state_of(record: Record, now_s: int, *, is_expired: bool) -> State:
+    if record.is_revoked:
+        return State.REVOKED
+    if record.lease is not None and now_s < record.lease.until_s:
+        return State.UPLOADING
+    if record.uses:
+        return State.CLAIMED
+    return State.EXPIRED if is_expired else State.ISSUED
+
+
+def _claim_seen(claim: Claim) -> ClaimSeen:
+    return ClaimSeen(
+        at_s=claim.at_s,
+        address=claim.address,
+        size_bytes=claim.size_bytes,
+        promised_bytes=None if claim.size_bytes is None else claim.paid,
+    )
+
+
+def _receipt(event: Mapping[str, object]) -> Receipt:
+    size, address = event.get("size"), event.get("address")
+    return Receipt(
+        at_s=_whole_number(event.get("at")),
+        direction=str(event["event"]),
+        outcome=str(event.get("outcome", "unknown")),
+        moved_bytes=_whole_number(event.get("bytes")),
+        size_bytes=size if isinstance(size, int) else None,
+        address=address if isinstance(address, str) else None,
+    )
+
+
+def _whole_number(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _is_whole(receipt: Receipt) -> bool:
+    if receipt.outcome != COMPLETE:
+        return False
+    return receipt.size_bytes is None or receipt.moved_bytes >= receipt.size_bytes
+
+
+def _count(events: Iterable[Mapping[str, object]], name: str) -> int:
+    return sum(event.get("event") == name for event in events)
+
+
+def _say_state(standing: Standing) -> str:
+    match standing.state:
+        case State.ISSUED:
+            return "never opened"
+        case State.EXPIRED:
+            return "expired, never opened"
+        case State.UPLOADING:
+            return "an upload is running"
+        case State.UNREADABLE:
+            return "its record is of another version, or damaged"
+        case State.REVOKED if not standing.uses_taken:
+            return "revoked, never opened"
+        case State.REVOKED | State.CLAIMED:
+            return f"{'revoked, ' if standing.is_revoked else ''}{_say_claims(standing)}"
+
+
+def _say_claims(standing: Standing) -> str:
+    several = f"{standing.uses_taken} of {standing.uses} uses taken, " if (standing.uses or 1) > 1 else ""
+    if not standing.claims:  # uploads leave none
+        stored = [receipt for receipt in standing.receipts if receipt.direction == "upload"]
+        return f"{several}stored" + (f" at {instant_text(stored[-1].at_s)}" if stored else "")
+    last = standing.claims[-1]
+    return f"{several}claimed at {instant_text(last.at_s)}" + (f" by {last.address}" if last.address else "")

@@ -1,0 +1,357 @@
+"""The rules of a use: who may have how many bytes, decided from the record, the request and the time alone.
+
+No clock, no randomness, no ledger: fresh ids and marks come in as arguments, the record that should be written goes
+out. ``ledgers/claiming.py`` writes it, on the condition that nothing changed meanwhile. The simulation in
+tests/links/test_use_simulation.py runs these functions through lost and late answers, crashes and attackers; each
+rule below was found necessary there (docs/decisions/0002).
+
+Budget (docs/promises.md): a claim has ``paid``, bytes promised or sent, at most the size, and ``over``, bytes sent
+again after breaks, at most the slack. So one use never yields more than size + slack, whatever is asked, cut or
+overlapped.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from oncegate.links.refusal import Reason
+from oncegate.uses.record import CLAIMS_MAX, EMPTY, MARKS_MAX, Claim, Lease, Record
+
+# one break can lose 10 MiB that lie in socket buffers (stock Linux: 4 to send, 6 to receive)
+SLACK_MAX_BYTES = 16 * 1024 * 1024
+
+
+def slack_bytes(size_bytes: int) -> int:
+    """How much of an object may be sent again after breaks; half of it at most, so never a second copy."""
+    return min(SLACK_MAX_BYTES, size_bytes // 2)
+
+
+class Rules(NamedTuple):
+    """What the configuration decides.
+
+    Attributes:
+        resume_window_s: how long after its last write a claim can be resumed.
+        lease_s: how long a running upload keeps others waiting without a sign of life.
+    """
+
+    resume_window_s: int = 900
+    lease_s: int = 60
+
+
+class Kind(enum.Enum):
+    """What is to be done with a request."""
+
+    ADMIT = "admit"
+    REFUSE = "refuse"
+    BUSY = "busy"
+    CUT = "cut"
+
+
+class Admission(NamedTuple):
+    """A decision.
+
+    Attributes:
+        kind: ADMIT once ``record`` is written; CUT: take ``cut_bytes`` from this process's running transfers of
+            ``claim_id``, settle, ask again.
+        claim_id: whose bytes they are.
+        record: to be written on the condition that nothing changed; None where nothing is to be written.
+        reason: of a refusal, or of BUSY.
+        mark: what proves that this very write happened.
+        replaces: for an upload that may replace: the ETag it may take the place of; empty: of nothing.
+    """
+
+    kind: Kind
+    claim_id: str = ""
+    record: Record | None = None
+    reason: Reason | None = None
+    mark: str = ""
+    replaces: str | None = None
+    cut_bytes: int = 0
+
+
+class Download(NamedTuple):
+    """A request for bytes.
+
+    Attributes:
+        uses: how many the ticket allows.
+        size_bytes: of the object, as seen at the look.
+        etag: hash of its ETag.
+        span: first byte and end (exclusive) of a satisfiable range; None: the whole object.
+        cookie: the claim id that the viewer shows for this link; None where he shows no cookie.
+        address: his, where it is a proof and may be used; None otherwise.
+        gateway: this process.
+        claim_id: fresh, for a new claim.
+        mark: fresh, names this write; needed only where a record stands.
+        running: of this process's transfers: claim id to bytes promised and not yet sent, of those that still have to
+            send what is asked for; of all, where there is none.
+    """
+
+    uses: int
+    size_bytes: int
+    etag: str
+    span: tuple[int, int] | None
+    cookie: str | None
+    address: str | None
+    gateway: str
+    claim_id: str
+    mark: str
+    running: Mapping[str, int] = MappingProxyType({})
+
+    @property
+    def asked_bytes(self) -> int:
+        """How many bytes are asked for."""
+        return self.size_bytes if self.span is None else self.span[1] - self.span[0]
+
+
+def admit_download(record: Record | None, ask: Download, now_s: int, rules: Rules) -> Admission:
+    """Decide a GET.
+
+    Args:
+        record: what stands in the ledger; None: nothing.
+        ask: the request.
+        now_s: seconds since 1970 UTC.
+        rules: of the configuration.
+    """
+    record = record or EMPTY
+    if record.is_revoked:
+        return _refuse(Reason.REVOKED)
+    claim, by_cookie = _claim_of_holder(record, ask, now_s, rules)
+    if claim is not None:
+        admission = _continue(record, claim, ask, now_s, by_cookie=by_cookie)
+        # a seek is no new use: a player would take all uses of a link within one film
+        begins_anew = ask.span is None or ask.span[0] == 0
+        if admission.kind is not Kind.REFUSE or record.uses >= ask.uses or not begins_anew:
+            return admission
+    if record.uses >= ask.uses:
+        return _refuse(Reason.USED)
+    new = Claim(claim_id=ask.claim_id, at_s=now_s, address=ask.address, gateway=ask.gateway)
+    if ask.span is not None:
+        new = new._replace(size_bytes=ask.size_bytes, etag=ask.etag, paid=ask.asked_bytes)
+    # EMPTY itself, so this is an insert; a record that stands may be just as empty, after a give-back
+    if record is EMPTY:
+        written = Record(uses=1, claims=(new,))
+    else:
+        claims = (*record.claims, new)[-CLAIMS_MAX:]
+        written = record._replace(uses=record.uses + 1, claims=claims, marks=_with_mark(record, ask.mark))
+    # the first claim's id is its own mark: another would add 17 bytes to the 62 of nearly every record
+    return Admission(kind=Kind.ADMIT, claim_id=ask.claim_id, record=written, mark=ask.claim_id)
+
+
+def _claim_of_holder(record: Record, ask: Download, now_s: int, rules: Rules) -> tuple[Claim | None, bool]:
+    """The claim that this viewer may resume, and whether he showed its cookie. Another cookie is never he."""
+    # the newest: of several uses from one address it is the one that can still run
+    for claim in reversed(record.claims):
+        if now_s - claim.at_s > rules.resume_window_s:
+            continue
+        if ask.cookie is not None:
+            if ask.cookie == claim.claim_id:
+                return claim, True
+        elif ask.address is not None and ask.address == claim.address:
+            return claim, False
+    return None, False
+
+
+def _continue(record: Record, claim: Claim, ask: Download, now_s: int, *, by_cookie: bool) -> Admission:
+    """Charge another request to a claim, or say why not."""
+    size, paid, over = ask.size_bytes, claim.paid, claim.over
+    if claim.size_bytes is None:
+        paid = size  # the whole was promised, and nothing broke
+    elif (claim.size_bytes, claim.etag) != (size, ask.etag):
+        # paid counts bytes of one version, and halves of two make no object
+        return _refuse(Reason.OBJECT_REPLACED)
+    asked, slack = ask.asked_bytes, slack_bytes(size)
+
+    def fits(paid: int) -> bool:
+        # once all is paid nothing more is admitted, though slack be left; but a download manager asks again for the
+        # end of what another of its connections was sent and it never read (docs/decisions/0005)
+        is_open = paid < size or claim.is_parallel
+        return is_open and over + max(0, paid + asked - size) <= slack
+
+    # what is promised to a transfer that runs here, and not sent yet, can be promised to this one in its place;
+    # a whole GET never cuts anything
+    cut = 0 if ask.span is None else min(ask.running.get(claim.claim_id, 0), max(0, paid + asked - size))
+    if cut and by_cookie and fits(paid - cut):
+        return Admission(kind=Kind.CUT, claim_id=claim.claim_id, cut_bytes=cut)
+    if fits(paid):
+        charged = claim._replace(
+            # gateways' clocks differ: one that is behind must not shorten the window that another gave
+            at_s=max(now_s, claim.at_s),
+            gateway=claim.gateway if claim.gateway == ask.gateway else "*",
+            size_bytes=size,
+            etag=ask.etag,
+            paid=min(size, paid + asked),
+            over=over + max(0, paid + asked - size),
+        )
+        claims = tuple(charged if other is claim else other for other in record.claims)
+        written = record._replace(claims=claims, marks=_with_mark(record, ask.mark))
+        return Admission(kind=Kind.ADMIT, claim_id=claim.claim_id, record=written, mark=ask.mark)
+    # an address alone must not cut: a neighbour would kill and inherit a running download. And success writes nothing,
+    # so another gateway's transfer may run still: until the window ends the holder is asked to wait, not sent away
+    may_end_here = cut > 0 and fits(paid - cut)
+    may_run_elsewhere = claim.gateway != ask.gateway and over + max(0, asked - size) <= slack
+    if ask.span is not None and (may_end_here or may_run_elsewhere):
+        return Admission(kind=Kind.BUSY, claim_id=claim.claim_id, reason=Reason.BUSY)
+    return _refuse(Reason.USED)
+
+
+def settle(
+    record: Record,
+    *,
+    claim_id: str,
+    mark: str,
+    back_bytes: int,
+    size_bytes: int,
+    etag: str,
+    now_s: int,
+    is_parallel: bool = False,
+) -> Record | None:
+    """Give back what was promised and never handed to the server; the claim itself, where nothing ever was.
+
+    Args:
+        record: what stands.
+        claim_id: whose promise it was.
+        mark: names this settlement, so that doing it twice is harmless.
+        back_bytes: not handed over; 0 for an object of no bytes whose answer was never begun.
+        size_bytes: of the object.
+        etag: hash of its ETag.
+        now_s: seconds since 1970 UTC; the window to resume runs from here.
+        is_parallel: the promise was taken from a running transfer, for another of the same holder.
+
+    Returns:
+        The record to write; None where there is nothing (more) to give back.
+    """
+    if mark in record.marks:
+        return None
+    claim = next((claim for claim in record.claims if claim.claim_id == claim_id), None)
+    if claim is None:
+        return None  # a forgotten claim of a link with very many uses: it stays spent
+    paid = size_bytes if claim.size_bytes is None else claim.paid
+    settled = claim._replace(
+        # again the later of two clocks
+        at_s=max(claim.at_s, now_s),
+        size_bytes=size_bytes,
+        etag=etag,
+        # what paid cannot take comes off over, so that a claim that delivered nothing ends at 0 and 0 and is removed
+        paid=max(0, paid - back_bytes),
+        over=claim.over - max(0, back_bytes - paid),
+        is_parallel=claim.is_parallel or is_parallel,
+    )
+    if settled.paid == 0 and settled.over == 0:
+        claims = tuple(other for other in record.claims if other is not claim)
+        return record._replace(uses=record.uses - 1, claims=claims, marks=_with_mark(record, mark))
+    claims = tuple(settled if other is claim else other for other in record.claims)
+    return record._replace(claims=claims, marks=_with_mark(record, mark))
+
+
+class Upload(NamedTuple):
+    """A request to store an object.
+
+    Attributes:
+        uses: how many the ticket allows.
+        may_replace: the link may take the place of an object.
+        stands: ETag of the object that stands there, empty where none does.
+        claim_id: fresh; it names the upload and this write.
+    """
+
+    uses: int
+    may_replace: bool
+    stands: str
+    claim_id: str
+
+
+def admit_upload(record: Record | None, ask: Upload, now_s: int, rules: Rules) -> Admission:
+    """Decide a PUT. The lease that is written spares others the work; the store's condition makes the upload once."""
+    record = record or EMPTY
+    if record.is_revoked:
+        return _refuse(Reason.REVOKED)
+    if record.uses >= ask.uses:
+        return _refuse(Reason.USED)
+    if record.lease and now_s < record.lease.until_s:
+        return Admission(kind=Kind.BUSY, reason=Reason.UPLOAD_RUNNING)
+    replaces = None
+    if ask.may_replace:
+        # the version that may be replaced is the one seen at the link's first claim, and stays
+        replaces = ask.stands if record.replaces is None else record.replaces
+    lease = Lease(ask.claim_id, now_s + rules.lease_s)
+    written = record._replace(lease=lease, replaces=replaces)
+    return Admission(kind=Kind.ADMIT, claim_id=ask.claim_id, record=written, mark=ask.claim_id, replaces=replaces)
+
+
+def renew_lease(record: Record, claim_id: str, now_s: int, rules: Rules) -> Record | None:
+    """Keep others waiting while bytes come; None where the lease is another's by now."""
+    if record.lease is None or record.lease.claim_id != claim_id:
+        return None
+    return record._replace(lease=Lease(claim_id, now_s + rules.lease_s))
+
+
+def upload_stored(record: Record, claim_id: str, etag: str) -> Record | None:
+    """Spend a use: the object stands. Whoever holds the lease by now. None where this was written before."""
+    if claim_id in record.marks:
+        return None
+    # ours may have run out, and another upload have begun: that one goes on, and meets the store's condition
+    ours = record.lease is not None and record.lease.claim_id == claim_id
+    return record._replace(
+        uses=record.uses + 1,
+        lease=None if ours else record.lease,
+        # the next use of this link may take the place of what this one stored, and of nothing else
+        replaces=None if record.replaces is None else etag,
+        marks=_with_mark(record, claim_id),
+    )
+
+
+def upload_failed(record: Record, claim_id: str) -> Record | None:
+    """Let go of the lease; None where it is not ours (any more)."""
+    if record.lease is None or record.lease.claim_id != claim_id:
+        return None
+    return record._replace(lease=None)
+
+
+def revoke(record: Record | None) -> Record | None:
+    """Refuse every new claim and range; None where it is revoked already."""
+    record = record or EMPTY
+    return None if record.is_revoked else record._replace(is_revoked=True)
+
+
+def is_written(record: Record, mark: str) -> bool:
+    """Whether the write with this mark happened. Ask it of what a write met, never of what a read saw."""
+    return (
+        mark in record.marks
+        or any(claim.claim_id == mark for claim in record.claims)
+        or (record.lease is not None and record.lease.claim_id == mark)
+    )
+
+
+def refusal_of_use(record: Record | None, ask: Download, now_s: int, rules: Rules) -> Reason | None:
+    """Why this viewer could get no byte through the link any more; None where he could. For HEAD and the page."""
+    record = record or EMPTY
+    if record.is_revoked:
+        return Reason.REVOKED
+    if record.uses < ask.uses:
+        return None
+    claim, _ = _claim_of_holder(record, ask, now_s, rules)
+    if claim is None or claim.size_bytes is None:
+        return Reason.USED
+    has_slack = claim.is_parallel and claim.over < slack_bytes(claim.size_bytes)
+    return None if claim.paid < claim.size_bytes or has_slack else Reason.USED
+
+
+def is_too_old(made_ms: int | None, *, born_ms: int, accept_from_ms: int | None) -> bool:
+    """Whether a ticket is older than what the ledger remembers (it lost its memory, or was restored from a copy).
+
+    Args:
+        made_ms: of the ticket; None for a plain link, which carries no birth.
+        born_ms: of the ledger.
+        accept_from_ms: what the configuration says instead.
+    """
+    return made_ms is not None and made_ms < (born_ms if accept_from_ms is None else accept_from_ms)
+
+
+def _with_mark(record: Record, mark: str) -> tuple[str, ...]:
+    return (*record.marks, mark)[-MARKS_MAX:]
+
+
+def _refuse(reason: Reason) -> Admission:
+    return Admission(kind=Kind.REFUSE, reason=reason)
