@@ -17,9 +17,9 @@ def complete_key(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     """Complete an object key from a ``file:`` store; nothing where there is none, or anything is wrong."""
     import asyncio
 
-    from oncegate.cli.main import Misuse
     from oncegate.cli.wiring import open_store, settings_of
     from oncegate.stores.protocol import StoreFault
+    from oncegate.unfit import Unfit
 
     root = ctx.find_root()
     root.obj = root.params.get("config")  # while a shell completes, no command ran that would have set it
@@ -28,7 +28,7 @@ def complete_key(ctx: click.Context, param: click.Parameter, incomplete: str) ->
         if not settings.store.url.startswith("file:"):
             return []
         keys = asyncio.run(_list_keys(open_store(settings), incomplete))
-    except (Misuse, StoreFault):
+    except (Unfit, StoreFault):
         return []
     return [CompletionItem(key) for key in keys]
 

@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 
 from oncegate import __version__
+from oncegate.unfit import Unfit
 
 DEFAULT_CONFIG = "oncegate.toml"
 
@@ -70,6 +71,13 @@ class _Lazy(click.Group):
         module = importlib.import_module(f"oncegate.cli.commands.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; what cannot be used as configured ends it with exit status 2."""
+        try:
+            return super().invoke(ctx)
+        except Unfit as unfit:
+            raise Misuse(str(unfit)) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -14,7 +14,7 @@ import click
 from oncegate.cli.main import Misuse, Refusal
 from oncegate.cli.wiring import open_ledger
 from oncegate.control.recording import LedgerSilent, RecordUnreadable
-from oncegate.ledgers.protocol import KeepsEvents, Ledger, LedgerFacts, LedgerUnfit
+from oncegate.ledgers.protocol import KeepsEvents, Ledger, LedgerFacts
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.ticket import text_of_id
 from oncegate.settings import Settings
@@ -54,7 +54,7 @@ def with_records(settings: Settings, work: Callable[[Records], Coroutine[object,
         work: what is to be done.
 
     Raises:
-        Misuse: the ledger cannot be used.
+        LedgerUnfit: the ledger cannot be used.
         Refusal: it does not answer, or what it holds cannot be read.
     """
 
@@ -77,7 +77,8 @@ async def opened(settings: Settings) -> AsyncGenerator[Records]:
     """Open the ledger, and let what is under way end before it is closed.
 
     Raises:
-        Misuse: it cannot be used.
+        Misuse: it lives inside the gateway alone.
+        LedgerUnfit: it cannot be used.
     """
     if settings.ledger.url.startswith("memory:"):
         raise Misuse('[ledger] url = "memory:" lives inside the gateway alone: ask its control API, or use sqlite:')
@@ -90,7 +91,5 @@ async def opened(settings: Settings) -> AsyncGenerator[Records]:
         runner = LedgerRunner(ledger)
         yield Records(ledger=ledger, runner=runner, facts=facts)
         await runner.drain()
-    except LedgerUnfit as error:
-        raise Misuse(str(error)) from None
     finally:
         await ledger.aclose()

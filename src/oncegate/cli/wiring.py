@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oncegate.cli.main import DEFAULT_CONFIG, Misuse
+from oncegate.cli.main import DEFAULT_CONFIG
 from oncegate.settings import Settings, SettingsError, load
 
 if TYPE_CHECKING:
@@ -26,49 +26,40 @@ def settings_of(ctx: click.Context) -> Settings:
     """Read the configuration: of ``--config``, else ``./oncegate.toml``, else variables alone where there are any.
 
     Raises:
-        Misuse: there is none, or it cannot be used.
+        SettingsError: there is none, or it cannot be used.
     """
     path: Path | None = ctx.find_root().obj
     if path is None:
         path = Path(DEFAULT_CONFIG)
         if not path.exists():
             if not any(name.startswith("ONCEGATE_") for name in os.environ):
-                raise Misuse(f"no {DEFAULT_CONFIG} here: make one with 'oncegate init', or name one with --config")
+                raise SettingsError(
+                    f"no {DEFAULT_CONFIG} here", remedy="make one with 'oncegate init', or name one with --config"
+                )
             path = None
-    try:
-        return load(path, os.environ)
-    except SettingsError as error:
-        raise Misuse(str(error)) from None
+    return load(path, os.environ)
 
 
 def open_keys(settings: Settings) -> KeyFolder:
     """Open the key group.
 
     Raises:
-        Misuse: the folder or a key cannot be used.
+        KeyUnfit: the folder or a key cannot be used.
     """
     from oncegate.keys.folder import KeyFolder
-    from oncegate.keys.pem import KeyUnfit
 
-    try:
-        return KeyFolder(settings.resolve(settings.keys.group))
-    except KeyUnfit as error:
-        raise Misuse(str(error)) from None
+    return KeyFolder(settings.resolve(settings.keys.group))
 
 
 def open_signer(settings: Settings, keys: KeyFolder, environ: Mapping[str, str] = os.environ) -> SigningKey:
     """Open the signing key.
 
     Raises:
-        Misuse: there is none, or it cannot be used.
+        KeyUnfit: there is none, or it cannot be used.
     """
-    from oncegate.keys.pem import KeyUnfit
     from oncegate.keys.signing import open_signing_key
 
-    try:
-        return open_signing_key(settings.keys.signing, settings.folder, environ, group=keys)
-    except KeyUnfit as error:
-        raise Misuse(str(error)) from None
+    return open_signing_key(settings.keys.signing, settings.folder, environ, group=keys)
 
 
 def s3_issuer(settings: Settings) -> S3Issuer | None:
@@ -85,27 +76,19 @@ def open_ledger(settings: Settings) -> Ledger:
     """Open the ledger; nothing is touched before it is probed.
 
     Raises:
-        Misuse: the URL names none.
+        LedgerUnfit: the URL names none.
     """
     from oncegate.ledgers import opening
-    from oncegate.ledgers.protocol import LedgerUnfit
 
-    try:
-        return opening.open_ledger(settings.ledger.url, folder=settings.folder, accept=settings.ledger.accept)
-    except LedgerUnfit as error:
-        raise Misuse(str(error)) from None
+    return opening.open_ledger(settings.ledger.url, folder=settings.folder, accept=settings.ledger.accept)
 
 
 def open_store(settings: Settings) -> Store:
     """Open the store.
 
     Raises:
-        Misuse: the URL names none, or one that cannot be opened.
+        StoreUnfit: the URL names none, or one that cannot be opened.
     """
     from oncegate.stores import opening
-    from oncegate.stores.protocol import StoreUnfit
 
-    try:
-        return opening.open_store(settings.store.url, folder=settings.folder, options=settings.store.options)
-    except StoreUnfit as error:
-        raise Misuse(str(error)) from None
+    return opening.open_store(settings.store.url, folder=settings.folder, options=settings.store.options)

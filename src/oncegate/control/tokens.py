@@ -21,6 +21,7 @@ from typing import cast
 
 from oncegate.atomic_file import create_file, replace_file
 from oncegate.links.key_group import is_equal
+from oncegate.unfit import Unfit
 
 SCOPES = ("links:read", "links:write", "objects:read", "events:read", "metrics:read", "*")
 """What a token may be for; ``*`` is everything."""
@@ -33,7 +34,7 @@ NAME_CHARACTERS_MAX = 100
 _TOKEN = re.compile(r"og_(?P<id>[0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 
 
-class TokensUnfit(Exception):
+class TokensUnfit(Unfit):
     """Tokens cannot be read, kept or made as asked; the message says why and what to change, and holds no secret."""
 
 

@@ -27,6 +27,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from oncegate.unfit import Unfit
+
 RSA_BITS_MIN = 2048
 RSA_BITS_MAX = 4096
 """CloudFront takes 2048 only; its retired account key pairs had up to 4096, and a larger key only costs time."""
@@ -42,7 +44,7 @@ _ECDSA = {name: ec.ECDSA(algorithm) for name, algorithm in _HASHES.items()}
 _NOT_OURS = (InvalidSignature, UnsupportedAlgorithm)  # the second: an OpenSSL whose policy forbids SHA-1 (RHEL, FIPS)
 
 
-class KeyUnfit(Exception):
+class KeyUnfit(Unfit):
     """A key cannot be used as configured; the message says which, why and what to change, and holds no key material."""
 
 

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from oncegate.unfit import Unfit
+
 LINK_ID_BYTES = 16
 FORGET_NEVER_S = 2**63 - 1
 FORGET_MARGIN_S = 86_400
@@ -106,7 +108,7 @@ class LedgerFacts:
     accepted: tuple[str, ...] = ()
 
 
-class LedgerUnfit(Exception):
+class LedgerUnfit(Unfit):
     """This ledger cannot keep the guarantee here; the message says why and what to change. The program must not start."""
 
 

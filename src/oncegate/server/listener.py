@@ -19,6 +19,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from oncegate.settings.spellings import Address
+from oncegate.unfit import Unfit
 
 BACKLOG = 1024
 # more than OPEN_REQUESTS_MAX of app.py: idle connections that are kept alive count as well
@@ -29,7 +30,7 @@ HEADER_READ_TIMEOUT_MS = 15_000
 HEADERS_MAX_BYTES = 32 * 1024
 
 
-class PortTaken(Exception):
+class PortTaken(Unfit):
     """The address cannot be listened on; the message says which."""
 
 

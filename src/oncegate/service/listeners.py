@@ -6,23 +6,21 @@ import asyncio
 import contextlib
 import importlib
 import logging
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from oncegate.cli import wiring
-from oncegate.cli.main import Misuse
 from oncegate.events import Journal, JournalHandler
 from oncegate.gateway.parts import Parts
-from oncegate.keys.pem import KeyUnfit
-from oncegate.ledgers.protocol import LedgerUnfit
+from oncegate.keys.folder import KeyFolder
+from oncegate.keys.signing import open_signing_key
 from oncegate.links.key_group import SigningKey
-from oncegate.server.listener import Listener, PortTaken
+from oncegate.server.listener import Listener
 from oncegate.service.gateway import OpenGateway, open_gateway
 from oncegate.service.readiness import readiness_of
 from oncegate.settings import Settings
 from oncegate.settings.spellings import Address
-from oncegate.stores.protocol import StoreUnfit
 
 _Listen = Callable[[str, Callable[..., Any], Address], Awaitable[str]]
 
@@ -54,23 +52,25 @@ async def running(
         log_descriptor: where log lines go.
 
     Raises:
-        Misuse: something cannot be used as configured.
+        Unfit: something cannot be used as configured.
     """
-    signer = wiring.open_signer(settings, wiring.open_keys(settings)) if settings.keys.signing else None
-    try:
-        async with (
-            open_gateway(settings, log_descriptor=log_descriptor) as opened,
-            _module_logs(opened.parts.journal),
-            _listening(opened.parts, announce) as listen,
-        ):
-            viewer_url = await listen("viewer", opened.app, settings.viewer.listen)
-            # the control application takes most of a second to import: the viewer answers meanwhile
-            control = await asyncio.to_thread(importlib.import_module, "oncegate.control.app")
-            app = control.control_app(_control_parts(opened, signer))
-            control_url = await listen("control", app, settings.control.listen)
-            yield Running(viewer_url=viewer_url, control_url=control_url, settings=settings)
-    except (LedgerUnfit, StoreUnfit, KeyUnfit, PortTaken) as error:
-        raise Misuse(str(error)) from None
+    signer = _open_signer(settings) if settings.keys.signing else None
+    async with (
+        open_gateway(settings, log_descriptor=log_descriptor) as opened,
+        _module_logs(opened.parts.journal),
+        _listening(opened.parts, announce) as listen,
+    ):
+        viewer_url = await listen("viewer", opened.app, settings.viewer.listen)
+        # the control application takes most of a second to import: the viewer answers meanwhile
+        control = await asyncio.to_thread(importlib.import_module, "oncegate.control.app")
+        app = control.control_app(_control_parts(opened, signer))
+        control_url = await listen("control", app, settings.control.listen)
+        yield Running(viewer_url=viewer_url, control_url=control_url, settings=settings)
+
+
+def _open_signer(settings: Settings) -> SigningKey:
+    keys = KeyFolder(settings.resolve(settings.keys.group))
+    return open_signing_key(settings.keys.signing, settings.folder, os.environ, group=keys)
 
 
 @contextlib.asynccontextmanager

@@ -42,13 +42,14 @@ from oncegate.settings.spellings import (
     read_table,
     read_url,
 )
+from oncegate.unfit import Unfit
 
 PREFIX = "ONCEGATE_"
 FILE_BYTES_MAX = 1_048_576
 """No configuration is this long; a device or a log file given by mistake is not read into memory."""
 
 
-class SettingsError(Exception):
+class SettingsError(Unfit):
     """The configuration cannot be used; the message names file or variable, table, key and remedy, and no secret."""
 
 

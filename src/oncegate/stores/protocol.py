@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple, Protocol
 
+from oncegate.unfit import Unfit
+
 
 class ObjectInfo(NamedTuple):
     """What is known of an object before a byte of it is read.
@@ -68,7 +70,7 @@ class ObjectStands(Exception):
     """An object stands where the upload should go (or another version than the one to be replaced): 412."""
 
 
-class StoreUnfit(Exception):
+class StoreUnfit(Unfit):
     """The store cannot be used as configured; the message says why and what to change."""
 
 

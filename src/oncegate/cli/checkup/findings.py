@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from oncegate.cli.checkup.remedies import remedy_for
-from oncegate.cli.main import Misuse
 from oncegate.cli.wiring import open_keys, open_ledger, open_signer, open_store
 from oncegate.settings import Settings
+from oncegate.unfit import Unfit
 from oncegate.uses.standing import instant_text
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ def look_at_keys(settings: Settings) -> list[Finding]:
     """The group loads, the signing key is in it, and private keys are private and of use."""
     try:
         keys = open_keys(settings)
-    except Misuse as misuse:
-        return [Finding(name="keys", state=State.FAILED, words=misuse.message, remedy="see 'oncegate keys -h'")]
+    except Unfit as unfit:
+        return [_failed("keys", str(unfit), "see 'oncegate keys -h'")]
     group = ", ".join(keys.group) or "no keys"
     if not len(keys.group) and not settings.s3_credentials:
         return [_failed("keys", f"{keys.path} holds no key: no link is accepted", "oncegate keys new --sign")]
@@ -107,8 +107,8 @@ def look_at_keys(settings: Settings) -> list[Finding]:
         ]
     try:
         signer = open_signer(settings, keys)
-    except Misuse as misuse:
-        return [Finding(name="keys", state=State.FAILED, words=misuse.message, remedy="see 'oncegate keys -h'")]
+    except Unfit as unfit:
+        return [_failed("keys", str(unfit), "see 'oncegate keys -h'")]
     found = [Finding(name="keys", words=f"trusted: {group}; {signer.key_id} signs")]
     if not settings.keys.signing.startswith(("env:", "kms:", "secretsmanager:", "ssm:")):
         found += _look_at_private_keys(settings.resolve(settings.keys.signing).parent, set(keys.group))
@@ -152,8 +152,8 @@ async def look_at_ledger(settings: Settings) -> tuple[list[Finding], LedgerFacts
     scheme = settings.ledger.url.partition(":")[0]
     try:
         ledger = open_ledger(settings)
-    except Misuse as misuse:
-        return [_failed("ledger", misuse.message, remedy_for(misuse.message, "[ledger] url"))], None
+    except Unfit as unfit:
+        return [_failed("ledger", str(unfit), remedy_for(str(unfit), "[ledger] url"))], None
     try:
         async with asyncio.timeout(PART_MAX_S):
             facts = await ledger.probe()
@@ -195,8 +195,8 @@ async def look_at_store(settings: Settings) -> list[Finding]:
 
     try:
         store = open_store(settings)
-    except Misuse as misuse:
-        return [_failed("store", misuse.message, remedy_for(misuse.message, "[store]"))]
+    except Unfit as unfit:
+        return [_failed("store", str(unfit), remedy_for(str(unfit), "[store]"))]
     scheme = settings.store.url.partition(":")[0]
     said: list[str] = []
     try:

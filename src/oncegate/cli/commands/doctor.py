@@ -11,6 +11,7 @@ import click
 from oncegate.cli.examples import examples
 from oncegate.cli.main import Misuse
 from oncegate.cli.wiring import settings_of
+from oncegate.unfit import Unfit
 
 if TYPE_CHECKING:
     from oncegate.cli.checkup.findings import Finding
@@ -30,9 +31,11 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
 
     try:
         settings = settings_of(ctx)
-    except Misuse as misuse:
-        found = [Finding(name="configuration", state=State.FAILED, words=misuse.message, remedy="correct it")]
-        broken = misuse.exit_code
+    except Unfit as unfit:
+        words = ": ".join(part for part in (unfit.where, unfit.what) if part)
+        remedy = unfit.remedy or "correct it"
+        found = [Finding(name="configuration", state=State.FAILED, words=words, remedy=remedy)]
+        broken = Misuse.exit_code
     else:
         found = asyncio.run(_look(settings))
         broken = 1

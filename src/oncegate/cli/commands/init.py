@@ -121,18 +121,13 @@ def _make(folder: Path, *, is_rsa: bool) -> str:
 
 
 def _make_parts(folder: Path, *, is_rsa: bool) -> str:
-    from oncegate.control.tokens import TokenFile, TokensUnfit, write_operator_token
-    from oncegate.keys.pem import KeyUnfit
+    from oncegate.control.tokens import TokenFile, write_operator_token
     from oncegate.keys.rotation import KeyPlaces, make_key
     from oncegate.ledgers.opening import create_ledger
-    from oncegate.ledgers.protocol import LedgerUnfit
 
-    try:
-        key_id = make_key(KeyPlaces(folder / "keys", folder / "private"), "rsa" if is_rsa else "ecdsa")
-        create_ledger("sqlite:./ledger.db", folder=folder)
-        write_operator_token(folder / "control.token", TokenFile(folder / "tokens.json"), now_s=int(time.time()))
-    except (KeyUnfit, LedgerUnfit, TokensUnfit) as error:
-        raise Misuse(str(error)) from None
+    key_id = make_key(KeyPlaces(folder / "keys", folder / "private"), "rsa" if is_rsa else "ecdsa")
+    create_ledger("sqlite:./ledger.db", folder=folder)
+    write_operator_token(folder / "control.token", TokenFile(folder / "tokens.json"), now_s=int(time.time()))
     return key_id
 
 

@@ -34,15 +34,11 @@ def command() -> None:
 @click.pass_context
 def list_(ctx: click.Context, *, as_json: bool) -> None:
     """List the key group: id, kind, what it does, since when it signs no more."""
-    from oncegate.keys.pem import KeyUnfit
     from oncegate.keys.rotation import list_keys
     from oncegate.uses.standing import instant_text
 
     settings = settings_of(ctx)
-    try:
-        statuses = list_keys(_places(settings), _signing_id(settings))
-    except KeyUnfit as error:
-        raise Misuse(str(error)) from None
+    statuses = list_keys(_places(settings), _signing_id(settings))
     if as_json:
         rows = [
             {

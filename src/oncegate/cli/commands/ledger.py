@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from oncegate.cli.examples import examples
-from oncegate.cli.main import Misuse
 from oncegate.cli.wiring import open_ledger, settings_of
 
 if TYPE_CHECKING:
@@ -32,18 +31,15 @@ def migrate(ctx: click.Context) -> None:
     from oncegate.uses.standing import instant_text
 
     settings = settings_of(ctx)
+    migrate_ledger(settings.ledger.url, folder=settings.folder)
     try:
-        migrate_ledger(settings.ledger.url, folder=settings.folder)
+        facts = asyncio.run(_probe(settings))
+    except LedgerUnfit as unfit:
         try:
-            facts = asyncio.run(_probe(settings))
-        except LedgerUnfit as unfit:
-            try:
-                create_ledger(settings.ledger.url, folder=settings.folder)
-            except LedgerUnfit:
-                raise unfit from None  # it stands already: what is the matter with it is what the probe said
-            facts = asyncio.run(_probe(settings))
-    except LedgerUnfit as error:
-        raise Misuse(str(error)) from None
+            create_ledger(settings.ledger.url, folder=settings.folder)
+        except LedgerUnfit:
+            raise unfit from None  # the ledger exists already, so the error of the probe is the one to show
+        facts = asyncio.run(_probe(settings))
     accepted = f"; accepted: {', '.join(facts.accepted)}" if facts.accepted else ""
     click.echo(f"the ledger is ready, born {instant_text(facts.born_ms // 1000)}{accepted}", err=True)
 

@@ -10,7 +10,7 @@ import click
 
 from oncegate.cli.examples import examples
 from oncegate.cli.instants import FORMS, instant_option
-from oncegate.cli.main import Misuse, Refusal
+from oncegate.cli.main import Refusal
 from oncegate.cli.wiring import settings_of
 
 if TYPE_CHECKING:
@@ -47,14 +47,9 @@ def command() -> None:
 @click.pass_context
 def new(ctx: click.Context, *, name: str, scopes: tuple[str, ...], expires: str | None) -> None:
     """Make a token and print it, once: it cannot be shown again."""
-    from oncegate.control.tokens import TokensUnfit
-
     tokens, now_s = _tokens(ctx), int(time.time())
     expires_s = instant_option(expires, name="--expires", now_s=now_s)
-    try:
-        text, token = tokens.new(name, scopes, now_s=now_s, expires_s=expires_s)
-    except TokensUnfit as error:
-        raise Misuse(str(error)) from None
+    text, token = tokens.new(name, scopes, now_s=now_s, expires_s=expires_s)
     click.echo(text)
     click.echo(f"token {token.id} for {', '.join(token.scopes)}: keep it, it is not shown again", err=True)
 
@@ -65,13 +60,9 @@ def new(ctx: click.Context, *, name: str, scopes: tuple[str, ...], expires: str 
 def list_(ctx: click.Context, *, as_json: bool) -> None:
     """List the tokens: id, name, scopes, end. The tokens themselves are not known any more."""
     from oncegate.cli.shown import printable
-    from oncegate.control.tokens import TokensUnfit
     from oncegate.uses.standing import instant_text
 
-    try:
-        listed = _tokens(ctx).list_tokens()
-    except TokensUnfit as error:
-        raise Misuse(str(error)) from None
+    listed = _tokens(ctx).list_tokens()
     rows = [
         {
             "id": token.id,
@@ -95,21 +86,13 @@ def list_(ctx: click.Context, *, as_json: bool) -> None:
 @click.pass_context
 def revoke(ctx: click.Context, *, token_id: str) -> None:
     """Refuse the token ID from the next call on."""
-    from oncegate.control.tokens import TokensUnfit
-
-    try:
-        is_revoked = _tokens(ctx).revoke(token_id)
-    except TokensUnfit as error:
-        raise Misuse(str(error)) from None
+    is_revoked = _tokens(ctx).revoke(token_id)
     if not is_revoked:
         raise Refusal(f"no token has the id {token_id[:40]!r}: 'oncegate tokens list' shows all")
     click.echo(f"token {token_id} is revoked", err=True)
 
 
 def _tokens(ctx: click.Context) -> TokenFile:
-    from oncegate.control.tokens import TokenFile, TokensUnfit
+    from oncegate.control.tokens import TokenFile
 
-    try:
-        return TokenFile(settings_of(ctx).resolve("tokens.json"))
-    except TokensUnfit as error:
-        raise Misuse(str(error)) from None
+    return TokenFile(settings_of(ctx).resolve("tokens.json"))
