@@ -13,8 +13,10 @@ Texts are read by the operator and may name paths and hosts, never a key, a toke
 
 from __future__ import annotations
 
+from oncegate.links.errors import OncegateError
 
-class Unfit(Exception):
+
+class Unfit(OncegateError):
     """Something cannot be used as configured.
 
     Attributes:

@@ -25,8 +25,10 @@ import enum
 import re
 from dataclasses import dataclass
 
+from oncegate.links.errors import OncegateError
 
-class Reason(enum.Enum):
+
+class Reason(enum.StrEnum):
     """Why a request was refused; the value is the stable name in logs, events and ``explain``."""
 
     # CloudFront: the credential
@@ -243,7 +245,7 @@ TABLE: dict[Reason, Row] = {
 }
 
 
-class Refused(Exception):
+class Refused(OncegateError):
     """A request that is refused, and nothing more happens.
 
     Args:
@@ -266,6 +268,16 @@ class Refused(Exception):
     def row(self) -> Row:
         """The row of the table."""
         return TABLE[self.reason]
+
+    @property
+    def code(self) -> str:
+        """The error code in the answer's body: ``AccessDenied``."""
+        return self.row.code
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the answer."""
+        return self.row.status
 
     @property
     def words(self) -> str:
