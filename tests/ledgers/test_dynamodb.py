@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from oncegate.aws_requests import connections as dynamodb_connection
-from oncegate.aws_requests.flow import HttpAnswer, NoAnswer, drive, drive_blocking
+from oncegate.aws_requests.driving import drive
+from oncegate.aws_requests.flow import HttpAnswer, NoAnswer, drive_blocking
 from oncegate.ledgers.dynamodb import ledger as dynamodb_client
 from oncegate.ledgers.dynamodb import requests as dynamodb
 from oncegate.ledgers.dynamodb import table as dynamodb_table
 from oncegate.ledgers.dynamodb.address import parse_address
 from oncegate.ledgers.dynamodb.ledger import DynamodbLedger
-from oncegate.ledgers.dynamodb.requests import ATTEMPTS_MAX, DATE_SLACK_S, insert_flow, read_flow, replace_flow
+from oncegate.ledgers.dynamodb.requests import ATTEMPTS_MAX, DATE_SLACK_S, insert_talk, read_talk, replace_talk
 from oncegate.ledgers.opening import create_ledger, open_ledger
 from oncegate.ledgers.protocol import (
     CLOCK_SKEW_MAX_S,
@@ -120,7 +121,7 @@ def taken(date_s=NOW_S, **stands):
 
 
 def play(flow_of, *answers):
-    """Drive a flow with these answers, by both drivers; return the outcome, what was asked, and how long it waited."""
+    """Drive a talk with these answers, by both drivers; return the outcome, what was asked, and how long it waited."""
     outcomes = []
     for is_blocking in (True, False):
         script, asked, waited = list(answers), [], []
@@ -149,13 +150,13 @@ def play(flow_of, *answers):
 
 
 def insert(forget_after_s=FORGET_NEVER_S, **known):
-    """A flow that inserts with the token ``mine``."""
-    return lambda: insert_flow("t", LINK, b'{"n":2}', forget_after_s, token="mine", **known)
+    """A talk that inserts with the token ``mine``."""
+    return lambda: insert_talk("t", LINK, b'{"n":2}', forget_after_s, token="mine", **known)
 
 
 def replace():
-    """A flow that replaces version ``v1`` with the token ``mine``."""
-    return lambda: replace_flow("t", LINK, "v1", b'{"n":2}', FORGET_NEVER_S, token="mine")
+    """A talk that replaces version ``v1`` with the token ``mine``."""
+    return lambda: replace_talk("t", LINK, "v1", b'{"n":2}', FORGET_NEVER_S, token="mine")
 
 
 def busy(kind="ThrottlingException"):
@@ -164,7 +165,7 @@ def busy(kind="ThrottlingException"):
 
 
 @pytest.mark.parametrize(
-    ("flow", "answers", "outcome", "asked"),
+    ("talk", "answers", "outcome", "asked"),
     [
         (insert(), [ok()], Done("mine"), 1),
         (insert(), [taken(version="v1")], Stands(b'{"n":1}', "v1"), 1),
@@ -180,30 +181,30 @@ def busy(kind="ThrottlingException"):
         (replace(), [taken(version="v2")], Stands(b'{"n":1}', "v2"), 1),
         (replace(), [NoAnswer("lost"), taken(version="mine")], Done("mine"), 2),
         (replace(), [taken(), ok()], Gone(), 2),
-        (lambda: read_flow("t", LINK), [ok(Item=item())], Stands(b'{"n":1}', "v1"), 1),
-        (lambda: read_flow("t", LINK), [busy(), ok()], Gone(), 2),
+        (lambda: read_talk("t", LINK), [ok(Item=item())], Stands(b'{"n":1}', "v1"), 1),
+        (lambda: read_talk("t", LINK), [busy(), ok()], Gone(), 2),
     ],
 )
-def test_each_answer_means_one_thing(flow, answers, outcome, asked):
+def test_each_answer_means_one_thing(talk, answers, outcome, asked):
     """The same for the gateway's driver and the edge's: a repeat recognises its own write, a loser is shown what stands."""
-    said, names = play(flow, *answers)
+    said, names = play(talk, *answers)
     assert (said, len(names)) == (outcome, asked)
 
 
-@pytest.mark.parametrize("flow", [insert(), replace(), lambda: read_flow("t", LINK)])
+@pytest.mark.parametrize("talk", [insert(), replace(), lambda: read_talk("t", LINK)])
 @pytest.mark.parametrize("answer", [NoAnswer("lost"), busy(), failed("InternalServerError", status=500)])
-def test_what_stays_unanswered_is_unknown(flow, answer):
+def test_what_stays_unanswered_is_unknown(talk, answer):
     """It ends after a few tries, and is never taken for free or for spent."""
-    said, names = play(flow, *[answer] * ATTEMPTS_MAX)
+    said, names = play(talk, *[answer] * ATTEMPTS_MAX)
     assert isinstance(said, Unknown)
     assert len(names) == ATTEMPTS_MAX
 
 
-@pytest.mark.parametrize("flow", [insert(), replace(), lambda: read_flow("t", LINK)])
+@pytest.mark.parametrize("talk", [insert(), replace(), lambda: read_talk("t", LINK)])
 @pytest.mark.parametrize("kind", ["AccessDeniedException", "ResourceNotFoundException", "ValidationException"])
-def test_what_would_be_refused_again_is_asked_once(flow, kind):
+def test_what_would_be_refused_again_is_asked_once(talk, kind):
     """Permissions and a missing table do not pass by waiting; the log says what it was."""
-    said, names = play(flow, failed(kind, message="words"))
+    said, names = play(talk, failed(kind, message="words"))
     assert isinstance(said, Unknown)
     assert kind in said.why
     assert len(names) == 1
@@ -270,7 +271,7 @@ def test_time_to_live_comes_after_the_day():
     """DynamoDB may delete an hour after ``forget_after_s``, and a record that lives for ever has none."""
     bodies = []
     for forget_after_s in (NOW_S + 86_400, FORGET_NEVER_S):
-        request = next(insert_flow("t", LINK, b"{}", forget_after_s, token="x"))
+        request = next(insert_talk("t", LINK, b"{}", forget_after_s, token="x"))
         bodies.append(json.loads(request.body)["Item"].get("ttl"))
     assert bodies == [{"N": str(NOW_S + 86_400 + 3_600)}, None]
 
@@ -443,7 +444,7 @@ def migrated(*answers):
         asked.append(request.headers["x-amz-target"].partition(".")[2])
         return script.pop(0)
 
-    made = drive_blocking(dynamodb_table.migrate_flow("t"), send, lambda _: None)
+    made = drive_blocking(dynamodb_table.migrate_talk("t"), send, lambda _: None)
     assert not script
     return made, asked
 
@@ -490,7 +491,7 @@ def test_a_table_that_was_given_is_born_at_its_first_probe(ministack, tmp_path):
     async def make():
         ledger = open_ledger(url, folder=tmp_path)
         assert isinstance(ledger, DynamodbLedger)
-        await ledger._run(dynamodb_table.create_flow(ledger._table), within_s=None)
+        await ledger._run(dynamodb_table.create_talk(ledger._table), within_s=None)
         await ledger.aclose()
 
     asyncio.run(make())
@@ -518,7 +519,7 @@ TABLE = {"KeySchema": [{"AttributeName": "s", "KeyType": "HASH"}, {"AttributeNam
 def check(*answers, accept=()):
     """Run the table's check on these answers."""
     script = list(answers)
-    return drive_blocking(dynamodb_table.check_flow("t", accept), lambda _: script.pop(0), lambda _: None)
+    return drive_blocking(dynamodb_table.check_talk("t", accept), lambda _: script.pop(0), lambda _: None)
 
 
 GOOD = (ok(), taken(version="x"), ok(Item=item()), ok())
@@ -557,7 +558,7 @@ def test_replicas_are_taken_by_name_or_when_they_are_strong(monkeypatch):
         ({**replicas, "MultiRegionConsistency": "STRONG"}, [], ()),
     ):
         script = iter([Done("x"), second])
-        monkeypatch.setattr(dynamodb_table, "insert_flow", outcomes)
+        monkeypatch.setattr(dynamodb_table, "insert_talk", outcomes)
         assert check(ok(Table=table), ok(), ok(Item=item()), ok(), accept=accept) == accepted
 
 

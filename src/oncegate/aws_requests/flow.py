@@ -1,15 +1,15 @@
-"""Talk with a server over HTTP as a generator: it yields requests and is sent answers, and never touches a socket.
+"""Talks with a server over HTTP, as generators that yield requests and are sent answers, and never touch a socket.
 
-What to send, when to repeat and what an answer means stands in the flow, once; a driver only carries. The gateway
-drives with ``drive``, the edge function with ``drive_blocking``: two doors, one rule. Standard library only.
+The talk decides what to send, when to repeat it and what an answer means; a driver only carries requests and answers.
+The gateway drives with ``driving.drive``, the edge function with ``drive_blocking``: two doors, one rule. Standard
+library only, and no asyncio: this module is shipped to the edge.
 
 Source: our choice; the shape is that of httpx ``Auth.auth_flow``.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -46,49 +46,30 @@ class NoAnswer(Exception):
     """The request may or may not have been carried out, now or later. The text is for the log."""
 
 
-class Wait(NamedTuple):
-    """Please wait before the next step."""
+class Pause(NamedTuple):
+    """The driver is to wait before it asks for the next step; it sends None back."""
 
     seconds: float
 
 
 T = TypeVar("T")
-Flow = Generator[HttpRequest | Wait, HttpAnswer | None, T]
+Talk = Generator[HttpRequest | Pause, HttpAnswer | None, T]
 
 
-async def drive(flow: Flow[T], send: Callable[[HttpRequest], Awaitable[HttpAnswer]]) -> T:
-    """Run a flow in an event loop; ``NoAnswer`` of ``send`` is thrown into the flow."""
+def drive_blocking(talk: Talk[T], send: Callable[[HttpRequest], HttpAnswer], sleep: Callable[[float], None]) -> T:
+    """Run a talk with calls that block; ``NoAnswer`` of ``send`` is thrown into the talk."""
     try:
-        step = next(flow)
+        step = next(talk)
         while True:
-            if isinstance(step, Wait):
-                await asyncio.sleep(step.seconds)
-                step = flow.send(None)
-                continue
-            try:
-                answer = await send(step)
-            except NoAnswer as error:
-                step = flow.throw(error)
-            else:
-                step = flow.send(answer)
-    except StopIteration as stop:
-        return stop.value
-
-
-def drive_blocking(flow: Flow[T], send: Callable[[HttpRequest], HttpAnswer], sleep: Callable[[float], None]) -> T:
-    """Run a flow with calls that block; ``NoAnswer`` of ``send`` is thrown into the flow."""
-    try:
-        step = next(flow)
-        while True:
-            if isinstance(step, Wait):
+            if isinstance(step, Pause):
                 sleep(step.seconds)
-                step = flow.send(None)
+                step = talk.send(None)
                 continue
             try:
                 answer = send(step)
             except NoAnswer as error:
-                step = flow.throw(error)
+                step = talk.throw(error)
             else:
-                step = flow.send(answer)
+                step = talk.send(answer)
     except StopIteration as stop:
         return stop.value

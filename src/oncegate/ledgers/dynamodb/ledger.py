@@ -3,7 +3,7 @@
     dynamodb://links?region=eu-central-1
     dynamodb://links?region=eu-central-1&endpoint=http://127.0.0.1:8000&profile=gateway
 
-What is sent and what an answer means stands in ``dynamodb.py``; this file carries it, with credentials of botocore's
+``requests.py`` says what is sent and what an answer means; this file carries it, with credentials of botocore's
 chain. DynamoDB answers a write when it is on the disks of two of three places, so what was answered is never lost; in a
 table that is replicated to other Regions the last writer wins, so there a link could be used twice: refused unless the
 replicas are strongly consistent, or ``accept`` says ``dynamodb-global-table``.
@@ -23,7 +23,8 @@ from typing import TypeVar
 
 from oncegate.aws_requests.connections import SignedConnections
 from oncegate.aws_requests.credentials import ChainCredentials, GivesCredentials, NoCredentials
-from oncegate.aws_requests.flow import Flow, HttpAnswer, HttpRequest, NoAnswer, drive
+from oncegate.aws_requests.driving import drive
+from oncegate.aws_requests.flow import HttpAnswer, HttpRequest, NoAnswer, Talk
 from oncegate.aws_requests.signature import SigningScope
 from oncegate.ledgers.dynamodb import requests as dynamodb
 from oncegate.ledgers.dynamodb import table as dynamodb_table
@@ -88,27 +89,27 @@ class DynamodbLedger:
         self._swept_until_s = -1
         self._under_way = UnderWay()
         self.repeats = 0
-        """Requests that a flow sent again; see ``CountsRepeats``."""
+        """Requests that a talk sent again; see ``CountsRepeats``."""
 
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
         """Store a record where none stands; see ``Ledger.insert``. One request, but for links about to be forgotten."""
-        flow = dynamodb.insert_flow(
+        talk = dynamodb.insert_talk(
             self._table, link_id, record, forget_after_s, token=_token(), swept_until_s=self._swept_until_s
         )
-        outcome = await self._outcome(flow)
+        outcome = await self._outcome(talk)
         if isinstance(outcome, Swept):
             with contextlib.suppress(OSError):
-                self._swept_until_s = await self._run(dynamodb.swept_until_flow(self._table))
+                self._swept_until_s = await self._run(dynamodb.swept_until_talk(self._table))
         return outcome
 
     async def replace(self, link_id: bytes, version: Version, record: bytes, forget_after_s: int) -> ReplaceOutcome:
         """Store a record in place of the one with this version; see ``Ledger.replace``."""
-        flow = dynamodb.replace_flow(self._table, link_id, str(version), record, forget_after_s, token=_token())
-        return await self._outcome(flow)
+        talk = dynamodb.replace_talk(self._table, link_id, str(version), record, forget_after_s, token=_token())
+        return await self._outcome(talk)
 
     async def read(self, link_id: bytes) -> ReadOutcome:
         """Say what stands there, by a consistent read."""
-        return await self._outcome(dynamodb.read_flow(self._table, link_id))
+        return await self._outcome(dynamodb.read_talk(self._table, link_id))
 
     async def probe(self) -> LedgerFacts:
         """Check table, replicas, time-to-live, a conditional write and the clock; note the birth where nobody did.
@@ -119,9 +120,9 @@ class DynamodbLedger:
         try:
             with contextlib.suppress(NoCredentials):  # is said by the first call
                 await self._credentials.current()  # importing the chain takes a second or more: not on a call's time
-            accepted = await self._run(dynamodb_table.check_flow(self._table, self._accept))
-            born_ms, date_s = await self._run(dynamodb.born_flow(self._table, int(self._clock() * 1000)))
-            self._swept_until_s = await self._run(dynamodb.swept_until_flow(self._table))
+            accepted = await self._run(dynamodb_table.check_talk(self._table, self._accept))
+            born_ms, date_s = await self._run(dynamodb.born_talk(self._table, int(self._clock() * 1000)))
+            self._swept_until_s = await self._run(dynamodb.swept_until_talk(self._table))
         except OSError as error:
             raise LedgerUnfit(f"dynamodb: table {self._table}: {error}") from error
         ahead_s = self._must_be_on_time(date_s, self._clock())
@@ -157,18 +158,18 @@ class DynamodbLedger:
         """
         _, date_s = await self._run(dynamodb.get_item(self._table, BORN_KEY))
         self._must_be_on_time(date_s, now_s)
-        self._swept_until_s = await self._run(dynamodb.raise_swept_until_flow(self._table, now_s))
+        self._swept_until_s = await self._run(dynamodb.raise_swept_until_talk(self._table, now_s))
         slots = asyncio.Semaphore(SHARDS_AT_ONCE)
 
         async def sweep_shard(shard: str) -> int:
             async with slots:
-                return await self._run(dynamodb.sweep_shard_flow(self._table, shard, now_s), within_s=None)
+                return await self._run(dynamodb.sweep_shard_talk(self._table, shard, now_s), within_s=None)
 
         return sum(await asyncio.gather(*map(sweep_shard, SHARDS)))
 
     async def page(self, shard: str, after: bytes, limit: int) -> dynamodb.Page:
         """List records of one shard; raises ``OSError``."""
-        return await self._run(dynamodb.page_flow(self._table, shard, after, limit))
+        return await self._run(dynamodb.page_talk(self._table, shard, after, limit))
 
     async def create(self) -> None:
         """Make the table, with time-to-live, and note the birth.
@@ -177,8 +178,8 @@ class DynamodbLedger:
             LedgerUnfit: a ledger stands there already, or the table cannot be made.
         """
         try:
-            await self._run(dynamodb_table.create_flow(self._table), within_s=None)
-            await self._run(dynamodb.born_flow(self._table, int(self._clock() * 1000)))
+            await self._run(dynamodb_table.create_talk(self._table), within_s=None)
+            await self._run(dynamodb.born_talk(self._table, int(self._clock() * 1000)))
         except OSError as error:
             raise LedgerUnfit(f"dynamodb: table {self._table} cannot be made: {error}") from error
 
@@ -192,25 +193,25 @@ class DynamodbLedger:
             LedgerUnfit: it cannot be made, or it cannot be known whether it stands.
         """
         try:
-            made = await self._run(dynamodb_table.migrate_flow(self._table), within_s=None)
+            made = await self._run(dynamodb_table.migrate_talk(self._table), within_s=None)
             if made:
-                await self._run(dynamodb.born_flow(self._table, int(self._clock() * 1000)))
+                await self._run(dynamodb.born_talk(self._table, int(self._clock() * 1000)))
         except OSError as error:
             raise LedgerUnfit(f"dynamodb: table {self._table}: {error}") from error
         return made
 
-    async def _outcome(self, flow: Flow[_T]) -> _T | Unknown:
-        """Run a claim's flow: a fault is ``Unknown``, here and nowhere else."""
+    async def _outcome(self, talk: Talk[_T]) -> _T | Unknown:
+        """Run a claim's talk: a fault is ``Unknown``, here and nowhere else."""
         if self._under_way.is_closed:
-            flow.close()
+            talk.close()
             return _CLOSED
         try:
-            return await self._run(flow)
+            return await self._run(talk)
         except OSError as error:
             return Unknown(str(error))
 
-    async def _run(self, flow: Flow[_T], *, within_s: float | None = 0.0) -> _T:
-        """Drive a flow within the time limit (None: without one).
+    async def _run(self, talk: Talk[_T], *, within_s: float | None = 0.0) -> _T:
+        """Drive a talk within the time limit (None: without one).
 
         Raises:
             OSError: it came to no end.
@@ -219,7 +220,7 @@ class DynamodbLedger:
         with self._under_way.one():
             try:
                 async with asyncio.timeout(limit_s):
-                    return await drive(flow, self._sender())
+                    return await drive(talk, self._sender())
             except TimeoutError as error:
                 raise OSError(f"no answer within {limit_s:g} s") from error
             except (NoAnswer, Refused) as error:
@@ -228,7 +229,7 @@ class DynamodbLedger:
                 raise OSError(f"an item that is not of this ledger: {type(error).__name__}") from error
 
     def _sender(self) -> Callable[[HttpRequest], Awaitable[HttpAnswer]]:
-        """Give what sends the requests of one flow, and counts those that come again: a flow makes each only once."""
+        """Give what sends the requests of one talk, and counts those that come again: a talk makes each only once."""
         last: HttpRequest | None = None
 
         async def send(request: HttpRequest) -> HttpAnswer:

@@ -1,4 +1,4 @@
-"""The talk with DynamoDB: conditional writes of one item per link, as flows that the gateway and the edge both drive.
+"""What is said to DynamoDB: conditional writes of one item per link, as talks that the gateway and the edge both drive.
 
 A claim is one conditional PutItem. Every write carries a token drawn for it, which becomes the version: so a repeat
 after a lost answer recognises its own item, and no version ever returns. Reads are consistent ones.
@@ -21,7 +21,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from oncegate.aws_requests.flow import Flow, HttpAnswer, HttpRequest, NoAnswer, Wait
+from oncegate.aws_requests.flow import HttpAnswer, HttpRequest, NoAnswer, Pause, Talk
 from oncegate.ledgers.dynamodb.items import (
     BORN_KEY,
     SWEPT_KEY,
@@ -81,9 +81,9 @@ class Reply(NamedTuple):
     date_s: int | None
 
 
-def insert_flow(
+def insert_talk(
     table: str, link_id: bytes, record: bytes, forget_after_s: int, *, token: str, swept_until_s: int = -1
-) -> Flow[InsertOutcome]:
+) -> Talk[InsertOutcome]:
     """Store a record where none stands; see ``Ledger.insert``.
 
     Args:
@@ -111,10 +111,10 @@ def insert_flow(
     return Unknown("the record came and went")
 
 
-def replace_flow(
+def replace_talk(
     table: str, link_id: bytes, version: str, record: bytes, forget_after_s: int, *, token: str
-) -> Flow[ReplaceOutcome]:
-    """Store a record in place of the one with this version; see ``Ledger.replace`` and ``insert_flow``."""
+) -> Talk[ReplaceOutcome]:
+    """Store a record in place of the one with this version; see ``Ledger.replace`` and ``insert_talk``."""
     item = item_of(link_id, record, forget_after_s, token)
     try:
         reply = yield from _call("PutItem", put_document(table, item, "v = :v", {":v": {"S": version}}))
@@ -128,7 +128,7 @@ def replace_flow(
     return Done(token) if text_of(stands, "v") == token else stands_of(stands)
 
 
-def read_flow(table: str, link_id: bytes) -> Flow[ReadOutcome]:
+def read_talk(table: str, link_id: bytes) -> Talk[ReadOutcome]:
     """Say what stands there, consistently; see ``Ledger.read``."""
     try:
         item, _ = yield from get_item(table, key_of(link_id))
@@ -144,7 +144,7 @@ class Page(NamedTuple):
     has_more: bool
 
 
-def page_flow(table: str, shard: str, after: bytes, limit: int) -> Flow[Page]:
+def page_talk(table: str, shard: str, after: bytes, limit: int) -> Talk[Page]:
     """List records of one shard whose id is above ``after``.
 
     Raises:
@@ -156,7 +156,7 @@ def page_flow(table: str, shard: str, after: bytes, limit: int) -> Flow[Page]:
     return Page([row_of(item) for item in items], "LastEvaluatedKey" in reply.document)
 
 
-def raise_swept_until_flow(table: str, now_s: int) -> Flow[int]:
+def raise_swept_until_talk(table: str, now_s: int) -> Talk[int]:
     """Store the limit of a sweep unless a higher one stands, and return the one that then does.
 
     Raises:
@@ -171,16 +171,16 @@ def raise_swept_until_flow(table: str, now_s: int) -> Flow[int]:
         "ExpressionAttributeValues": {":u": {"N": str(now_s)}},
     }
     reply = yield from _call("UpdateItem", document)
-    return now_s if reply.is_done else (yield from swept_until_flow(table))
+    return now_s if reply.is_done else (yield from swept_until_talk(table))
 
 
-def swept_until_flow(table: str) -> Flow[int]:
+def swept_until_talk(table: str) -> Talk[int]:
     """Read the stored limit; -1 where none is."""
     item, _ = yield from get_item(table, SWEPT_KEY)
     return -1 if item is None else number_of(item, "u")
 
 
-def sweep_shard_flow(table: str, shard: str, now_s: int) -> Flow[int]:
+def sweep_shard_talk(table: str, shard: str, now_s: int) -> Talk[int]:
     """Delete the records of one shard that are due, one condition each: one may have been replaced meanwhile."""
     after, forgotten, has_more = b"", 0, True
     while has_more:
@@ -205,7 +205,7 @@ def sweep_shard_flow(table: str, shard: str, now_s: int) -> Flow[int]:
     return forgotten
 
 
-def born_flow(table: str, now_ms: int) -> Flow[tuple[int, int | None]]:
+def born_talk(table: str, now_ms: int) -> Talk[tuple[int, int | None]]:
     """Return when the ledger was born (now, where nobody said so before), and the server's ``Date``."""
     item, date_s = yield from get_item(table, BORN_KEY)
     if item is None:
@@ -217,18 +217,18 @@ def born_flow(table: str, now_ms: int) -> Flow[tuple[int, int | None]]:
     return (now_ms if item is None else number_of(item, "ms")), date_s
 
 
-def get_item(table: str, key: Item) -> Flow[tuple[Item | None, int | None]]:
+def get_item(table: str, key: Item) -> Talk[tuple[Item | None, int | None]]:
     """Read one item consistently, and the server's ``Date``."""
     reply = yield from _call("GetItem", {"TableName": table, "Key": key, "ConsistentRead": True})
     return cast("Item | None", reply.document.get("Item")), reply.date_s
 
 
-def call_flow(operation: str, document: Mapping[str, Any]) -> Flow[Mapping[str, Any]]:
+def call_talk(operation: str, document: Mapping[str, Any]) -> Talk[Mapping[str, Any]]:
     """Make any other call, of a probe or a migration."""
     return (yield from _call(operation, document)).document
 
 
-def _call(operation: str, document: Mapping[str, Any]) -> Flow[Reply]:
+def _call(operation: str, document: Mapping[str, Any]) -> Talk[Reply]:
     """Make one call, again while DynamoDB is busy or does not answer: all calls here may be made twice."""
     request = HttpRequest(
         {"content-type": "application/x-amz-json-1.0", "x-amz-target": f"DynamoDB_20120810.{operation}"},
@@ -237,7 +237,7 @@ def _call(operation: str, document: Mapping[str, Any]) -> Flow[Reply]:
     pause_s, last = 0.0, ""
     for _ in range(ATTEMPTS_MAX):
         if pause_s:
-            yield Wait(pause_s)
+            yield Pause(pause_s)
         pause_s = 2 * pause_s or PAUSE_FIRST_S
         try:
             answer = yield request
@@ -271,7 +271,7 @@ def _reply_of(answer: HttpAnswer | None) -> Reply | None:
     raise Refused(kind or str(answer.status), str(known.get("message", known.get("Message", "")))[:200])
 
 
-def _standing(table: str, link_id: bytes, reply: Reply) -> Flow[Item | None]:
+def _standing(table: str, link_id: bytes, reply: Reply) -> Talk[Item | None]:
     """What stood against a write: in the answer, or read where a server does not give it."""
     shown = cast("Item | None", reply.document.get("Item"))
     if shown:
@@ -280,17 +280,17 @@ def _standing(table: str, link_id: bytes, reply: Reply) -> Flow[Item | None]:
     return item
 
 
-def _may_be_forgotten(table: str, forget_after_s: int, date_s: int | None) -> Flow[bool]:
+def _may_be_forgotten(table: str, forget_after_s: int, date_s: int | None) -> Talk[bool]:
     """Whether a record of this time may have been forgotten before; asked after a write."""
     if date_s is None:
         raise NoAnswer("an answer without a Date: whether the record may have been forgotten is unknown")
     if forget_after_s > date_s + CLOCK_SKEW_MAX_S + DATE_SLACK_S:
         return False
-    limit_s = yield from swept_until_flow(table)
+    limit_s = yield from swept_until_talk(table)
     return forget_after_s <= max(limit_s, date_s)
 
 
-def _refuse_or_show(table: str, link_id: bytes, swept_until_s: int) -> Flow[InsertOutcome]:
+def _refuse_or_show(table: str, link_id: bytes, swept_until_s: int) -> Talk[InsertOutcome]:
     try:
         item, _ = yield from get_item(table, key_of(link_id))
     except (NoAnswer, Refused) as error:

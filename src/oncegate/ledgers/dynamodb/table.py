@@ -6,9 +6,9 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from oncegate.aws_requests.flow import Flow, Wait
+from oncegate.aws_requests.flow import Pause, Talk
 from oncegate.ledgers.dynamodb.items import TTL_ATTRIBUTE
-from oncegate.ledgers.dynamodb.requests import Refused, call_flow, get_item, insert_flow
+from oncegate.ledgers.dynamodb.requests import Refused, call_talk, get_item, insert_talk
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, LedgerUnfit, Stands
 
 GLOBAL_TABLE = "dynamodb-global-table"
@@ -18,7 +18,7 @@ READY_EVERY_S = 0.5
 _KEYS = {"s": "HASH", "id": "RANGE"}
 
 
-def create_flow(table: str) -> Flow[None]:
+def create_talk(table: str) -> Talk[None]:
     """Make the table, paid by use, and let DynamoDB sweep it.
 
     Raises:
@@ -29,7 +29,7 @@ def create_flow(table: str) -> Flow[None]:
         raise LedgerUnfit(f"dynamodb: table {table} stands already; a ledger is made once")
 
 
-def migrate_flow(table: str) -> Flow[bool]:
+def migrate_talk(table: str) -> Talk[bool]:
     """Make the table where there is none; wait for one that another is making. Return whether it was made here.
 
     Raises:
@@ -43,11 +43,11 @@ def migrate_flow(table: str) -> Flow[bool]:
     return False
 
 
-def _make(table: str) -> Flow[bool]:
+def _make(table: str) -> Talk[bool]:
     """Make the table; False where another was first."""
     keys = [{"AttributeName": name, "KeyType": kind} for name, kind in _KEYS.items()]
     try:
-        yield from call_flow(
+        yield from call_talk(
             "CreateTable",
             {
                 "TableName": table,
@@ -61,23 +61,23 @@ def _make(table: str) -> Flow[bool]:
             return False
         raise
     yield from _until_ready(table)
-    yield from call_flow(
+    yield from call_talk(
         "UpdateTimeToLive",
         {"TableName": table, "TimeToLiveSpecification": {"Enabled": True, "AttributeName": TTL_ATTRIBUTE}},
     )
     return True
 
 
-def _until_ready(table: str) -> Flow[None]:
+def _until_ready(table: str) -> Talk[None]:
     """Wait until the table is made; one that was just asked for may not be seen at first."""
     for _ in range(READY_TRIES_MAX):
         if (yield from _status(table)) not in {None, "CREATING"}:
             return
-        yield Wait(READY_EVERY_S)
+        yield Pause(READY_EVERY_S)
     raise LedgerUnfit(f"dynamodb: table {table} is being made and is not ready yet: try again when it is")
 
 
-def _status(table: str) -> Flow[str | None]:
+def _status(table: str) -> Talk[str | None]:
     """Say what DynamoDB does with the table: ``ACTIVE``, ``CREATING``; None where there is none of this name."""
     try:
         described = yield from _describe(table)
@@ -88,7 +88,7 @@ def _status(table: str) -> Flow[str | None]:
     return str(described.get("TableStatus", ""))
 
 
-def check_flow(table: str, accept: Sequence[str]) -> Flow[tuple[str, ...]]:
+def check_talk(table: str, accept: Sequence[str]) -> Talk[tuple[str, ...]]:
     """Check that the table can keep the guarantee; return which weaker promises were found and accepted.
 
     Raises:
@@ -97,7 +97,7 @@ def check_flow(table: str, accept: Sequence[str]) -> Flow[tuple[str, ...]]:
     """
     try:
         described = yield from _describe(table)
-        lives = yield from call_flow("DescribeTimeToLive", {"TableName": table})
+        lives = yield from call_talk("DescribeTimeToLive", {"TableName": table})
     except Refused as error:
         if error.kind == "ResourceNotFoundException":
             raise LedgerUnfit(f"dynamodb: there is no table {table}: run 'oncegate ledger migrate'") from error
@@ -132,19 +132,19 @@ def _check_replicas(table: str, described: Mapping[str, Any], accept: Sequence[s
     )
 
 
-def _check_condition(table: str) -> Flow[None]:
+def _check_condition(table: str) -> Talk[None]:
     """Write one item twice: the second must be shown the first. It lies under an id that no link has."""
     link_id = bytes(8) + secrets.token_bytes(8)
-    first = yield from insert_flow(table, link_id, b'{"probe":1}', FORGET_NEVER_S, token=secrets.token_urlsafe(9))
-    second = yield from insert_flow(table, link_id, b'{"probe":2}', FORGET_NEVER_S, token=secrets.token_urlsafe(9))
+    first = yield from insert_talk(table, link_id, b'{"probe":1}', FORGET_NEVER_S, token=secrets.token_urlsafe(9))
+    second = yield from insert_talk(table, link_id, b'{"probe":2}', FORGET_NEVER_S, token=secrets.token_urlsafe(9))
     name = link_id.hex()
     key: Mapping[str, Mapping[str, Any]] = {"s": {"S": name[-1]}, "id": {"S": name}}
     found, _ = yield from get_item(table, key)
-    yield from call_flow("DeleteItem", {"TableName": table, "Key": key})
+    yield from call_talk("DeleteItem", {"TableName": table, "Key": key})
     if not isinstance(first, Done) or not isinstance(second, Stands) or second.version != first.version or not found:
         raise LedgerUnfit(f"dynamodb: table {table} does not keep conditional writes: {first}, then {second}")
 
 
-def _describe(table: str) -> Flow[Mapping[str, Any]]:
-    described = yield from call_flow("DescribeTable", {"TableName": table})
+def _describe(table: str) -> Talk[Mapping[str, Any]]:
+    described = yield from call_talk("DescribeTable", {"TableName": table})
     return cast("Mapping[str, Any]", described.get("Table", {}))
