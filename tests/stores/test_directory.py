@@ -19,8 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oncegate.stores.directory import listing
-from oncegate.stores.directory import walk as beneath
+from oncegate.stores.directory import listing, walk
 from oncegate.stores.directory.store import COLD_READ_BYTES_MAX, DirectoryStore
 from oncegate.stores.media_types import media_type_of
 from oncegate.stores.opening import open_store
@@ -187,7 +186,7 @@ def test_a_folder_swapped_for_a_link_during_the_walk_is_not_followed(
             (root / "a" / "b").symlink_to(tmp_path / "outside")
         return fd
 
-    monkeypatch.setattr(beneath.os, "open", open_and_swap)
+    monkeypatch.setattr(walk.os, "open", open_and_swap)
     assert get(root, "a/b/deep") is None
 
 
@@ -528,7 +527,7 @@ def test_each_errno_of_a_look_has_its_kind(
 
     async def work(store: DirectoryStore) -> None:
         with monkeypatch.context() as patch, pytest.raises(StoreFault) as caught:
-            patch.setattr(beneath, "open_object", fail)
+            patch.setattr(walk, "open_object", fail)
             await store.look("top")
         assert type(caught.value) is kind
 
@@ -731,7 +730,7 @@ def test_any_tree_lists_as_sorted_keys(wanted: set[str], prefix: str, after: str
     with tempfile.TemporaryDirectory() as folder:
         stored: list[str] = []
         for key in wanted:
-            if beneath.segments_of(key) is None:
+            if walk.segments_of(key) is None:
                 continue
             path = pathlib.Path(folder) / key
             try:

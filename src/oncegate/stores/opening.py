@@ -32,16 +32,20 @@ def open_store(url: str, *, folder: pathlib.Path, options: Mapping[str, str]) ->
     if scheme in BUCKET_SCHEMES:
         return _open_bucket(url, scheme, options)
     if scheme != "file":
-        raise StoreUnfit(f"store.url: {scheme}: is no store; write file:./objects, s3://bucket, gs:// or az://")
+        raise StoreUnfit(
+            f"{scheme}: is no store", remedy="write file:./objects, s3://bucket, gs:// or az://", where="store.url"
+        )
     if options:
-        raise StoreUnfit(f"store.options: a file: store has none, remove {', '.join(sorted(options))}")
+        raise StoreUnfit("a file: store has none", remedy=f"remove {', '.join(sorted(options))}", where="store.options")
     if place.startswith("//"):
         host, slash, path = place[2:].partition("/")
         if host not in {"", "localhost"}:
-            raise StoreUnfit(f"store.url: file://{host}/ names another machine; write file:/path or file:./path")
+            raise StoreUnfit(
+                f"file://{host}/ names another machine", remedy="write file:/path or file:./path", where="store.url"
+            )
         place = slash + path
     if not place or "\0" in place:
-        raise StoreUnfit("store.url: file: needs a folder, as in file:./objects")
+        raise StoreUnfit("file: needs a folder", remedy="write file:./objects or file:/path", where="store.url")
     return DirectoryStore(folder / place)
 
 
@@ -51,6 +55,8 @@ def _open_bucket(url: str, scheme: str, options: Mapping[str, str]) -> Store:
         module = importlib.import_module("oncegate.stores.bucket.opening")
     except ModuleNotFoundError as missing:
         raise StoreUnfit(
-            f"store.url: {scheme}: needs {missing.name}, which is not installed: pip install 'oncegate[cloud]'"
+            f"{scheme}: needs {missing.name}, which is not installed",
+            remedy="pip install 'oncegate[cloud]'",
+            where="store.url",
         ) from missing
     return module.open_obstore(url, options=options)

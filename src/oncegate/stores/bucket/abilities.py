@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from oncegate.stores.protocol import LengthNeeded, NotOnce, StoreFault, StoreRefused, UploadTooLarge
+from oncegate.stores.protocol import LengthNeeded, NotOnce, StoreRefused, UploadTooLarge
 
-Way = Literal["completion", "copy", "put"]
-"""How a large object is put in place: its multipart upload is completed on a condition, or it is copied on one; or it is
-one PUT on a condition, sent while it comes."""
+Way = Literal["held", "completion", "copy", "put"]
+"""How an object is put in place, each time on a condition: by one PUT of what was held in memory; by completing its
+multipart upload; by a copy of a temporary object; or by one PUT that is sent while the bytes come."""
 
 PUT_BYTES_MAX = 5 << 30
 """What S3 takes in one PUT; its length must be known at the beginning."""
@@ -24,7 +24,7 @@ MARK = "oncegateupload"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class ObjectTarget:
     """What an upload is to become.
 
     Attributes:
@@ -64,40 +64,37 @@ class Abilities:
     may_write: bool = True
     why: str = ""
 
-    def problem(self, target: Target, size_bytes: int) -> StoreFault | None:
-        """Say why an upload cannot be made once.
+    def way(self, target: ObjectTarget, size_bytes: int) -> Way:
+        """Say how an upload is put in place so that it happens once.
 
         Args:
-            target: what it is to become.
-            size_bytes: how large it is at least.
+            target: what the upload is to become.
+            size_bytes: its length, as far as it is known.
 
-        Returns:
-            What to raise; None where it can be made.
+        Raises:
+            StoreRefused: the credentials may not write.
+            LengthNeeded: the upload can be made once only if its length was announced.
+            UploadTooLarge: it is longer than one PUT, the only way on this server, takes.
+            NotOnce: the server keeps no condition that would make it once.
         """
         if not self.may_write:
-            return StoreRefused(self.why)
-        ways = self._large_ways(target)
-        if size_bytes > CHUNK_BYTES and ways:
-            if self.way(target) is not None:
-                return None
-            if target.size_bytes is None:
-                return LengthNeeded(f"an upload over {CHUNK_BYTES >> 20} MiB must announce its length on this store")
-            return UploadTooLarge(f"{target.size_bytes} bytes are more than the {PUT_BYTES_MAX} that one PUT takes")
-        is_kept = self.creates if target.replaces is None else self.replaces
-        if is_kept and size_bytes <= CHUNK_BYTES:
-            return None
-        kind = "an upload" if target.replaces is None else "an upload that replaces"
-        size = f" over {CHUNK_BYTES >> 20} MiB" if is_kept else ""
-        return NotOnce(f"the store keeps no condition that would make {kind}{size} once; see doctor")
-
-    def _large_ways(self, target: Target) -> Sequence[Way]:
-        return self.large_creates if target.replaces is None else self.large_replaces
-
-    def way(self, target: Target) -> Way | None:
-        """How a large object is put in place; None where it cannot be made once."""
-        ways = self._large_ways(target)
+            raise StoreRefused(self.why)
+        is_kept, large_ways = (
+            (self.creates, self.large_creates) if target.replaces is None else (self.replaces, self.large_replaces)
+        )
+        if size_bytes <= CHUNK_BYTES and is_kept:
+            return "held"
+        if size_bytes <= CHUNK_BYTES or not large_ways:
+            kind = "an upload" if target.replaces is None else "an upload that replaces"
+            size = f" over {CHUNK_BYTES >> 20} MiB" if is_kept else ""
+            raise NotOnce(f"the store keeps no condition that would make {kind}{size} once; see doctor")
         fits_put = target.size_bytes is not None and target.size_bytes <= PUT_BYTES_MAX
-        return next((way for way in ways if way != "put" or fits_put), None)
+        for way in large_ways:
+            if way != "put" or fits_put:
+                return way
+        if target.size_bytes is None:
+            raise LengthNeeded(f"an upload over {CHUNK_BYTES >> 20} MiB must announce its length on this store")
+        raise UploadTooLarge(f"{target.size_bytes} bytes are more than the {PUT_BYTES_MAX} that one PUT takes")
 
     def warnings(self) -> Sequence[str]:
         """What an operator should know."""

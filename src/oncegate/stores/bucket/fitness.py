@@ -45,18 +45,25 @@ async def check_reading(store: ObjectStore) -> None:
         with contextlib.suppress(FileNotFoundError):
             await obstore.head_async(store, f"{RESERVED_NAME}/none")
     except FileNotFoundError as error:
-        raise StoreUnfit(f"store.url: there is no such bucket: {first_line(error)}") from error
+        raise _no_bucket(error) from error
     except DRIVER_ERRORS as error:
         if "status code: 404" in str(error):  # obstore's list has no error of its own for it
-            raise StoreUnfit(f"store.url: there is no such bucket: {first_line(error)}") from error
+            raise _no_bucket(error) from error
         match fault_of(error, doing="probe"):
             case StoreRefused() as fault:
-                words = "the store says no: check the credentials in [store.options], and that they may get and list"
+                what = "the store refuses our credentials"
+                remedy = "check the credentials in [store.options], and that they may get and list"
             case StoreBusy() as fault:
-                words = "the store does not answer: check aws_endpoint, aws_allow_http and the network"
+                what, remedy = "the store does not answer", "check aws_endpoint, aws_allow_http and the network"
             case fault:
-                words = "the store cannot be used"
-        raise StoreUnfit(f"store.url: {words} ({fault})") from error
+                what, remedy = "the store cannot be used", ""
+        raise StoreUnfit(f"{what} ({fault})", remedy=remedy, where="store.url") from error
+
+
+def _no_bucket(error: Exception) -> StoreUnfit:
+    return StoreUnfit(
+        f"there is no such bucket ({first_line(error)})", remedy="make it, or correct its name", where="store.url"
+    )
 
 
 async def find_abilities(store: ObjectStore, scheme: str, calls: S3Calls | None) -> Abilities:

@@ -51,7 +51,9 @@ def open_obstore(url: str, *, options: Mapping[str, str], environ: Mapping[str, 
     prefix = prefix.rstrip("/")
     if scheme not in SCHEMES or not name or (prefix and object_key_problem(prefix)):
         kind = url.partition(":")[0]
-        raise StoreUnfit(f"store.url: write {kind}://bucket or {kind}://bucket/prefix")
+        raise StoreUnfit(
+            f"{url} names no bucket", remedy=f"write {kind}://bucket or {kind}://bucket/prefix", where="store.url"
+        )
     config, client, plain = dict[str, str](), dict[str, str](), dict[str, str]()
     for given, value in options.items():
         key = given.lower().removeprefix(_VENDOR[scheme])
@@ -95,7 +97,7 @@ def open_obstore(url: str, *, options: Mapping[str, str], environ: Mapping[str, 
     try:
         return ObstoreStore(Bucket(short=make(SHORT_CALLS), long=make(TRANSFERS), scheme=scheme, calls=calls))
     except (exceptions.BaseError, ValueError, TypeError) as error:
-        raise StoreUnfit(f"store.options: {first_line(error)}") from error
+        raise StoreUnfit(first_line(error), where="store.options") from error
 
 
 class _S3Settings:
@@ -117,7 +119,7 @@ class _S3Settings:
         if self._value("skip_signature").lower() in _TRUE:
             return GivenCredentials(AwsCredentials("", ""))
         if bool(key) != bool(secret):
-            raise StoreUnfit("store.options: aws_access_key_id and aws_secret_access_key go together")
+            raise StoreUnfit("aws_access_key_id and aws_secret_access_key go together", where="store.options")
         if key:
             return GivenCredentials(AwsCredentials(key, secret, self._value("session_token", "token")))
         return ChainCredentials()

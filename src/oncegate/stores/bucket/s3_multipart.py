@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 import obstore
 
-from oncegate.stores.bucket.abilities import CHUNK_BYTES, Target, Way
+from oncegate.stores.bucket.abilities import CHUNK_BYTES, ObjectTarget, Way
 from oncegate.stores.bucket.faults import DRIVER_ERRORS, fault_of
 from oncegate.stores.bucket.objects import UPLOADS_FOLDER, pages_of
 from oncegate.stores.bucket.s3_calls import S3Calls
@@ -66,7 +66,7 @@ class S3Multipart:
         way: how it is put in place.
     """
 
-    def __init__(self, store: ObjectStore, calls: S3Calls, target: Target, way: Way) -> None:
+    def __init__(self, store: ObjectStore, calls: S3Calls, target: ObjectTarget, way: Way) -> None:
         self._store = store
         self._calls = calls
         self._target = target

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from oncegate.stores.bucket.abilities import Target
+from oncegate.stores.bucket.abilities import ObjectTarget
 from oncegate.stores.bucket.handover import Handover
 from oncegate.stores.bucket.s3_calls import S3Calls
 from oncegate.stores.bucket.s3_multipart import condition_of
@@ -33,7 +33,7 @@ class S3StreamedPut:
         has_bare_etags: whether this server compares ``If-Match`` with the ETag without its quotes.
     """
 
-    def __init__(self, calls: S3Calls, target: Target, *, has_bare_etags: bool) -> None:
+    def __init__(self, calls: S3Calls, target: ObjectTarget, *, has_bare_etags: bool) -> None:
         self._calls = calls
         self._target = target
         self._condition = condition_of(target.replaces, has_bare_etags=has_bare_etags)

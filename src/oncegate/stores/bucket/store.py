@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 import obstore
 
 from oncegate.links.urls import object_key_problem
-from oncegate.stores.bucket import fitness as obstore_fitness
-from oncegate.stores.bucket.abilities import Abilities, Target
+from oncegate.stores.bucket import fitness
+from oncegate.stores.bucket.abilities import Abilities, ObjectTarget
 from oncegate.stores.bucket.faults import DRIVER_ERRORS, fault_of
 from oncegate.stores.bucket.objects import etag_of, info_of, is_reserved, pages_of
 from oncegate.stores.bucket.s3_calls import S3Calls
 from oncegate.stores.bucket.s3_multipart import sweep_uploads
-from oncegate.stores.bucket.upload import ObstoreUpload
+from oncegate.stores.bucket.upload import ObstoreUpload, way_or_warn
 from oncegate.stores.protocol import (
     KeyRefused,
     ObjectChanged,
@@ -111,10 +111,8 @@ class ObstoreStore:
         if is_reserved(key) or object_key_problem(key):
             raise KeyRefused("a key of this form is reserved")
         abilities = await self._find_abilities()
-        target = Target(key=key, content_type=content_type, size_bytes=size_bytes, replaces=replaces)
-        if (problem := abilities.problem(target, size_bytes or 0)) is not None:
-            _log.warning("upload refused: %s", problem)
-            raise problem
+        target = ObjectTarget(key=key, content_type=content_type, size_bytes=size_bytes, replaces=replaces)
+        way_or_warn(abilities, target, size_bytes or 0)
         return ObstoreUpload(self._bucket.short, self._bucket.scheme, self._bucket.calls, abilities, target)
 
     async def list_objects(self, prefix: str, after: str, limit: int) -> Sequence[ObjectInfo]:
@@ -159,12 +157,13 @@ class ObstoreStore:
         Raises:
             StoreUnfit: it is not there, out of reach, may not be read, or failed while its conditions were tried.
         """
-        await obstore_fitness.check_reading(self._bucket.short)
+        await fitness.check_reading(self._bucket.short)
         try:
             abilities = await self._find_abilities()
         except StoreFault as fault:
             raise StoreUnfit(
-                f"store.url: the store can be read, and failed when it was tried whether it keeps conditions: {fault}"
+                f"the store can be read, and failed when it was tried whether it keeps conditions: {fault}",
+                where="store.url",
             ) from fault
         for warning in abilities.warnings():
             _log.warning("%s", warning)
@@ -178,7 +177,7 @@ class ObstoreStore:
         async with self._finding:
             if self._abilities is None:
                 try:
-                    self._abilities = await obstore_fitness.find_abilities(
+                    self._abilities = await fitness.find_abilities(
                         self._bucket.short, self._bucket.scheme, self._bucket.calls
                     )
                 except DRIVER_ERRORS as error:

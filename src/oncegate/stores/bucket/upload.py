@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import obstore
 from obstore import exceptions
 
-from oncegate.stores.bucket.abilities import CHUNK_BYTES, MARK, Abilities, LargeUpload, Target
+from oncegate.stores.bucket.abilities import CHUNK_BYTES, MARK, Abilities, LargeUpload, ObjectTarget, Way
 from oncegate.stores.bucket.faults import DRIVER_ERRORS, fault_of
 from oncegate.stores.bucket.handover import Handover
 from oncegate.stores.bucket.objects import UPLOADS_FOLDER, etag_of
@@ -35,11 +35,20 @@ _CONDITION_FAILED = (exceptions.AlreadyExistsError, exceptions.PreconditionError
 _log = logging.getLogger("oncegate")
 
 
+def way_or_warn(abilities: Abilities, target: ObjectTarget, size_bytes: int) -> Way:
+    """Return ``Abilities.way``; where there is none, also tell the operator, who alone can change that."""
+    try:
+        return abilities.way(target, size_bytes)
+    except StoreFault as fault:
+        _log.warning("upload refused: %s", fault)
+        raise
+
+
 class ObstoreUpload:
     """One upload; see ``Upload``. After a write that failed or was cancelled it can only be aborted."""
 
     def __init__(
-        self, store: ObjectStore, scheme: str, calls: S3Calls | None, abilities: Abilities, target: Target
+        self, store: ObjectStore, scheme: str, calls: S3Calls | None, abilities: Abilities, target: ObjectTarget
     ) -> None:
         self._store = store
         self._scheme = scheme
@@ -103,17 +112,12 @@ class ObstoreUpload:
             raise StoreFault("a write of this upload failed or was cancelled, or it was ended before")
 
     def _begin_large(self) -> LargeUpload:
-        if (problem := self._abilities.problem(self._target, CHUNK_BYTES + 1)) is not None:
-            _log.warning("upload refused: %s", problem)
-            raise problem
-        way = self._abilities.way(self._target)
-        if way is None:
-            raise AssertionError("unreachable")
-        if self._calls is not None and way == "put":
+        way = way_or_warn(self._abilities, self._target, CHUNK_BYTES + 1)
+        if self._calls is None:
+            return StagedCopy(self._store, self._target)
+        if way == "put":
             return S3StreamedPut(self._calls, self._target, has_bare_etags=self._abilities.has_bare_etags)
-        if self._calls is not None:
-            return S3Multipart(self._store, self._calls, self._target, way)
-        return StagedCopy(self._store, self._target)
+        return S3Multipart(self._store, self._calls, self._target, way)
 
     async def _place(self) -> str:
         held, self._held = bytes(self._held), bytearray()
@@ -123,11 +127,7 @@ class ObstoreUpload:
             if held:
                 await self._large.append(held)
             return await self._large.place()
-        except ObjectStands:
-            if etag := await self._own_etag():
-                return etag
-            raise
-        except StoreFault:
+        except (ObjectStands, StoreFault):
             if etag := await self._own_etag():
                 return etag
             raise
@@ -179,7 +179,7 @@ class StagedCopy:
     Only creates: no copy of obstore can name the version that it replaces.
     """
 
-    def __init__(self, store: ObjectStore, target: Target) -> None:
+    def __init__(self, store: ObjectStore, target: ObjectTarget) -> None:
         self._store = store
         self._target = target
         self._key = f"{UPLOADS_FOLDER}/{target.upload_id}"

@@ -14,6 +14,7 @@ import pathlib
 from oncegate.stores.directory import staging
 from oncegate.stores.protocol import StoreUnfit
 
+_OTHER_FILE_SYSTEM = "use another, such as ext4, XFS, Btrfs or NFS"
 _log = logging.getLogger("oncegate")
 
 
@@ -24,7 +25,7 @@ def check(root_fd: int, path: pathlib.Path) -> None:
         StoreUnfit: something of it does not work; says what, and what to change.
     """
     if not os.path.samestat(os.fstat(root_fd), _status_of(path)):
-        raise StoreUnfit(f"store.url: {path} is another folder than when it was opened; start again")
+        raise StoreUnfit(f"{path} is another folder than when it was opened", remedy="start again", where="store.url")
     try:
         staging_fd = staging.open_ours(root_fd)
         try:
@@ -36,7 +37,9 @@ def check(root_fd: int, path: pathlib.Path) -> None:
             _log.warning("%s is on a file system that is mounted read-only: downloads alone are served", path)
             return
         raise StoreUnfit(
-            f"store.url: {path} must be writable, with .oncegate/staging in it as a folder of ours: {error}"
+            f"nothing can be written in .oncegate/staging beneath {path} ({error})",
+            remedy="let the gateway write there, and let neither name be a link",
+            where="store.url",
         ) from error
 
 
@@ -44,7 +47,7 @@ def _status_of(path: pathlib.Path) -> os.stat_result:
     try:
         return path.stat()
     except OSError as error:
-        raise StoreUnfit(f"store.url: {path} is no longer there ({error.strerror})") from error
+        raise StoreUnfit(f"{path} is no longer there ({error.strerror})", where="store.url") from error
 
 
 def _check_writing(root_fd: int, staging_fd: int, path: pathlib.Path) -> None:
@@ -70,8 +73,9 @@ def _check_linking(probe: staging.StagedFile, name: bytes, staging_fd: int, path
         probe.link_to(name, staging_fd)
     except OSError as error:
         raise StoreUnfit(
-            f"store.url: the file system of {path} has no hard links, by which an upload never overwrites "
-            f"({error.strerror}); use another, such as ext4, XFS, Btrfs or NFS"
+            f"the file system of {path} has no hard links, by which an upload never overwrites ({error.strerror})",
+            remedy=_OTHER_FILE_SYSTEM,
+            where="store.url",
         ) from error
     other = staging.StagedFile(probe.root_fd, staging_fd)
     try:
@@ -80,7 +84,9 @@ def _check_linking(probe: staging.StagedFile, name: bytes, staging_fd: int, path
         return
     finally:
         other.discard()
-    raise StoreUnfit(f"store.url: the file system of {path} lets a link overwrite a file; use another")
+    raise StoreUnfit(
+        f"the file system of {path} lets a link overwrite a file", remedy=_OTHER_FILE_SYSTEM, where="store.url"
+    )
 
 
 def _check_locking(name: bytes, staging_fd: int, path: pathlib.Path) -> None:
@@ -91,11 +97,15 @@ def _check_locking(name: bytes, staging_fd: int, path: pathlib.Path) -> None:
     except BlockingIOError:
         return
     except OSError as error:
-        raise StoreUnfit(f"store.url: the file system of {path} has no locks ({error.strerror})") from error
+        raise StoreUnfit(
+            f"the file system of {path} has no locks ({error.strerror})", remedy=_OTHER_FILE_SYSTEM, where="store.url"
+        ) from error
     finally:
         os.close(held_fd)
         os.close(other_fd)
-    raise StoreUnfit(f"store.url: locks do not exclude each other in the file system of {path}")
+    raise StoreUnfit(
+        f"locks do not exclude each other in the file system of {path}", remedy=_OTHER_FILE_SYSTEM, where="store.url"
+    )
 
 
 def _is_there(name: bytes, folder_fd: int) -> bool:

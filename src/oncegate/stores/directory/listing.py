@@ -16,7 +16,7 @@ from contextlib import closing
 from itertools import islice
 
 from oncegate.links.urls import object_key_problem
-from oncegate.stores.directory import walk as beneath
+from oncegate.stores.directory import walk
 from oncegate.stores.protocol import ObjectInfo
 
 _log = logging.getLogger("oncegate")
@@ -31,22 +31,22 @@ def page(root_fd: int, *, prefix: str, after: str, limit: int) -> list[ObjectInf
         StoreFault: the folder cannot be read.
     """
     above, slash, _ = prefix.rpartition("/")
-    segments = beneath.segments_of(above) if slash else []
+    segments = walk.segments_of(above) if slash else []
     if segments is None or limit <= 0:
         return []
     try:
-        folder_fd = beneath.open_folder(root_fd, segments)
+        folder_fd = walk.open_folder(root_fd, segments)
     except OSError as error:
-        if error.errno in beneath.NOT_THERE:
+        if error.errno in walk.NOT_THERE:
             return []
-        raise beneath.fault_of(error) from error
+        raise walk.fault_of(error) from error
     try:
         # A lone surrogate is in no key, but it may be in what is asked for.
         wanted = _Wanted(prefix.encode(errors="surrogatepass"), after.encode(errors="surrogatepass"), limit)
         with closing(_objects_in(folder_fd, (above + slash).encode(), wanted)) as objects:
             return list(islice(objects, limit))
     except OSError as error:
-        raise beneath.fault_of(error) from error
+        raise walk.fault_of(error) from error
     finally:
         os.close(folder_fd)
 
@@ -95,7 +95,7 @@ def _names_in(folder_fd: int, path: bytes, wanted: _Wanted, last: bytes) -> Iter
     with os.scandir(folder_fd) as entries:
         for entry in entries:
             name = os.fsencode(entry.name)
-            if not path and beneath.is_reserved(name):
+            if not path and walk.is_reserved(name):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 name += b"/"
@@ -115,7 +115,7 @@ def _could_be_a_key(key: bytes) -> bool:
 
 def _open_inner(folder_fd: int, path: bytes, name: bytes) -> int | None:
     try:
-        return os.open(name[:-1], beneath.FOLDER_FLAGS, dir_fd=folder_fd)
+        return os.open(name[:-1], walk.FOLDER_FLAGS, dir_fd=folder_fd)
     except OSError as error:
         if error.errno in _GONE_MEANWHILE:
             return None
@@ -132,4 +132,4 @@ def _look_at(folder_fd: int, path: bytes, name: bytes) -> ObjectInfo | None:
         if error.errno in _GONE_MEANWHILE:
             return None
         raise
-    return beneath.info_of((path + name).decode(), status) if beneath.is_object(status) else None
+    return walk.info_of((path + name).decode(), status) if walk.is_object(status) else None

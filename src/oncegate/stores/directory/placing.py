@@ -17,8 +17,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from oncegate.stores.directory import staging
-from oncegate.stores.directory import walk as beneath
+from oncegate.stores.directory import staging, walk
 from oncegate.stores.protocol import KeyRefused, ObjectStands, StoreBusy
 
 PLACING_TRIES_MAX = 8
@@ -32,7 +31,7 @@ _FOLDER_MODE = 0o777
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class FileTarget:
     """Where an upload is to go, and on what condition; the words of ``Store.start_upload``."""
 
     key: str
@@ -41,7 +40,7 @@ class Target:
     replaces: str | None
 
 
-def open_nearest_folder(root_fd: int, target: Target) -> tuple[int, int]:
+def open_nearest_folder(root_fd: int, target: FileTarget) -> tuple[int, int]:
     """Open the deepest folder above the target that exists.
 
     Returns:
@@ -49,14 +48,14 @@ def open_nearest_folder(root_fd: int, target: Target) -> tuple[int, int]:
 
     Raises:
         KeyRefused: a folder, a link or a special file has the target's name.
-        OSError: for ``beneath.fault_of``; also where a name is too long, before a byte was read.
+        OSError: for ``walk.fault_of``; also where a name is too long, before a byte was read.
     """
-    folder_fd = beneath.open_folder(root_fd, ())
+    folder_fd = walk.open_folder(root_fd, ())
     depth = 0
     try:
         for name in target.segments[:-1]:
             try:
-                inner_fd = os.open(name, beneath.FOLDER_FLAGS, dir_fd=folder_fd)
+                inner_fd = os.open(name, walk.FOLDER_FLAGS, dir_fd=folder_fd)
             except FileNotFoundError:
                 break
             os.close(folder_fd)
@@ -71,7 +70,7 @@ def open_nearest_folder(root_fd: int, target: Target) -> tuple[int, int]:
     return folder_fd, depth
 
 
-def put_in_place(root_fd: int, target: Target, staged: staging.StagedFile, *, stood: int) -> None:
+def put_in_place(root_fd: int, target: FileTarget, staged: staging.StagedFile, *, stood: int) -> None:
     """Give a staged file, already durable, its place, and make that durable too.
 
     Args:
@@ -84,7 +83,7 @@ def put_in_place(root_fd: int, target: Target, staged: staging.StagedFile, *, st
         ObjectStands: the condition does not hold; nothing was changed.
         KeyRefused: a folder, a link or a special file took the name meanwhile.
         StoreBusy: somebody makes and removes these folders all the time.
-        OSError: for ``beneath.fault_of``.
+        OSError: for ``walk.fault_of``.
     """
     for _ in range(PLACING_TRIES_MAX):
         try:
@@ -100,7 +99,7 @@ def put_in_place(root_fd: int, target: Target, staged: staging.StagedFile, *, st
     raise StoreBusy("the folders above this key come and go")
 
 
-def _create(target: Target, staged: staging.StagedFile, folder_fd: int) -> None:
+def _create(target: FileTarget, staged: staging.StagedFile, folder_fd: int) -> None:
     name = target.segments[-1]
     try:
         staged.link_to(name, folder_fd)
@@ -109,7 +108,7 @@ def _create(target: Target, staged: staging.StagedFile, folder_fd: int) -> None:
         raise ObjectStands("an object stands there") from None
 
 
-def _replace(root_fd: int, target: Target, staged: staging.StagedFile, folder_fd: int) -> None:
+def _replace(root_fd: int, target: FileTarget, staged: staging.StagedFile, folder_fd: int) -> None:
     name = target.segments[-1]
     staged.prepare_rename()
     with _lock_for_replacing(root_fd):
@@ -118,30 +117,30 @@ def _replace(root_fd: int, target: Target, staged: staging.StagedFile, folder_fd
         except FileNotFoundError:
             raise ObjectStands("the version to be replaced is gone") from None
         _must_be_object(standing, of=target)
-        if beneath.etag_of(standing) != target.replaces:
+        if walk.etag_of(standing) != target.replaces:
             raise ObjectStands("another version stands there")
         staged.rename_to(name, folder_fd)
 
 
-def _must_be_object(standing: os.stat_result, *, of: Target, depth: int | None = None) -> None:
+def _must_be_object(standing: os.stat_result, *, of: FileTarget, depth: int | None = None) -> None:
     """Refuse where the target's own name is taken by what is no object; ``depth`` is where ``standing`` was met."""
     is_target = depth is None or depth == len(of.segments) - 1
-    if is_target and not beneath.is_object(standing):
+    if is_target and not walk.is_object(standing):
         raise KeyRefused("a folder, a link or a special file has this name")
 
 
 @contextmanager
-def _folders_above(root_fd: int, target: Target, *, stood: int) -> Generator[int, None, None]:
+def _folders_above(root_fd: int, target: FileTarget, *, stood: int) -> Generator[int, None, None]:
     """Open the folders down to the target, made where an upload may make them.
 
     On the way out they are made durable; after a fault, those that were made here and are empty are removed again.
     """
-    path = [beneath.open_folder(root_fd, ())]
+    path = [walk.open_folder(root_fd, ())]
     made: list[tuple[int, bytes]] = []
     try:
         for name in target.segments[:-1]:
             try:
-                path.append(os.open(name, beneath.FOLDER_FLAGS, dir_fd=path[-1]))
+                path.append(os.open(name, walk.FOLDER_FLAGS, dir_fd=path[-1]))
             except FileNotFoundError:
                 if target.replaces is not None:
                     raise ObjectStands("the version to be replaced is gone") from None
@@ -149,7 +148,7 @@ def _folders_above(root_fd: int, target: Target, *, stood: int) -> Generator[int
                     os.mkdir(name, _FOLDER_MODE, dir_fd=path[-1])
                     made.append((path[-1], name))
                     stood = min(stood, len(path) - 1)
-                path.append(os.open(name, beneath.FOLDER_FLAGS, dir_fd=path[-1]))
+                path.append(os.open(name, walk.FOLDER_FLAGS, dir_fd=path[-1]))
         yield path[-1]
         for folder_fd in reversed(path[stood:]):
             os.fsync(folder_fd)

@@ -18,9 +18,9 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 
-from oncegate.stores.directory import walk as beneath
+from oncegate.stores.directory import walk
 
-STAGING = (beneath.RESERVED_NAME, b"staging")
+STAGING = (walk.RESERVED_NAME, b"staging")
 
 # Without /proc a file without a name cannot be given one.
 UNNAMED_FLAG: int = getattr(os, "O_TMPFILE", 0) if os.access("/proc/self/fd", os.X_OK) else 0
@@ -41,7 +41,7 @@ class StagedFile:
         folder_fd: a folder in the file system where the file shall go.
 
     Raises:
-        OSError: for ``beneath.fault_of``, as from all methods.
+        OSError: for ``walk.fault_of``, as from all methods.
     """
 
     def __init__(self, root_fd: int, folder_fd: int) -> None:
@@ -154,12 +154,12 @@ class StagedFile:
 
 def open_ours(root_fd: int, names: Sequence[bytes] = STAGING) -> int:
     """Open a folder of our own for listing or fsync; it is made where it is missing."""
-    folder_fd = beneath.open_folder(root_fd, ())
+    folder_fd = walk.open_folder(root_fd, ())
     for name in names:
         try:
             with suppress(FileExistsError):
                 os.mkdir(name, _OURS_MODE, dir_fd=folder_fd)
-            inner_fd = os.open(name, beneath.FOLDER_FLAGS, dir_fd=folder_fd)
+            inner_fd = os.open(name, walk.FOLDER_FLAGS, dir_fd=folder_fd)
         finally:
             os.close(folder_fd)
         folder_fd = inner_fd
@@ -176,15 +176,15 @@ def sweep(root_fd: int, older_than_s: int) -> int:
         StoreFault: the staging folder cannot be read.
     """
     try:
-        staging_fd = beneath.open_folder(root_fd, STAGING)
+        staging_fd = walk.open_folder(root_fd, STAGING)
     except FileNotFoundError:
         return 0
     except OSError as error:
-        raise beneath.fault_of(error) from error
+        raise walk.fault_of(error) from error
     try:
         return sum(_sweep_one(staging_fd, os.fsencode(name), older_than_s) for name in os.listdir(staging_fd))
     except OSError as error:
-        raise beneath.fault_of(error) from error
+        raise walk.fault_of(error) from error
     finally:
         os.close(staging_fd)
 
@@ -194,12 +194,12 @@ def _sweep_one(staging_fd: int, name: bytes, older_than_s: int) -> bool:
         # For writing, since NFS gives exclusive locks to writers only.
         fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=staging_fd)
     except OSError as error:
-        if error.errno in beneath.NOT_THERE or error.errno == errno.EISDIR:
+        if error.errno in walk.NOT_THERE or error.errno == errno.EISDIR:
             return False
         raise
     try:
         status = os.fstat(fd)
-        if not beneath.is_object(status) or status.st_mtime >= older_than_s:
+        if not walk.is_object(status) or status.st_mtime >= older_than_s:
             return False
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.unlink(name, dir_fd=staging_fd)

@@ -2,8 +2,8 @@
 
 It never follows a symbolic link, never opens anything but regular files, and never waits for the disk in the event
 loop while it reads: what the page cache holds is taken at once, the rest by a thread. What is looked at stays open, so
-what is read is that very file, whatever is put in its place meanwhile. Uploads are in ``directory_upload``, pages
-of names in ``listing``, the walk and the meaning of errors in ``beneath``.
+what is read is that very file, whatever is put in its place meanwhile. Uploads are in ``upload``, pages
+of names in ``listing``, the walk and the meaning of errors in ``walk``.
 
 Source: our choice; open(2), preadv2(2). A cached 256 KiB chunk costs 17 times more CPU by a thread than in the loop.
 """
@@ -19,11 +19,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from oncegate.links.urls import object_key_problem
-from oncegate.stores.directory import fitness as directory_fitness
-from oncegate.stores.directory import listing, staging
-from oncegate.stores.directory import upload as directory_upload
-from oncegate.stores.directory import walk as beneath
-from oncegate.stores.directory.placing import Target
+from oncegate.stores.directory import fitness, listing, staging, upload, walk
+from oncegate.stores.directory.placing import FileTarget
 from oncegate.stores.protocol import KeyRefused, ObjectChanged, ObjectInfo, OpenObject, StoreUnfit, Upload
 
 THREADS_MAX = 16
@@ -57,7 +54,7 @@ class DirectoryStore:
             self._root_fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             raise StoreUnfit(
-                f"store.url: {root} cannot be opened as a folder ({error.strerror}); make it first"
+                f"{root} cannot be opened as a folder ({error.strerror})", remedy="make it first", where="store.url"
             ) from error
         self._is_closed = False
         self._pool = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="oncegate-store")
@@ -66,20 +63,20 @@ class DirectoryStore:
 
     async def look(self, key: str) -> OpenObject | None:
         """Open an object without reading it; see ``Store.look``."""
-        segments = beneath.segments_of(key)
+        segments = walk.segments_of(key)
         if segments is None:
             return None
         try:
-            fd = beneath.open_object(self._root_fd, segments)
+            fd = walk.open_object(self._root_fd, segments)
         except OSError as error:
-            if error.errno in beneath.NOT_THERE:
+            if error.errno in walk.NOT_THERE:
                 return None
-            raise beneath.fault_of(error) from error
+            raise walk.fault_of(error) from error
         status = os.fstat(fd)
-        if not beneath.is_object(status):
+        if not walk.is_object(status):
             os.close(fd)
             return None
-        return OpenFile(fd, beneath.info_of(key, status), status.st_mtime_ns, self._scratch, self._pool)
+        return OpenFile(fd, walk.info_of(key, status), status.st_mtime_ns, self._scratch, self._pool)
 
     async def start_upload(
         self, key: str, *, content_type: str, size_bytes: int | None, replaces: str | None
@@ -91,14 +88,12 @@ class DirectoryStore:
             StoreFull: ``size_bytes`` do not fit.
             StoreFault: the store failed.
         """
-        segments = beneath.segments_of(key)
+        segments = walk.segments_of(key)
         if segments is None or object_key_problem(key):
             raise KeyRefused("the store's folder has no place for this key")
-        target = Target(key=key, segments=segments, size_bytes=size_bytes, replaces=replaces)
+        target = FileTarget(key=key, segments=segments, size_bytes=size_bytes, replaces=replaces)
         # Shielded: a viewer who leaves now must not leave a descriptor behind that nobody knows.
-        started = asyncio.ensure_future(
-            self._in_thread(lambda: directory_upload.start(self._root_fd, target, self._pool))
-        )
+        started = asyncio.ensure_future(self._in_thread(lambda: upload.start(self._root_fd, target, self._pool)))
         try:
             return await asyncio.shield(started)
         except asyncio.CancelledError:
@@ -115,7 +110,7 @@ class DirectoryStore:
 
     async def probe(self) -> None:
         """Try, in the staging folder, all that an upload needs; see ``Store.probe``."""
-        await self._in_thread(lambda: directory_fitness.check(self._root_fd, self._path))
+        await self._in_thread(lambda: fitness.check(self._root_fd, self._path))
 
     async def aclose(self) -> None:
         """Wait for the threads and close the folder; uploads are to be ended before."""
@@ -129,7 +124,7 @@ class DirectoryStore:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
 
-def _abandon(started: asyncio.Future[directory_upload.DirectoryUpload]) -> None:
+def _abandon(started: asyncio.Future[upload.DirectoryUpload]) -> None:
     if not started.cancelled() and started.exception() is None:
         started.result().abandon()
 
@@ -218,7 +213,7 @@ class OpenFile:
 
     def _fault_of(self, error: OSError) -> Exception:
         # NFS says this of a file that was removed on the server while we held it.
-        return ObjectChanged(str(error)) if error.errno == errno.ESTALE else beneath.fault_of(error)
+        return ObjectChanged(str(error)) if error.errno == errno.ESTALE else walk.fault_of(error)
 
 
 def _read_chunks(fd: int, start: int, end: int, chunk_bytes: int) -> list[bytes]:

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from oncegate.stores.directory import walk as beneath
-from oncegate.stores.directory.placing import Target, open_nearest_folder, put_in_place
+from oncegate.stores.directory import walk
+from oncegate.stores.directory.placing import FileTarget, open_nearest_folder, put_in_place
 from oncegate.stores.directory.staging import StagedFile
 from oncegate.stores.protocol import ObjectInfo, StoreFault
 
@@ -26,7 +26,7 @@ _log = logging.getLogger("oncegate")
 _Result = TypeVar("_Result")
 
 
-def start(root_fd: int, target: Target, pool: ThreadPoolExecutor) -> DirectoryUpload:
+def start(root_fd: int, target: FileTarget, pool: ThreadPoolExecutor) -> DirectoryUpload:
     """Open a staged file for a target and reserve its room; blocks.
 
     Raises:
@@ -45,7 +45,7 @@ def start(root_fd: int, target: Target, pool: ThreadPoolExecutor) -> DirectoryUp
                 staged.discard()
                 raise
     except OSError as error:
-        raise beneath.fault_of(error) from error
+        raise walk.fault_of(error) from error
     return DirectoryUpload(root_fd, target, staged, pool, stood=stood)
 
 
@@ -53,7 +53,7 @@ class DirectoryUpload:
     """One upload; see ``Upload``. After a write that failed or was cancelled it can only be aborted."""
 
     def __init__(
-        self, root_fd: int, target: Target, staged: StagedFile, pool: ThreadPoolExecutor, *, stood: int
+        self, root_fd: int, target: FileTarget, staged: StagedFile, pool: ThreadPoolExecutor, *, stood: int
     ) -> None:
         self._root_fd = root_fd
         self._target = target
@@ -110,7 +110,7 @@ class DirectoryUpload:
             try:
                 self._staged.append(data)
             except OSError as error:
-                raise beneath.fault_of(error) from error
+                raise walk.fault_of(error) from error
 
     def _commit(self) -> ObjectInfo:
         with self._turn:
@@ -119,7 +119,7 @@ class DirectoryUpload:
             try:
                 return self._commit_staged()
             except OSError as error:
-                raise beneath.fault_of(error) from error
+                raise walk.fault_of(error) from error
             finally:
                 self._end()
 
@@ -130,7 +130,7 @@ class DirectoryUpload:
             raise StoreFault(f"{target.size_bytes} bytes were announced, {staged.written_bytes} came")
         staged.sync()  # before it has a name: after a loss of power a name never stands for half an object
         put_in_place(self._root_fd, target, staged, stood=self._stood)
-        return beneath.info_of(target.key, staged.status())
+        return walk.info_of(target.key, staged.status())
 
     def _let_go(self) -> None:
         with self._turn:
