@@ -73,6 +73,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Tests that are coroutines (``@pytest.mark.anyio``) run on asyncio alone, as the gateway does."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
 def is_nightly(pytestconfig: pytest.Config) -> bool:
     """Whether the long forms are to run."""
     return bool(pytestconfig.getoption("--nightly"))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import pathlib
 import sys
 import time
 from collections import defaultdict
 from types import FrameType
 from typing import Any
+
+import pytest
 
 from oncegate.events import Journal
 from oncegate.gateway.app import Gateway
@@ -55,70 +56,85 @@ HOT_PATH = {
 }
 
 
-def modules_entered(tmp_path: pathlib.Path) -> set[str]:
-    """Serve one download in this process, and note which modules of ours ran."""
-    made = Installation(tmp_path)
+STORY = ("server", "gateway", "links", "stores", "uses", "ledgers.memory")
+"""Whoever follows a request meets these in this order. The server is not entered here: this test stands in its place.
+Of ``ledgers`` it is the backend: ``runner`` and ``claiming`` carry the question, and ask the rule before the backend."""
+BEFORE_THE_LOOK = "is_too_old"
+"""The one rule of ``uses`` that is asked before the store: it compares two instants, and knows no record."""
+
+
+async def modules_entered(folder: pathlib.Path, *, without: str = "") -> list[str]:
+    """Serve one download in this process; which modules of ours ran, in the order in which each was first entered.
+
+    Args:
+        folder: for an installation.
+        without: the name of a function whose module is not entered by it.
+    """
+    made = Installation(folder)
     made.put("report.pdf", b"x" * 1000)
-    settings = load(tmp_path / "oncegate.toml", {})
     url = parse_url(made.link("report.pdf"))
-    entered: set[str] = set()
+    entered: dict[str, None] = {}
+    sent: list[dict[str, Any]] = []
 
     def profile(frame: FrameType, event: str, arg: object) -> None:
         name = frame.f_globals.get("__name__", "")
-        if event == "call" and name.startswith("oncegate."):
-            entered.add(name)
+        if event == "call" and name.startswith("oncegate.") and frame.f_code.co_name != without:
+            entered.setdefault(name)
 
-    async def serve() -> list[dict[str, Any]]:
-        sent: list[dict[str, Any]] = []
+    async def send(message: Any) -> None:
+        sent.append(dict(message))
 
-        async def send(message: Any) -> None:
-            sent.append(dict(message))
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
 
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": b"", "more_body": False}
-
-        store = DirectoryStore(made.objects)
-        ledger = MemoryLedger(born_ms=0)
-        journal = Journal(descriptor=1)
-        parts = Parts(
-            settings=settings,
-            store=store,
-            runner=LedgerRunner(ledger),
-            born_ms=0,
-            trust=lambda: trust,
-            journal=journal,
-            clock=time.time,
-            monotonic=time.monotonic,
-            transfers=Transfers(time.monotonic),
-            meters=defaultdict(float),
-        )
-        trust = Trust(keys=made.keys)
-        gateway = Gateway(parts)
-        scope = {
-            "type": "http",
-            "method": "GET",
-            "raw_path": url.path,
-            "query_string": url.query,
-            "headers": [(b"host", url.host.encode())],
-            "client": ("127.0.0.1", "5"),
-        }
-        sys.setprofile(profile)
-        try:
-            await gateway(scope, receive, send)
-        finally:
-            sys.setprofile(None)
-        await journal.aclose()
-        await store.aclose()
-        return sent
-
-    sent = asyncio.run(serve())
+    store = DirectoryStore(made.objects)
+    journal = Journal(descriptor=1)
+    trust = Trust(keys=made.keys)
+    parts = Parts(
+        settings=load(folder / "oncegate.toml", {}),
+        store=store,
+        runner=LedgerRunner(MemoryLedger(born_ms=0)),
+        born_ms=0,
+        trust=lambda: trust,
+        journal=journal,
+        clock=time.time,
+        monotonic=time.monotonic,
+        transfers=Transfers(time.monotonic),
+        meters=defaultdict(float),
+    )
+    gateway = Gateway(parts)
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "raw_path": url.path,
+        "query_string": url.query,
+        "headers": [(b"host", url.host.encode())],
+        "client": ("127.0.0.1", "5"),
+    }
+    sys.setprofile(profile)
+    try:
+        await gateway(scope, receive, send)
+    finally:
+        sys.setprofile(None)
+    await journal.aclose()
+    await store.aclose()
     assert sent[0]["status"] == 200
     assert sent[1]["body"] == b"x" * 1000
-    return entered
+    return [*entered]
 
 
-def test_a_download_enters_these_modules_and_no_others(tmp_path: pathlib.Path) -> None:
+@pytest.mark.anyio
+async def test_a_download_enters_these_modules_and_no_others(tmp_path: pathlib.Path) -> None:
     """A module that a download newly enters must be seen, and one that it no longer enters must leave the list."""
-    entered = modules_entered(tmp_path)
+    entered = {*await modules_entered(tmp_path)}
     assert entered - HOT_PATH == set()
     assert HOT_PATH - entered - {"oncegate.links.key_group", "oncegate.stores.media_types"} == set()
+
+
+@pytest.mark.anyio
+async def test_a_download_enters_the_folders_in_the_order_of_its_story(tmp_path: pathlib.Path) -> None:
+    """Whoever follows a request by folder names must meet them in this order: nothing is claimed before the look."""
+    entered = await modules_entered(tmp_path, without=BEFORE_THE_LOOK)
+    met = (next((part for part in STORY if name.startswith(f"oncegate.{part}")), None) for name in entered)
+    order = [part for part in dict.fromkeys(met) if part is not None]
+    assert order == [part for part in STORY if part != "server" or part in order]
