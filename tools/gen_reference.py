@@ -23,9 +23,8 @@ from typing import Any
 
 import click
 
-from oncegate import events
+from oncegate import events, meters
 from oncegate.cli.main import COMMANDS, cli
-from oncegate.control import metrics
 from oncegate.control.app import openapi_document
 from oncegate.ledgers import opening
 from oncegate.ledgers.batching.sizes import BUCKETS
@@ -210,14 +209,14 @@ def generated_events() -> str:
 
 
 def generated_metrics() -> str:
-    """Every count that has a help text, and the histogram."""
+    """Every count, and the histogram."""
     rows = ["| Metric | Labels | Meaning |", "|---|---|---|"]
-    for name, (words, labels) in metrics._KNOWN.items():  # noqa: SLF001  the one list of names
-        shown = ", ".join(f"`{label}`" for label in labels)
-        rows.append(f"| `oncegate_{name}_total` | {shown} | {words} |")
-    name, words, labels = metrics._BATCH_SIZE  # noqa: SLF001  the one histogram
-    bounds = ", ".join(str(bound) for bound in BUCKETS)
-    rows.append(f"| `oncegate_{name}` | `{labels[0]}` | {words}: a histogram with the bounds {bounds} |")
+    for name, meter in meters.TABLE.items():
+        shown = ", ".join(f"`{label}`" for label in meter.labels)
+        rows.append(f"| `oncegate_{name}_total` | {shown} | {meter.help} |")
+    meter, bounds = meters.BATCH_SIZE, ", ".join(str(bound) for bound in BUCKETS)
+    name = f"oncegate_{meters.BATCH_SIZE_NAME}"
+    rows.append(f"| `{name}` | `{meter.labels[0]}` | {meter.help}: a histogram with the bounds {bounds} |")
     return "\n".join(rows)
 
 

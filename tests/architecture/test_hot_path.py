@@ -5,7 +5,6 @@ from __future__ import annotations
 import pathlib
 import sys
 import time
-from collections import defaultdict
 from types import FrameType
 from typing import Any
 
@@ -53,6 +52,7 @@ HOT_PATH = {
     "oncegate.stores.directory.walk",
     "oncegate.stores.media_types",
     "oncegate.events",
+    "oncegate.meters",
 }
 
 
@@ -100,7 +100,6 @@ async def modules_entered(folder: pathlib.Path, *, without: str = "") -> list[st
         clock=time.time,
         monotonic=time.monotonic,
         transfers=Transfers(time.monotonic),
-        meters=defaultdict(float),
     )
     gateway = Gateway(parts)
     scope = {

@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import pathlib
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,6 +24,7 @@ from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.key_group import KeyGroup
 from oncegate.links.sigv4 import S3Trust
 from oncegate.links.verify import Trust
+from oncegate.meters import Meters
 from oncegate.settings.tables import LinksSettings, Settings, ViewerSettings
 from oncegate.stores.protocol import ObjectInfo, OpenObject, Upload
 
@@ -104,7 +104,7 @@ class World:
     now_s: float = NOW_S + 0.25
     states: list[PartState] = field(default_factory=lambda: [PartState(name="ledger", is_ready=True)])
     gauges: dict[str, float] = field(default_factory=dict)
-    meters: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    meters: Meters = field(default_factory=Meters)
     events: list[dict[str, Any]] = field(default_factory=list)
 
     def token(self, *scopes: str) -> str:
@@ -143,7 +143,7 @@ def make_world(tmp_path: pathlib.Path) -> World:
     async def readiness() -> Sequence[PartState]:
         return made.states
 
-    meters: Counter[tuple[str, ...]] = Counter()
+    meters = Meters()
     parts = ControlParts(
         settings=settings,
         tokens=tokens,

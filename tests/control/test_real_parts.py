@@ -90,7 +90,8 @@ def test_what_a_ledger_repeats_by_itself_is_told(world: World, talk: Callable[..
     credentials = GivenCredentials(AwsCredentials(access_key_id="AKIDEXAMPLE", secret="of nobody"))
     ledger = DynamodbLedger(address, credentials=credentials)
     change(world, ledger=ledger, runner=LedgerRunner(ledger))
-    world.meters["ledger_retries",] += 2
+    world.meters.ledger_retry()
+    world.meters.ledger_retry()
 
     async def calls(client: httpx.AsyncClient) -> None:
         assert isinstance(await ledger.read(b"x" * 16), Unknown)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +15,7 @@ from oncegate.ledgers.runner import WAIT_MAX_S
 from oncegate.links.grant import Grant, Scheme
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
+from oncegate.meters import Meters
 from oncegate.stores.protocol import ObjectInfo
 from oncegate.uses.use import Admission, Kind
 
@@ -121,7 +121,7 @@ def test_taking_over_ends_when_a_claim_would_have_to() -> None:
                 settings=SimpleNamespace(links=SimpleNamespace(resume_by="never")),
                 runner=_SlowRunner(),
                 transfers=Transfers(asyncio.get_running_loop().time),
-                meters=defaultdict(float),
+                meters=Meters(),
                 gateway="g",
                 now_s=lambda: 0,
             )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import pathlib
-from collections import defaultdict
 from collections.abc import AsyncGenerator
 
 import pytest
 
+from oncegate.meters import Meters
 from oncegate.stores.directory.store import DirectoryStore
 from oncegate.stores.metered import MeteredStore
 from oncegate.stores.protocol import KeyRefused, ObjectInfo, ObjectStands, StoreBusy, StoreFault
@@ -16,7 +16,7 @@ from oncegate.stores.protocol import KeyRefused, ObjectInfo, ObjectStands, Store
 
 def test_calls_are_counted_by_what_came_of_them(tmp_path: pathlib.Path) -> None:
     """A fault that is not counted would show a store as healthy that refuses everything."""
-    meters: defaultdict[tuple[str, ...], float] = defaultdict(float)
+    meters = Meters()
 
     async def use() -> None:
         store = MeteredStore(DirectoryStore(tmp_path), meters)
@@ -34,13 +34,11 @@ def test_calls_are_counted_by_what_came_of_them(tmp_path: pathlib.Path) -> None:
         await store.aclose()
 
     asyncio.run(use())
-    assert meters["store_calls", "look", "done"] == 2
-    assert meters["store_calls", "write", "done"] == meters["store_calls", "commit", "done"] == 1
-    assert meters["store_calls", "list_objects", "done"] == 1
-    assert (
-        sum(count for (name, call, *_), count in meters.items() if (name, call) == ("store_calls", "start_upload")) == 2
-    )
-    assert meters["store_seconds", "look"] > 0
+    assert meters.of("store_calls")["look", "done"] == 2
+    assert meters.of("store_calls")["write", "done"] == meters.of("store_calls")["commit", "done"] == 1
+    assert meters.of("store_calls")["list_objects", "done"] == 1
+    assert sum(count for (call, _), count in meters.of("store_calls").items() if call == "start_upload") == 2
+    assert meters.of("store_seconds")["look",] > 0
 
 
 class _FailingObject:
@@ -77,7 +75,7 @@ class _OneObject:
 
 def test_a_read_that_fails_midway_counts_twice() -> None:
     """Its first byte was in time, which is one thing, and it broke, which is another; neither may hide the other."""
-    meters: defaultdict[tuple[str, ...], float] = defaultdict(float)
+    meters = Meters()
 
     async def use() -> None:
         found = await MeteredStore(_OneObject(_FailingObject(StoreBusy("gone"))), meters).look("a.bin")  # type: ignore[arg-type]  # a store of one call
@@ -90,7 +88,7 @@ def test_a_read_that_fails_midway_counts_twice() -> None:
             await anext(pieces)
 
     asyncio.run(use())
-    assert {key[2]: count for key, count in meters.items() if key[:2] == ("store_calls", "read")} == {
+    assert {outcome: count for (call, outcome), count in meters.of("store_calls").items() if call == "read"} == {
         "done": 1,
         "StoreBusy": 1,
     }
@@ -98,7 +96,7 @@ def test_a_read_that_fails_midway_counts_twice() -> None:
 
 def test_a_read_that_nobody_waits_for_any_more_is_no_success() -> None:
     """A store that hangs is left by viewers one after another: counted as done, it would look like a healthy one."""
-    meters: defaultdict[tuple[str, ...], float] = defaultdict(float)
+    meters = Meters()
     held = _FailingObject(None)
 
     async def use() -> None:
@@ -111,8 +109,8 @@ def test_a_read_that_nobody_waits_for_any_more_is_no_success() -> None:
 
     asyncio.run(use())
     assert held.is_closed
-    assert meters["store_calls", "read", "cancelled"] == 1
-    assert meters["store_seconds", "read"] >= 0.01
+    assert meters.of("store_calls")["read", "cancelled"] == 1
+    assert meters.of("store_seconds")["read",] >= 0.01
 
 
 def test_a_read_that_is_left_is_closed() -> None:
@@ -120,7 +118,7 @@ def test_a_read_that_is_left_is_closed() -> None:
     held = _FailingObject(None)
 
     async def use() -> None:
-        found = await MeteredStore(_OneObject(held), defaultdict(float)).look("a.bin")  # type: ignore[arg-type]  # a store of one call
+        found = await MeteredStore(_OneObject(held), Meters()).look("a.bin")  # type: ignore[arg-type]  # a store of one call
         assert found is not None
         pieces = found.read(0, 2, 1)
         assert await anext(pieces) == b"x"
@@ -132,7 +130,7 @@ def test_a_read_that_is_left_is_closed() -> None:
 
 def test_an_object_that_stands_is_told_from_one_that_was_placed(tmp_path: pathlib.Path) -> None:
     """Two uploads to one key: the second commit changed nothing, which is no fault of the store and no success either."""
-    meters: defaultdict[tuple[str, ...], float] = defaultdict(float)
+    meters = Meters()
 
     async def use() -> None:
         store = MeteredStore(DirectoryStore(tmp_path), meters)
@@ -147,4 +145,4 @@ def test_an_object_that_stands_is_told_from_one_that_was_placed(tmp_path: pathli
         await store.aclose()
 
     asyncio.run(use())
-    assert meters["store_calls", "commit", "done"] == meters["store_calls", "commit", "ObjectStands"] == 1
+    assert meters.of("store_calls")["commit", "done"] == meters.of("store_calls")["commit", "ObjectStands"] == 1

@@ -13,12 +13,10 @@ from oncegate.ledgers.protocol import Ledger
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.key_group import SigningKey
 from oncegate.links.verify import Trust
+from oncegate.meters import Meters
 from oncegate.settings import Settings
 from oncegate.stores.protocol import Store
 from oncegate.uses.use import Rules
-
-Meters = Mapping[tuple[str, ...], float]
-"""Counts by name and values of labels, as the gateway keeps them: ``{("claims", "admit"): 3}``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +66,7 @@ class ControlParts:
     signer: Callable[[], SigningKey | None]
     journal: Journal
     readiness: Callable[[], Awaitable[Sequence[PartState]]]
-    meters: Meters = field(default_factory=dict[tuple[str, ...], float])
+    meters: Meters = field(default_factory=Meters)
     gauges: Callable[[], Mapping[str, float]] = dict[str, float]
     clock_s: Callable[[], float] = time.time
     random_bytes: Callable[[int], bytes] = secrets.token_bytes

@@ -153,9 +153,12 @@ class Gateway:
         address = None if request is None else request.address
         link = None if grant is None else text_of_id(grant.link_id)
         key = None if grant is None else grant.object_key
-        parts.meters["requests", method if method in METHODS else "other", str(exchange.status)] += 1
-        parts.meters["bytes", "in"] += exchange.received_bytes
-        parts.meters["bytes", "out"] += exchange.sent_bytes
+        parts.meters.request(
+            method if method in METHODS else "other",
+            exchange.status,
+            received_bytes=exchange.received_bytes,
+            sent_bytes=exchange.sent_bytes,
+        )
         parts.journal.write(
             "request",
             method=method,

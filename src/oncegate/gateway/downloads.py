@@ -109,7 +109,7 @@ async def _show_page(parts: Parts, exchange: Exchange, request: ViewerRequest, g
     )
     exchange.outcome = "page"
     if ahead:
-        parts.meters["previews", ahead] += 1
+        parts.meters.preview(ahead)
         parts.journal.write(
             "preview",
             link_id=text_of_id(grant.link_id),
@@ -190,7 +190,7 @@ async def _claim(
                 admission = await parts.runner.claim(grant.link_id, forget_after_s, decide, undo=undo)
     except TimeoutError:
         raise Refused(Reason.LEDGER_UNKNOWN) from None
-    parts.meters["claims", admission.kind.value] += 1
+    parts.meters.claim(admission.kind.value)
     if admission.kind is Kind.ADMIT:
         return admission
     reason = admission.reason or Reason.BUSY

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -12,6 +11,7 @@ from oncegate.events import Journal
 from oncegate.gateway.delivery import Transfers
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.verify import Trust
+from oncegate.meters import Meters
 from oncegate.settings import Settings
 from oncegate.stores.protocol import Store
 from oncegate.uses.use import Rules
@@ -32,7 +32,7 @@ class Parts:
         monotonic: seconds, for time limits.
         gateway: name of this process in records, 4 characters.
         transfers: of this process.
-        meters: counts by name and labels, for ``/metrics``.
+        meters: counts, for ``/metrics``.
     """
 
     settings: Settings
@@ -46,7 +46,7 @@ class Parts:
     transfers: Transfers
     # 24 random bits: of two processes with one name, one would say 403 where 503 is due, and nothing worse
     gateway: str = field(default_factory=lambda: b64encode(os.urandom(3), b"-_").decode())
-    meters: defaultdict[tuple[str, ...], float] = field(default_factory=lambda: defaultdict(float))
+    meters: Meters = field(default_factory=Meters)
 
     @property
     def rules(self) -> Rules:

@@ -159,7 +159,7 @@ async def _claim(parts: Parts, grant: Grant, stands: str) -> Admission:
         return _let_go(grant, admission.claim_id)
 
     admission = await parts.runner.claim(grant.link_id, forget_after(grant.expires_s), decide, undo=undo)
-    parts.meters["claims", admission.kind.value] += 1
+    parts.meters.claim(admission.kind.value)
     if admission.kind is not Kind.ADMIT:
         raise Refused(admission.reason or Reason.BUSY)
     # the link's first claim saw another version: what somebody else put there since is not this link's to replace

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from oncegate.ledgers import claiming
 from oncegate.ledgers.claiming import Decide, Outcome, Pause, Step, Talk
 from oncegate.ledgers.protocol import Insert, Ledger, Read, Replace, Unknown
 from oncegate.links.refusal import Reason
+from oncegate.meters import Meters
 from oncegate.uses.use import Admission, Kind
 
 WAIT_MAX_S = 4.5
@@ -39,15 +40,15 @@ class _Viewer:
 class LedgerRunner:
     """Runs talks over one ledger, for one gateway process."""
 
-    def __init__(self, ledger: Ledger, meters: defaultdict[tuple[str, ...], float] | None = None) -> None:
+    def __init__(self, ledger: Ledger, meters: Meters | None = None) -> None:
         """Take a ledger.
 
         Args:
             ledger: the one that all gateways share.
-            meters: counts of calls by outcome, of seconds and of retries, for ``/metrics``.
+            meters: gets each call, its outcome and its seconds, and each retry; for ``/metrics``.
         """
         self._ledger = ledger
-        self._meters: defaultdict[tuple[str, ...], float] = defaultdict(float) if meters is None else meters
+        self._meters = Meters() if meters is None else meters
         self._turns: dict[bytes, deque[asyncio.Future[None]]] = {}
         self._background: set[asyncio.Task[object]] = set()
 
@@ -160,11 +161,10 @@ class LedgerRunner:
             case Read():
                 call, outcome = "read", await self._ledger.read(step.link_id)
             case Pause():
-                self._meters["ledger_retries",] += 1
+                self._meters.ledger_retry()
                 await asyncio.sleep(step.seconds)
                 return Unknown("paused")
-        self._meters["ledger_calls", call, type(outcome).__name__.lower()] += 1
-        self._meters["ledger_seconds", call] += time.perf_counter() - started
+        self._meters.ledger_call(call, type(outcome).__name__.lower(), time.perf_counter() - started)
         return outcome
 
     def _spawn(self, coroutine: Coroutine[object, object, T]) -> asyncio.Task[T]:

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import defaultdict
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ from oncegate.keys.trust import Trusting
 from oncegate.ledgers.opening import open_ledger
 from oncegate.ledgers.protocol import KeepsEvents, Ledger, LedgerUnfit, Sweeps
 from oncegate.ledgers.runner import LedgerRunner
+from oncegate.meters import Meters
 from oncegate.settings import Settings
 from oncegate.stores.metered import MeteredStore
 from oncegate.stores.opening import open_store
@@ -77,7 +77,7 @@ async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncG
             await store.probe()
         except StoreFault as fault:  # whatever a store raises: at the start it is words for the operator
             raise StoreUnfit(f"store.url: {fault}") from fault
-        meters: defaultdict[tuple[str, ...], float] = defaultdict(float)
+        meters = Meters()
         keep = ledger.append_events if isinstance(ledger, KeepsEvents) else None
         parts = Parts(
             settings=settings,

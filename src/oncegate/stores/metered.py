@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Coroutine, Sequence
 from types import TracebackType
 from typing import TypeVar
 
+from oncegate.meters import Meters
 from oncegate.stores.protocol import ObjectInfo, ObjectStands, OpenObject, Store, StoreFault, Upload
 
 _T = TypeVar("_T")
-_Meters = defaultdict[tuple[str, ...], float]
 
 
 class MeteredStore:
@@ -24,11 +23,11 @@ class MeteredStore:
 
     Args:
         store: the one that does the work.
-        meters: gets ``("store_calls", call, outcome)`` and ``("store_seconds", call)``; calls are named after the
-            methods of stores, objects and uploads, outcomes after the exceptions, or ``done`` or ``cancelled``.
+        meters: gets each call by the name of its method of a store, object or upload, with its outcome: the name of
+            the exception, ``done`` or ``cancelled``.
     """
 
-    def __init__(self, store: Store, meters: _Meters) -> None:
+    def __init__(self, store: Store, meters: Meters) -> None:
         self._store = store
         self._meters = meters
 
@@ -66,7 +65,7 @@ class _MeteredObject:
 
     __slots__ = ("_meters", "_opened", "info")
 
-    def __init__(self, opened: OpenObject, meters: _Meters) -> None:
+    def __init__(self, opened: OpenObject, meters: Meters) -> None:
         self.info = opened.info
         self._opened = opened
         self._meters = meters
@@ -89,7 +88,7 @@ class _MeteredRead(AsyncGenerator[bytes]):
 
     __slots__ = ("_has_begun", "_meters", "_pieces")
 
-    def __init__(self, pieces: AsyncGenerator[bytes], meters: _Meters) -> None:
+    def __init__(self, pieces: AsyncGenerator[bytes], meters: Meters) -> None:
         self._pieces = pieces
         self._meters = meters
         self._has_begun = False
@@ -101,7 +100,7 @@ class _MeteredRead(AsyncGenerator[bytes]):
         try:
             return await anext(self._pieces)
         except StoreFault as fault:
-            self._meters["store_calls", "read", type(fault).__name__] += 1
+            self._meters.store_broke("read", type(fault).__name__)
             raise
 
     async def asend(self, value: None, /) -> bytes:
@@ -128,7 +127,7 @@ class _MeteredUpload:
 
     __slots__ = ("_meters", "_upload")
 
-    def __init__(self, upload: Upload, meters: _Meters) -> None:
+    def __init__(self, upload: Upload, meters: Meters) -> None:
         self._upload = upload
         self._meters = meters
 
@@ -145,7 +144,7 @@ class _MeteredUpload:
         await self._upload.abort()
 
 
-async def _counted(meters: _Meters, call: str, doing: Awaitable[_T]) -> _T:
+async def _counted(meters: Meters, call: str, doing: Awaitable[_T]) -> _T:
     started, outcome = time.perf_counter(), "done"
     try:
         return await doing
@@ -156,5 +155,4 @@ async def _counted(meters: _Meters, call: str, doing: Awaitable[_T]) -> _T:
         outcome = "cancelled"
         raise
     finally:
-        meters["store_calls", call, outcome] += 1
-        meters["store_seconds", call] += time.perf_counter() - started
+        meters.store_call(call, outcome, time.perf_counter() - started)
