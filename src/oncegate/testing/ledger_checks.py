@@ -12,19 +12,12 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from oncegate.ledgers.protocol import Done, Gone, InsertOutcome, Ledger, Stands, Unknown, Version
+from oncegate.testing.suite import CheckFailed, CheckSkipped, Suite, check
 
 _Optional = TypeVar("_Optional")
 
 
-class CheckFailed(AssertionError):
-    """The ledger does not keep what it must; the message says what was seen."""
-
-
-class CheckSkipped(Exception):
-    """The ledger has not what this check is about."""
-
-
-class LedgerChecks:
+class LedgerChecks(Suite):
     """Opens the ledger under test for a group of checks.
 
     Args:
@@ -70,12 +63,6 @@ class LedgerChecks:
     def _needs_sharing(self) -> None:
         if not self._is_shared:
             raise CheckSkipped("each opening has records of its own")
-
-
-def check(holds: bool, what: str) -> None:  # noqa: FBT001  as assert: the condition comes first
-    """Fail with these words unless it holds."""
-    if not holds:
-        raise CheckFailed(what)
 
 
 def optional_of(ledger: Ledger, optional: type[_Optional]) -> _Optional:

@@ -18,8 +18,9 @@ from oncegate.ledgers.protocol import (
     Swept,
     Version,
 )
-from oncegate.testing.ledger_checks import LedgerChecks, check, optional_of, version_of
+from oncegate.testing.ledger_checks import LedgerChecks, optional_of, version_of
 from oncegate.testing.ledger_processes import fresh_link_id
+from oncegate.testing.suite import check
 
 SWEEP_AHEAD_S = 60
 STALL_MAX_S = 2.0

@@ -1,31 +1,25 @@
 """Several processes on one ledger, for the checks that one process cannot make: races between them, and a kill.
 
-Each process is this interpreter, opens the ledger by itself, says that it is ready, waits for the starting shot, and
-writes what happened as lines of JSON. The function that opens the ledger is pickled by name, so a process must be able
-to import it: a function of a module on ``sys.path``, or a ``functools.partial`` of one.
+Each process opens the ledger by itself. The function that opens it is pickled by name, so a process must be able to
+import it: a function of a module on ``sys.path``, or a ``functools.partial`` of one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
-import pickle
 import secrets
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import IO, Literal, cast
+from typing import Literal, cast
 
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Ledger, Stands
+from oncegate.testing import processes
+from oncegate.testing.processes import Line, say
 
 AT_ONCE = 16
-ENDS_WITHIN_S = 60.0
-
-Line = list[str | int]
+_PROGRAM = "from oncegate.testing.ledger_processes import child; child()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,82 +57,17 @@ def run_together(jobs: Sequence[Job]) -> list[list[Line]]:
     Raises:
         RuntimeError: a process failed; what it said on stderr is in the message.
     """
-    with contextlib.ExitStack() as stack:
-        running = [stack.enter_context(_started(job)) for job in jobs]
-        for process in running:
-            _await_ready(process)
-        for process in running:
-            _let_go(process)
-        return [_lines_of(process) for process in running]
+    return processes.run_together(_PROGRAM, jobs)
 
 
 def kill_while_claiming(job: Job, *, after_lines: int) -> list[Line]:
     """Run a ``claim`` job, kill it (SIGKILL) when it has said that many lines, and return all that it said. Blocks."""
-    with _started(job) as process:
-        _await_ready(process)
-        _let_go(process)
-        said = [_out(process).readline() for _ in range(after_lines)]
-        process.kill()
-        said += _out(process).readlines()
-    # The last line may be cut off in the middle; it is then as if it had never been said.
-    return [cast("Line", json.loads(line)) for line in said if line.endswith(b"\n")]
+    return processes.run_and_kill(_PROGRAM, job, after_lines=after_lines)
 
 
 def child() -> None:
     """Do the job that stands on stdin; the program of each process."""
-    job = cast("Job", pickle.load(sys.stdin.buffer))  # noqa: S301  from the parent, which started this program for it
-    asyncio.run(_do(job))
-
-
-@contextlib.contextmanager
-def _started(job: Job) -> Generator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from oncegate.testing.ledger_processes import child; child()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-    )
-    try:
-        _in(process).write(pickle.dumps(job))
-        _in(process).flush()
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
-
-
-def _await_ready(process: subprocess.Popen[bytes]) -> None:
-    if _out(process).readline() != b"ready\n":
-        raise RuntimeError(f"a process could not open the ledger: {process.communicate()[1].decode()}")
-
-
-def _let_go(process: subprocess.Popen[bytes]) -> None:
-    _in(process).write(b"go\n")
-    _in(process).flush()
-
-
-def _lines_of(process: subprocess.Popen[bytes]) -> list[Line]:
-    said, complaints = process.communicate(timeout=ENDS_WITHIN_S)
-    if process.returncode:
-        raise RuntimeError(f"a process failed: {complaints.decode()}")
-    return [cast("Line", json.loads(line)) for line in said.splitlines()]
-
-
-def _in(process: subprocess.Popen[bytes]) -> IO[bytes]:
-    if process.stdin is None:
-        raise RuntimeError("started without stdin")
-    return process.stdin
-
-
-def _out(process: subprocess.Popen[bytes]) -> IO[bytes]:
-    if process.stdout is None:
-        raise RuntimeError("started without stdout")
-    return process.stdout
+    asyncio.run(_do(cast("Job", processes.job())))
 
 
 # In the process.
@@ -148,14 +77,13 @@ async def _do(job: Job) -> None:
     ledger = job.open_ledger()
     await ledger.probe()
     await ledger.read(fresh_link_id())  # connections are made now, not in the race
-    os.write(1, b"ready\n")
-    sys.stdin.buffer.readline()
+    processes.ready()
     match job.kind:
         case "insert":
             for start in range(0, len(job.link_ids), AT_ONCE):
                 await asyncio.gather(*(_insert(ledger, job, key) for key in job.link_ids[start : start + AT_ONCE]))
         case "count":
-            _say(await _count(ledger, job))
+            say(await _count(ledger, job))
         case "claim":
             await asyncio.gather(*(_claim_for_ever(ledger, job) for _ in range(AT_ONCE)))
     await ledger.aclose()
@@ -164,7 +92,7 @@ async def _do(job: Job) -> None:
 async def _insert(ledger: Ledger, job: Job, link_id: bytes) -> None:
     outcome = await ledger.insert(link_id, record_of(job.name), FORGET_NEVER_S)
     stands = outcome.record.decode() if isinstance(outcome, Stands) else ""
-    _say(link_id.hex(), type(outcome).__name__, stands)
+    say(link_id.hex(), type(outcome).__name__, stands)
 
 
 async def _count(ledger: Ledger, job: Job) -> int:
@@ -187,13 +115,9 @@ async def _claim_for_ever(ledger: Ledger, job: Job) -> None:
     while True:
         link_id = fresh_link_id()
         if isinstance(await ledger.insert(link_id, record_of(job.name), FORGET_NEVER_S), Done):
-            _say(link_id.hex())
+            say(link_id.hex())
 
 
 def record_of(name: str) -> bytes:
     """Return the record that a process of this name writes."""
     return json.dumps({"by": name}).encode()
-
-
-def _say(*line: str | int) -> None:
-    os.write(1, json.dumps(line).encode() + b"\n")

@@ -6,8 +6,9 @@ import asyncio
 import json
 
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done
-from oncegate.testing.ledger_checks import LedgerChecks, check, check_one_winner, record_number, standing_of, version_of
+from oncegate.testing.ledger_checks import LedgerChecks, check_one_winner, record_number, standing_of, version_of
 from oncegate.testing.ledger_processes import Job, fresh_link_id, record_of, run_together
+from oncegate.testing.suite import check
 
 
 class RaceChecks(LedgerChecks):

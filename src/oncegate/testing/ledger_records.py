@@ -9,8 +9,9 @@ import threading
 import time
 
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, KeepsEvents, Stands, Unknown
-from oncegate.testing.ledger_checks import LedgerChecks, check, record_number, standing_of, version_of
+from oncegate.testing.ledger_checks import LedgerChecks, record_number, standing_of, version_of
 from oncegate.testing.ledger_processes import Job, fresh_link_id, kill_while_claiming, record_of
+from oncegate.testing.suite import check
 
 OPEN_FILES = pathlib.Path("/proc/self/fd")
 

@@ -13,14 +13,10 @@ What is not here: loss of power, and answers lost on the way (``faulty_ledger.py
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-from typing import ClassVar
-
-from oncegate.testing.ledger_checks import CheckFailed, CheckSkipped
 from oncegate.testing.ledger_forgetting import ForgettingChecks
 from oncegate.testing.ledger_races import RaceChecks
 from oncegate.testing.ledger_records import RecordChecks
+from oncegate.testing.suite import CheckFailed, CheckSkipped, names_of_checks
 
 __all__ = ["CheckFailed", "CheckSkipped", "LedgerSuite"]
 
@@ -30,37 +26,4 @@ _GROUPS = (RaceChecks, RecordChecks, ForgettingChecks)
 class LedgerSuite(RaceChecks, RecordChecks, ForgettingChecks):
     """Runs the checks on one kind of ledger; ``LedgerChecks`` says what it is made with."""
 
-    CHECKS: ClassVar[tuple[str, ...]] = tuple(
-        name for group in _GROUPS for name in vars(group) if name.startswith("check_")
-    )
-    """Names of all checks, in the order to run them."""
-
-    async def run(self, name: str) -> None:
-        """Run one check.
-
-        Raises:
-            CheckFailed: the ledger did not keep it.
-            CheckSkipped: the ledger has not what it is about.
-            ValueError: no check has this name.
-        """
-        if name not in self.CHECKS:
-            raise ValueError(f"no check is called {name}")
-        try:
-            async with asyncio.timeout(self._ends_within_s):
-                await getattr(self, name)()
-        except TimeoutError as late:
-            raise CheckFailed(f"not at an end after {self._ends_within_s:g} s: some call was never answered") from late
-
-    async def run_all(self) -> Mapping[str, str]:
-        """Run all checks; say ``passed``, ``skipped: why`` or ``failed: why`` of each."""
-        verdicts: dict[str, str] = {}
-        for name in self.CHECKS:
-            try:
-                await self.run(name)
-            except CheckSkipped as reason:
-                verdicts[name] = f"skipped: {reason}"
-            except CheckFailed as failure:
-                verdicts[name] = f"failed: {failure}"
-            else:
-                verdicts[name] = "passed"
-        return verdicts
+    CHECKS = names_of_checks(_GROUPS)
