@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from oncegate.links.grant import Operation
 from oncegate.testing.installation import Installation, Serving
 
 MIB = 1 << 20
@@ -87,7 +88,7 @@ def main() -> None:
                 assert sum(len(piece) for piece in answer.iter_raw(MIB)) == size
             print(f"{arguments.gib} GiB down: {watch.more_mib:.0f} MiB more than idle (budget 64)")
             with Watch(gateway) as watch:
-                answer = client.put(made.link("up.bin", operation="p"), content=zeros(size))
+                answer = client.put(made.link("up.bin", operation=Operation.PUT), content=zeros(size))
                 assert answer.status_code == 200, answer.text
             print(f"{arguments.gib} GiB up: {watch.more_mib:.0f} MiB more than idle (budget 64)")
             with Watch(gateway) as watch:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from oncegate.keys.pem import KeyKind, load_public_key, load_signing_key, new_key_pair
 from oncegate.links import cloudfront
+from oncegate.links.grant import Operation
 from oncegate.links.issue import Wish, make_link
 from oncegate.links.key_group import KeyGroup
 from oncegate.links.parameters import read_parameters
@@ -49,7 +50,7 @@ def measure(kind: KeyKind) -> None:
     private, public = new_key_pair(kind)
     key, public_key = load_signing_key(private, "K1"), load_public_key(public)
     now_s = int(time.time())
-    ticket = Ticket(operation="g", uses=1, nonce=uuid7(now_s * 1000, os.urandom(10)))
+    ticket = Ticket(operation=Operation.GET, uses=1, nonce=uuid7(now_s * 1000, os.urandom(10)))
     wish = Wish(object_key="reports/2026/summary.pdf", ticket=ticket, expires_s=now_s + 3600)
     url = parse_url(make_link(wish, public_url="http://127.0.0.1:8080", key=key, s3=None, now_s=now_s))
     trust = Trust(keys=KeyGroup({"K1": public_key}))

@@ -21,6 +21,7 @@ from oncegate.ledgers.claiming import insert_or_rewrite
 from oncegate.ledgers.opening import open_ledger
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Stands
 from oncegate.ledgers.runner import LedgerRunner
+from oncegate.links.grant import Operation
 from oncegate.links.ticket import id_of_text
 from oncegate.testing.ceph import CephServer
 from oncegate.testing.installation import Installation
@@ -218,7 +219,7 @@ class Home(Installation):
 
     def upload(self, key: str | None = None, **wish: object) -> str:
         """An upload link to a key where nothing stands, or to the one given."""
-        return self.link(key or f"in/{secrets.token_hex(5)}.bin", operation="p", **wish)
+        return self.link(key or f"in/{secrets.token_hex(5)}.bin", operation=Operation.PUT, **wish)
 
     def stands(self, url: str) -> bytes | None:
         """What stands in the store where a link (of a plain name) leads."""

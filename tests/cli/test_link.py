@@ -12,7 +12,7 @@ import pytest
 from oncegate.cli.named_link import request_of
 from oncegate.cli.wiring import open_keys
 from oncegate.keys.trust import trust_of
-from oncegate.links.grant import Grant, Scheme
+from oncegate.links.grant import Grant, Operation, Scheme
 from oncegate.links.ticket import id_of_text, read_ticket, text_of_id
 from oncegate.links.verify import verify
 from oncegate.settings import load
@@ -30,7 +30,7 @@ def test_the_url_alone_is_on_stdout_and_verifies(run, folder: pathlib.Path) -> N
     made = run("link", "reports/2026 über.pdf")
     assert (made.returncode, made.stderr, made.stdout.count("\n")) == (0, "", 1)
     grant = grant_of(made.stdout.strip(), folder)
-    assert (grant.object_key, grant.operation, grant.uses) == ("reports/2026 über.pdf", "g", 1)
+    assert (grant.object_key, grant.operation, grant.uses) == ("reports/2026 über.pdf", Operation.GET, 1)
     assert grant.scheme is Scheme.CANNED
     assert 3590 < grant.expires_s - time.time() <= 3600
 
@@ -40,7 +40,7 @@ def test_every_limit_of_an_upload_is_signed(invoke, folder: pathlib.Path) -> Non
     options = ["--put", "--uses", "3", "--max-size", "10MB", "--type", "Image/*", "--overwrite", "--expires", "2d"]
     url = invoke("link", "in/a.png", *options).stdout.strip()
     grant = grant_of(url, folder, method="PUT")
-    assert (grant.operation, grant.uses) == ("p", 3)
+    assert (grant.operation, grant.uses) == (Operation.PUT, 3)
     assert (grant.limits.max_bytes, grant.limits.media_type) == (10_000_000, "image/*")
     assert grant.limits.may_replace
 
@@ -111,11 +111,11 @@ def test_the_home_of_the_configuration_goes_into_tickets(
     ("options", "words"),
     [
         (["--expires", "8d"], "links live at most 604800 seconds here, this one would live 691200"),
-        (["--expires", "0"], "--expires lies in the past"),
-        (["--expires", "2020-01-01T00:00:00Z"], "--expires lies in the past"),
+        (["--expires", "0"], "its end lies in the past"),
+        (["--expires", "2020-01-01T00:00:00Z"], "its end lies in the past"),
         (["--expires", "2099-01-01T00:00:00"], "has no zone"),
         (["--expires", "soon"], "is no instant"),
-        (["--not-before", "2h"], "--not-before leaves no second"),
+        (["--not-before", "2h"], "could never be opened"),
         (["--uses", "0"], "--uses"),
         (["--uses", "10000"], "--uses"),
         (["--ip", "nowhere"], "nowhere"),
@@ -178,7 +178,7 @@ def test_a_ticket_needs_no_configuration(
     name, _, value = made.stdout.strip().partition("=")
     assert name == "once"
     assert value.startswith(begin)
-    assert read_ticket(value.encode(), now_s=int(time.time()), home="").operation == begin[0]
+    assert read_ticket(value.encode(), now_s=int(time.time()), home="").operation.value == begin[0]
 
 
 def test_tickets_are_fresh(invoke, folder: pathlib.Path) -> None:

@@ -16,6 +16,7 @@ from oncegate.ledgers.opening import open_ledger
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Row, Scans, forget_after
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.cloudfront import sign_url
+from oncegate.links.grant import Operation
 from oncegate.links.ticket import id_of_text, text_of_id
 from oncegate.settings import load
 from oncegate.uses.record import Issued, Record, to_json
@@ -267,7 +268,7 @@ def test_a_record_of_a_newer_version_is_listed_and_never_taken_for_unused(invoke
 
 def test_a_key_cannot_move_the_cursor(invoke, folder: pathlib.Path) -> None:
     """Labels and keys in the ledger are others' text."""
-    issued = Issued(object_key="a\x1b[2J", operation="g", uses=1, made_s=1, expires_s=2, label="x\ny")
+    issued = Issued(object_key="a\x1b[2J", operation=Operation.GET, uses=1, made_s=1, expires_s=2, label="x\ny")
 
     async def work(ledger) -> None:
         await ledger.insert(id_of_text(ID), to_json(Record(uses=0, issued=issued)), FORGET_NEVER_S)

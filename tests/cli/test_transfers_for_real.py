@@ -12,7 +12,7 @@ from bad_server import Cutter
 from oncegate.cli.commands.get import download
 from oncegate.cli.main import Refusal
 from oncegate.cli.transfer.answers import Patience
-from oncegate.links.grant import Scheme
+from oncegate.links.grant import Operation, Scheme
 from oncegate.testing.installation import Installation, Serving
 
 BODY = bytes(range(256)) * 80_000  # 20 MB: more than what socket buffers hold
@@ -82,7 +82,7 @@ def test_an_upload_link_takes_one_file(
     """The checksum goes with it, under both schemes; the second file is refused in words."""
     (tmp_path / "a.png").write_bytes(BODY[:3_000_000])
     key = f"in/{scheme.value}.png"
-    url = installation.link(key, operation="p", scheme=scheme, media_type="image/*")
+    url = installation.link(key, operation=Operation.PUT, scheme=scheme, media_type="image/*")
     first = run("put", str(tmp_path / "a.png"), url)
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout.startswith('"')
@@ -97,7 +97,7 @@ def test_the_wrong_way_round_is_refused_in_words(
 ) -> None:
     """A download link takes no upload, an upload link gives nothing; neither is spent."""
     (tmp_path / "a").write_bytes(b"x")
-    down, up = installation.link("big.bin"), installation.link("new", operation="p")
+    down, up = installation.link("big.bin"), installation.link("new", operation=Operation.PUT)
     assert "does not allow this method. (403)" in run("put", str(tmp_path / "a"), down).stderr
     assert "does not allow this method. (403)" in run("get", up, "-o", f"{tmp_path}/b").stderr
     assert installation.run("explain", down).returncode == 0

@@ -13,6 +13,7 @@ from control_world import BORN_MS, NOW_S, SECRET, World, change
 
 from oncegate.ledgers.protocol import FORGET_NEVER_S
 from oncegate.ledgers.runner import LedgerRunner
+from oncegate.links.grant import Operation
 from oncegate.links.issue import S3Issuer, Wish, make_link
 from oncegate.links.sigv4 import presign_url
 from oncegate.links.ticket import Ticket, text_of_id, uuid7
@@ -26,7 +27,9 @@ CLAIM = Claim(claim_id="a-secret-of-16-c", at_s=NOW_S - 5, address="203.0.113.7"
 PUBLIC = "https://files.example.com"
 
 
-def _link(world: World, *, operation: str = "g", uses: int = 1, nonce: bytes = NONCE, **wish: Any) -> str:
+def _link(
+    world: World, *, operation: Operation = Operation.GET, uses: int = 1, nonce: bytes = NONCE, **wish: Any
+) -> str:
     ticket = Ticket(operation=operation, uses=uses, nonce=nonce)
     made = Wish(object_key="a.txt", ticket=ticket, expires_s=NOW_S + 60, **wish)
     return make_link(made, public_url=PUBLIC, key=world.parts.signer(), s3=None, now_s=NOW_S)
@@ -45,20 +48,20 @@ def _failed(explained: dict[str, Any]) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("record", "operation", "uses", "reason"),
     [
-        (None, "g", 1, None),
-        (Record(uses=1, claims=(CLAIM,)), "g", 1, "used"),
-        (Record(uses=1, claims=(CLAIM,)), "g", 2, None),
-        (Record(uses=0, is_revoked=True), "g", 1, "revoked"),
-        (Record(uses=0, lease=Lease("x", NOW_S + 1)), "p", 1, "upload-running"),
-        (Record(uses=0, lease=Lease("x", NOW_S)), "p", 1, None),
-        (Record(uses=1), "p", 1, "used"),
+        (None, Operation.GET, 1, None),
+        (Record(uses=1, claims=(CLAIM,)), Operation.GET, 1, "used"),
+        (Record(uses=1, claims=(CLAIM,)), Operation.GET, 2, None),
+        (Record(uses=0, is_revoked=True), Operation.GET, 1, "revoked"),
+        (Record(uses=0, lease=Lease("x", NOW_S + 1)), Operation.PUT, 1, "upload-running"),
+        (Record(uses=0, lease=Lease("x", NOW_S)), Operation.PUT, 1, None),
+        (Record(uses=1), Operation.PUT, 1, "used"),
     ],
 )
 def test_the_ledger_is_asked_by_the_rules_of_a_use(
     world: World, talk: Talk, record: Record | None, operation: str, uses: int, reason: str | None
 ) -> None:
     """As the gateway would: and nothing is written by asking."""
-    if operation == "g":
+    if operation is Operation.GET:
         world.store.put("a.txt")
 
     async def calls(client: httpx.AsyncClient) -> None:
@@ -69,7 +72,7 @@ def test_the_ledger_is_asked_by_the_rules_of_a_use(
         assert explained["admitted"] is (reason is None)
         assert _failed(explained) == ([("ledger", reason)] if reason else [])
         assert explained["id"] == text_of_id(NONCE)
-        assert explained["method"] == ("PUT" if operation == "p" else "GET")
+        assert explained["method"] == ("PUT" if operation is Operation.PUT else "GET")
         assert CLAIM.claim_id not in str(explained)
         assert await world.ledger.scan(b"", 2) == before
 
@@ -79,10 +82,10 @@ def test_the_ledger_is_asked_by_the_rules_of_a_use(
 @pytest.mark.parametrize(
     ("stands", "operation", "wish", "reason"),
     [
-        (False, "g", {}, "no-such-key"),
-        (True, "p", {}, "object-stands"),
-        (True, "p", {"may_replace": True}, None),
-        (False, "p", {}, None),
+        (False, Operation.GET, {}, "no-such-key"),
+        (True, Operation.PUT, {}, "object-stands"),
+        (True, Operation.PUT, {"may_replace": True}, None),
+        (False, Operation.PUT, {}, None),
     ],
 )
 def test_the_store_is_asked_for_the_object(
@@ -172,7 +175,7 @@ def test_another_method_than_the_link_is_for_is_told(world: World, talk: Talk) -
     """The usual mistake: opening an upload link in a browser."""
 
     async def calls(client: httpx.AsyncClient) -> None:
-        explained = await _explain(client, _link(world, operation="p"), method="GET")
+        explained = await _explain(client, _link(world, operation=Operation.PUT), method="GET")
         assert _failed(explained) == [("operation", "method-not-granted")]
         assert [step["passed"] for step in explained["steps"][-2:]] == [None, None]
 

@@ -13,7 +13,7 @@ from control_world import NOW_S, World, change
 from oncegate.control import recording
 from oncegate.ledgers.protocol import FORGET_NEVER_S, LedgerFacts, ReadOutcome, Stands, Unknown
 from oncegate.ledgers.runner import LedgerRunner
-from oncegate.links.grant import Scheme
+from oncegate.links.grant import Operation, Scheme
 from oncegate.links.issue import Wish, make_link
 from oncegate.links.refusal import Reason
 from oncegate.links.ticket import Ticket, text_of_id, uuid7
@@ -131,7 +131,7 @@ def test_what_is_no_id_is_refused(talk: Talk, name: str) -> None:
 
 def test_a_revoked_link_is_refused_by_the_rules(world: World, talk: Talk) -> None:
     """One that was signed offline, of which the ledger knows nothing: a revoked record stands, and for ever."""
-    ticket = Ticket(operation="g", uses=1, nonce=NONCE)
+    ticket = Ticket(operation=Operation.GET, uses=1, nonce=NONCE)
     wish = Wish(object_key="a.txt", ticket=ticket, expires_s=NOW_S + 60, scheme=Scheme.CANNED)
     public_url = world.parts.settings.viewer.public_url[0]
     url = make_link(wish, public_url=public_url, key=world.parts.signer(), s3=None, now_s=NOW_S)

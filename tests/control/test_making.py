@@ -10,6 +10,7 @@ import pytest
 from control_world import NOW_S, SECRET, World, change
 
 from oncegate.ledgers.protocol import Stands
+from oncegate.links.grant import Operation
 from oncegate.links.request import ViewerRequest
 from oncegate.links.ticket import id_of_text, is_uuid7, text_of_id
 from oncegate.links.urls import parse_url
@@ -93,7 +94,12 @@ def test_an_upload_link_holds_its_limits(world: World, talk: Talk) -> None:
         made = (await client.post("/v1/links", json=wish)).json()
         grant = verify(_request(made["url"], "PUT"), world.parts.trust(), now_s=NOW_S)
         limits = grant.limits
-        assert (grant.operation, limits.max_bytes, limits.media_type, limits.may_replace) == ("p", 10, "image/*", True)
+        assert (grant.operation, limits.max_bytes, limits.media_type, limits.may_replace) == (
+            Operation.PUT,
+            10,
+            "image/*",
+            True,
+        )
 
     talk(calls)
 
@@ -138,7 +144,7 @@ def test_a_lifetime_is_seconds_or_text(talk: Talk, given: int | str, lifetime_s:
         ({"key": "a", "expires_at": "2026-01-01T00:00:00Z"}, "in the past"),
         ({"key": "a", "expires_at": "2026-01-01T00:10:00"}, "with its zone"),
         ({"key": "a", "expires_at": 1_767_229_200}, "with its zone"),
-        ({"key": "a", "not_before": "2026-01-01T01:00:00Z"}, "after the end"),
+        ({"key": "a", "not_before": "2026-01-01T01:00:00Z"}, "could never be opened"),
         ({"key": "a", "uses": 0}, "body.uses"),
         ({"key": "a", "uses": 10_000}, "body.uses"),
         ({"key": "a", "uses": "2"}, "body.uses"),
@@ -223,6 +229,19 @@ def test_making_a_link_is_an_event_without_the_url(world: World, talk: Talk) -> 
     signature = urls[0].partition("Signature=")[2].partition("&")[0]
     assert signature
     assert signature not in str(world.events) + str(world.log())
+
+
+def test_a_link_that_could_never_be_opened_is_not_sold(world: World, talk: Talk) -> None:
+    """It is refused at the second of its start and at that of its end; with one second between them it opens then."""
+
+    async def calls(client: httpx.AsyncClient) -> None:
+        body = {"key": "a", "expires_at": "2026-01-01T00:10:00Z", "not_before": "2026-01-01T00:09:59Z"}
+        assert (await client.post("/v1/links", json=body)).status_code == 422
+        made = await client.post("/v1/links", json=body | {"not_before": "2026-01-01T00:09:58Z"})
+        assert made.status_code == 201
+        assert verify(_request(made.json()["url"]), world.parts.trust(), now_s=NOW_S + 599).object_key == "a"
+
+    talk(calls)
 
 
 # Idempotency-Key

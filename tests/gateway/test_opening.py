@@ -8,6 +8,7 @@ import pytest
 from oncegate.keys.folder import KeyFolder
 from oncegate.keys.pem import new_key_pair
 from oncegate.ledgers.sqlite.ledger import SqliteLedger
+from oncegate.links.grant import Operation
 from oncegate.service import gateway as opening
 from oncegate.settings import load
 from oncegate.stores.directory.store import DirectoryStore
@@ -86,7 +87,7 @@ def test_a_server_without_multipart_uploads_is_served(tmp_path: pathlib.Path, wr
     made = Installation(tmp_path, tables={"store": {"url": "s3://bucket"}, "store.options": store_options(server.url)})
     with made.serve():
         for size_bytes in (1000, 9 << 20):
-            url = made.link(f"{size_bytes}.bin", operation="p")
+            url = made.link(f"{size_bytes}.bin", operation=Operation.PUT)
             assert ask("PUT", url, body=bytes(size_bytes)).status == 200
             assert len(server.objects[f"{size_bytes}.bin"]["data"]) == size_bytes
 

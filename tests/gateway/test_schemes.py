@@ -11,7 +11,7 @@ from botocore.signers import CloudFrontSigner
 
 from oncegate.keys.pem import load_signing_key, new_key_pair
 from oncegate.links.cloudfront import sign_url
-from oncegate.links.grant import Scheme
+from oncegate.links.grant import Operation, Scheme
 from oncegate.links.ticket import Ticket, uuid7
 from oncegate.testing.raw_http import ask
 
@@ -260,6 +260,8 @@ def test_ticket_of_another_home_is_refused(gateway_with):
     home = gateway_with(links={"home": "eu1"})
     key = home.lay(b"object")
     for named, status in (("us1", 403), ("eu1", 200)):
-        ticket = Ticket(operation="g", uses=1, nonce=uuid7(time.time_ns() // 1_000_000, bytes(10)), home=named)
+        ticket = Ticket(
+            operation=Operation.GET, uses=1, nonce=uuid7(time.time_ns() // 1_000_000, bytes(10)), home=named
+        )
         url = sign_url(f"{home.public_url}/{key}?once={ticket}", key=home.signer, expires_s=soon())
         assert ask("GET", url).status == status

@@ -12,7 +12,7 @@ import pytest
 from oncegate.gateway import downloads
 from oncegate.gateway.delivery import Transfer, Transfers
 from oncegate.ledgers.runner import WAIT_MAX_S
-from oncegate.links.grant import Grant, Scheme
+from oncegate.links.grant import Grant, Operation, Scheme
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.meters import Meters
@@ -110,7 +110,7 @@ def test_taking_over_ends_when_a_claim_would_have_to() -> None:
     """503 within five seconds, whatever it took until the rule said to take from a running transfer."""
     info = ObjectInfo(key="k", size_bytes=10, etag='"e"', modified_s=0, content_type="text/plain")
     grant = Grant(
-        link_id=bytes(16), object_key="k", operation="g", uses=1, is_counted=True, made_ms=0, scheme=Scheme.CANNED,
+        link_id=bytes(16), object_key="k", operation=Operation.GET, uses=1, is_counted=True, made_ms=0, scheme=Scheme.CANNED,
         key_id="K", expires_s=1,
     )  # fmt: skip
     request = ViewerRequest(method="GET", scheme="http", host="h", path=b"/k")

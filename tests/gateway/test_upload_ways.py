@@ -12,6 +12,7 @@ import zlib
 
 import pytest
 
+from oncegate.links.grant import Operation
 from oncegate.stores.bucket.abilities import CHUNK_BYTES, PUT_BYTES_MAX
 from oncegate.testing.object_servers import store_options
 from oncegate.testing.raw_http import RawConnection, ask, target_of
@@ -112,7 +113,7 @@ def fresh_link(place, *, may_replace):
     before = b"the good one" if may_replace else None
     if before:
         place.lay(key, before)
-    return place.home.link(key, operation="p", may_replace=may_replace), key, before
+    return place.home.link(key, operation=Operation.PUT, may_replace=may_replace), key, before
 
 
 def assert_nothing_happened(place, until, url, key, before, data):
@@ -226,7 +227,7 @@ def test_more_than_one_put_can_carry_is_too_large(gateway_with, wrong_s3_of_way)
     server = wrong_s3_of_way("put")
     tables = {"store": {"url": "s3://bucket"}, "store.options": store_options(server.url)}
     home = gateway_with(**tables)
-    url = home.link("huge.bin", operation="p")
+    url = home.link("huge.bin", operation=Operation.PUT)
     answer = ask("PUT", url, {"Content-Length": str(PUT_BYTES_MAX + 1), "Expect": "100-continue"})
     assert answer.status == 413
     assert "<Code>EntityTooLarge</Code>" in answer.text
@@ -238,7 +239,7 @@ def test_a_store_that_never_takes_an_upload_says_so(gateway_with, wrong_s3_for_m
     server = wrong_s3_for_module("ignores-if-none-match")
     tables = {"store": {"url": "s3://bucket"}, "store.options": store_options(server.url)}
     home = gateway_with(**tables)
-    url = home.link(f"{size_bytes}.bin", operation="p")
+    url = home.link(f"{size_bytes}.bin", operation=Operation.PUT)
     answer = ask("PUT", url, body=bytes(size_bytes))
     assert (answer.status, answer.header("retry-after")) == (501, None)
     assert "<Code>NotImplemented</Code>" in answer.text

@@ -17,7 +17,7 @@ import pytest
 
 from oncegate.keys.pem import load_public_key, load_signing_key, new_key_pair
 from oncegate.links.cloudfront import sign_url
-from oncegate.links.grant import Grant
+from oncegate.links.grant import Grant, Operation
 from oncegate.links.issue import S3Issuer
 from oncegate.links.key_group import KeyGroup, SigningKey
 from oncegate.links.policy import Policy, custom_policy
@@ -82,7 +82,7 @@ class Door:
         """The key of new links."""
         return self.signing["KEC"]
 
-    def once(self, operation: str = "g", *, uses: int = 1, home: str = "") -> str:
+    def once(self, operation: Operation = Operation.GET, *, uses: int = 1, home: str = "") -> str:
         """``once=`` and a ticket."""
         return f"once={Ticket(operation=operation, uses=uses, nonce=NONCE, home=home)}"
 

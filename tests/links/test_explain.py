@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from oncegate.links.explain import Step, explain
+from oncegate.links.grant import Operation
 from oncegate.links.policy import EPOCH_MAX_S
 from oncegate.links.refusal import Refused
 from oncegate.links.request import ViewerRequest
@@ -84,7 +85,7 @@ def test_an_expiry_beyond_every_calendar_is_said_in_seconds(door: Any, expires_s
 
 def test_an_expired_link_is_still_explained_and_a_forged_one_is_not(door: Any) -> None:
     """What a forger wrote means nothing; an issuer wants to hear of everything that is wrong at once."""
-    expired = door.canned(f"/a/?{door.once('p')}", expires_s=door.now_s)
+    expired = door.canned(f"/a/?{door.once(Operation.PUT)}", expires_s=door.now_s)
     steps = {step.name: step for step in agree(door.request(expired), door.trust, door.now_s)}
     assert (steps["expiry"].passed, steps["ticket"].passed, steps["object key"].passed) == (False, True, False)
     assert steps["operation"].passed is None

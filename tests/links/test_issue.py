@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oncegate.links.grant import Limits, Scheme
-from oncegate.links.issue import FILENAME_MAX, S3Issuer, Wish, content_disposition, make_link, url_to_sign
+from oncegate.links.grant import Limits, Operation, Scheme
+from oncegate.links.issue import FILENAME_MAX, S3Issuer, Wish, content_disposition, end_of, make_link, url_to_sign
 from oncegate.links.policy import EPOCH_MAX_S
+from oncegate.links.refusal import Reason
 from oncegate.links.ticket import Ticket
 from oncegate.links.urls import object_key_problem
 from oncegate.links.verify import SIZE_MAX_BYTES, verify
 
 
-def wish(door: Any, operation: str = "g", **changes: Any) -> Wish:
+def wish(door: Any, operation: Operation = Operation.GET, **changes: Any) -> Wish:
     """A usual wish."""
     usual: dict[str, Any] = {
         "object_key": "a",
@@ -49,7 +50,7 @@ def test_a_download_link_verifies_as_what_was_wished(
     door: Any, *, key: str, filename: str | None, inline: bool, uses: int, scheme: Scheme
 ) -> None:
     """Whatever the key and the name hold; escaped once too often or too seldom it would be another object."""
-    ticket = Ticket(operation="g", uses=uses, nonce=door.nonce)
+    ticket = Ticket(operation=Operation.GET, uses=uses, nonce=door.nonce)
     wished = wish(door, object_key=key, ticket=ticket, filename=filename, inline=inline, scheme=scheme)
     grant = door.open(make(door, wished))
     assert (grant.object_key, grant.uses, grant.link_id, grant.scheme) == (key, uses, door.nonce, scheme)
@@ -65,11 +66,11 @@ def test_a_download_link_verifies_as_what_was_wished(
 @pytest.mark.parametrize("media_type", [None, "image/*", "Application/PDF"])
 def test_an_upload_link_verifies_as_what_was_wished(door: Any, scheme: Scheme, media_type: str | None) -> None:
     """With a ``*`` in the type, which must not become a wildcard of a policy."""
-    wished = wish(door, "p", max_bytes=10, media_type=media_type, may_replace=True, scheme=scheme)
+    wished = wish(door, Operation.PUT, max_bytes=10, media_type=media_type, may_replace=True, scheme=scheme)
     grant = door.open(make(door, wished), method="PUT")
     expected = media_type.lower() if media_type else None
     assert grant.limits == Limits(max_bytes=10, media_type=expected, may_replace=True)
-    assert grant.operation == "p"
+    assert grant.operation is Operation.PUT
 
 
 def test_a_start_or_a_source_makes_the_policy_custom(door: Any) -> None:
@@ -126,26 +127,26 @@ def test_a_disposition_is_one_header_line_of_plain_ascii(filename: str) -> None:
 @pytest.mark.parametrize(
     ("operation", "changes", "message"),
     [
-        ("g", {"object_key": ""}, "empty"),
-        ("g", {"object_key": "/a"}, "slash"),
-        ("g", {"object_key": "a\n"}, "control"),
-        ("g", {"object_key": "\udcff"}, "UTF-8"),
-        ("g", {"object_key": "a" * 1025}, "longer"),
-        ("g", {"max_bytes": 1}, "upload links"),
-        ("g", {"media_type": "a/b"}, "upload links"),
-        ("g", {"may_replace": True}, "upload links"),
-        ("p", {"filename": "a"}, "download links"),
-        ("p", {"inline": True}, "download links"),
-        ("g", {"filename": "a\nb"}, "control character"),
-        ("g", {"filename": "a" * (FILENAME_MAX + 1)}, "longer than 255"),
-        ("p", {"max_bytes": -1}, "18 digits"),
-        ("p", {"max_bytes": SIZE_MAX_BYTES + 1}, "18 digits"),
-        ("p", {"media_type": "image"}, "no media type"),
-        ("p", {"media_type": "*/*"}, "no media type"),
-        ("p", {"media_type": ""}, "no media type"),
-        ("p", {"media_type": "text/plain; charset=utf-8"}, "no media type"),
-        ("g", {"expires_s": -1}, "expiry"),
-        ("g", {"expires_s": EPOCH_MAX_S + 1}, "expiry"),
+        (Operation.GET, {"object_key": ""}, "empty"),
+        (Operation.GET, {"object_key": "/a"}, "slash"),
+        (Operation.GET, {"object_key": "a\n"}, "control"),
+        (Operation.GET, {"object_key": "\udcff"}, "UTF-8"),
+        (Operation.GET, {"object_key": "a" * 1025}, "longer"),
+        (Operation.GET, {"max_bytes": 1}, "upload links"),
+        (Operation.GET, {"media_type": "a/b"}, "upload links"),
+        (Operation.GET, {"may_replace": True}, "upload links"),
+        (Operation.PUT, {"filename": "a"}, "download links"),
+        (Operation.PUT, {"inline": True}, "download links"),
+        (Operation.GET, {"filename": "a\nb"}, "control character"),
+        (Operation.GET, {"filename": "a" * (FILENAME_MAX + 1)}, "longer than 255"),
+        (Operation.PUT, {"max_bytes": -1}, "18 digits"),
+        (Operation.PUT, {"max_bytes": SIZE_MAX_BYTES + 1}, "18 digits"),
+        (Operation.PUT, {"media_type": "image"}, "no media type"),
+        (Operation.PUT, {"media_type": "*/*"}, "no media type"),
+        (Operation.PUT, {"media_type": ""}, "no media type"),
+        (Operation.PUT, {"media_type": "text/plain; charset=utf-8"}, "no media type"),
+        (Operation.GET, {"expires_s": -1}, "expiry"),
+        (Operation.GET, {"expires_s": EPOCH_MAX_S + 1}, "expiry"),
     ],
 )
 def test_a_wish_that_no_viewer_could_grant_is_refused(
@@ -162,7 +163,7 @@ def test_at_the_limits_a_link_still_verifies(door: Any) -> None:
     grant = door.open(make(door, wish(door, object_key=key, filename=name)))
     assert (grant.object_key, grant.limits.disposition) == (key, content_disposition("attachment", name))
     assert door.open(make(door, wish(door, expires_s=EPOCH_MAX_S))).expires_s == EPOCH_MAX_S
-    largest = make(door, wish(door, "p", max_bytes=SIZE_MAX_BYTES))
+    largest = make(door, wish(door, Operation.PUT, max_bytes=SIZE_MAX_BYTES))
     assert door.open(largest, method="PUT").limits.max_bytes == SIZE_MAX_BYTES
     with pytest.raises(ValueError, match="policy is longer than"):
         make(door, wish(door, object_key=key, filename=name, scheme=Scheme.CUSTOM))
@@ -196,3 +197,47 @@ def test_a_link_is_verified_under_its_own_host_only(door: Any) -> None:
     url = make(door, wish(door)).replace("files.example.com", "evil.example.com")
     with pytest.raises(Exception, match="bad-signature"):
         verify(door.request(url), door.trust, now_s=door.now_s)
+
+
+def test_a_link_opens_at_one_second_at_least(door: Any) -> None:
+    """It is refused at the second of its start and at the second of its end: one second must be left between them."""
+    end_s = door.now_s + 60
+    with pytest.raises(ValueError, match="could never be opened"):
+        wish(door, expires_s=end_s, not_before_s=end_s - 1)
+    url = make(door, wish(door, expires_s=end_s, not_before_s=end_s - 2))
+    assert door.why(url, now_s=end_s - 2) is Reason.NOT_YET_VALID
+    assert door.why(url, now_s=end_s - 1) is None
+    assert door.why(url, now_s=end_s) is Reason.EXPIRED
+
+
+@pytest.mark.parametrize(
+    ("asked", "end_s"),
+    [
+        ({}, 3_600),
+        ({"max_lifetime_s": 60}, 60),
+        ({"lifetime_s": 1}, 1),
+        ({"lifetime_s": 604_800}, 604_800),
+        ({"expires_s": 1_001}, 1),
+        ({"expires_s": 605_800}, 604_800),
+    ],
+)
+def test_a_link_ends_when_it_was_asked_to(asked: dict[str, int], end_s: int) -> None:
+    """After an hour where nothing was asked for, but never later than links may live here."""
+    assert end_of(**({"now_s": 1_000, "max_lifetime_s": 604_800} | asked)) == 1_000 + end_s
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"lifetime_s": 604_801}, "at most 604800 seconds"),
+        ({"lifetime_s": 365 * 86_400}, "at most 604800 seconds"),
+        ({"expires_s": 605_801}, "at most 604800 seconds"),
+        ({"expires_s": 1_000}, "in the past"),
+        ({"lifetime_s": 0}, "in the past"),
+        ({"expires_s": 2_000, "lifetime_s": 60}, "not both"),
+    ],
+)
+def test_no_link_lives_longer_than_a_retired_key_waits(asked: dict[str, int], words: str) -> None:
+    """One function for every door: the command line refused what a program could sign with the same package."""
+    with pytest.raises(ValueError, match=words):
+        end_of(**({"now_s": 1_000, "max_lifetime_s": 604_800} | asked))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oncegate.links.grant import Operation
 from oncegate.uses.record import CLAIMS_MAX, MARKS_MAX, Claim, Issued, Lease, Record, from_json, to_json
 
 NOW_S = 1_767_290_400
@@ -49,7 +50,7 @@ records = st.builds(
     | st.builds(
         Issued,
         object_key=st.text(st.characters(codec="utf-8"), max_size=20),
-        operation=st.sampled_from("gp"),
+        operation=st.sampled_from(Operation),
         uses=st.integers(1, 9999),
         made_s=sizes,
         expires_s=sizes,

@@ -6,19 +6,21 @@ from typing import Any
 
 import pytest
 
-from oncegate.links.grant import Grant, Scheme
+from oncegate.links.grant import Grant, Operation, Scheme
 from oncegate.uses.record import Claim, Issued, Lease, Record
 from oncegate.uses.standing import LABEL_SEPARATOR, State, standing_of
 
 NOW_S = 1_767_225_600
-ISSUED = Issued(object_key="a.txt", operation="g", uses=1, made_s=NOW_S - 60, expires_s=NOW_S + 60, label="for Ada")
+ISSUED = Issued(
+    object_key="a.txt", operation=Operation.GET, uses=1, made_s=NOW_S - 60, expires_s=NOW_S + 60, label="for Ada"
+)
 CLAIM = Claim(claim_id="a-secret-of-16-c", at_s=NOW_S - 5, address="203.0.113.7", gateway="x7Qa")
 LISTED = Record(uses=0, issued=ISSUED)
 CLAIMED = Record(uses=1, claims=(CLAIM,), issued=ISSUED)
 GRANT = Grant(
     link_id=b"\0" * 16,
     object_key="b.txt",
-    operation="g",
+    operation=Operation.GET,
     uses=3,
     is_counted=True,
     made_ms=NOW_S * 1000 - 1,

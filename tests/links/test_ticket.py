@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oncegate.links.grant import Operation
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.ticket import (
     NONCE_AHEAD_MAX_MS,
@@ -23,7 +24,7 @@ TEXT = text_of_id(NONCE)
 
 tickets = st.builds(
     Ticket,
-    operation=st.sampled_from("gp"),
+    operation=st.sampled_from(Operation),
     uses=st.integers(1, 9999),
     nonce=st.builds(uuid7, st.integers(0, NOW_S * 1000), st.binary(min_size=10, max_size=10)),
     home=st.from_regex(r"([a-z0-9]{1,12})?", fullmatch=True),
@@ -161,7 +162,7 @@ def test_a_ticket_of_another_home_is_refused(named: str, ours: str, reason: Reas
 )
 def test_a_ticket_that_exists_is_valid(wrong: dict[str, object]) -> None:
     """An issuer must not be able to sign what no viewer takes."""
-    usual: dict[str, object] = {"operation": "g", "uses": 1, "nonce": NONCE}
+    usual: dict[str, object] = {"operation": Operation.GET, "uses": 1, "nonce": NONCE}
     with pytest.raises(ValueError, match=r"."):
         Ticket(**(usual | wrong))  # pyright: ignore[reportArgumentType]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from oncegate.links.grant import Grant, Limits, Scheme
+from oncegate.links.grant import Grant, Limits, Operation, Scheme
 from oncegate.links.key_group import KeyGroup
 from oncegate.links.policy import canned_policy
 from oncegate.links.refusal import Reason, Refused
@@ -20,7 +20,7 @@ from oncegate.links.verify import verify
 FUZZED = 20_000
 
 
-def another_ticket(door: Any, operation: str = "g", uses: int = 9999) -> str:
+def another_ticket(door: Any, operation: Operation = Operation.GET, uses: int = 9999) -> str:
     """A ticket that the holder made himself."""
     nonce = uuid7(door.now_s * 1000, b"his own 10")
     return f"once={Ticket(operation=operation, uses=uses, nonce=nonce)}"
@@ -35,7 +35,7 @@ def test_a_ticket_in_a_canned_url_is_signed(door: Any) -> None:
     assert grant == Grant(
         link_id=door.nonce,
         object_key="a",
-        operation="g",
+        operation=Operation.GET,
         uses=3,
         is_counted=True,
         made_ms=door.now_s * 1000,
@@ -127,7 +127,7 @@ def test_a_ticket_that_stands_literally_in_the_resource_is_signed(door: Any) -> 
 @pytest.mark.parametrize("resource", ["/dir/*?{once}", "/dir/*?{once}&v=*", "/dir/*?{once}&once-max=5"])
 def test_what_is_signed_in_the_resource_cannot_be_left_out_of_the_url(door: Any, resource: str) -> None:
     """Dropping ``once`` would make the link plain, dropping ``once-max`` would make an upload as large as one likes."""
-    once = door.once("p")
+    once = door.once(Operation.PUT)
     signed = door.policy(door.origin + resource.format(once=once))
     for query in ("", "?v=1", f"?{once}&v=1&once-max=6", f"?{once}&once=x", "?once-max=5"):
         url = f"{door.origin}/dir/a{query}{'&' if query else '?'}{signed}"
@@ -236,16 +236,16 @@ def test_without_a_wildcard_the_object_does_not_enter_the_id(door: Any) -> None:
 @pytest.mark.parametrize(
     ("ticket", "method", "reason"),
     [
-        ("g", "GET", None),
-        ("g", "HEAD", None),
-        ("g", "PUT", Reason.METHOD_NOT_GRANTED),
-        ("p", "PUT", None),
-        ("p", "GET", Reason.METHOD_NOT_GRANTED),
-        ("p", "HEAD", Reason.METHOD_NOT_GRANTED),
-        ("g", "POST", Reason.METHOD_NOT_GRANTED),
-        ("g", "DELETE", Reason.METHOD_NOT_GRANTED),
-        ("p", "PATCH", Reason.METHOD_NOT_GRANTED),
-        ("g", "get", Reason.METHOD_NOT_GRANTED),
+        (Operation.GET, "GET", None),
+        (Operation.GET, "HEAD", None),
+        (Operation.GET, "PUT", Reason.METHOD_NOT_GRANTED),
+        (Operation.PUT, "PUT", None),
+        (Operation.PUT, "GET", Reason.METHOD_NOT_GRANTED),
+        (Operation.PUT, "HEAD", Reason.METHOD_NOT_GRANTED),
+        (Operation.GET, "POST", Reason.METHOD_NOT_GRANTED),
+        (Operation.GET, "DELETE", Reason.METHOD_NOT_GRANTED),
+        (Operation.PUT, "PATCH", Reason.METHOD_NOT_GRANTED),
+        (Operation.GET, "get", Reason.METHOD_NOT_GRANTED),
     ],
 )
 def test_the_ticket_says_which_methods_it_admits(door: Any, ticket: str, method: str, reason: Reason | None) -> None:
@@ -255,8 +255,8 @@ def test_the_ticket_says_which_methods_it_admits(door: Any, ticket: str, method:
 
 def test_ticket_and_presigned_method_must_agree(door: Any) -> None:
     """Signed as a GET with an upload ticket it is a mistake, and nothing is read to find that out."""
-    assert door.why(door.presigned(f"/a?{door.once('p')}")) is Reason.METHOD_NOT_GRANTED
-    assert door.why(door.presigned(f"/a?{door.once('p')}", method="PUT"), method="PUT") is None
+    assert door.why(door.presigned(f"/a?{door.once(Operation.PUT)}")) is Reason.METHOD_NOT_GRANTED
+    assert door.why(door.presigned(f"/a?{door.once(Operation.PUT)}", method="PUT"), method="PUT") is None
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_plain_links_may_put_beneath_the_prefixes_that_are_named(
 
 def test_a_plain_presigned_put_needs_no_prefix(door: Any) -> None:
     """Its method is signed."""
-    assert door.open(door.presigned("/a", method="PUT"), method="PUT").operation == "p"
+    assert door.open(door.presigned("/a", method="PUT"), method="PUT").operation is Operation.PUT
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ def test_a_genuine_link_to_no_object_key_is_refused(door: Any, path: str) -> Non
 
 def test_the_signed_limits_are_read(door: Any) -> None:
     """Decoded once; types in lower case."""
-    query = f"{door.once('p')}&once-max=10000&once-type=Image%2F*&once-replace=1"
+    query = f"{door.once(Operation.PUT)}&once-max=10000&once-type=Image%2F*&once-replace=1"
     for url in (door.canned(f"/a?{query}"), door.presigned(f"/a?{query}", method="PUT")):
         limits = door.open(url, method="PUT").limits
         assert limits == Limits(max_bytes=10_000, media_type="image/*", may_replace=True)
@@ -391,12 +391,12 @@ def test_the_signed_limits_are_read(door: Any) -> None:
 )
 def test_a_limit_that_cannot_be_read_is_refused_before_anything_is_claimed(door: Any, limit: str) -> None:
     """Kept, it would be no limit, or a second header; found out later, it would cost the use."""
-    assert door.why(door.canned(f"/a?{door.once('p')}&{limit}"), method="PUT") is Reason.MALFORMED_LIMIT
+    assert door.why(door.canned(f"/a?{door.once(Operation.PUT)}&{limit}"), method="PUT") is Reason.MALFORMED_LIMIT
 
 
 def test_the_largest_size_limit_has_18_digits(door: Any) -> None:
     """Both sides: one digit more would not fit 63 bits everywhere."""
-    url = door.canned(f"/a?{door.once('p')}&once-max={'9' * 18}")
+    url = door.canned(f"/a?{door.once(Operation.PUT)}&once-max={'9' * 18}")
     assert door.open(url, method="PUT").limits.max_bytes == 10**18 - 1
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from oncegate.links.grant import Operation
 from oncegate.links.urls import parse_url
 from oncegate.testing.certificates import make_authority
 from oncegate.testing.installation import Installation, Serving, free_port
@@ -340,11 +341,11 @@ def test_a_cut_download_is_continued_at_another_gateway(fleet: Fleet, until: Cal
 def test_uploads_of_many_bytes_go_through_once(fleet: Fleet) -> None:
     """A limit of a megabyte, as nginx has, or a body that is held back, would end them with 413."""
     for key, headers in {"up/one.bin": {}, "up/two.bin": {"Expect": "100-continue"}}.items():
-        link = fleet.made.link(key, operation="p")
+        link = fleet.made.link(key, operation=Operation.PUT)
         assert fleet.ask("PUT", link, headers, BIG).status == 200
         assert (fleet.made.objects / key).read_bytes() == BIG
         assert fleet.ask("PUT", link, headers, b"again").status in {403, 412}
-    link = fleet.made.link("up/chunks.bin", operation="p")
+    link = fleet.made.link("up/chunks.bin", operation=Operation.PUT)
     chunk = bytes(65_536)
     with fleet.connect() as connection:
         connection.send_request(
@@ -375,7 +376,7 @@ def test_viewers_of_http2_get_the_same(
     assert curl(link).stdout == "2 200"
     assert got.read_bytes() == BIG
     assert curl(link).stdout == "2 403"
-    upload = fleet.made.link("up/http2.bin", operation="p")
+    upload = fleet.made.link("up/http2.bin", operation=Operation.PUT)
     assert curl(upload, "-T", str(fleet.made.objects / "big.bin")).stdout == "2 200"
     assert (fleet.made.objects / "up/http2.bin").read_bytes() == BIG
     # The object gets shorter while it is sent: the gateway cuts, and the viewer must see that it is not whole.
@@ -392,7 +393,7 @@ def test_viewers_of_http2_get_the_same(
 
 def test_an_upload_that_breaks_off_leaves_the_link_free(fleet: Fleet, until: Callable[..., object]) -> None:
     """A proxy that ends the request cleanly for a viewer who has left would store half an object."""
-    link = fleet.made.link("up/half.bin", operation="p")
+    link = fleet.made.link("up/half.bin", operation=Operation.PUT)
     with fleet.connect() as connection:
         headers = {"Content-Length": str(len(BIG))}
         connection.send_request("PUT", target_of(link), host=parse_url(link).host, headers=headers)
@@ -410,7 +411,9 @@ def test_a_gateway_that_is_stopped_is_missed_by_nobody(fleet: Fleet) -> None:
     assert stopped.serving.terminate() == 0
     try:
         answers = [fleet.ask("GET", fleet.made.link("any.bin")).status for _ in range(24)]
-        uploads = [fleet.ask("PUT", fleet.made.link(f"down/{n}", operation="p"), body=BODY).status for n in range(12)]
+        uploads = [
+            fleet.ask("PUT", fleet.made.link(f"down/{n}", operation=Operation.PUT), body=BODY).status for n in range(12)
+        ]
     finally:
         stopped.stop()
         stopped.start()

@@ -10,6 +10,7 @@ import time
 import httpx
 import pytest
 
+from oncegate.links.grant import Operation
 from oncegate.stores.bucket.abilities import CHUNK_BYTES
 from oncegate.testing.ceph import CephServer
 from oncegate.testing.installation import Installation, free_port
@@ -101,7 +102,7 @@ def test_ranges_are_one_use(home):
 def test_an_upload_is_once(home, data):
     """200 and an ETag; the link again is refused, another link to the same key is 412; what stands is the first."""
     key = f"in/{secrets.token_hex(4)} é.bin"
-    url, other = (home.link(key, operation="p") for _ in range(2))
+    url, other = (home.link(key, operation=Operation.PUT) for _ in range(2))
     first = httpx.put(url, content=data, headers={"content-type": "image/x-mine"})
     assert first.status_code == 200, first.text
     assert first.headers["etag"]
@@ -116,7 +117,7 @@ def test_an_upload_is_once(home, data):
 def test_a_broken_upload_leaves_nothing(home):
     """A viewer leaves in the middle of a large body: no object, no parts, and the link is free again."""
     key = f"in/{secrets.token_hex(4)}.bin"
-    url = home.link(key, operation="p")
+    url = home.link(key, operation=Operation.PUT)
 
     def half():
         yield BIG[: len(BIG) * 3 // 4]
@@ -146,7 +147,7 @@ def test_a_wrong_checksum_changes_nothing(home, size_bytes, may_replace):
     Ceph gets a large object as one PUT, which is over by its last byte: the checksum is compared after that has come.
     """
     key = f"in/{secrets.token_hex(4)}.bin"
-    url, data = home.link(key, operation="p", may_replace=may_replace), BIG[:size_bytes]
+    url, data = home.link(key, operation=Operation.PUT, may_replace=may_replace), BIG[:size_bytes]
     if may_replace:
         home.put(key, b"the good one")
     wrong = {"x-amz-checksum-sha256": base64.b64encode(WRONG).decode()}
@@ -173,7 +174,7 @@ def test_a_wrong_checksum_changes_nothing(home, size_bytes, may_replace):
 def test_every_kind_of_checksum_changes_nothing(home, name, value):
     """What is refused for one is refused for each of them before the object is placed."""
     key = f"in/{secrets.token_hex(4)}.bin"
-    url = home.link(key, operation="p")
+    url = home.link(key, operation=Operation.PUT)
     assert httpx.put(url, content=BIG, headers={name: value}, timeout=30).status_code == 400
     assert home.stands(key) is None
     assert httpx.put(url, content=BIG, timeout=30).status_code == 200
@@ -182,7 +183,7 @@ def test_every_kind_of_checksum_changes_nothing(home, name, value):
 def test_a_large_body_of_unknown_length_is_taken_or_told_to_say_it(home):
     """Where one PUT must carry it, it is S3's 411 with words, and the link works again; in parts it is taken."""
     key = f"in/{secrets.token_hex(4)}.bin"
-    url = home.link(key, operation="p")
+    url = home.link(key, operation=Operation.PUT)
     answer = httpx.put(url, content=(BIG[at : at + (1 << 20)] for at in range(0, 9 << 20, 1 << 20)), timeout=30)
     if isinstance(home.server, CephServer):
         assert (answer.status_code, "MissingContentLength" in answer.text) == (411, True)
@@ -217,7 +218,7 @@ def test_a_large_object_goes_up_and_down_in_flat_memory(home, is_nightly):
 
     before_mib = home.serving.peak_bytes() >> 20
     length = {"content-length": str(pieces << 20)}
-    put = httpx.put(home.link(key, operation="p"), content=body(), headers=length, timeout=30)
+    put = httpx.put(home.link(key, operation=Operation.PUT), content=body(), headers=length, timeout=30)
     assert put.status_code == 200, put.text
     url = home.link(key)
     with httpx.stream("GET", url, timeout=30) as answer:

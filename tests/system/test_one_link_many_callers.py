@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from oncegate.links.grant import Operation
 from oncegate.testing.installation import Installation, free_port
 
 CALLERS, ROUNDS = 64, 10
@@ -79,7 +80,7 @@ def test_an_upload_link_raced_by_many_stores_one_object(tmp_path: pathlib.Path) 
     """What stands in the end is one sender's whole body, and every other sender was told so."""
     made = Installation(tmp_path)
     with made.serve():
-        url = urlsplit(made.link("inbox/one.bin", operation="p"))
+        url = urlsplit(made.link("inbox/one.bin", operation=Operation.PUT))
 
         def send(number: int) -> int:
             body = bytes([number]) * 300_000

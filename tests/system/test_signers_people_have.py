@@ -19,13 +19,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
+from oncegate.links.grant import Operation
 from oncegate.links.ticket import Ticket, uuid7
 from oncegate.testing.installation import Installation
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
-def ticket(operation: str = "g") -> str:
+def ticket(operation: Operation = Operation.GET) -> str:
     """A fresh ``once`` parameter, as ``oncegate ticket`` prints it."""
     return f"once={Ticket(operation=operation, uses=1, nonce=uuid7(time.time_ns() // 10**6, secrets.token_bytes(10)))}"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 
 import click
 
+from oncegate.links import instants
 from oncegate.links.policy import EPOCH_MAX_S
 from oncegate.settings.units import DURATION_MAX_S, parse_duration_s
 
@@ -44,14 +44,9 @@ def read_instant_s(text: str, *, now_s: int) -> int:
 
 def _read_rfc3339(text: str) -> int:
     try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None:
-        raise ValueError(f"{text[:40]!r} is no instant: write 2026-01-01T00:00:00Z, +10m, or seconds")
-    if instant.utcoffset() is None:
-        raise ValueError(f"{text[:40]!r} has no zone: add Z for UTC, as in 2026-01-01T00:00:00Z")
-    return int((instant - datetime.fromtimestamp(0, UTC)).total_seconds())
+        return instants.read_instant_s(text)
+    except ValueError as error:
+        raise ValueError(f"{text[:40]!r} is no instant: {error}, or +10m, or a number of seconds") from None
 
 
 def instant_option(text: str | None, *, name: str, now_s: int) -> int | None:

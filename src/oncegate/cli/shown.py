@@ -1,51 +1,9 @@
-"""Where a link stands, as the command line shows it: the members of the control API's answers, or lines for a person."""
+"""Where a link stands, as the command line shows it: lines for a person."""
 
 from __future__ import annotations
 
-from oncegate.links.verify import UPLOAD
-from oncegate.uses.standing import Standing, instant_text
-
-
-def as_json(link_id: str, standing: Standing) -> dict[str, object]:
-    """Write a standing with the names that ``GET /v1/links/{id}`` has; null: not known."""
-    return {
-        "id": link_id,
-        "state": standing.state.value,
-        "words": standing.words,
-        "key": standing.object_key,
-        "operation": operation_of(standing),
-        "label": standing.label or None,
-        "made_at": _instant(standing.made_s),
-        "expires_at": _instant(standing.expires_s),
-        "uses": standing.uses,
-        "uses_taken": standing.uses_taken,
-        "revoked": standing.is_revoked,
-        "expired": standing.is_expired,
-        "outcome": standing.outcome,
-        "bytes": standing.moved_bytes,
-        "claims": [
-            {
-                "at": instant_text(claim.at_s),
-                "address": claim.address,
-                "size": claim.size_bytes,
-                "promised": claim.promised_bytes,
-            }
-            for claim in standing.claims
-        ],
-        "transfers": [
-            {
-                "at": instant_text(receipt.at_s),
-                "direction": receipt.direction,
-                "outcome": receipt.outcome,
-                "bytes": receipt.moved_bytes,
-                "size": receipt.size_bytes,
-                "address": receipt.address,
-            }
-            for receipt in standing.receipts
-        ],
-        "previews_suppressed": standing.previews_suppressed,
-        "refusals": standing.refusals,
-    }
+from oncegate.links.instants import instant_text
+from oncegate.uses.standing import Standing
 
 
 def as_lines(link_id: str, standing: Standing) -> list[str]:
@@ -54,7 +12,7 @@ def as_lines(link_id: str, standing: Standing) -> list[str]:
         "id": link_id,
         "state": standing.words,
         "key": standing.object_key,
-        "operation": operation_of(standing),
+        "operation": None if standing.operation is None else standing.operation.word,
         "label": standing.label,
         "uses": _uses(standing),
         "made": _instant(standing.made_s),
@@ -74,13 +32,6 @@ def as_line(link_id: str, standing: Standing) -> str:
     key = printable(standing.object_key or "-")
     label = f"  [{printable(standing.label)}]" if standing.label else ""
     return f"{link_id}  {standing.state.value:10}  {key}  {printable(standing.words)}{label}"
-
-
-def operation_of(standing: Standing) -> str | None:
-    """``get`` or ``put``, as the control API says it; None where nobody knows."""
-    if standing.operation is None:
-        return None
-    return "put" if standing.operation == UPLOAD else "get"
 
 
 def printable(text: str) -> str:

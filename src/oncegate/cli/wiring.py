@@ -15,11 +15,8 @@ from oncegate.settings import Settings, SettingsError, load
 if TYPE_CHECKING:
     from oncegate.keys.folder import KeyFolder
     from oncegate.ledgers.protocol import Ledger
-    from oncegate.links.issue import S3Issuer
     from oncegate.links.key_group import SigningKey
     from oncegate.stores.protocol import Store
-
-DEFAULT_REGION = "us-east-1"
 
 
 def settings_of(ctx: click.Context) -> Settings:
@@ -60,16 +57,6 @@ def open_signer(settings: Settings, keys: KeyFolder, environ: Mapping[str, str] 
     from oncegate.keys.signing import open_signing_key
 
     return open_signing_key(settings.keys.signing, settings.folder, environ, group=keys)
-
-
-def s3_issuer(settings: Settings) -> S3Issuer | None:
-    """With what S3 links are signed: the first of the credentials; None where there is none."""
-    from oncegate.links.issue import S3Issuer
-
-    for access_key_id, secret in settings.s3_credentials.items():
-        region = settings.links.s3_region or DEFAULT_REGION
-        return S3Issuer(access_key_id=access_key_id, secret=secret, region=region, bucket=settings.links.s3_bucket)
-    return None
 
 
 def open_ledger(settings: Settings) -> Ledger:

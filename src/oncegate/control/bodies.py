@@ -7,13 +7,15 @@ and become seconds since 1970 UTC here.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
+from oncegate.links.grant import Operation, Scheme
+from oncegate.links.instants import read_instant_s
+from oncegate.links.issue import FILENAME_MAX, Wish
 from oncegate.links.request import canonical_address
-from oncegate.links.ticket import USES_MAX
+from oncegate.links.ticket import USES_MAX, Ticket
 from oncegate.settings.units import DURATION_MAX_S, parse_duration_s
 
 PAGE_MAX = 1_000
@@ -22,33 +24,14 @@ LINK_ID = r"^[A-Za-z0-9_-]{21}[AQgw]$"
 _MEDIA_TYPE = r"^[A-Za-z0-9!#$&^_.+-]{1,127}/(\*|[A-Za-z0-9!#$&^_.+-]{1,127})$"
 _ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
 _DURATION = re.compile(r"[0-9]{1,9} ?[smhdw]?")
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EXAMPLE_URL = (
     "https://files.example.com/reports/2026.pdf?once=g.AZtHgdIAcACAAAAAAAAAAA&Expires=1767226500"
     "&Signature=MEUCIQ__&Key-Pair-Id=K2026&Hash-Algorithm=SHA256"
 )
 
 
-def read_instant_s(raw: object) -> int:
-    """Read an instant as RFC 3339 has it.
-
-    Returns:
-        Seconds since 1970 UTC; a fraction is cut off.
-
-    Raises:
-        ValueError: it is none, it names no zone, or it lies before 1970.
-    """
-    text = raw if isinstance(raw, str) else ""
-    try:
-        if not _RFC_3339.fullmatch(text):
-            raise ValueError
-        # RFC 3339 5.6 allows t and z as well, of which Python does not read z
-        at_s = int(datetime.fromisoformat(text.upper()).astimezone(UTC).timestamp())
-    except (ValueError, OverflowError):
-        raise ValueError("write an instant with its zone, as in 2026-01-01T00:00:00Z") from None
-    if at_s < 0:
-        raise ValueError("an instant before 1970")
-    return at_s
+def _instant(raw: object) -> int:
+    return read_instant_s(raw if isinstance(raw, str) else "")
 
 
 def read_lifetime_s(raw: object) -> int:
@@ -79,11 +62,11 @@ _LIFETIME_SCHEMA = {
     ]
 }
 _INSTANT_SCHEMA = {"type": "string", "format": "date-time"}
-Instant = Annotated[int, PlainValidator(read_instant_s), WithJsonSchema(_INSTANT_SCHEMA)]
+Instant = Annotated[int, PlainValidator(_instant), WithJsonSchema(_INSTANT_SCHEMA)]
 InstantText = Annotated[str, WithJsonSchema(_INSTANT_SCHEMA)]
 Lifetime = Annotated[int, PlainValidator(read_lifetime_s), WithJsonSchema(_LIFETIME_SCHEMA)]
-Scheme = Literal["cloudfront", "cloudfront-custom", "s3"]
-Operation = Literal["get", "put"]
+SchemeName = Literal["cloudfront", "cloudfront-custom", "s3"]
+OperationName = Literal["get", "put"]
 
 
 class _Taken(BaseModel):
@@ -108,7 +91,7 @@ class LinkOrder(_Taken):
     )
 
     key: str = Field(min_length=1, max_length=1_024, description="Object key, as it is: not percent-encoded.")
-    operation: Operation = Field(default="get", description="`get` admits GET and HEAD, `put` admits PUT.")
+    operation: OperationName = Field(default="get", description="`get` admits GET and HEAD, `put` admits PUT.")
     expires_in: Lifetime | None = Field(
         default=None, description="Seconds, or text such as `15m`, `12h`, `7d`; not beside `expires_at`. Default: 1 h."
     )
@@ -117,7 +100,11 @@ class LinkOrder(_Taken):
     uses: int = Field(default=1, ge=1, le=USES_MAX, description="How often it may be used.")
     source_ip: str | None = Field(default=None, max_length=18, description="IPv4 address or network that may use it.")
     filename: str | None = Field(
-        default=None, min_length=1, max_length=200, pattern=_ONE_LINE, description="What a browser saves it as."
+        default=None,
+        min_length=1,
+        max_length=FILENAME_MAX,
+        pattern=_ONE_LINE,
+        description="What a browser saves it as.",
     )
     inline: bool = Field(default=False, description="A browser may show it, where its type is safe to show.")
     max_bytes: int | None = Field(default=None, ge=0, lt=10**18, description="Largest upload that is taken.")
@@ -125,7 +112,7 @@ class LinkOrder(_Taken):
         default=None, pattern=_MEDIA_TYPE, description="Only uploads of this type: `image/png`, `image/*`."
     )
     overwrite: bool = Field(default=False, description="The upload may take the place of an object.")
-    scheme: Scheme = Field(default="cloudfront", description="How it is signed.")
+    scheme: SchemeName = Field(default="cloudfront", description="How it is signed.")
     label: str | None = Field(
         default=None,
         min_length=1,
@@ -133,6 +120,31 @@ class LinkOrder(_Taken):
         pattern=_ONE_LINE,
         description="A note of yours; a link with one is listed before it is opened.",
     )
+
+    def wish(self, *, nonce: bytes, home: str, expires_s: int) -> Wish:
+        """What the link should allow.
+
+        Args:
+            nonce: of its ticket.
+            home: of this installation.
+            expires_s: what was decided of ``expires_in`` and ``expires_at``.
+
+        Raises:
+            ValueError: no link can hold it.
+        """
+        return Wish(
+            object_key=self.key,
+            ticket=Ticket(operation=Operation[self.operation.upper()], uses=self.uses, nonce=nonce, home=home),
+            expires_s=expires_s,
+            not_before_s=self.not_before,
+            source_ip=self.source_ip,
+            filename=self.filename,
+            inline=self.inline,
+            max_bytes=self.max_bytes,
+            media_type=self.content_type,
+            may_replace=self.overwrite,
+            scheme=Scheme(self.scheme),
+        )
 
 
 class LinkMade(_Given):
@@ -157,6 +169,7 @@ class LinkMade(_Given):
                     "content_type": None,
                     "overwrite": False,
                     "scheme": "cloudfront",
+                    "home": None,
                     "label": "for Ada",
                     "listed": True,
                 }
@@ -167,7 +180,7 @@ class LinkMade(_Given):
     id: str = Field(pattern=LINK_ID, description="Names the link in this API, in logs and in the ledger.")
     url: str
     key: str
-    operation: Operation
+    operation: OperationName
     made_at: InstantText
     expires_at: InstantText
     not_before: InstantText | None
@@ -178,7 +191,8 @@ class LinkMade(_Given):
     max_bytes: int | None
     content_type: str | None
     overwrite: bool
-    scheme: Scheme
+    scheme: SchemeName
+    home: str | None = Field(description="The ledger that counts its uses, where an installation has several.")
     label: str | None
     listed: bool = Field(description="It is listed before it is opened.")
 
@@ -250,7 +264,7 @@ class LinkShown(_Given):
     )
     words: str = Field(description="The same, for a person.")
     key: str | None
-    operation: Operation | None
+    operation: OperationName | None
     label: str | None
     made_at: InstantText | None
     expires_at: InstantText | None

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from oncegate.control.recording import LedgerSilent, RecordUnreadable, read_record
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.explain import Step, explain
-from oncegate.links.grant import Grant
+from oncegate.links.grant import Grant, Operation
 from oncegate.links.parameters import read_parameters
 from oncegate.links.refusal import TABLE, Reason, Refused
 from oncegate.links.request import ViewerRequest
+from oncegate.links.ticket import text_of_id
 from oncegate.links.urls import DEFAULT_PORTS, parse_url
-from oncegate.links.verify import UPLOAD, Trust, authenticate, verify
+from oncegate.links.verify import Trust, authenticate, verify
 from oncegate.stores.protocol import ObjectInfo, Store, StoreBusy, StoreFault
 from oncegate.uses.record import Record
 from oncegate.uses.standing import standing_of
@@ -70,6 +71,18 @@ class Explanation:
     def is_admitted(self) -> bool:
         """Whether a request would get through now."""
         return all(step.passed for step in self.steps)
+
+    @property
+    def members(self) -> dict[str, object]:
+        """As ``POST /v1/explain`` and ``oncegate explain --json`` show it."""
+        grant = self.grant
+        return {
+            "admitted": self.is_admitted,
+            "method": self.method,
+            "id": None if grant is None else text_of_id(grant.link_id),
+            "key": None if grant is None else grant.object_key,
+            "steps": [asdict(step) for step in self.steps],
+        }
 
 
 async def explain_link(
@@ -173,7 +186,7 @@ async def _look(store: Store, grant: Grant) -> tuple[Step, ObjectInfo | None]:
     if opened is not None:
         info = opened.info
         await opened.aclose()
-    if grant.operation != UPLOAD:
+    if grant.operation is Operation.GET:
         if info is None:
             return _refused("object", Reason.NO_OBJECT), None
         return Step(name="object", passed=True, words=f"{info.size_bytes} bytes, {info.content_type}"), info
@@ -209,7 +222,7 @@ async def _ask_ledger(
 def _admission(
     record: Record | None, request: ViewerRequest, grant: Grant, info: ObjectInfo | None, now_s: int, rules: Rules
 ) -> Admission:
-    if grant.operation == UPLOAD:
+    if grant.operation is Operation.PUT:
         stands = "" if info is None else info.etag
         upload = Upload(uses=grant.uses, may_replace=grant.limits.may_replace, stands=stands, claim_id="")
         return admit_upload(record, upload, now_s, rules)

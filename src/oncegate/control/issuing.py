@@ -19,52 +19,22 @@ import base64
 import hashlib
 import hmac
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from oncegate.control.parts import ControlParts
 from oncegate.control.recording import read_record, run_until_known
 from oncegate.control.tokens import Token
+from oncegate.keys.signing import s3_issuer_of
 from oncegate.ledgers.claiming import insert_or_rewrite
 from oncegate.ledgers.protocol import forget_after
-from oncegate.links.grant import Scheme
-from oncegate.links.issue import S3Issuer, Wish, make_link
-from oncegate.links.ticket import Ticket, text_of_id, uuid7
-from oncegate.settings import Settings
+from oncegate.links.issue import Wish, end_of, make_link, members_of_made
+from oncegate.links.ticket import text_of_id, uuid7
 from oncegate.uses.record import Issued, Record
 from oncegate.uses.standing import LABEL_SEPARATOR
 
-DEFAULT_LIFETIME_S = 3_600
-S3_REGION = "us-east-1"
-"""What S3 links name where ``[links] s3_region`` is empty, as the SDKs do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What a caller asks for; None: to be decided here.
-
-    Attributes:
-        object_key: decoded text.
-        operation: ``g`` or ``p``.
-        lifetime_s: from now; not beside ``expires_s``.
-        expires_s: refused at this second and after.
-        label: of the issuer; a link with one is listed before it is opened.
-        others: as ``links.issue.Wish`` has them.
-    """
-
-    object_key: str
-    operation: str = "g"
-    lifetime_s: int | None = None
-    expires_s: int | None = None
-    not_before_s: int | None = None
-    uses: int = 1
-    source_ip: str | None = None
-    filename: str | None = None
-    inline: bool = False
-    max_bytes: int | None = None
-    media_type: str | None = None
-    may_replace: bool = False
-    scheme: Scheme = Scheme.CANNED
-    label: str = ""
+if TYPE_CHECKING:
+    from oncegate.control.bodies import LinkOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +71,12 @@ class MadeLink:
     label: str
     is_listed: bool
 
+    @property
+    def members(self) -> dict[str, object]:
+        """As ``POST /v1/links`` shows it."""
+        shown = members_of_made(self.wish, url=self.url, made_s=self.made_s)
+        return {**shown, "label": self.label or None, "listed": self.is_listed}
+
     def __repr__(self) -> str:
         return f"MadeLink({text_of_id(self.wish.ticket.nonce)})"
 
@@ -114,7 +90,7 @@ class KeyUsedOtherwise(Exception):
 
 
 async def issue_link(
-    parts: ControlParts, order: Order, *, caller: Caller, idempotency_key: str | None = None
+    parts: ControlParts, order: LinkOrder, *, caller: Caller, idempotency_key: str | None = None
 ) -> MadeLink:
     """Make a link.
 
@@ -141,8 +117,7 @@ async def issue_link(
         standing = await read_record(parts.runner, nonce)
         if standing is not None:
             return await _make_again(parts, order, nonce=nonce, mark=mark, record=standing)
-    expires_s = _end_of(order, now_s, parts.settings.links.max_lifetime_s)
-    made = await _sign(parts, order, nonce=nonce, made_s=now_s, expires_s=expires_s)
+    made = await _sign(parts, order, nonce=nonce, made_s=now_s)
     if order.label or mark:
         standing = await _insert(parts, order, made, mark)
         if standing is not None:
@@ -152,25 +127,6 @@ async def issue_link(
     return made
 
 
-def _end_of(order: Order, now_s: int, max_lifetime_s: int) -> int:
-    """Decide when a link expires."""
-    if order.lifetime_s is not None and order.expires_s is not None:
-        raise OrderRefused("give expires_in or expires_at, not both")
-    expires_s = order.expires_s
-    if expires_s is None:
-        expires_s = now_s + (min(DEFAULT_LIFETIME_S, max_lifetime_s) if order.lifetime_s is None else order.lifetime_s)
-    if expires_s <= now_s:
-        raise OrderRefused("the link would have expired already: expires_at lies in the past, or expires_in is 0")
-    if expires_s - now_s > max_lifetime_s:
-        raise OrderRefused(
-            f"links live at most {max_lifetime_s} seconds here, this one would live {expires_s - now_s}: "
-            "ask for less, or raise [links] max_lifetime"
-        )
-    if order.not_before_s is not None and order.not_before_s >= expires_s:
-        raise OrderRefused("not_before lies after the end of the link: it could never be opened")
-    return expires_s
-
-
 def _nonce_of(idempotency_key: str, caller: Caller, parts: ControlParts) -> bytes:
     """The same 16 bytes for the same token and key, as long as the ledger is the same."""
     # under the token: a key may be an order's number, and who guesses it must neither know the id nor meet its record
@@ -178,56 +134,49 @@ def _nonce_of(idempotency_key: str, caller: Caller, parts: ControlParts) -> byte
     return uuid7(max(parts.born_ms, parts.settings.ledger.accept_from_ms or 0), digest[:10])
 
 
-async def _sign(parts: ControlParts, order: Order, *, nonce: bytes, made_s: int, expires_s: int) -> MadeLink:
-    """Sign, in a thread: the key may be a service's. Refuses what no link could hold before anything is written."""
+async def _sign(
+    parts: ControlParts, order: LinkOrder, *, nonce: bytes, made_s: int, expires_s: int | None = None
+) -> MadeLink:
+    """Sign, in a thread: the key may be a service's. Refuses what no link could hold before anything is written.
+
+    Args:
+        parts: of the control API.
+        order: what is asked for.
+        nonce: of the ticket.
+        made_s: seconds since 1970 UTC.
+        expires_s: the end of a link that is made again; None: to be decided.
+
+    Raises:
+        OrderRefused: no link can hold it, or there is nothing to sign it with.
+    """
     settings = parts.settings
     try:
-        ticket = Ticket(operation=order.operation, uses=order.uses, nonce=nonce, home=settings.links.home)
-        wish = Wish(
-            object_key=order.object_key,
-            ticket=ticket,
-            expires_s=expires_s,
-            not_before_s=order.not_before_s,
-            source_ip=order.source_ip,
-            filename=order.filename,
-            inline=order.inline,
-            max_bytes=order.max_bytes,
-            media_type=order.media_type,
-            may_replace=order.may_replace,
-            scheme=_scheme_of(order),
-        )
+        if expires_s is None:
+            expires_s = end_of(
+                now_s=made_s,
+                expires_s=order.expires_at,
+                lifetime_s=order.expires_in,
+                max_lifetime_s=settings.links.max_lifetime_s,
+            )
+        wish = order.wish(nonce=nonce, home=settings.links.home, expires_s=expires_s)
         url = await asyncio.to_thread(
             make_link,
             wish,
             public_url=settings.viewer.public_url[0],
             key=parts.signer(),
-            s3=_s3_issuer(settings),
+            s3=s3_issuer_of(settings),
             now_s=made_s,
         )
     except ValueError as error:
         raise OrderRefused(str(error)) from None
-    return MadeLink(url=url, wish=wish, made_s=made_s, label=order.label, is_listed=False)
+    return MadeLink(url=url, wish=wish, made_s=made_s, label=order.label or "", is_listed=False)
 
 
-def _scheme_of(order: Order) -> Scheme:
-    """A canned policy holds an end and nothing else."""
-    needs_custom = order.not_before_s is not None or order.source_ip is not None
-    return Scheme.CUSTOM if order.scheme is Scheme.CANNED and needs_custom else order.scheme
-
-
-def _s3_issuer(settings: Settings) -> S3Issuer | None:
-    """The first of the configured credentials signs."""
-    for access_key_id, secret in settings.s3_credentials.items():
-        region = settings.links.s3_region or S3_REGION
-        return S3Issuer(access_key_id=access_key_id, secret=secret, region=region, bucket=settings.links.s3_bucket)
-    return None
-
-
-async def _insert(parts: ControlParts, order: Order, made: MadeLink, mark: str) -> Record | None:
+async def _insert(parts: ControlParts, order: LinkOrder, made: MadeLink, mark: str) -> Record | None:
     """Insert the issued record; return what stands there instead, where another call was first."""
     ticket = made.wish.ticket
     issued = Issued(
-        object_key=order.object_key,
+        object_key=made.wish.object_key,
         operation=ticket.operation,
         uses=ticket.uses,
         made_s=made.made_s,
@@ -243,7 +192,7 @@ async def _insert(parts: ControlParts, order: Order, made: MadeLink, mark: str) 
     return None if stands == mine else stands or Record()
 
 
-async def _make_again(parts: ControlParts, order: Order, *, nonce: bytes, mark: str, record: Record) -> MadeLink:
+async def _make_again(parts: ControlParts, order: LinkOrder, *, nonce: bytes, mark: str, record: Record) -> MadeLink:
     """Answer as the call did that made the link."""
     issued = record.issued
     if issued is None or issued.label != _stored_label(order, mark):
@@ -252,19 +201,17 @@ async def _make_again(parts: ControlParts, order: Order, *, nonce: bytes, mark: 
     return replace(made, is_listed=True)
 
 
-def _stored_label(order: Order, mark: str) -> str:
-    return f"{order.label}{LABEL_SEPARATOR}{mark}" if mark else order.label
+def _stored_label(order: LinkOrder, mark: str) -> str:
+    label = order.label or ""
+    return f"{label}{LABEL_SEPARATOR}{mark}" if mark else label
 
 
-def _mark_of(order: Order) -> str:
+def _mark_of(order: LinkOrder) -> str:
     """Tell one order from another: 16 characters over what differs from the usual values."""
     # only what differs: a later version's new members do not change the mark of an order that has none of them
-    said = {name: str(value) for name, value in asdict(order).items() if value != getattr(_USUAL, name)}
+    said = {name: str(value) for name, value in order.model_dump(exclude_defaults=True).items()}
     digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest()
     return base64.urlsafe_b64encode(digest[:12]).decode()
-
-
-_USUAL = Order(object_key="")
 
 
 def _note(parts: ControlParts, made: MadeLink, token: Token) -> None:
@@ -272,7 +219,7 @@ def _note(parts: ControlParts, made: MadeLink, token: Token) -> None:
         "issued",
         link_id=text_of_id(made.wish.ticket.nonce),
         key=made.wish.object_key,
-        operation="put" if made.wish.ticket.operation == "p" else "get",
+        operation=made.wish.ticket.operation.word,
         uses=made.wish.ticket.uses,
         expires=made.wish.expires_s,
         label=made.label or None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Header, Path, Query
 
@@ -11,33 +11,27 @@ from oncegate.control.access import CallerSeen, Parts, scoped_router
 from oncegate.control.bodies import (
     LINK_ID,
     PAGE_MAX,
-    ClaimShown,
     Explained,
     ExplainOrder,
     LinkMade,
     LinkOrder,
     LinkPage,
     LinkShown,
-    StepShown,
-    TransferShown,
-    read_instant_s,
 )
-from oncegate.control.explaining import Explanation, Installation, explain_link
-from oncegate.control.issuing import MadeLink, Order, issue_link
+from oncegate.control.explaining import Installation, explain_link
+from oncegate.control.issuing import issue_link
 from oncegate.control.parts import ControlParts
 from oncegate.control.problems import Refusal, documented
 from oncegate.control.recording import read_events, read_record, revoke_link
 from oncegate.ledgers.protocol import KeepsEvents, Scans
-from oncegate.links.grant import Scheme
+from oncegate.links.instants import read_instant_s
 from oncegate.links.ticket import id_of_text, text_of_id
 from oncegate.uses.record import Record, from_json
-from oncegate.uses.standing import UNREADABLE, Standing, instant_text, standing_of
+from oncegate.uses.standing import UNREADABLE, members_of, standing_of
 
 EVENTS_OF_A_LINK_MAX = 1_000
 EVENTS_IN_A_LIST_MAX = 100
 
-OPERATIONS: Mapping[str, Literal["get", "put"]] = {"g": "get", "p": "put"}
-_LETTERS: Mapping[str, str] = {"get": "g", "put": "p"}
 LinkId = Annotated[str, Path(pattern=LINK_ID, description="The `id` of a link.")]
 
 reading = scoped_router("links:read", tag="links")
@@ -59,8 +53,8 @@ async def make_link(
     ] = None,
 ) -> LinkMade:
     """Make a link that opens once (or `uses` times), signed; the URL in the answer is the secret."""
-    made = await issue_link(parts, _order_of(body), caller=caller, idempotency_key=idempotency_key)
-    return _shown_made(made)
+    made = await issue_link(parts, body, caller=caller, idempotency_key=idempotency_key)
+    return LinkMade.model_validate(made.members)
 
 
 @reading.get("/v1/links", responses=documented(422, 501, 503))
@@ -135,49 +129,7 @@ async def explain(parts: Parts, body: ExplainOrder) -> Explained:
         found = await explain_link(body.url, where, now_s=now_s, method=body.method, address=body.address)
     except ValueError:
         raise Refusal(422, "url is no absolute http or https URL.") from None
-    return _shown_explanation(found)
-
-
-def _order_of(body: LinkOrder) -> Order:
-    return Order(
-        object_key=body.key,
-        operation=_LETTERS[body.operation],
-        lifetime_s=body.expires_in,
-        expires_s=body.expires_at,
-        not_before_s=body.not_before,
-        uses=body.uses,
-        source_ip=body.source_ip,
-        filename=body.filename,
-        inline=body.inline,
-        max_bytes=body.max_bytes,
-        media_type=None if body.content_type is None else body.content_type.lower(),
-        may_replace=body.overwrite,
-        scheme=Scheme(body.scheme),
-        label=body.label or "",
-    )
-
-
-def _shown_made(made: MadeLink) -> LinkMade:
-    wish = made.wish
-    return LinkMade(
-        id=text_of_id(wish.ticket.nonce),
-        url=made.url,
-        key=wish.object_key,
-        operation=OPERATIONS[wish.ticket.operation],
-        made_at=instant_text(made.made_s),
-        expires_at=instant_text(wish.expires_s),
-        not_before=None if wish.not_before_s is None else instant_text(wish.not_before_s),
-        uses=wish.ticket.uses,
-        source_ip=wish.source_ip,
-        filename=wish.filename,
-        inline=wish.inline,
-        max_bytes=wish.max_bytes,
-        content_type=wish.media_type,
-        overwrite=wish.may_replace,
-        scheme=wish.scheme.value,
-        label=made.label or None,
-        listed=made.is_listed,
-    )
+    return Explained.model_validate(found.members)
 
 
 def _readable(text: bytes) -> Record | None:
@@ -191,53 +143,13 @@ async def _show(parts: ControlParts, link_id: bytes, record: Record | None, even
     """Show a record; None: it cannot be read."""
     name = text_of_id(link_id)
     if record is None:
-        return _shown(name, UNREADABLE)
+        return LinkShown.model_validate(members_of(UNREADABLE, name))
     events: Sequence[Mapping[str, object]] = ()
     if isinstance(parts.ledger, KeepsEvents):
         found = await read_events(parts.ledger, 0, events_max, link_id=name)
         events = [event for _, event in found]
-    return _shown(name, standing_of(record, now_s=parts.now_s(), events=events))
-
-
-def _shown(name: str, standing: Standing) -> LinkShown:
-    return LinkShown(
-        id=name,
-        state=standing.state.value,
-        words=standing.words,
-        key=standing.object_key,
-        operation=None if standing.operation is None else OPERATIONS[standing.operation],
-        label=standing.label or None,
-        made_at=None if standing.made_s is None else instant_text(standing.made_s),
-        expires_at=None if standing.expires_s is None else instant_text(standing.expires_s),
-        uses=standing.uses,
-        uses_taken=standing.uses_taken,
-        revoked=standing.is_revoked,
-        expired=standing.is_expired,
-        outcome=standing.outcome,
-        bytes=standing.moved_bytes,
-        claims=[
-            ClaimShown(
-                at=instant_text(claim.at_s),
-                address=claim.address,
-                size=claim.size_bytes,
-                promised=claim.promised_bytes,
-            )
-            for claim in standing.claims
-        ],
-        transfers=[
-            TransferShown(
-                at=instant_text(receipt.at_s),
-                direction="upload" if receipt.direction == "upload" else "download",
-                outcome=receipt.outcome,
-                bytes=receipt.moved_bytes,
-                size=receipt.size_bytes,
-                address=receipt.address,
-            )
-            for receipt in standing.receipts
-        ],
-        previews_suppressed=standing.previews_suppressed,
-        refusals=standing.refusals,
-    )
+    standing = standing_of(record, now_s=parts.now_s(), events=events)
+    return LinkShown.model_validate(members_of(standing, name))
 
 
 def _instant(text: str) -> int:
@@ -245,15 +157,3 @@ def _instant(text: str) -> int:
         return read_instant_s(text)
     except ValueError as error:
         raise Refusal(422, f"expires_at: {error}.") from None
-
-
-def _shown_explanation(found: Explanation) -> Explained:
-    return Explained(
-        admitted=found.is_admitted,
-        method=found.method,
-        id=None if found.grant is None else text_of_id(found.grant.link_id),
-        key=None if found.grant is None else found.grant.object_key,
-        steps=[
-            StepShown(name=step.name, passed=step.passed, words=step.words, reason=step.reason) for step in found.steps
-        ],
-    )

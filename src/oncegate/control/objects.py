@@ -9,8 +9,8 @@ from fastapi import Query
 from oncegate.control.access import Parts, scoped_router
 from oncegate.control.bodies import PAGE_MAX, ObjectPage, ObjectShown
 from oncegate.control.problems import documented
+from oncegate.links.instants import instant_text
 from oncegate.stores.protocol import ObjectInfo
-from oncegate.uses.standing import instant_text
 
 reading = scoped_router("objects:read", tag="objects")
 

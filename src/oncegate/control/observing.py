@@ -14,7 +14,7 @@ from oncegate.control.metrics import MEDIA_TYPE, metrics_text
 from oncegate.control.problems import Refusal, documented
 from oncegate.control.recording import read_events
 from oncegate.ledgers.protocol import Event, KeepsEvents
-from oncegate.uses.standing import instant_text
+from oncegate.links.instants import instant_text
 
 READY_MAX_S = 5.0
 _NUMBER_MAX = 2**63 - 1

@@ -16,12 +16,12 @@ from fastapi import Query
 from starlette.responses import PlainTextResponse, Response
 
 from oncegate.control.access import CallerSeen, Parts, scoped_router
-from oncegate.control.bodies import FileWanted, S3Object, SignedUrlGiven, UrlGiven
-from oncegate.control.issuing import Caller, Order, issue_link
+from oncegate.control.bodies import FileWanted, LinkOrder, OperationName, S3Object, SignedUrlGiven, UrlGiven
+from oncegate.control.issuing import Caller, issue_link
 from oncegate.control.parts import ControlParts
 from oncegate.control.problems import documented
+from oncegate.links.instants import instant_text
 from oncegate.stores.protocol import ObjectInfo
-from oncegate.uses.standing import instant_text
 
 DOWNLOAD_LIFETIME_S = 300
 UPLOAD_LIFETIME_S = 900
@@ -58,22 +58,20 @@ async def get_url(
     """Make a download link for five minutes."""
     if not key:
         return PlainTextResponse("Bad request", 400)
-    return UrlGiven(url=await _url_of(parts, caller, Order(object_key=key, lifetime_s=DOWNLOAD_LIFETIME_S)))
+    return UrlGiven(url=await _url_of(parts, caller, key, DOWNLOAD_LIFETIME_S))
 
 
 @writing.get("/url", response_class=PlainTextResponse, responses=documented())
 async def url(parts: Parts, caller: CallerSeen) -> Response:
     """Make an upload link for a quarter of an hour, to a key that nobody else has."""
     name = uuid.UUID(bytes=parts.random_bytes(16), version=4)
-    order = Order(object_key=f"uploads/{name}", operation="p", lifetime_s=UPLOAD_LIFETIME_S)
-    return PlainTextResponse(await _url_of(parts, caller, order))
+    return PlainTextResponse(await _url_of(parts, caller, f"uploads/{name}", UPLOAD_LIFETIME_S, operation="put"))
 
 
 @writing.post("/urls", status_code=201, responses=documented(422))
 async def urls(parts: Parts, caller: CallerSeen, body: FileWanted) -> SignedUrlGiven:
     """Make a download link for twelve hours."""
-    order = Order(object_key=body.file, lifetime_s=FILE_LIFETIME_S)
-    return SignedUrlGiven(signedUrl=await _url_of(parts, caller, order))
+    return SignedUrlGiven(signedUrl=await _url_of(parts, caller, body.file, FILE_LIFETIME_S))
 
 
 @reading.get("/s3objects", responses={**documented(503), **_TRUNCATED})
@@ -88,13 +86,13 @@ async def s3objects(parts: Parts, response: Response) -> list[S3Object]:
     return found
 
 
-async def _url_of(parts: ControlParts, caller: Caller, order: Order) -> str:
-    # their callers cannot ask for less, so max_lifetime shortens what it would refuse elsewhere
-    lifetime_s = min(order.lifetime_s or 0, parts.settings.links.max_lifetime_s)
-    made = await issue_link(
-        parts, Order(object_key=order.object_key, operation=order.operation, lifetime_s=lifetime_s), caller=caller
-    )
-    return made.url
+async def _url_of(
+    parts: ControlParts, caller: Caller, key: str, lifetime_s: int, *, operation: OperationName = "get"
+) -> str:
+    # the callers cannot ask for a shorter life, so max_lifetime shortens here what it would refuse elsewhere
+    lifetime_s = min(lifetime_s, parts.settings.links.max_lifetime_s)
+    order = LinkOrder(key=key, operation=operation, expires_in=lifetime_s)
+    return (await issue_link(parts, order, caller=caller)).url
 
 
 async def _all_objects(parts: ControlParts) -> AsyncIterator[ObjectInfo]:

@@ -17,12 +17,12 @@ from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.parts import Parts
 from oncegate.gateway.uploads import serve_upload, serve_upload_page
 from oncegate.gateway.viewer import Viewers
-from oncegate.links.grant import Grant
+from oncegate.links.grant import Grant, Operation
 from oncegate.links.people import agent_of, is_navigation, looks_ahead
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.links.ticket import text_of_id
-from oncegate.links.verify import UPLOAD, verify
+from oncegate.links.verify import verify
 from oncegate.stores.protocol import KeyRefused, LengthNeeded, NotOnce, StoreBusy, StoreFault, StoreFull, UploadTooLarge
 from oncegate.uses.use import is_too_old
 
@@ -98,7 +98,7 @@ class Gateway:
             await serve_button(parts, exchange, request, grant)
         elif request.method == "PUT":
             await serve_upload(parts, exchange, request, grant)
-        elif grant.operation == UPLOAD:
+        elif grant.operation is Operation.PUT:
             await serve_upload_page(exchange, grant)
         else:
             await serve_download(parts, exchange, request, grant)

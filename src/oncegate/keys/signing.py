@@ -11,6 +11,11 @@ from pathlib import Path
 
 from oncegate.keys.folder import KeyFolder
 from oncegate.keys.pem import PEM_BYTES_MAX, EcdsaSigningKey, KeyUnfit, RsaSigningKey, load_signing_key
+from oncegate.links.issue import S3Issuer
+from oncegate.settings import Settings
+
+S3_REGION = "us-east-1"
+"""What S3 links name where ``[links] s3_region`` is empty, as the SDKs do."""
 
 _SERVICES = ("kms:", "secretsmanager:", "ssm:")
 
@@ -50,6 +55,14 @@ def open_signing_key(
     # either id verifies alike; the file's own name is the one that its owner means
     key.key_id = Path(spec).stem if Path(spec).stem in key_ids else key_ids[0]
     return key
+
+
+def s3_issuer_of(settings: Settings) -> S3Issuer | None:
+    """With what S3 links are signed: the first of the configured credentials; None where there is none."""
+    for access_key_id, secret in settings.s3_credentials.items():
+        region = settings.links.s3_region or S3_REGION
+        return S3Issuer(access_key_id=access_key_id, secret=secret, region=region, bucket=settings.links.s3_bucket)
+    return None
 
 
 def _from_variable(spec: str, environ: Mapping[str, str]) -> tuple[str, bytes]:

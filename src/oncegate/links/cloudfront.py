@@ -199,6 +199,11 @@ def signed_by(credential: Credential, keys: KeyGroup) -> Signed:
     )
 
 
+def needs_custom_policy(not_before_s: int | None, source_ip: str | None) -> bool:
+    """Whether a canned policy cannot hold these conditions: it names a URL and an end, and nothing else."""
+    return not_before_s is not None or source_ip is not None
+
+
 def sign_url(
     url: str,
     *,
@@ -228,7 +233,7 @@ def sign_url(
 
     Source: docs/aws-protocol.md 1.3; vectors cf-plain-*, cf-ec-*.
     """
-    if custom or not_before_s is not None or source_ip is not None:
+    if custom or needs_custom_policy(not_before_s, source_ip):
         policy = Policy(resource=url, expires_s=expires_s, not_before_s=not_before_s, source_ip=source_ip)
         signed_bytes = custom_policy(policy)
         first = f"Policy={_encode(signed_bytes)}"

@@ -6,14 +6,14 @@ have given is listed as not reached.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from oncegate.links import cloudfront, sigv4
-from oncegate.links.grant import Scheme, Signed
+from oncegate.links.grant import Operation, Scheme, Signed
+from oncegate.links.instants import instant_text
 from oncegate.links.parameters import Parameters, read_parameters
 from oncegate.links.refusal import Refused
 from oncegate.links.request import ViewerRequest
@@ -117,12 +117,13 @@ def _explain_cloudfront(
     if credential is None:
         steps.skip(*(name for name, _ in cloudfront.CHECKS))
         return None
+    not_before_s = credential.policy.not_before_s
     said = {
         "key": "in the key group",
         "signature": "genuine",
         "resource": credential.policy.resource or "this very URL",
-        "not before": _instant(credential.policy.not_before_s, "no limit"),
-        "expiry": _instant(credential.policy.expires_s, ""),
+        "not before": "no limit" if not_before_s is None else instant_text(not_before_s),
+        "expiry": instant_text(credential.policy.expires_s),
         "address": credential.policy.source_ip or "any",
     }
     for name, check in cloudfront.CHECKS:
@@ -146,7 +147,7 @@ def _explain_s3(steps: _Steps, request: ViewerRequest, trust: Trust, now_s: int)
         return None
     said = {
         "not before": credential.date,
-        "expiry": _instant(credential.date_s + credential.expires_s + 1, ""),
+        "expiry": instant_text(credential.date_s + credential.expires_s + 1),
         "scope": credential.values["X-Amz-Credential"].partition("/")[2],
         "headers": ", ".join(credential.signed_headers),
         "key": "known here",
@@ -161,9 +162,14 @@ def _explain_s3(steps: _Steps, request: ViewerRequest, trust: Trust, now_s: int)
 def _explain_narrowing(
     steps: _Steps, request: ViewerRequest, parameters: Parameters, signed: Signed, trust: Trust, now_s: int
 ) -> None:
+    def read() -> dict[bytes, bytes]:
+        found = signed_limits(parameters, signed)
+        read_limits(found)
+        return found
+
     limits = steps.run(
         "limits",
-        lambda: (found := signed_limits(parameters, signed), read_limits(found))[0],
+        read,
         lambda found: ", ".join(sorted(name.decode() for name in found)) or "none",
     )
     ticket = None
@@ -173,7 +179,7 @@ def _explain_narrowing(
         ticket = steps.run(
             "ticket",
             lambda: read_ticket(limits[b"once"], now_s=now_s, home=trust.home),
-            lambda found: f"{'upload' if found.operation == 'p' else 'download'}, {found.uses} use(s)",
+            lambda found: f"{'upload' if found.operation is Operation.PUT else 'download'}, {found.uses} use(s)",
         )
     else:
         steps.run("ticket", lambda: None, lambda _: f'none: a plain link, plain_links = "{trust.plain_links}"')
@@ -184,12 +190,3 @@ def _explain_narrowing(
     steps.run(
         "operation", lambda: granted_operation(request.method, signed, ticket, key, trust), lambda _: request.method
     )
-
-
-def _instant(instant_s: int | None, otherwise: str) -> str:
-    if instant_s is None:
-        return otherwise
-    try:
-        return dt.datetime.fromtimestamp(instant_s, dt.UTC).isoformat()
-    except (OverflowError, ValueError, OSError):  # years beyond 9999, beyond 2**31, beyond time_t
-        return f"{instant_s} seconds after 1970"

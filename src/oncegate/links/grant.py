@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class Scheme(enum.Enum):
@@ -12,6 +12,18 @@ class Scheme(enum.Enum):
     CANNED = "cloudfront"
     CUSTOM = "cloudfront-custom"
     S3 = "s3"
+
+
+class Operation(enum.Enum):
+    """What a link lets its holder do; the value is the letter that tickets and records have."""
+
+    GET = "g"
+    PUT = "p"
+
+    @property
+    def word(self) -> Literal["get", "put"]:
+        """As the control API, the events and ``--json`` say it; ``Operation[word.upper()]`` reads it."""
+        return "get" if self is Operation.GET else "put"
 
 
 class Signed(NamedTuple):
@@ -69,7 +81,7 @@ class Grant(NamedTuple):
     Attributes:
         link_id: the ledger's key, 16 bytes.
         object_key: decoded text.
-        operation: ``g`` (GET, HEAD) or ``p`` (PUT).
+        operation: ``GET`` admits GET and HEAD, ``PUT`` admits PUT.
         uses: how often.
         is_counted: uses are recorded; False only for plain links under ``plain_links = "allow"``.
         made_ms: when the ticket was made, milliseconds since 1970 UTC; None for a plain link, which has no birth.
@@ -81,7 +93,7 @@ class Grant(NamedTuple):
 
     link_id: bytes
     object_key: str
-    operation: str
+    operation: Operation
     uses: int
     is_counted: bool
     made_ms: int | None

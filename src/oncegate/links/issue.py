@@ -1,7 +1,8 @@
 """Make a link: from what an issuer wants to a signed URL. Needs no ledger and no network.
 
-Everything that must hold stands inside the signed bytes: the ticket, its limits, the name and type that the viewer
-gets. The command line and the control API both end here.
+Everything that must hold is inside the signed bytes: the ticket, its limits, the name and type that the viewer gets.
+Every door where links are made (command line, control API, package) decides here: how long a link may live
+(``end_of``), which links can be made at all (``Wish``), and how a made link is shown (``members_of_made``).
 """
 
 from __future__ import annotations
@@ -9,16 +10,48 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from oncegate.links import cloudfront, sigv4
-from oncegate.links.grant import Scheme
+from oncegate.links.grant import Operation, Scheme
+from oncegate.links.instants import instant_text
 from oncegate.links.key_group import SigningKey
 from oncegate.links.parameters import QUERY_MAX_BYTES
 from oncegate.links.policy import EPOCH_MAX_S
-from oncegate.links.ticket import Ticket
+from oncegate.links.ticket import Ticket, text_of_id
 from oncegate.links.urls import escape, object_key_problem, path_of
 from oncegate.links.verify import MEDIA_TYPE, SIZE_MAX_BYTES
 
+DEFAULT_LIFETIME_S = 3_600
+
 FILENAME_MAX = 255
 """Characters: what file systems take, and far below what a URL can hold."""
+
+
+def end_of(*, now_s: int, max_lifetime_s: int, expires_s: int | None = None, lifetime_s: int | None = None) -> int:
+    """Decide when a link expires.
+
+    Args:
+        now_s: seconds since 1970 UTC.
+        max_lifetime_s: the longest that a link may live here; retiring a key waits that long.
+        expires_s: the end that the issuer asked for, seconds since 1970 UTC.
+        lifetime_s: or how long from now; neither: ``DEFAULT_LIFETIME_S``, or ``max_lifetime_s`` where that is less.
+
+    Returns:
+        Seconds since 1970 UTC; the link is refused at this second and after.
+
+    Raises:
+        ValueError: both are given, the end is not in the future, or the link would live too long.
+    """
+    if lifetime_s is not None and expires_s is not None:
+        raise ValueError("give expires_in or expires_at, not both")
+    if expires_s is None:
+        expires_s = now_s + (min(DEFAULT_LIFETIME_S, max_lifetime_s) if lifetime_s is None else lifetime_s)
+    if expires_s <= now_s:
+        raise ValueError("the link would have expired already: its end lies in the past")
+    if expires_s - now_s > max_lifetime_s:
+        raise ValueError(
+            f"links live at most {max_lifetime_s} seconds here, this one would live {expires_s - now_s}: "
+            "ask for less, or raise [links] max_lifetime"
+        )
+    return expires_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +67,9 @@ class Wish:
         filename: what a browser saves the object as.
         inline: a browser may show the object (safe types only) in place of saving it.
         max_bytes: of an upload.
-        media_type: of an upload: ``type/subtype`` or ``type/*``.
+        media_type: of an upload: ``type/subtype`` or ``type/*``; kept in lower case.
         may_replace: an upload may take the place of an object.
-        scheme: how to sign; CANNED becomes CUSTOM where the wish needs it.
+        scheme: how to sign; ``signed_scheme`` is what becomes of it.
     """
 
     object_key: str
@@ -55,21 +88,43 @@ class Wish:
         problem = object_key_problem(self.object_key)
         if problem:
             raise ValueError(problem)
+        self._check_operation()
+        self._check_values()
+        self._check_times()
+
+    def _check_operation(self) -> None:
         uploads = self.max_bytes is not None or self.media_type is not None or self.may_replace
-        if uploads and self.ticket.operation != "p":
+        if uploads and self.ticket.operation is not Operation.PUT:
             raise ValueError("a size limit, a type or permission to replace is for upload links")
-        if (self.filename is not None or self.inline) and self.ticket.operation != "g":
+        if (self.filename is not None or self.inline) and self.ticket.operation is not Operation.GET:
             raise ValueError("a file name and inline are for download links")
+
+    def _check_values(self) -> None:
         if self.filename is not None and any(c < " " or c == "\x7f" for c in self.filename):
             raise ValueError("the file name has a control character")
         if self.filename is not None and len(self.filename) > FILENAME_MAX:
             raise ValueError(f"the file name is longer than {FILENAME_MAX} characters")
         if self.max_bytes is not None and not 0 <= self.max_bytes <= SIZE_MAX_BYTES:
             raise ValueError("the size limit is a number of bytes of at most 18 digits")
-        if self.media_type is not None and not MEDIA_TYPE.fullmatch(self.media_type.lower()):
-            raise ValueError(f"{self.media_type!r} is no media type: write type/subtype or type/*")
+        if self.media_type is not None:
+            if not MEDIA_TYPE.fullmatch(self.media_type.lower()):
+                raise ValueError(f"{self.media_type!r} is no media type: write type/subtype or type/*")
+            object.__setattr__(self, "media_type", self.media_type.lower())
+
+    def _check_times(self) -> None:
         if not 0 <= self.expires_s <= EPOCH_MAX_S:
             raise ValueError("the expiry is no second that a link can name")
+        # refused at the second of the start and at the second of the end: between them one must be left
+        if self.not_before_s is not None and self.not_before_s + 1 >= self.expires_s:
+            raise ValueError("no second is left between the start of the link and its end: it could never be opened")
+        if self.scheme is Scheme.S3 and cloudfront.needs_custom_policy(self.not_before_s, self.source_ip):
+            raise ValueError("an S3 link can hold neither a start nor a source address: use --scheme cloudfront-custom")
+
+    @property
+    def signed_scheme(self) -> Scheme:
+        """How the link is signed: a canned policy holds an end and nothing else, so CANNED may become CUSTOM."""
+        needs_custom = cloudfront.needs_custom_policy(self.not_before_s, self.source_ip)
+        return Scheme.CUSTOM if self.scheme is Scheme.CANNED and needs_custom else self.scheme
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,11 +185,9 @@ def _sign(wish: Wish, *, public_url: str, key: SigningKey | None, s3: S3Issuer |
     if wish.scheme is Scheme.S3:
         if s3 is None:
             raise ValueError("an S3 link needs an access key: add one to [s3_credentials]")
-        if wish.not_before_s is not None or wish.source_ip is not None:
-            raise ValueError("an S3 link can hold neither a start nor a source address: use --scheme cloudfront-custom")
         return sigv4.presign_url(
             url_to_sign(public_url, wish, bucket=s3.bucket),
-            method="PUT" if wish.ticket.operation == "p" else "GET",
+            method=wish.ticket.operation.name,
             access_key_id=s3.access_key_id,
             secret=s3.secret,
             region=s3.region,
@@ -149,8 +202,36 @@ def _sign(wish: Wish, *, public_url: str, key: SigningKey | None, s3: S3Issuer |
         expires_s=wish.expires_s,
         not_before_s=wish.not_before_s,
         source_ip=wish.source_ip,
-        custom=wish.scheme is Scheme.CUSTOM,
+        custom=wish.signed_scheme is Scheme.CUSTOM,
     )
+
+
+def members_of_made(wish: Wish, *, url: str, made_s: int) -> dict[str, object]:
+    """Say what was decided, under the names of ``POST /v1/links`` and of ``oncegate link --json``; None: no limit.
+
+    Args:
+        wish: what the link allows.
+        url: the link; a secret of whoever it is for.
+        made_s: seconds since 1970 UTC.
+    """
+    return {
+        "id": text_of_id(wish.ticket.nonce),
+        "url": url,
+        "key": wish.object_key,
+        "operation": wish.ticket.operation.word,
+        "made_at": instant_text(made_s),
+        "expires_at": instant_text(wish.expires_s),
+        "not_before": None if wish.not_before_s is None else instant_text(wish.not_before_s),
+        "uses": wish.ticket.uses,
+        "source_ip": wish.source_ip,
+        "filename": wish.filename,
+        "inline": wish.inline,
+        "max_bytes": wish.max_bytes,
+        "content_type": wish.media_type,
+        "overwrite": wish.may_replace,
+        "scheme": wish.signed_scheme.value,
+        "home": wish.ticket.home or None,
+    }
 
 
 def content_disposition(kind: str, filename: str | None) -> str:

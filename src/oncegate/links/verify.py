@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from oncegate.links import cloudfront, sigv4
-from oncegate.links.grant import NO_LIMITS, Grant, Limits, Scheme, Signed
+from oncegate.links.grant import NO_LIMITS, Grant, Limits, Operation, Scheme, Signed
 from oncegate.links.key_group import KeyGroup
 from oncegate.links.parameters import LIMIT_NAMES, Parameters, read_parameters
 from oncegate.links.refusal import Reason, Refused
@@ -24,8 +24,7 @@ from oncegate.links.ticket import Ticket, read_ticket
 from oncegate.links.urls import object_key_of, unescape
 
 PLAIN_LINKS = ("once", "allow", "refuse")
-DOWNLOAD, UPLOAD = "g", "p"
-_METHODS = {"GET": DOWNLOAD, "HEAD": DOWNLOAD, "PUT": UPLOAD}
+_METHODS = {"GET": Operation.GET, "HEAD": Operation.GET, "PUT": Operation.PUT}
 # 18 digits: whoever reads the number next holds it in a signed 64-bit one
 _SIZE = re.compile(rb"0|[1-9][0-9]{0,17}")
 SIZE_MAX_BYTES = 10**18 - 1
@@ -183,7 +182,7 @@ def served_key(request: ViewerRequest, parameters: Parameters, signed: Signed, t
     return object_key.removeprefix(f"{trust.s3_bucket}/") if trust.s3_bucket else object_key
 
 
-def granted_operation(method: str, signed: Signed, ticket: Ticket | None, object_key: str, trust: Trust) -> str:
+def granted_operation(method: str, signed: Signed, ticket: Ticket | None, object_key: str, trust: Trust) -> Operation:
     """What this request may do; operation and method must agree before anything is read.
 
     Raises:
@@ -193,12 +192,12 @@ def granted_operation(method: str, signed: Signed, ticket: Ticket | None, object
     if operation is None:
         raise Refused(Reason.METHOD_NOT_GRANTED)
     if ticket is not None:
-        if ticket.operation != operation:
-            raise Refused(Reason.METHOD_NOT_GRANTED, hint=f"the ticket is for {ticket.operation}")
+        if ticket.operation is not operation:
+            raise Refused(Reason.METHOD_NOT_GRANTED, hint=f"the ticket is for {ticket.operation.name}")
         return operation
     if trust.plain_links == "refuse":
         raise Refused(Reason.PLAIN_REFUSED, hint="put a ticket into the URL before signing: oncegate ticket")
-    if operation == UPLOAD and signed.method is None and not object_key.startswith(trust.plain_put):
+    if operation is Operation.PUT and signed.method is None and not object_key.startswith(trust.plain_put):
         # CloudFront signs no method: else a download link of any signer would replace the object
         raise Refused(Reason.METHOD_NOT_GRANTED, hint="sign a p ticket, or name the prefix in [links] plain_put")
     return operation

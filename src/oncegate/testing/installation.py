@@ -23,7 +23,7 @@ from pathlib import Path
 
 from oncegate.keys.pem import KeyKind, load_public_key, load_signing_key, new_key_pair
 from oncegate.ledgers.opening import create_ledger
-from oncegate.links.grant import Scheme
+from oncegate.links.grant import Operation, Scheme
 from oncegate.links.issue import S3Issuer, Wish, make_link
 from oncegate.links.key_group import KeyGroup
 from oncegate.links.ticket import Ticket, uuid7
@@ -140,7 +140,9 @@ class Installation:
         path.write_bytes(data)
         return path
 
-    def link(self, key: str, *, operation: str = "g", uses: int = 1, expires_in_s: int = 3600, **wish: object) -> str:
+    def link(
+        self, key: str, *, operation: Operation = Operation.GET, uses: int = 1, expires_in_s: int = 3600, **wish: object
+    ) -> str:
         """Sign a link; further arguments are those of ``links.issue.Wish``."""
         now_ms = time.time_ns() // 1_000_000
         ticket = Ticket(operation=operation, uses=uses, nonce=uuid7(now_ms, secrets.token_bytes(10)))

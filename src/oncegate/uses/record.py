@@ -15,6 +15,8 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
+from oncegate.links.grant import Operation
+
 # with 4 kept, one of 20,000 simulated histories broke a promise; with 8, and one write at a time, none of 8,000
 # (docs/decisions/0002)
 MARKS_MAX = 8
@@ -59,7 +61,7 @@ class Issued(NamedTuple):
     """What the control API was told of a link that it lists before anyone opens it."""
 
     object_key: str
-    operation: str
+    operation: Operation
     uses: int
     made_s: int
     expires_s: int
@@ -110,7 +112,7 @@ def to_json(record: Record) -> bytes:
         document["e"] = record.replaces
     if record.issued:
         i = record.issued
-        document["i"] = [i.object_key, i.operation, i.uses, i.made_s, i.expires_s, i.label]
+        document["i"] = [i.object_key, i.operation.value, i.uses, i.made_s, i.expires_s, i.label]
     return _to_json(document).encode()
 
 
@@ -166,5 +168,10 @@ def _claim_of_list(
 
 def _issued_of_list(object_key: str, operation: str, uses: int, made_s: int, expires_s: int, label: str) -> Issued:
     return Issued(
-        object_key=object_key, operation=operation, uses=uses, made_s=made_s, expires_s=expires_s, label=label
+        object_key=object_key,
+        operation=Operation(operation),
+        uses=uses,
+        made_s=made_s,
+        expires_s=expires_s,
+        label=label,
     )

@@ -9,12 +9,12 @@ gateway was killed, its log is elsewhere), so its absence proves nothing: "end u
 
 from __future__ import annotations
 
-import datetime as dt
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from oncegate.links.grant import Grant
+from oncegate.links.grant import Grant, Operation
+from oncegate.links.instants import instant_text
 from oncegate.uses.record import EMPTY, Claim, Issued, Record
 
 LABEL_SEPARATOR = "\x1f"
@@ -80,7 +80,7 @@ class Standing:
     Attributes:
         state: in one word.
         object_key: decoded text.
-        operation: ``g`` or ``p``.
+        operation: of its ticket.
         uses: how many there are.
         uses_taken: how many are gone.
         made_s: seconds since 1970 UTC.
@@ -97,7 +97,7 @@ class Standing:
 
     state: State
     object_key: str | None = None
-    operation: str | None = None
+    operation: Operation | None = None
     uses: int | None = None
     uses_taken: int = 0
     made_s: int | None = None
@@ -185,12 +185,51 @@ def label_of(issued: Issued) -> str:
     return issued.label.partition(LABEL_SEPARATOR)[0]
 
 
-def instant_text(at_s: int) -> str:
-    """Write an instant as RFC 3339, ``2026-01-01T00:00:00Z``; in words where no calendar reaches it."""
-    try:
-        return dt.datetime.fromtimestamp(at_s, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (OverflowError, ValueError, OSError):
-        return f"{at_s} seconds after 1970"
+def members_of(standing: Standing, link_id: str) -> dict[str, object]:
+    """Write a standing under the names that ``GET /v1/links/{id}`` and ``--json`` have; None: not known.
+
+    Args:
+        standing: of the link.
+        link_id: its 22 characters.
+    """
+    return {
+        "id": link_id,
+        "state": standing.state.value,
+        "words": standing.words,
+        "key": standing.object_key,
+        "operation": None if standing.operation is None else standing.operation.word,
+        "label": standing.label or None,
+        "made_at": None if standing.made_s is None else instant_text(standing.made_s),
+        "expires_at": None if standing.expires_s is None else instant_text(standing.expires_s),
+        "uses": standing.uses,
+        "uses_taken": standing.uses_taken,
+        "revoked": standing.is_revoked,
+        "expired": standing.is_expired,
+        "outcome": standing.outcome,
+        "bytes": standing.moved_bytes,
+        "claims": [
+            {
+                "at": instant_text(claim.at_s),
+                "address": claim.address,
+                "size": claim.size_bytes,
+                "promised": claim.promised_bytes,
+            }
+            for claim in standing.claims
+        ],
+        "transfers": [
+            {
+                "at": instant_text(receipt.at_s),
+                "direction": receipt.direction,
+                "outcome": receipt.outcome,
+                "bytes": receipt.moved_bytes,
+                "size": receipt.size_bytes,
+                "address": receipt.address,
+            }
+            for receipt in standing.receipts
+        ],
+        "previews_suppressed": standing.previews_suppressed,
+        "refusals": standing.refusals,
+    }
 
 
 def _known_of(issued: Issued | None, grant: Grant | None) -> Standing:

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, cast
 
 from oncegate.cli.checkup.remedies import remedy_for
 from oncegate.cli.wiring import open_keys, open_ledger, open_signer, open_store
+from oncegate.links.instants import instant_text
 from oncegate.settings import Settings
 from oncegate.unfit import Unfit
-from oncegate.uses.standing import instant_text
 
 if TYPE_CHECKING:
     import httpx

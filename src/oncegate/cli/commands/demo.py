@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from oncegate.links.grant import Operation
+
 if TYPE_CHECKING:
     from oncegate.service.listeners import Running
     from oncegate.settings import Settings
@@ -90,7 +92,7 @@ def _free_port() -> int:
         return port
 
 
-def _sign(gateway: Running, key: str, operation: str) -> str:
+def _sign(gateway: Running, key: str, operation: Operation) -> str:
     from oncegate.cli import wiring
     from oncegate.links.issue import Wish, make_link
     from oncegate.links.ticket import Ticket, uuid7
@@ -107,7 +109,7 @@ def _try_links(gateway: Running, folder: Path) -> list[Step]:
     """Open a download link twice, use an upload link twice, and look at a link without opening it."""
     import httpx
 
-    down, up = _sign(gateway, "letter.txt", "g"), _sign(gateway, "inbox/answer.txt", "p")
+    down, up = _sign(gateway, "letter.txt", Operation.GET), _sign(gateway, "inbox/answer.txt", Operation.PUT)
     steps: list[Step] = []
 
     def note(what: str, expected: int, answer: httpx.Response) -> None:
@@ -142,6 +144,6 @@ async def _stay(gateway: Running, folder: Path) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    url = await asyncio.to_thread(_sign, gateway, "letter.txt", "g")
+    url = await asyncio.to_thread(_sign, gateway, "letter.txt", Operation.GET)
     click.echo(f"\nA fresh link, for your browser (objects are in {folder / 'objects'}):\n\n  {url}\n\nCtrl-C ends it.")
     await stop.wait()

@@ -86,21 +86,10 @@ async def _explain(
 
 def _print(found: Explanation, *, as_json: bool) -> None:
     from oncegate.cli.shown import printable
-    from oncegate.links.ticket import text_of_id
 
     if not as_json:
         for step in found.steps:
             click.echo(f"{_MARKS[step.passed]:8}{step.name:13}{printable(step.words)}")
         click.echo(f"{found.method} would be {'admitted' if found.is_admitted else 'refused'}")
         return
-    document = {
-        "admitted": found.is_admitted,
-        "method": found.method,
-        "id": None if found.grant is None else text_of_id(found.grant.link_id),
-        "key": None if found.grant is None else found.grant.object_key,
-        "steps": [
-            {"name": step.name, "passed": step.passed, "words": step.words, "reason": step.reason}
-            for step in found.steps
-        ],
-    }
-    click.echo(json.dumps(document, indent=2))
+    click.echo(json.dumps(found.members, indent=2))

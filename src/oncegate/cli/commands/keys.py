@@ -35,7 +35,7 @@ def command() -> None:
 def list_(ctx: click.Context, *, as_json: bool) -> None:
     """List the key group: id, kind, what it does, since when it signs no more."""
     from oncegate.keys.rotation import list_keys
-    from oncegate.uses.standing import instant_text
+    from oncegate.links.instants import instant_text
 
     settings = settings_of(ctx)
     statuses = list_keys(_places(settings), _signing_id(settings))
@@ -57,7 +57,7 @@ def list_(ctx: click.Context, *, as_json: bool) -> None:
 
 
 def _words(status: KeyStatus, max_lifetime_s: int) -> str:
-    from oncegate.uses.standing import instant_text
+    from oncegate.links.instants import instant_text
 
     if status.is_signing:
         return "signs new links"

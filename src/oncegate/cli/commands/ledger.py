@@ -28,7 +28,7 @@ def migrate(ctx: click.Context) -> None:
     """Make the ledger where there is none, and check that it can keep its promise. Never harms one that stands."""
     from oncegate.ledgers.opening import create_ledger, migrate_ledger
     from oncegate.ledgers.protocol import LedgerUnfit
-    from oncegate.uses.standing import instant_text
+    from oncegate.links.instants import instant_text
 
     settings = settings_of(ctx)
     migrate_ledger(settings.ledger.url, folder=settings.folder)

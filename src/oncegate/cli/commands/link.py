@@ -15,16 +15,12 @@ from oncegate.cli.completion import complete_key
 from oncegate.cli.examples import examples
 from oncegate.cli.instants import FORMS, instant_option
 from oncegate.cli.main import Misuse
-from oncegate.cli.wiring import open_keys, open_signer, s3_issuer, settings_of
-from oncegate.links.grant import Scheme
-from oncegate.links.issue import Wish, make_link
-from oncegate.links.ticket import USES_MAX, text_of_id
-from oncegate.links.verify import UPLOAD
+from oncegate.cli.wiring import open_keys, open_signer, settings_of
+from oncegate.links.grant import Operation, Scheme
+from oncegate.links.issue import S3Issuer, Wish, end_of, make_link, members_of_made
+from oncegate.links.ticket import USES_MAX
 from oncegate.settings import Settings
 from oncegate.settings.units import parse_size_bytes
-from oncegate.uses.standing import instant_text
-
-DEFAULT_LIFETIME_S = 3_600
 
 
 @click.command(
@@ -79,45 +75,28 @@ def command(
     Nothing is asked and nothing is written: whether the object exists shows when the link is opened.
     """
     settings, now_s = settings_of(ctx), int(time.time())
-    expires_s = _end_of(instant_option(expires, name="--expires", now_s=now_s), settings, now_s)
-    begins_s = instant_option(not_before, name="--not-before", now_s=now_s)
-    if begins_s is not None and begins_s >= expires_s - 1:
-        raise Misuse("--not-before leaves no second before --expires: the link could never be opened")
+    ends_s = instant_option(expires, name="--expires", now_s=now_s)
     try:
         wish = Wish(
             object_key=key,
-            ticket=draw_ticket(is_upload=put, uses=uses, home=settings.links.home),
-            expires_s=expires_s,
-            not_before_s=begins_s,
+            ticket=draw_ticket(Operation.PUT if put else Operation.GET, uses=uses, home=settings.links.home),
+            expires_s=end_of(now_s=now_s, expires_s=ends_s, max_lifetime_s=settings.links.max_lifetime_s),
+            not_before_s=instant_option(not_before, name="--not-before", now_s=now_s),
             source_ip=ip,
             filename=filename,
             inline=inline,
             max_bytes=_size_of(max_size),
-            media_type=_media_type_of(media_type),
+            media_type=media_type,
             may_replace=overwrite,
-            scheme=_scheme_of(scheme, needs_custom=begins_s is not None or ip is not None),
+            scheme=Scheme(scheme),
         )
         url = _sign(wish, settings, now_s)
     except ValueError as error:
         raise Misuse(str(error)) from None
     drawn = _draw(url) if qr else ""
-    click.echo(json.dumps(_facts(wish, url, now_s), indent=2) if as_json else url)
+    click.echo(json.dumps(members_of_made(wish, url=url, made_s=now_s), indent=2) if as_json else url)
     if drawn:
         click.echo(drawn, err=True)
-
-
-def _end_of(expires_s: int | None, settings: Settings, now_s: int) -> int:
-    most_s = settings.links.max_lifetime_s
-    if expires_s is None:
-        expires_s = now_s + min(DEFAULT_LIFETIME_S, most_s)
-    if expires_s <= now_s:
-        raise Misuse("--expires lies in the past: the link would have expired already")
-    if expires_s - now_s > most_s:
-        raise Misuse(
-            f"links live at most {most_s} seconds here, this one would live {expires_s - now_s}: "
-            "ask for less, or raise [links] max_lifetime"
-        )
-    return expires_s
 
 
 def _size_of(text: str | None) -> int | None:
@@ -129,56 +108,21 @@ def _size_of(text: str | None) -> int | None:
         raise click.BadParameter(str(error), param_hint="--max-size") from None
 
 
-def _media_type_of(text: str | None) -> str | None:
-    """The type in lower case, as a gateway reads it; one that no gateway could read makes a link that never opens."""
-    if text is None:
-        return None
-    from oncegate.links.refusal import Refused
-    from oncegate.links.verify import read_limits
-
-    try:
-        return read_limits({b"once-type": text.encode()}).media_type
-    except Refused:
-        raise click.BadParameter("write type/subtype, as in image/png, or image/*", param_hint="--type") from None
-
-
-def _scheme_of(name: str, *, needs_custom: bool) -> Scheme:
-    """A canned policy holds an end and nothing else."""
-    scheme = Scheme(name)
-    return Scheme.CUSTOM if scheme is Scheme.CANNED and needs_custom else scheme
-
-
 def _sign(wish: Wish, settings: Settings, now_s: int) -> str:
     is_s3 = wish.scheme is Scheme.S3
     return make_link(
         wish,
         public_url=settings.viewer.public_url[0],
         key=None if is_s3 else open_signer(settings, open_keys(settings)),
-        s3=s3_issuer(settings) if is_s3 else None,
+        s3=_s3_issuer(settings) if is_s3 else None,
         now_s=now_s,
     )
 
 
-def _facts(wish: Wish, url: str, now_s: int) -> dict[str, object]:
-    """What was decided, under the names of ``POST /v1/links``; null: no limit."""
-    return {
-        "id": text_of_id(wish.ticket.nonce),
-        "url": url,
-        "key": wish.object_key,
-        "operation": "put" if wish.ticket.operation == UPLOAD else "get",
-        "made_at": instant_text(now_s),
-        "expires_at": instant_text(wish.expires_s),
-        "not_before": None if wish.not_before_s is None else instant_text(wish.not_before_s),
-        "uses": wish.ticket.uses,
-        "source_ip": wish.source_ip,
-        "filename": wish.filename,
-        "inline": wish.inline,
-        "max_bytes": wish.max_bytes,
-        "content_type": wish.media_type,
-        "overwrite": wish.may_replace,
-        "scheme": wish.scheme.value,
-        "home": wish.ticket.home or None,
-    }
+def _s3_issuer(settings: Settings) -> S3Issuer | None:
+    from oncegate.keys.signing import s3_issuer_of
+
+    return s3_issuer_of(settings)
 
 
 def _draw(url: str) -> str:

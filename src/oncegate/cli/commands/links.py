@@ -37,12 +37,13 @@ def command(ctx: click.Context, *, limit: int, after: str | None, since: str | N
     """
     from oncegate.cli import shown
     from oncegate.cli.records import with_records
+    from oncegate.uses.standing import members_of
 
     settings, now_s = settings_of(ctx), int(time.time())
     begin = _begin(after, instant_option(since, name="--since", now_s=now_s))
     found = with_records(settings, lambda records: _list(records, begin, limit, now_s))
     if as_json:
-        click.echo(json.dumps([shown.as_json(link_id, standing) for link_id, standing in found[:limit]], indent=2))
+        click.echo(json.dumps([members_of(standing, link_id) for link_id, standing in found[:limit]], indent=2))
     else:
         for link_id, standing in found[:limit]:
             click.echo(shown.as_line(link_id, standing))

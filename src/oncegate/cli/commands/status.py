@@ -32,13 +32,14 @@ def command(ctx: click.Context, *, link: str, as_json: bool) -> None:
     from oncegate.cli.named_link import read_link
     from oncegate.cli.records import with_records
     from oncegate.links.ticket import text_of_id
+    from oncegate.uses.standing import members_of
 
     settings, now_s = settings_of(ctx), int(time.time())
     named = read_link(link, settings, now_s=now_s)
     standing = with_records(settings, lambda records: standing_in(records, named, now_s))
     link_id = text_of_id(named.link_id)
     if as_json:
-        click.echo(json.dumps(shown.as_json(link_id, standing), indent=2))
+        click.echo(json.dumps(members_of(standing, link_id), indent=2))
     else:
         click.echo("\n".join(shown.as_lines(link_id, standing)))
 

@@ -12,19 +12,20 @@ import click
 from oncegate.cli.examples import examples
 from oncegate.cli.main import DEFAULT_CONFIG
 from oncegate.cli.wiring import settings_of
+from oncegate.links.grant import Operation
 from oncegate.links.ticket import USES_MAX, Ticket, uuid7
 
 
-def draw_ticket(*, is_upload: bool, uses: int, home: str) -> Ticket:
+def draw_ticket(operation: Operation, *, uses: int, home: str) -> Ticket:
     """Draw a ticket that nobody has.
 
     Args:
-        is_upload: it admits PUT, else GET and HEAD.
+        operation: what it admits.
         uses: how often, 1 to ``USES_MAX``.
         home: of the ledger that is the authority; empty where there is one only.
     """
     nonce = uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(10))
-    return Ticket(operation="p" if is_upload else "g", uses=uses, nonce=nonce, home=home)
+    return Ticket(operation=operation, uses=uses, nonce=nonce, home=home)
 
 
 def _home_of(ctx: click.Context) -> str:
@@ -50,4 +51,4 @@ def command(ctx: click.Context, *, put: bool, uses: int) -> None:
 
     Put it into the query of the URL before that is signed: the link then opens as often as the ticket says.
     """
-    click.echo(f"once={draw_ticket(is_upload=put, uses=uses, home=_home_of(ctx))}")
+    click.echo(f"once={draw_ticket(Operation.PUT if put else Operation.GET, uses=uses, home=_home_of(ctx))}")

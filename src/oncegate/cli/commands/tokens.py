@@ -60,7 +60,7 @@ def new(ctx: click.Context, *, name: str, scopes: tuple[str, ...], expires: str 
 def list_(ctx: click.Context, *, as_json: bool) -> None:
     """List the tokens: id, name, scopes, end. The tokens themselves are not known any more."""
     from oncegate.cli.shown import printable
-    from oncegate.uses.standing import instant_text
+    from oncegate.links.instants import instant_text
 
     listed = _tokens(ctx).list_tokens()
     rows = [
