@@ -30,6 +30,7 @@ HOT_PATH = {
     "oncegate.gateway.downloads",
     "oncegate.gateway.ranges",
     "oncegate.links.people",
+    "oncegate.links.public_urls",
     "oncegate.gateway.answers",
     "oncegate.gateway.delivery",
     "oncegate.links.request",

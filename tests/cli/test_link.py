@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from oncegate.cli.named_link import request_of
 from oncegate.cli.wiring import open_keys
 from oncegate.keys.trust import trust_of
 from oncegate.links.grant import Grant, Operation, Scheme
+from oncegate.links.public_urls import PublicUrls
 from oncegate.links.ticket import id_of_text, read_ticket, text_of_id
 from oncegate.links.verify import verify
 from oncegate.settings import load
@@ -21,7 +21,11 @@ from oncegate.settings import load
 def grant_of(url: str, folder: pathlib.Path, *, method: str = "GET", address: str | None = None) -> Grant:
     """What a gateway of this configuration grants."""
     settings = load(folder / "oncegate.toml", {})
-    request = replace(request_of(url, settings).as_method(method), address=address, address_is_proof=True)
+    request = replace(
+        PublicUrls(settings.viewer.public_url).request_to(url)[0].as_method(method),
+        address=address,
+        address_is_proof=True,
+    )
     return verify(request, trust_of(settings, open_keys(settings).group), now_s=int(time.time()))
 
 

@@ -301,3 +301,22 @@ def test_a_record_outlives_its_link_by_a_day_and_no_longer_than_a_ledger_can_say
     """One rule for gateway and control API: a record that went earlier would let its link open again."""
     assert forget_after(5) == 86_405
     assert forget_after(FORGET_NEVER_S - 1) == FORGET_NEVER_S
+
+
+def test_a_link_on_a_public_url_below_another_is_explained_as_it_is_served(
+    invoke, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway served it; ``explain`` took its host for the parent's, and called the signature wrong."""
+    monkeypatch.setenv("ONCEGATE_VIEWER__PUBLIC_URL", '["http://example.com", "http://files.example.com"]')
+    url = signed(folder, "http://files.example.com/a.txt", expires_s=int(time.time()) + 60)
+    found = invoke("explain", url)
+    assert found.exit_code == 0, found.stdout
+
+
+def test_an_expired_link_is_explained_under_its_own_method(invoke, folder: pathlib.Path) -> None:
+    """The method is found by the signature, which stays genuine when the link is over."""
+    (folder / "objects" / "a.txt").unlink()
+    url, _ = link(invoke, "--put")
+    found = json.loads(invoke("explain", url, "--at", "+2h", "--json").stdout)
+    assert found["method"] == "PUT"
+    assert [step["name"] for step in found["steps"] if step["passed"] is False] == ["expiry"]

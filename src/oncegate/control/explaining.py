@@ -15,12 +15,12 @@ from oncegate.control.recording import LedgerSilent, RecordUnreadable, read_reco
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.explain import Step, explain
 from oncegate.links.grant import Grant, Operation
-from oncegate.links.parameters import read_parameters
+from oncegate.links.public_urls import PublicUrls, Reached
 from oncegate.links.refusal import TABLE, Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.links.ticket import text_of_id
-from oncegate.links.urls import DEFAULT_PORTS, parse_url
-from oncegate.links.verify import Trust, authenticate, verify
+from oncegate.links.urls import Url, parse_url
+from oncegate.links.verify import Trust, verify, verify_by_any_method
 from oncegate.stores.protocol import ObjectInfo, Store, StoreBusy, StoreFault
 from oncegate.uses.record import Record
 from oncegate.uses.standing import standing_of
@@ -105,9 +105,10 @@ async def explain_link(
     Raises:
         ValueError: url is no absolute http or https URL.
     """
-    request, host_step = _request_of(url, where.public_urls, address)
+    request, reached = PublicUrls(where.public_urls).request_to(url, address=address)
     request = request.as_method(method or _method_of(request, where.trust, now_s))
-    steps = [host_step, *(_with_address(step, request) for step in explain(request, where.trust, now_s=now_s))]
+    steps = [_say_host(parse_url(url), reached)]
+    steps.extend(_with_address(step, request) for step in explain(request, where.trust, now_s=now_s))
     try:
         grant = verify(request, where.trust, now_s=now_s)
     except Refused:
@@ -118,53 +119,25 @@ async def explain_link(
     return Explanation(steps=tuple(steps), method=request.method, grant=grant)
 
 
-def _request_of(url: str, public_urls: Sequence[str], address: str | None) -> tuple[ViewerRequest, Step]:
-    """The request that a viewer who follows the link sends, and which public URL it reaches."""
-    link = parse_url(url)
-    scheme, host, bucket, words = link.scheme, link.host, "", f"{link.scheme}://{link.host}"
-    passed = False
-    for public in map(parse_url, public_urls):
-        if link.host in (public.host, public.host + DEFAULT_PORTS[public.scheme]):
-            scheme, host, passed = public.scheme, public.host, True
-            break
-        if link.host.endswith(f".{public.host}"):
-            scheme, host, passed = public.scheme, public.host, True
-            bucket = link.host.removesuffix(f".{public.host}")
-            break
-    if not passed:
+def _say_host(link: Url, reached: Reached) -> Step:
+    """Which public URL the link reaches."""
+    if not reached.is_known:
         words = f"no public_url is on {link.host}: this link leads elsewhere, or a proxy must rewrite its Host"
-    elif scheme != link.scheme:
-        words = f"served as {scheme}://{host}, whatever the link's scheme"
-    request = ViewerRequest(
-        method="GET",
-        scheme=scheme,
-        host=host,
-        path=link.path,
-        query=link.query,
-        address=address,
-        address_is_proof=address is not None,
-        bucket=bucket,
-    )
-    return request, Step(name="host", passed=passed, words=words)
+        return Step(name="host", passed=False, words=words)
+    if reached.scheme != link.scheme:
+        words = f"served as {reached.scheme}://{reached.host}, whatever the link's scheme"
+    else:
+        words = f"{link.scheme}://{link.host}"
+    return Step(name="host", passed=True, words=words)
 
 
 def _method_of(request: ViewerRequest, trust: Trust, now_s: int) -> str:
-    """The method that the link is for: its ticket says it, or under S3 its signature."""
+    """The method that the link is for; of a link that is not genuine, the one that its ticket names."""
     try:
-        parameters = read_parameters(request.query)
+        return verify_by_any_method(request, trust, now_s=now_s)[0]
     except Refused:
-        return "GET"
-    if b"once" in parameters.limits:
-        return "PUT" if parameters.limits[b"once"].startswith(b"p") else "GET"
-    if parameters.is_s3:
-        # the method is inside the signature alone: whichever verifies is the one
-        for method in ("GET", "PUT", "HEAD"):
-            try:
-                authenticate(request.as_method(method), trust, now_s=now_s)
-            except Refused:
-                continue
-            return method
-    return "GET"
+        once = [segment for segment in request.query.split(b"&") if segment.startswith(b"once=")]
+        return "PUT" if once and once[0].startswith(b"once=p") else "GET"
 
 
 def _with_address(step: Step, request: ViewerRequest) -> Step:

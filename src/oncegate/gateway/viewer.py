@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+from oncegate.links.public_urls import PublicUrls
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest, canonical_address
-from oncegate.links.urls import DEFAULT_PORTS, parse_url
 from oncegate.settings.tables import ViewerSettings
 
 TARGET_MAX_BYTES = 16_384
@@ -27,12 +27,7 @@ class Viewers:
     """Reads requests for one configuration."""
 
     def __init__(self, settings: ViewerSettings) -> None:
-        urls = [parse_url(url) for url in settings.public_url]
-        self._first = urls[0].scheme, urls[0].host
-        self._public: dict[str, tuple[str, str]] = {}
-        for url in urls:
-            self._public.setdefault(url.host, (url.scheme, url.host))
-            self._public.setdefault(url.host + DEFAULT_PORTS[url.scheme], (url.scheme, url.host))
+        self._public_urls = PublicUrls(settings.public_url)
         self._networks = settings.trusted_proxies
         self._header = settings.proxy_header.lower().encode()
         self._forwarding = _FORWARDING | {self._header}
@@ -57,33 +52,19 @@ class Viewers:
                 host = value.decode("latin-1").lower()
             elif name in self._forwarding:
                 is_forwarded = True
-        scheme, public_host, bucket = self._pick(host or "")
+        reached = self._public_urls.of_host(host or "")
         address, is_proof = self._address_of(scope, headers, is_forwarded=is_forwarded)
         return ViewerRequest(
             method=str(scope["method"]),
-            scheme=scheme,
-            host=public_host,
+            scheme=reached.scheme,
+            host=reached.host,
             path=path,
             query=query,
             headers=tuple(headers),
             address=address,
             address_is_proof=is_proof,
-            bucket=bucket,
+            bucket=reached.bucket,
         )
-
-    def _pick(self, host: str) -> tuple[str, str, str]:
-        """The public URL that a Host means, and the bucket that stands before it in S3's virtual-hosted style."""
-        found = self._public.get(host)
-        if found is not None:
-            return (*found, "")
-        bucket, _, rest = host.partition(".")
-        while rest:
-            if rest in self._public:
-                return (*self._public[rest], bucket)
-            label, _, rest = rest.partition(".")
-            bucket = f"{bucket}.{label}"
-        # never the Host itself: it would become part of the URL that is verified
-        return (*self._first, "")
 
     def _address_of(
         self, scope: Mapping[str, object], headers: Sequence[tuple[bytes, bytes]], *, is_forwarded: bool

@@ -24,7 +24,7 @@ from oncegate.links.ticket import Ticket, read_ticket
 from oncegate.links.urls import object_key_of, unescape
 
 PLAIN_LINKS = ("once", "allow", "refuse")
-_METHODS = {"GET": Operation.GET, "HEAD": Operation.GET, "PUT": Operation.PUT}
+_METHODS = {"GET": Operation.GET, "PUT": Operation.PUT, "HEAD": Operation.GET}
 # 18 digits: whoever reads the number next holds it in a signed 64-bit one
 _SIZE = re.compile(rb"0|[1-9][0-9]{0,17}")
 SIZE_MAX_BYTES = 10**18 - 1
@@ -62,42 +62,80 @@ class Trust:
     home: str = ""
 
 
-def verify(request: ViewerRequest, trust: Trust, *, now_s: int) -> Grant:
+ANY_MOMENT = frozenset(("not before", "expiry", "address"))
+"""The checks that depend on the moment and on who asks. An issuer may ask about a link that has expired, or that is
+for another network; no viewer is ever served without them."""
+
+
+def verify(request: ViewerRequest, trust: Trust, *, now_s: int, without: frozenset[str] = frozenset()) -> Grant:
     """Verify a request.
 
     Args:
         request: GET, HEAD or PUT; a page's POST comes as GET.
         trust: whom to believe.
         now_s: seconds since 1970 UTC.
+        without: names of checks that are left out, for an issuer who asks about a link: ``ANY_MOMENT``.
 
     Raises:
         Refused: it is not to be served.
     """
     parameters = read_parameters(request.query)
-    signed = _authenticate(request, parameters, trust, now_s=now_s)
+    signed = _authenticate(request, parameters, trust, now_s, without)
     return grant_of(request, parameters, signed, trust, now_s=now_s)
 
 
-def authenticate(request: ViewerRequest, trust: Trust, *, now_s: int) -> Signed:
+def verify_by_any_method(request: ViewerRequest, trust: Trust, *, now_s: int) -> tuple[str, Grant]:
+    """Verify a link of which nobody said when, from where and by which method it is opened; for its issuer.
+
+    Returns:
+        The method that the link is for, and what it allows.
+
+    Raises:
+        Refused: it is genuine under no method.
+    """
+    refusals: list[Refused] = []
+    # CloudFront signs no method, so the ticket decides; S3 signs it and names it nowhere: the one that verifies is it
+    for method in _METHODS:
+        try:
+            return method, verify(request.as_method(method), trust, now_s=now_s, without=ANY_MOMENT)
+        except Refused as refused:
+            refusals.append(refused)
+            if refused.reason not in (Reason.METHOD_NOT_GRANTED, Reason.S3_BAD_SIGNATURE):
+                break
+    raise refusals[-1]
+
+
+def authenticate(request: ViewerRequest, trust: Trust, *, now_s: int, without: frozenset[str] = frozenset()) -> Signed:
     """Check what AWS checks, in AWS's order: the verdict that the vectors hold.
+
+    Args:
+        request: as ``verify`` takes it.
+        trust: whom to believe.
+        now_s: seconds since 1970 UTC.
+        without: names of checks that are left out; see ``verify``.
 
     Raises:
         Refused: AWS would refuse it.
     """
-    return _authenticate(request, read_parameters(request.query), trust, now_s=now_s)
+    return _authenticate(request, read_parameters(request.query), trust, now_s, without)
 
 
-def _authenticate(request: ViewerRequest, parameters: Parameters, trust: Trust, *, now_s: int) -> Signed:
+def _authenticate(
+    request: ViewerRequest, parameters: Parameters, trust: Trust, now_s: int, without: frozenset[str]
+) -> Signed:
+    """The one dispatch between the schemes; ``explain`` walks the same tables of checks to their end."""
     # first, because V2 has names of CloudFront's (Signature, Expires): its user would read that Key-Pair-Id is missing
     refuse_signature_v2(parameters)
     if parameters.is_s3:
         s3_credential = sigv4.read_credential(request)
-        for _, s3_check in sigv4.CHECKS:
-            s3_check(s3_credential, request, trust.s3, now_s)
+        for name, s3_check in sigv4.CHECKS:
+            if name not in without:
+                s3_check(s3_credential, request, trust.s3, now_s)
         return sigv4.signed_by(s3_credential, request)
     credential = cloudfront.read_credential(request, parameters)
-    for _, check in cloudfront.CHECKS:
-        check(credential, request, trust.keys, now_s)
+    for name, check in cloudfront.CHECKS:
+        if name not in without:
+            check(credential, request, trust.keys, now_s)
     return cloudfront.signed_by(credential, trust.keys)
 
 
