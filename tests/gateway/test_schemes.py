@@ -244,7 +244,7 @@ def test_key_group_change_is_seen_within_two_seconds(gateway_with, until):
     """A new key is trusted, and a retired one is not, without a restart."""
     home = gateway_with(links={"home": "keys"})
     private, public = new_key_pair("ecdsa")
-    signer = load_signing_key(private, "KFRESH")
+    signer = load_signing_key(private).named("KFRESH")
     key = home.lay(b"object")
     url = sign_url(f"{home.public_url}/{key}", key=signer, expires_s=soon())
     assert "InvalidKey" in ask("GET", url).text

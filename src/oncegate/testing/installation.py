@@ -104,7 +104,7 @@ class Installation:
             (folder / name).mkdir(exist_ok=True)
         (folder / "keys" / f"{self.key_id}.pem").write_bytes(public)
         (folder / "private" / f"{self.key_id}.pem").write_bytes(private)
-        self.signer = load_signing_key(private, self.key_id)
+        self.signer = load_signing_key(private).named(self.key_id)
         self.keys = KeyGroup({self.key_id: load_public_key(public)})
         self._tables = {name: dict(values) for name, values in (tables or {}).items()}
         ledger = self._tables.setdefault("ledger", {})
