@@ -9,7 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from oncegate.testing.servers import PostgresqlServer, RedisServer
+from oncegate.testing.postgresql_server import PostgresqlServer
+from oncegate.testing.redis_server import RedisServer
 
 
 def _load(name: str) -> ModuleType:

@@ -10,7 +10,7 @@ from oncegate.ledgers.opening import create_ledger, open_ledger
 from oncegate.ledgers.postgresql import connection as postgresql_connection
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, LedgerUnfit, Stands, Unknown
 from oncegate.testing.ledger_processes import fresh_link_id
-from oncegate.testing.servers import PostgresqlServer
+from oncegate.testing.postgresql_server import PostgresqlServer
 
 pytestmark = pytest.mark.faults
 LINK = bytes(range(16))

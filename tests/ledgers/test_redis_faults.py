@@ -9,7 +9,7 @@ from oncegate.ledgers.opening import create_ledger, open_ledger
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, LedgerUnfit, Unknown
 from oncegate.ledgers.redis import connection as redis_connection
 from oncegate.testing.ledger_processes import fresh_link_id
-from oncegate.testing.servers import RedisServer
+from oncegate.testing.redis_server import RedisServer
 
 pytestmark = pytest.mark.faults
 

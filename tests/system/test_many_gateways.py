@@ -15,15 +15,17 @@ import pytest
 
 from oncegate.control.tokens import TokenFile
 from oncegate.testing.installation import Installation, Serving, free_port
+from oncegate.testing.postgresql_server import PostgresqlServer
 from oncegate.testing.raw_http import RawAnswer, RawConnection, ask, target_of
-from oncegate.testing.servers import PostgresqlServer, RedisServer, Server
+from oncegate.testing.redis_server import RedisServer
+from oncegate.testing.servers import Server
 
 CALLERS, GATEWAYS = 48, 3
 BODY = b"only one of you may read this: " + bytes(range(256)) * 40
 BIG = bytes(range(256)) * 196_608  # 48 MiB: what sockets hold counts as delivered, and must fit into the slack
 TOLD_WITHIN_S, BACK_WITHIN_S = 5.0, 5.0
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
 
 
 @dataclass(frozen=True, slots=True)
