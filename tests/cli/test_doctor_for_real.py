@@ -10,9 +10,11 @@ from collections.abc import Callable, Generator
 
 import pytest
 
-from oncegate.cli.checkup.remedies import remedy_for
+from oncegate.cli.checkup.remedies import remedy_for, remedy_of
 from oncegate.ledgers.opening import create_ledger
-from oncegate.testing.servers import PostgresqlServer, RedisServer
+from oncegate.ledgers.protocol import LedgerUnfit
+from oncegate.testing.postgresql_server import PostgresqlServer
+from oncegate.testing.redis_server import RedisServer
 
 SOON_S = 12.0
 STATES = ("ok", "warning", "failed")
@@ -146,7 +148,7 @@ def test_a_redis_that_forgets(look, tmp_path: pathlib.Path) -> None:
     with RedisServer(tmp_path, settings={"appendonly": "no"}) as server:
         create_ledger(server.url, folder=tmp_path)
         found = look(LEDGER__URL=server.url)["ledger"]
-        assert_failed(found, "set appendonly yes", "change the server")
+        assert_failed(found, "no append-only file", "set appendonly yes; or accept it")
         accepted = look(status=0, LEDGER__URL=server.url, LEDGER__ACCEPT=["redis-no-aof"])["ledger"]
         assert accepted[0] == "warning"
         assert "redis-no-aof" in accepted[1]
@@ -169,9 +171,9 @@ def test_a_redis_that_forgets(look, tmp_path: pathlib.Path) -> None:
         ({"LEDGER__URL": "redis://h/?password=x"}, "ledger", '"password" is no option', "correct [ledger] url"),
         ({"LEDGER__URL": "postgresql://h/d?user_name=x"}, "ledger", '"user_name" is no option', "correct [ledger] url"),
         ({"LEDGER__URL": "mysql://x"}, "ledger", "knows memory:, sqlite:", "correct [ledger] url"),
-        ({"STORE__URL": "file:./gone"}, "store", "make it first", "make it, or correct [store]"),
-        ({"STORE__URL": "file:./oncegate.toml"}, "store", "Not a directory", "[store]"),
-        ({"STORE__URL": "ftp://x"}, "store", "write file:./objects", "correct [store]"),
+        ({"STORE__URL": "file:./gone"}, "store", "gone cannot be opened as a folder", "make it first"),
+        ({"STORE__URL": "file:./oncegate.toml"}, "store", "Not a directory", "make it first"),
+        ({"STORE__URL": "ftp://x"}, "store", "ftp: is no store", "write file:./objects"),
     ],
 )
 def test_files_that_cannot_be_used(look, settings, part, words, remedy) -> None:
@@ -209,7 +211,11 @@ def test_a_bucket_that_fails_while_it_is_tried(look, wrong_s3) -> None:
 
 def test_a_bucket_that_is_out_of_reach(look) -> None:
     """A driver repeats for minutes; here somebody waits."""
-    assert_failed(look(**store_at("http://127.0.0.1:1"))["store"], "does not answer", "start the server")
+    assert_failed(
+        look(**store_at("http://127.0.0.1:1"))["store"],
+        "does not answer",
+        "check aws_endpoint, aws_allow_http and the network",
+    )
 
 
 def test_secrets_from_variables_are_not_looked_for_in_the_file(look, folder: pathlib.Path) -> None:
@@ -231,14 +237,27 @@ def test_secrets_from_variables_are_not_looked_for_in_the_file(look, folder: pat
             "redis: cannot be used: ConnectionError: Error -2 connecting to h:1. Name or service not known.",
             "the host in X",
         ),
-        ("postgresql: x: this is pgbouncer: add ?pgbouncer=1 to [ledger] url", "add pgbouncer=1"),
-        ("redis: INFO is refused, so nothing can be seen: grant +info to this user", "grant its user"),
-        ("redis: this server is a replica: name its master in [ledger] url", "name the server that takes writes in X"),
         ("store.url: x: after 2 retries, retry_timeout: 5s - Server returned non-2xx status code: 503", "overloaded"),
-        ("sqlite: x.db is damaged; restore it from a backup", "restore it"),
         ("what nobody has heard of", "change what it names"),
     ],
 )
 def test_what_is_hard_to_bring_about_has_its_remedy_too(words: str, remedy: str) -> None:
     """Words are searched in an order: what is said exactly must not be taken for what is said of everything."""
     assert remedy in remedy_for(words, "X")
+
+
+@pytest.mark.parametrize(
+    ("unfit", "remedy"),
+    [
+        (LedgerUnfit("x: no answer", remedy="add pgbouncer=1"), "add pgbouncer=1"),
+        (LedgerUnfit("x: no answer", where="[ledger] url"), "start the server"),
+        (LedgerUnfit("a host is missing", where="[ledger] url"), "correct [ledger] url"),
+        (LedgerUnfit("what nobody has heard of"), "change what it names"),
+    ],
+    ids=["its own", "known words", "the setting", "nothing"],
+)
+def test_a_remedy_that_an_error_brings_goes_before_what_its_words_are_known_for(
+    unfit: LedgerUnfit, remedy: str
+) -> None:
+    """Whoever refused knows best; a table of other programs' words must not send the operator elsewhere."""
+    assert remedy in remedy_of(unfit, "X")

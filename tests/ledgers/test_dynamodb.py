@@ -491,7 +491,7 @@ def test_a_table_that_was_given_is_born_at_its_first_probe(ministack, tmp_path):
     async def make():
         ledger = open_ledger(url, folder=tmp_path)
         assert isinstance(ledger, DynamodbLedger)
-        await ledger._run(dynamodb_table.create_talk(ledger._table), within_s=None)
+        await ledger._run_unlimited(dynamodb_table.create_talk(ledger._table))
         await ledger.aclose()
 
     asyncio.run(make())

@@ -21,10 +21,12 @@ class HttpRequest:
     Attributes:
         headers: names in lower case; without host, length and signature, which a driver adds.
         body: the whole of it.
+        is_repeat: this talk sent the same request before, and got no answer that it could work with.
     """
 
     headers: Mapping[str, str]
     body: bytes
+    is_repeat: bool = False
 
 
 @dataclass(frozen=True, slots=True)

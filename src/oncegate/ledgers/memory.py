@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from oncegate.ledgers.protocol import (
+    CLOSED,
     Done,
     Event,
     Gone,
@@ -27,15 +28,12 @@ from oncegate.ledgers.protocol import (
     Row,
     Stands,
     Swept,
-    Unknown,
     Version,
 )
 
 WEAKER_PROMISES: frozenset[str] = frozenset()
 EVENTS_MAX = 10_000
 SWEEP_STEP_ROWS = 500
-
-_CLOSED = Unknown("the ledger is closed")
 
 
 class MemoryLedger:
@@ -60,7 +58,7 @@ class MemoryLedger:
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
         """Store a record where none stands; see ``Ledger.insert``."""
         if self._is_closed:
-            return _CLOSED
+            return CLOSED
         standing = self._rows.get(link_id)
         if standing is not None:
             return Stands(standing.record, standing.version)
@@ -71,7 +69,7 @@ class MemoryLedger:
     async def replace(self, link_id: bytes, version: Version, record: bytes, forget_after_s: int) -> ReplaceOutcome:
         """Store a record in place of the one with this version; see ``Ledger.replace``."""
         if self._is_closed:
-            return _CLOSED
+            return CLOSED
         standing = self._rows.get(link_id)
         if standing is None:
             return Gone()
@@ -82,7 +80,7 @@ class MemoryLedger:
     async def read(self, link_id: bytes) -> ReadOutcome:
         """Say what stands there."""
         if self._is_closed:
-            return _CLOSED
+            return CLOSED
         standing = self._rows.get(link_id)
         return Gone() if standing is None else Stands(standing.record, standing.version)
 

@@ -87,7 +87,9 @@ def open_ledger(url: str, *, folder: pathlib.Path, accept: Sequence[str] = ()) -
         if name not in backend.WEAKER_PROMISES:
             known = ", ".join(sorted(backend.WEAKER_PROMISES)) or "none"
             raise LedgerUnfit(
-                f'[ledger] accept: "{name}" is no weaker promise of a {scheme}: ledger; it knows: {known}'
+                f'"{name}" is no weaker promise of a {scheme}: ledger',
+                where="[ledger] accept",
+                remedy=f"correct [ledger] accept, or take it out; names that may stand there: {known}",
             )
     return backend.open_from_url(url, folder=folder, accept=accept)
 
@@ -117,7 +119,7 @@ def _scheme(url: str) -> str:
     if not colon or scheme not in BACKENDS:
         known = ", ".join(f"{name}:" for name in BACKENDS)
         # Only the scheme: the rest of a URL may hold a password.
-        raise LedgerUnfit(f'[ledger] url: "{scheme}" is no ledger that this version knows; it knows {known}')
+        raise LedgerUnfit(f'"{scheme}" is no ledger that this version knows; it knows {known}', where="[ledger] url")
     return scheme
 
 
@@ -129,5 +131,7 @@ def _backend(scheme: str) -> Backend:
         others = {"s3": "cloud", "postgres": "postgresql"}
         extra = "redis" if scheme.startswith("redis") else others.get(scheme, scheme)
         raise LedgerUnfit(
-            f"[ledger] url: {scheme}: needs {missing.name}, which is not installed: pip install 'oncegate[{extra}]'"
+            f"{scheme}: needs {missing.name}, which is not installed",
+            where="[ledger] url",
+            remedy=f"pip install 'oncegate[{extra}]'",
         ) from missing

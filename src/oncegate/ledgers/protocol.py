@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from oncegate.unfit import Unfit
 
@@ -58,11 +58,25 @@ class Swept:
     """Not written: a record with this ``forget_after_s`` may have been swept, so the link may have been used."""
 
 
+UnknownKind = Literal["lost", "exchanged", "closed"]
+"""Why an outcome is unknown: no good answer came; the ledger is gone, or another is in its place; this process closed it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """The write may or may not have happened, now or later. ``why`` is for the log, never for a viewer."""
+    """The write may or may not have happened, now or later. ``why`` is for the log, never for a viewer.
+
+    Attributes:
+        why: what went wrong, in words.
+        kind: the same for the program, which never reads ``why``.
+    """
 
     why: str
+    kind: UnknownKind = "lost"
+
+
+CLOSED = Unknown("the ledger is closed", "closed")
+"""What every call answers after ``aclose``."""
 
 
 class Insert(NamedTuple):
@@ -110,6 +124,10 @@ class LedgerFacts:
 
 class LedgerUnfit(Unfit):
     """This ledger cannot keep the guarantee here; the message says why and what to change. The program must not start."""
+
+
+class LedgerExchanged(LedgerUnfit):
+    """The ledger that this process began with is gone, or another is in its place: used links would open again in it."""
 
 
 class Ledger(Protocol):

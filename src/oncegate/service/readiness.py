@@ -6,7 +6,6 @@ is in the log. Nothing is written.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -25,10 +24,6 @@ _PAID_BY_WRITE = frozenset({"dynamodb", "s3"})
 
 SILENT = "does not answer"
 EXCHANGED = "is gone, or another stands in its place: see oncegate doctor, then restart this gateway"
-_EXCHANGED = re.compile(
-    r"another ledger|ledger is gone|no ledger in the schema|does not exist|ResourceNotFoundException"
-)
-"""How ledgers say so; an answer that is late or refused says none of it."""
 
 
 async def readiness_of(opened: OpenGateway) -> Sequence[PartState]:
@@ -57,7 +52,7 @@ async def _words_of_ledger(opened: OpenGateway) -> str:
         found = await opened.ledger.replace(_PROBE_ID, _NO_VERSION, b"{}", FORGET_NEVER_S)
     if not isinstance(found, Unknown):
         return ""
-    return EXCHANGED if _EXCHANGED.search(found.why) else SILENT
+    return EXCHANGED if found.kind == "exchanged" else SILENT
 
 
 async def _words_of_store(opened: OpenGateway) -> str:

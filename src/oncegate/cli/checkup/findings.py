@@ -20,7 +20,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from oncegate.cli.checkup.remedies import remedy_for
+from oncegate.cli.checkup.remedies import remedy_for, remedy_of
 from oncegate.cli.wiring import open_keys, open_ledger, open_signer, open_store
 from oncegate.links.instants import instant_text
 from oncegate.settings import Settings
@@ -96,7 +96,7 @@ def look_at_keys(settings: Settings) -> list[Finding]:
     try:
         keys = open_keys(settings)
     except Unfit as unfit:
-        return [_failed("keys", unfit.words, unfit.remedy or "see 'oncegate keys -h'")]
+        return [_failed("keys", str(unfit), "see 'oncegate keys -h'")]
     group = ", ".join(keys.group) or "no keys"
     if not len(keys.group) and not settings.s3_credentials:
         return [_failed("keys", f"{keys.path} holds no key: no link is accepted", "oncegate keys new --sign")]
@@ -108,7 +108,7 @@ def look_at_keys(settings: Settings) -> list[Finding]:
     try:
         signer = open_signer(settings, keys)
     except Unfit as unfit:
-        return [_failed("keys", unfit.words, unfit.remedy or "see 'oncegate keys -h'")]
+        return [_failed("keys", str(unfit), "see 'oncegate keys -h'")]
     found = [Finding(name="keys", words=f"trusted: {group}; {signer.key_id} signs")]
     if not settings.keys.signing.startswith(("env:", "kms:", "secretsmanager:", "ssm:")):
         found += _look_at_private_keys(settings.resolve(settings.keys.signing).parent, set(keys.group))
@@ -128,13 +128,13 @@ def _look_at_private_keys(folder: Path, trusted: set[str]) -> list[Finding]:
 
 def look_at_tokens(settings: Settings) -> list[Finding]:
     """Somebody may call the control API, and only who was given a token."""
-    from oncegate.control.tokens import TokenFile
+    from oncegate.control.tokens import TokenFile, TokensUnfit
 
     now_s = int(time.time())
     try:
         tokens = TokenFile(settings.resolve("tokens.json")).list_tokens()
-    except Unfit as unfit:
-        return [_failed("tokens", unfit.words, unfit.remedy or "restore it, or move it away and make new tokens")]
+    except TokensUnfit as error:
+        return [_failed("tokens", str(error), "restore it, or move it away and make new tokens")]
     living = [token for token in tokens if token.expires_s is None or now_s < token.expires_s]
     found = [Finding(name="tokens", words=f"{len(living)} in use, {len(tokens) - len(living)} expired")]
     if not living:
@@ -153,12 +153,12 @@ async def look_at_ledger(settings: Settings) -> tuple[list[Finding], LedgerFacts
     try:
         ledger = open_ledger(settings)
     except Unfit as unfit:
-        return [_failed("ledger", str(unfit), remedy_for(str(unfit), "[ledger] url"))], None
+        return [_unfit("ledger", unfit, "[ledger] url")], None
     try:
         async with asyncio.timeout(PART_MAX_S):
             facts = await ledger.probe()
     except LedgerUnfit as unfit:
-        return [_failed("ledger", str(unfit), remedy_for(str(unfit), "[ledger] url"))], None
+        return [_unfit("ledger", unfit, "[ledger] url")], None
     except TimeoutError:
         words = f"{scheme}: no answer within {PART_MAX_S:.0f} s"
         return [_failed("ledger", words, remedy_for(words, "[ledger] url"))], None
@@ -196,15 +196,17 @@ async def look_at_store(settings: Settings) -> list[Finding]:
     try:
         store = open_store(settings)
     except Unfit as unfit:
-        return [_failed("store", str(unfit), remedy_for(str(unfit), "[store]"))]
+        return [_unfit("store", unfit, "[store]")]
     scheme = settings.store.url.partition(":")[0]
     said: list[str] = []
     try:
         with _warnings_in(said):
             async with asyncio.timeout(PART_MAX_S):
                 await store.probe()
-    except (StoreUnfit, StoreFault) as error:
-        return [_failed("store", str(error), remedy_for(str(error), "[store]"))]
+    except StoreUnfit as unfit:
+        return [_unfit("store", unfit, "[store]")]
+    except StoreFault as fault:
+        return [_failed("store", str(fault), remedy_for(str(fault), "[store]"))]
     except TimeoutError:
         words = f"{scheme}: no answer within {PART_MAX_S:.0f} s"
         return [_failed("store", words, remedy_for(words, "[store]"))]
@@ -258,6 +260,11 @@ def _look_at_public_url(client: httpx.Client, url: str) -> tuple[Finding, float 
 
 def _warning(name: str, words: str, remedy: str) -> Finding:
     return Finding(name=name, state=State.WARNING, words=words, remedy=remedy)
+
+
+def _unfit(name: str, unfit: Unfit, setting: str) -> Finding:
+    words = f"{unfit.where}: {unfit.what}" if unfit.where else unfit.what
+    return _failed(name, words, remedy_of(unfit, setting))
 
 
 def _failed(name: str, words: str, remedy: str) -> Finding:

@@ -1,7 +1,8 @@
-"""What to do about a part that does not answer or refuses us: from the words of servers and drivers to a remedy.
+"""What to do about a part that does not answer or refuses us, where the part itself does not know.
 
-The words come from PostgreSQL, Redis, AWS and the system, so they are looked for by what they have in common. The first
-row that fits is taken: what was said most exactly comes first. A remedy may hold groups of its pattern, by number.
+The words come from PostgreSQL, Redis, AWS and the system, never from oncegate: our own errors carry their remedy
+(``oncegate.unfit``). So the rows look for what such words have in common. The first row that fits is taken: what is said
+most exactly comes first.
 """
 
 from __future__ import annotations
@@ -9,20 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from oncegate.unfit import Unfit
+
 _ROWS: Sequence[tuple[str, str]] = (
-    # these two list names, which the rows below would take for what went wrong
     (
-        r"^\[ledger\] accept: .* it knows: (.+)$",
-        "correct [ledger] accept, or take it out; names that may stand there: {0}",
-    ),
-    (r"^\[ledger\] url: .* is no option", "correct {setting}"),
-    (r"accept = \[", "change the server as it says; what accepting would cost is in docs/reference/accept.md"),
-    (r"pgbouncer=1", "add pgbouncer=1 to the options of {setting}"),
-    (r"ledger migrate", "oncegate ledger migrate"),
-    (r"standby|replica: name", "name the server that takes writes in {setting}"),
-    (r"(?i)backup|damaged", "restore it; then set [ledger] accept_from to this moment"),
-    (
-        r"(?i)\bgrant\b|NOPERM|permission denied|lacks rights|may not|AccessDenied",
+        r"(?i)NOPERM|permission denied|may not|AccessDenied",
         "grant its user its rights: docs/guides/choosing-a-ledger.md and docs/reference/stores.md list them",
     ),
     (
@@ -44,21 +36,31 @@ _ROWS: Sequence[tuple[str, str]] = (
         r"(?i)no answer|does not answer|connect|timed? ?out|MasterNotFound|error sending",
         "start the server and look at the firewall, or correct host, port and TLS in {setting}",
     ),
-    (r"pip install", "install what is missing, or correct {setting}"),
-    (r"(?i)folder|regular file", "make it, or correct {setting}"),
-    (r"^\[ledger\]|^store\.url", "correct {setting}"),
 )
+_LOOK = "change what it names, then look again"
+
+
+def remedy_of(unfit: Unfit, setting: str) -> str:
+    """Say what to do: the error's own remedy, or what its words are known for.
+
+    Args:
+        unfit: what is the matter.
+        setting: where the part is named: ``[ledger] url``.
+    """
+    words = str(unfit)
+    return unfit.remedy or _known(words, setting) or (f"correct {unfit.where}" if unfit.where else _LOOK)
 
 
 def remedy_for(words: str, setting: str) -> str:
-    """Say what to do.
+    """Say what to do about foreign words.
 
     Args:
-        words: what was said.
+        words: what a driver, a server or the system said.
         setting: where the part is named: ``[ledger] url``.
     """
-    for pattern, remedy in _ROWS:
-        found = re.search(pattern, words)
-        if found:
-            return remedy.format(*found.groups(), setting=setting)
-    return "change what it names, then look again"
+    return _known(words, setting) or _LOOK
+
+
+def _known(words: str, setting: str) -> str:
+    found = (remedy for pattern, remedy in _ROWS if re.search(pattern, words))
+    return next(found, "").format(setting=setting)

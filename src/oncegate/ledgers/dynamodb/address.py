@@ -42,23 +42,24 @@ def parse_address(address: str, environ: Mapping[str, str]) -> Address:
     rest, question, query = address.partition("?")
     table = rest.removeprefix("//").rstrip("/")
     if not rest.startswith("//"):
-        raise LedgerUnfit(f"dynamodb: two slashes are missing before the table's name: {_FORM}")
+        raise LedgerUnfit("dynamodb: two slashes are missing before the table's name", remedy=_FORM)
     if not table:
-        raise LedgerUnfit(f"dynamodb: the address names no table: {_FORM}")
+        raise LedgerUnfit("dynamodb: the address names no table", remedy=_FORM)
     if not _TABLE.fullmatch(table):
         raise LedgerUnfit(
-            f"dynamodb: a table's name has 3 to 255 characters, letters, digits, _ . and -, and nothing follows it: {_FORM}"
+            "dynamodb: a table's name has 3 to 255 characters, letters, digits, _ . and -, and nothing follows it",
+            remedy=_FORM,
         )
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(question))
     except ValueError as error:
-        raise LedgerUnfit(f"dynamodb: the address cannot be read: {_FORM}") from error
+        raise LedgerUnfit("dynamodb: the address cannot be read", remedy=_FORM) from error
     values = dict(pairs)
     if len(values) != len(pairs) or not values.keys() <= _NAMES:
-        raise LedgerUnfit(f"dynamodb: the address may hold region, endpoint and profile, each once: {_FORM}")
+        raise LedgerUnfit("dynamodb: the address may hold region, endpoint and profile, each once", remedy=_FORM)
     region = values.get("region") or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
     if not _REGION.fullmatch(region):
-        raise LedgerUnfit(f"dynamodb: no region is known: {_FORM}, or set AWS_REGION")
+        raise LedgerUnfit("dynamodb: no region is known", remedy=f"{_FORM}, or set AWS_REGION")
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     endpoint = endpoint_of("DYNAMODB", given=values.get("endpoint", ""), environ=environ)
     endpoint = endpoint or f"https://dynamodb.{region}.{domain}"

@@ -18,7 +18,7 @@ import pathlib
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from oncegate.aws_requests.connections import SignedConnections
@@ -30,9 +30,10 @@ from oncegate.ledgers.dynamodb import requests as dynamodb
 from oncegate.ledgers.dynamodb import table as dynamodb_table
 from oncegate.ledgers.dynamodb.address import Address, parse_address
 from oncegate.ledgers.dynamodb.items import BORN_KEY, SHARDS
-from oncegate.ledgers.dynamodb.requests import Refused
+from oncegate.ledgers.dynamodb.requests import SaidNo
 from oncegate.ledgers.protocol import (
     CLOCK_SKEW_MAX_S,
+    CLOSED,
     InsertOutcome,
     Ledger,
     LedgerFacts,
@@ -51,7 +52,6 @@ ANSWER_WITHIN_S = 4.0
 SHARDS_AT_ONCE = 4
 
 _T = TypeVar("_T")
-_CLOSED = Unknown("the ledger is closed")
 
 
 class DynamodbLedger:
@@ -89,7 +89,7 @@ class DynamodbLedger:
         self._swept_until_s = -1
         self._under_way = UnderWay()
         self.repeats = 0
-        """Requests that a talk sent again; see ``CountsRepeats``."""
+        """Requests that were sent again; see ``CountsRepeats``."""
 
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
         """Store a record where none stands; see ``Ledger.insert``. One request, but for links about to be forgotten."""
@@ -163,7 +163,7 @@ class DynamodbLedger:
 
         async def sweep_shard(shard: str) -> int:
             async with slots:
-                return await self._run(dynamodb.sweep_shard_talk(self._table, shard, now_s), within_s=None)
+                return await self._run_unlimited(dynamodb.sweep_shard_talk(self._table, shard, now_s))
 
         return sum(await asyncio.gather(*map(sweep_shard, SHARDS)))
 
@@ -178,7 +178,7 @@ class DynamodbLedger:
             LedgerUnfit: a ledger stands there already, or the table cannot be made.
         """
         try:
-            await self._run(dynamodb_table.create_talk(self._table), within_s=None)
+            await self._run_unlimited(dynamodb_table.create_talk(self._table))
             await self._run(dynamodb.born_talk(self._table, int(self._clock() * 1000)))
         except OSError as error:
             raise LedgerUnfit(f"dynamodb: table {self._table} cannot be made: {error}") from error
@@ -193,7 +193,7 @@ class DynamodbLedger:
             LedgerUnfit: it cannot be made, or it cannot be known whether it stands.
         """
         try:
-            made = await self._run(dynamodb_table.migrate_talk(self._table), within_s=None)
+            made = await self._run_unlimited(dynamodb_table.migrate_talk(self._table))
             if made:
                 await self._run(dynamodb.born_talk(self._table, int(self._clock() * 1000)))
         except OSError as error:
@@ -204,47 +204,47 @@ class DynamodbLedger:
         """Run a claim's talk: a fault is ``Unknown``, here and nowhere else."""
         if self._under_way.is_closed:
             talk.close()
-            return _CLOSED
+            return CLOSED
         try:
             return await self._run(talk)
         except OSError as error:
             return Unknown(str(error))
 
-    async def _run(self, talk: Talk[_T], *, within_s: float | None = 0.0) -> _T:
-        """Drive a talk within the time limit (None: without one).
+    async def _run(self, talk: Talk[_T]) -> _T:
+        """Drive a talk to its end within ``answer_within_s``.
 
         Raises:
             OSError: it came to no end.
         """
-        limit_s = self._answer_within_s if within_s == 0.0 else within_s
+        try:
+            async with asyncio.timeout(self._answer_within_s):
+                return await self._run_unlimited(talk)
+        except TimeoutError as error:
+            raise OSError(f"no answer within {self._answer_within_s:g} s") from error
+
+    async def _run_unlimited(self, talk: Talk[_T]) -> _T:
+        """Drive a talk to its end, however long that takes: a sweep, or a table that is being made.
+
+        Raises:
+            OSError: it came to no end.
+        """
         with self._under_way.one():
             try:
-                async with asyncio.timeout(limit_s):
-                    return await drive(talk, self._sender())
-            except TimeoutError as error:
-                raise OSError(f"no answer within {limit_s:g} s") from error
-            except (NoAnswer, Refused) as error:
+                return await drive(talk, self._send)
+            except (NoAnswer, SaidNo) as error:
                 raise OSError(str(error)) from error
             except (KeyError, ValueError, TypeError) as error:
                 raise OSError(f"an item that is not of this ledger: {type(error).__name__}") from error
 
-    def _sender(self) -> Callable[[HttpRequest], Awaitable[HttpAnswer]]:
-        """Give what sends the requests of one talk, and counts those that come again: a talk makes each only once."""
-        last: HttpRequest | None = None
-
-        async def send(request: HttpRequest) -> HttpAnswer:
-            nonlocal last
-            self.repeats += request is last
-            last = request
-            return await self._connections.send(request)
-
-        return send
+    async def _send(self, request: HttpRequest) -> HttpAnswer:
+        self.repeats += request.is_repeat
+        return await self._connections.send(request)
 
     def _must_be_on_time(self, date_s: int | None, now_s: float) -> float:
         ahead_s = 0.0 if date_s is None else date_s - now_s
         if date_s is None or abs(ahead_s) > CLOCK_SKEW_MAX_S:
             told = "tells no time" if date_s is None else f"is {ahead_s:+.0f} s from this one"
-            raise LedgerUnfit(f"dynamodb: the server's clock {told}; set this machine's clock (NTP)")
+            raise LedgerUnfit(f"dynamodb: the server's clock {told}", remedy="set this machine's clock (NTP)")
         return ahead_s if abs(ahead_s) > 1 else 0.0  # the Date header has whole seconds
 
 
@@ -276,7 +276,7 @@ def _token() -> str:
 
 
 def open_from_url(url: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
-    """Open the ledger; see ``opening.Backend`` and ``dynamodb_url``."""
+    """Open the ledger; see ``opening.Backend`` and ``address.py``."""
     return DynamodbLedger(parse_address(url.partition(":")[2], os.environ), accept=accept)
 
 

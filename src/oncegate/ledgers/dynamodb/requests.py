@@ -17,6 +17,7 @@ Source: Amazon DynamoDB Developer Guide, condition expressions, read consistency
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
@@ -53,6 +54,7 @@ PAUSE_FIRST_S = 0.05
 DATE_SLACK_S = 60
 """Between the clocks of the server's own machines."""
 
+NO_TABLE = "ResourceNotFoundException"
 _BUSY = frozenset(
     {
         "ProvisionedThroughputExceededException",
@@ -65,12 +67,22 @@ _BUSY = frozenset(
 )
 
 
-class Refused(Exception):
-    """DynamoDB said no, and would again: permissions, a table that is not there. The text is for the log."""
+class SaidNo(Exception):
+    """DynamoDB said no, and would again: permissions, a table that is not there. The text is for the log.
+
+    Attributes:
+        kind: the name that DynamoDB gives it.
+    """
 
     def __init__(self, kind: str, words: str) -> None:
         super().__init__(f"{kind}: {words}")
         self.kind = kind
+
+
+def unknown_of(error: NoAnswer | SaidNo) -> Unknown:
+    """What the caller is told whose write or read came to no answer."""
+    is_gone = isinstance(error, SaidNo) and error.kind == NO_TABLE
+    return Unknown(str(error), "exchanged" if is_gone else "lost")
 
 
 class Reply(NamedTuple):
@@ -106,8 +118,8 @@ def insert_talk(
             if (yield from _may_be_forgotten(table, number_of(stands, "f"), reply.date_s)):
                 return Swept()
             return Done(token) if text_of(stands, "v") == token else stands_of(stands)
-    except (NoAnswer, Refused) as error:
-        return Unknown(str(error))
+    except (NoAnswer, SaidNo) as error:
+        return unknown_of(error)
     return Unknown("the record came and went")
 
 
@@ -121,8 +133,8 @@ def replace_talk(
         if reply.is_done:
             return Done(token)
         stands = yield from _standing(table, link_id, reply)
-    except (NoAnswer, Refused) as error:
-        return Unknown(str(error))
+    except (NoAnswer, SaidNo) as error:
+        return unknown_of(error)
     if stands is None:
         return Gone()
     return Done(token) if text_of(stands, "v") == token else stands_of(stands)
@@ -132,8 +144,8 @@ def read_talk(table: str, link_id: bytes) -> Talk[ReadOutcome]:
     """Say what stands there, consistently; see ``Ledger.read``."""
     try:
         item, _ = yield from get_item(table, key_of(link_id))
-    except (NoAnswer, Refused) as error:
-        return Unknown(str(error))
+    except (NoAnswer, SaidNo) as error:
+        return unknown_of(error)
     return Gone() if item is None else stands_of(item)
 
 
@@ -149,7 +161,7 @@ def page_talk(table: str, shard: str, after: bytes, limit: int) -> Talk[Page]:
 
     Raises:
         NoAnswer: there was none.
-        Refused: DynamoDB says no.
+        SaidNo: DynamoDB says no.
     """
     reply = yield from _call("Query", query_document(table, shard, after, limit))
     items = cast("list[Item]", reply.document.get("Items", []))
@@ -161,7 +173,7 @@ def raise_swept_until_talk(table: str, now_s: int) -> Talk[int]:
 
     Raises:
         NoAnswer: it may or may not be stored.
-        Refused: DynamoDB says no.
+        SaidNo: DynamoDB says no.
     """
     document = {
         "TableName": table,
@@ -240,7 +252,7 @@ def _call(operation: str, document: Mapping[str, Any]) -> Talk[Reply]:
             yield Pause(pause_s)
         pause_s = 2 * pause_s or PAUSE_FIRST_S
         try:
-            answer = yield request
+            answer = yield (dataclasses.replace(request, is_repeat=True) if last else request)
         except NoAnswer as error:
             # A kept-alive connection that the server closed is the usual reason: the first repeat is at once.
             last, pause_s = str(error), 0.0 if not last else pause_s
@@ -268,7 +280,7 @@ def _reply_of(answer: HttpAnswer | None) -> Reply | None:
         return Reply(is_done=False, document=known, date_s=answer.date_s)
     if kind in _BUSY or answer.status == 429:
         return None
-    raise Refused(kind or str(answer.status), str(known.get("message", known.get("Message", "")))[:200])
+    raise SaidNo(kind or str(answer.status), str(known.get("message", known.get("Message", "")))[:200])
 
 
 def _standing(table: str, link_id: bytes, reply: Reply) -> Talk[Item | None]:
@@ -293,8 +305,8 @@ def _may_be_forgotten(table: str, forget_after_s: int, date_s: int | None) -> Ta
 def _refuse_or_show(table: str, link_id: bytes, swept_until_s: int) -> Talk[InsertOutcome]:
     try:
         item, _ = yield from get_item(table, key_of(link_id))
-    except (NoAnswer, Refused) as error:
-        return Unknown(str(error))
+    except (NoAnswer, SaidNo) as error:
+        return unknown_of(error)
     if item is None or number_of(item, "f") <= swept_until_s:
         return Swept()
     return stands_of(item)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from oncegate.aws_requests.flow import Pause, Talk
 from oncegate.ledgers.dynamodb.items import TTL_ATTRIBUTE
-from oncegate.ledgers.dynamodb.requests import Refused, call_talk, get_item, insert_talk
+from oncegate.ledgers.dynamodb.requests import NO_TABLE, SaidNo, call_talk, get_item, insert_talk
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, LedgerUnfit, Stands
 
 GLOBAL_TABLE = "dynamodb-global-table"
@@ -23,10 +23,10 @@ def create_talk(table: str) -> Talk[None]:
 
     Raises:
         LedgerUnfit: a table of this name stands already, or it is not ready in time.
-        Refused: it may not be made.
+        SaidNo: it may not be made.
     """
     if not (yield from _make(table)):
-        raise LedgerUnfit(f"dynamodb: table {table} stands already; a ledger is made once")
+        raise LedgerUnfit(f"dynamodb: table {table} stands already", remedy="a ledger is made once: take another name")
 
 
 def migrate_talk(table: str) -> Talk[bool]:
@@ -34,7 +34,7 @@ def migrate_talk(table: str) -> Talk[bool]:
 
     Raises:
         LedgerUnfit: it is not ready in time.
-        Refused: it may not be looked at or made.
+        SaidNo: it may not be looked at or made.
     """
     is_there = (yield from _status(table)) is not None
     if not is_there and (yield from _make(table)):
@@ -56,7 +56,7 @@ def _make(table: str) -> Talk[bool]:
                 "BillingMode": "PAY_PER_REQUEST",
             },
         )
-    except Refused as error:
+    except SaidNo as error:
         if error.kind == "ResourceInUseException":
             return False
         raise
@@ -74,15 +74,15 @@ def _until_ready(table: str) -> Talk[None]:
         if (yield from _status(table)) not in {None, "CREATING"}:
             return
         yield Pause(READY_EVERY_S)
-    raise LedgerUnfit(f"dynamodb: table {table} is being made and is not ready yet: try again when it is")
+    raise LedgerUnfit(f"dynamodb: table {table} is being made and is not ready yet", remedy="try again when it is")
 
 
 def _status(table: str) -> Talk[str | None]:
     """Say what DynamoDB does with the table: ``ACTIVE``, ``CREATING``; None where there is none of this name."""
     try:
         described = yield from _describe(table)
-    except Refused as error:
-        if error.kind != "ResourceNotFoundException":
+    except SaidNo as error:
+        if error.kind != NO_TABLE:
             raise
         return None
     return str(described.get("TableStatus", ""))
@@ -93,25 +93,26 @@ def check_talk(table: str, accept: Sequence[str]) -> Talk[tuple[str, ...]]:
 
     Raises:
         LedgerUnfit: it cannot.
-        Refused: it may not be looked at; what cannot be seen counts as unfit.
+        SaidNo: it may not be looked at; what cannot be seen counts as unfit.
     """
     try:
         described = yield from _describe(table)
         lives = yield from call_talk("DescribeTimeToLive", {"TableName": table})
-    except Refused as error:
-        if error.kind == "ResourceNotFoundException":
-            raise LedgerUnfit(f"dynamodb: there is no table {table}: run 'oncegate ledger migrate'") from error
+    except SaidNo as error:
+        if error.kind == NO_TABLE:
+            raise LedgerUnfit(f"dynamodb: there is no table {table}", remedy="run 'oncegate ledger migrate'") from error
         if error.kind == "AccessDeniedException":
             raise LedgerUnfit(
-                f"dynamodb: table {table}: the credentials need dynamodb:DescribeTable, DescribeTimeToLive, GetItem, "
-                "PutItem, UpdateItem, DeleteItem and Query"
+                f"dynamodb: table {table}: the credentials lack rights",
+                remedy="grant them: they need dynamodb:DescribeTable, DescribeTimeToLive, GetItem, PutItem, UpdateItem, "
+                "DeleteItem and Query",
             ) from error
         raise
     schema = cast("list[Mapping[str, str]]", described.get("KeySchema", []))
     if {key["AttributeName"]: key["KeyType"] for key in schema} != _KEYS:
         raise LedgerUnfit(
-            f"dynamodb: table {table} is no ledger: its keys must be s (hash) and id (range), both strings; "
-            "'oncegate ledger migrate' makes one"
+            f"dynamodb: table {table} is no ledger: its keys must be s (hash) and id (range), both strings",
+            remedy="name another table: 'oncegate ledger migrate' makes it",
         )
     lifetime = cast("Mapping[str, str]", lives.get("TimeToLiveDescription", {}))
     if lifetime.get("TimeToLiveStatus") in {"ENABLED", "ENABLING"} and lifetime.get("AttributeName") != TTL_ATTRIBUTE:
@@ -128,7 +129,8 @@ def _check_replicas(table: str, described: Mapping[str, Any], accept: Sequence[s
         return (GLOBAL_TABLE,)
     raise LedgerUnfit(
         f"dynamodb: table {table} is replicated to other Regions, where the last writer wins: a link could be used "
-        f'twice. Use a table of one Region or strong consistency, or [ledger] accept = ["{GLOBAL_TABLE}"]'
+        "twice",
+        remedy=f'use a table of one Region or strong consistency, or [ledger] accept = ["{GLOBAL_TABLE}"]',
     )
 
 

@@ -66,22 +66,26 @@ def parse_address(address: str) -> PostgresqlAddress:
         LedgerUnfit: it means nothing; the message does not repeat it.
     """
     if not address.startswith("//"):
-        raise LedgerUnfit("[ledger] url: write postgresql://user@host:5432/database")
+        raise LedgerUnfit("write postgresql://user@host:5432/database", where="[ledger] url")
     if "#" in address:
-        raise LedgerUnfit("[ledger] url: a # in a password or a name is written %23")
+        raise LedgerUnfit("a # in a password or a name is written %23", where="[ledger] url")
     base, _, query = address.partition("?")
     options = parse_qsl(query, keep_blank_values=True)
     if len({name for name, _ in options}) < len(options):
-        raise LedgerUnfit("[ledger] url: postgresql: an option is given twice")
+        raise LedgerUnfit("postgresql: an option is given twice", where="[ledger] url")
     for name, _ in options:
         if name not in _OURS | _DRIVERS:
-            raise LedgerUnfit(f'[ledger] url: "{name}" is no option of postgresql: here: {_instead_of(name)}')
+            raise LedgerUnfit(
+                f'"{name}" is no option of postgresql: here',
+                remedy=f"correct [ledger] url: {_instead_of(name)}",
+                where="[ledger] url",
+            )
     ours = {name: value for name, value in options if name in _OURS}
     pgbouncer, schema = ours.get("pgbouncer", "0"), ours.get("schema", DEFAULT_SCHEMA)
     if pgbouncer not in {"0", "1"}:
-        raise LedgerUnfit("[ledger] url: write pgbouncer=1 or leave it out")
+        raise LedgerUnfit("write pgbouncer=1 or leave it out", where="[ledger] url")
     if not _SCHEMA_NAME.fullmatch(schema):
-        raise LedgerUnfit("[ledger] url: schema: a name of a-z, 0-9 and _, at most 63 characters")
+        raise LedgerUnfit("schema: a name of a-z, 0-9 and _, at most 63 characters", where="[ledger] url")
     rest = urlencode([(name, value) for name, value in options if name not in _OURS])
     dsn = f"postgresql:{base}" + (f"?{rest}" if rest else "")
     return PostgresqlAddress(
@@ -93,12 +97,13 @@ def _application_name(ours: Mapping[str, str]) -> str:
     """Return the name, and look at what libpq's users write beside it: read, but the ledger has limits of its own."""
     name = ours.get("application_name", DEFAULT_APPLICATION_NAME)
     if not _APPLICATION_NAME.fullmatch(name):
-        raise LedgerUnfit("[ledger] url: application_name: 1 to 63 printable ASCII characters")
+        raise LedgerUnfit("application_name: 1 to 63 printable ASCII characters", where="[ledger] url")
     if not _SECONDS.fullmatch(ours.get("connect_timeout", "0")):
-        raise LedgerUnfit("[ledger] url: connect_timeout: whole seconds")
+        raise LedgerUnfit("connect_timeout: whole seconds", where="[ledger] url")
     if ours.get("target_session_attrs", "any") not in _WRITING:
         raise LedgerUnfit(
-            "[ledger] url: target_session_attrs: a ledger is written: read-write, primary or any, or leave it out"
+            "target_session_attrs: a ledger is written: read-write, primary or any, or leave it out",
+            where="[ledger] url",
         )
     return name
 

@@ -19,6 +19,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from oncegate.ledgers.birth import Birth
 from oncegate.ledgers.postgresql.connection import Argument, DriverRow, Fetch, LedgerFault
 from oncegate.ledgers.protocol import (
     Done,
@@ -33,7 +34,6 @@ from oncegate.ledgers.protocol import (
     Unknown,
     Version,
 )
-from oncegate.ledgers.server_ledger import Birth
 
 _GUARD = """
 WITH locked AS MATERIALIZED (
@@ -93,7 +93,7 @@ _Outcome = TypeVar("_Outcome")
 
 
 class PostgresqlBatches:
-    """Carries out whole batches; see ``server_ledger.Batches``.
+    """Carries out whole batches; see ``server_ledger.Sends``.
 
     Args:
         schema: of the tables.
@@ -149,7 +149,7 @@ class PostgresqlBatches:
         try:
             found = await self._find(fetch, asks)
         except LedgerFault as fault:
-            return [Unknown(str(fault))] * len(asks)
+            return [fault.outcome] * len(asks)
         return [found.get(link_id, Gone()) for link_id in asks]
 
     async def _settle(
@@ -164,10 +164,10 @@ class PostgresqlBatches:
         try:
             rows = {row["link_id"]: row for row in await fetch(statement, [await self._born_ms(fetch), *columns])}
             if len(rows) != len(asks):
-                raise LedgerFault(_EXCHANGED)
+                raise LedgerFault(_EXCHANGED, kind="exchanged")
             outcomes = [decide(ask, rows[ask.link_id]) for ask in asks]
         except LedgerFault as fault:
-            return [Unknown(str(fault))] * len(asks)
+            return [fault.outcome] * len(asks)
         unseen = [ask.link_id for ask, outcome in zip(asks, outcomes, strict=True) if outcome is None]
         again = dict(zip(unseen, await self._read_by(fetch, unseen), strict=True)) if unseen else {}
         settled: list[_Outcome | Unknown] = []
@@ -182,7 +182,7 @@ class PostgresqlBatches:
     async def _find(self, fetch: Fetch, link_ids: Sequence[bytes]) -> Mapping[bytes, Stands]:
         rows = await fetch(self._read, [await self._born_ms(fetch), link_ids])
         if not rows:
-            raise LedgerFault(_EXCHANGED)
+            raise LedgerFault(_EXCHANGED, kind="exchanged")
         return {row["link_id"]: _stands(row) for row in rows if isinstance(row["link_id"], bytes)}
 
     async def _born_ms(self, fetch: Fetch) -> int:

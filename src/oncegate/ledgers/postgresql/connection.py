@@ -21,7 +21,7 @@ from typing import Protocol, cast
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]  it ships none; _Driver says what is used of it
 
 from oncegate.ledgers.postgresql.address import PostgresqlAddress
-from oncegate.ledgers.protocol import LedgerUnfit
+from oncegate.ledgers.protocol import LedgerExchanged, LedgerUnfit, Unknown, UnknownKind
 
 CONNECT_WITHIN_S = 2.0
 CALL_WITHIN_S = 3.0
@@ -41,8 +41,27 @@ DriverRow = Mapping[str, Value]
 _PLANS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
 
 
+_NOT_THERE = frozenset({"42P01", "3F000", "3D000"})
+"""SQLSTATE of a table, a schema, a database that does not exist."""
+
+
 class LedgerFault(Exception):
-    """PostgreSQL did not answer as it should; a write may or may not have happened. The message is for the log."""
+    """PostgreSQL did not answer as it should; a write may or may not have happened. The message is for the log.
+
+    Attributes:
+        unfit: what the ledger is unfit for, where that was seen on a new connection.
+        kind: as of the ``Unknown`` that the callers are told.
+    """
+
+    def __init__(self, words: str, *, unfit: LedgerUnfit | None = None, kind: UnknownKind = "lost") -> None:
+        super().__init__(words)
+        self.unfit = unfit
+        self.kind: UnknownKind = "exchanged" if isinstance(unfit, LedgerExchanged) else kind
+
+    @property
+    def outcome(self) -> Unknown:
+        """What everybody is told whose call met this fault."""
+        return Unknown(str(self), self.kind)
 
 
 class Fetch(Protocol):
@@ -150,7 +169,7 @@ class PostgresqlConnection:
             self._drop()
             if isinstance(fault, Exception):
                 # Where drivers' errors become ours, all of them: what is not known is not "free".
-                raise LedgerFault(_words(fault)) from fault
+                raise _as_ours(fault) from fault
             raise
         finally:
             self._turn.release()
@@ -201,14 +220,17 @@ class PostgresqlConnection:
             driver.terminate()
 
 
-def _words(fault: Exception) -> str:
+def _as_ours(fault: Exception) -> LedgerFault:
     """Say what went wrong: the driver's words name hosts, users and tables, never a password or a value."""
-    if isinstance(fault, (LedgerFault, LedgerUnfit)):
-        return str(fault)
+    if isinstance(fault, LedgerFault):
+        return fault
+    if isinstance(fault, LedgerUnfit):
+        return LedgerFault(str(fault), unfit=fault)
     if isinstance(fault, TimeoutError):
-        return "no answer in time"
+        return LedgerFault("no answer in time")
     code: object = getattr(fault, "sqlstate", None)
     if code is None:
-        return f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__
+        return LedgerFault(f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__)
     # The first line alone: what follows may show a row.
-    return f"{type(fault).__name__} {code}: {str(fault).splitlines()[0]}"
+    words = f"{type(fault).__name__} {code}: {str(fault).splitlines()[0]}"
+    return LedgerFault(words, kind="exchanged" if code in _NOT_THERE else "lost")

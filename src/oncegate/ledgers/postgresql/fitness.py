@@ -17,6 +17,9 @@ ASYNC_STANDBY = "postgresql-async-standby"
 NO_FULL_PAGE_WRITES = "postgresql-no-full-page-writes"
 
 VERSION_MIN = 140_000
+Weakness = tuple[str, str, str]
+"""A name, what is the matter, and what to set."""
+
 _SERVER = """
 SELECT current_setting('server_version_num')::int AS version, current_setting('fsync') AS fsync,
        current_setting('full_page_writes') AS full_page_writes, pg_is_in_recovery() AS is_standby,
@@ -69,17 +72,17 @@ async def check_fitness(fetch: Fetch, meta: Meta, *, schema: str, accept: Sequen
     answered_s = time.time()
     _check_server(server)
     weaker = [*_weaker_pages(server), *await _weaker_standbys(fetch, server)]
-    for name, why in weaker:
+    for name, what, remedy in weaker:
         if name not in accept:
-            raise LedgerUnfit(f'postgresql: {why}; or accept it: [ledger] accept = ["{name}"]')
+            raise LedgerUnfit(f"postgresql: {what}", remedy=f'{remedy}; or accept it: [ledger] accept = ["{name}"]')
     await _check_tables(fetch, schema)
     now_ms = server["now_ms"]
     if not isinstance(now_ms, int):
         raise LedgerFault("the server does not tell the time")
     ahead_s = now_ms / 1000 - (asked_s + answered_s) / 2
     if abs(ahead_s) > CLOCK_SKEW_MAX_S:
-        raise LedgerUnfit(f"postgresql: the server's clock is {ahead_s:+.0f} s from ours: set both by NTP")
-    return LedgerFacts(born_ms=meta.born_ms, clock_ahead_s=ahead_s, accepted=tuple(name for name, _ in weaker))
+        raise LedgerUnfit(f"postgresql: the server's clock is {ahead_s:+.0f} s from ours", remedy="set both by NTP")
+    return LedgerFacts(born_ms=meta.born_ms, clock_ahead_s=ahead_s, accepted=tuple(name for name, _, _ in weaker))
 
 
 def check_is_primary(is_standby: object, is_read_only: object) -> None:
@@ -89,62 +92,64 @@ def check_is_primary(is_standby: object, is_read_only: object) -> None:
         LedgerUnfit: it is a standby, or its transactions are read-only.
     """
     if is_standby is not False:
-        raise LedgerUnfit("postgresql: this server is a standby (in recovery): name the primary in [ledger] url")
+        raise LedgerUnfit(
+            "postgresql: this server is a standby (in recovery)",
+            remedy="name the primary, which takes writes, in [ledger] url",
+        )
     if is_read_only != "off":
-        raise LedgerUnfit("postgresql: transactions are read-only here: unset default_transaction_read_only")
+        raise LedgerUnfit("postgresql: transactions are read-only here", remedy="unset default_transaction_read_only")
 
 
 def _check_server(server: DriverRow) -> None:
     version = server["version"]
     if not isinstance(version, int) or version < VERSION_MIN:
-        raise LedgerUnfit(f"postgresql: server_version_num is {version}: PostgreSQL 14 or newer is needed")
+        raise LedgerUnfit(f"postgresql: server_version_num is {version}", remedy="PostgreSQL 14 or newer is needed")
     check_is_primary(server["is_standby"], server["is_read_only"])
     if server["fsync"] != "on":
-        raise LedgerUnfit("postgresql: fsync is off, so a crash may forget claims that were answered: set fsync = on")
+        raise LedgerUnfit(
+            "postgresql: fsync is off, so a crash may forget claims that were answered", remedy="set fsync = on"
+        )
 
 
-def _weaker_pages(server: DriverRow) -> Sequence[tuple[str, str]]:
+def _weaker_pages(server: DriverRow) -> Sequence[Weakness]:
     if server["full_page_writes"] == "on":
         return ()
-    why = (
-        "full_page_writes is off, so a crash may damage records, unless the storage never writes half a page"
-        " (Aurora, ZFS): set full_page_writes = on"
-    )
-    return ((NO_FULL_PAGE_WRITES, why),)
+    what = "full_page_writes is off, so a crash may damage records, unless the storage never writes half a page (Aurora, ZFS)"
+    return ((NO_FULL_PAGE_WRITES, what, "set full_page_writes = on"),)
 
 
-async def _weaker_standbys(fetch: Fetch, server: DriverRow) -> Sequence[tuple[str, str]]:
+async def _weaker_standbys(fetch: Fetch, server: DriverRow) -> Sequence[Weakness]:
     if server["synchronous_names"]:
         return ()
     try:
         standbys = (await fetch(_STANDBYS))[0]["standbys"]
     except LedgerFault as fault:
-        why = f"whether standbys follow cannot be seen ({fault}): GRANT pg_monitor to this role"
-        return ((ASYNC_STANDBY, why),)
+        what = f"whether standbys follow cannot be seen ({fault})"
+        return ((ASYNC_STANDBY, what, "GRANT pg_monitor to this role"),)
     if standbys == 0:
         return ()
     who = (
         "a standby follows, or a slot waits for one," if standbys == 1 else f"{standbys} standbys or their slots follow"
     )
-    why = (
-        f"{who} asynchronously; one that takes over forgets the last claims, and their links open again:"
-        " set synchronous_standby_names"
-    )
-    return ((ASYNC_STANDBY, why),)
+    what = f"{who} asynchronously; one that takes over forgets the last claims, and their links open again"
+    return ((ASYNC_STANDBY, what, "set synchronous_standby_names"),)
 
 
 async def _check_tables(fetch: Fetch, schema: str) -> None:
     table = (await fetch(_TABLES.format(schema=schema)))[0]
     if table["is_logged"] is not True:
         raise LedgerUnfit(
-            f"postgresql: {schema}.oncegate_records is unlogged, so a crash empties it: ALTER TABLE ... SET LOGGED"
+            f"postgresql: {schema}.oncegate_records is unlogged, so a crash empties it",
+            remedy="ALTER TABLE ... SET LOGGED",
         )
     if table["has_key"] is not True:
         raise LedgerUnfit(
-            f"postgresql: {schema}.oncegate_records has no unique key on link_id, so many would win: restore the ledger"
+            f"postgresql: {schema}.oncegate_records has no unique key on link_id, so many would win",
+            remedy="restore the ledger",
         )
     if (await fetch(_RIGHTS.format(schema=schema)))[0]["has_rights"] is not True:
         raise LedgerUnfit(
-            "postgresql: this role lacks rights: GRANT SELECT ON oncegate_meta; SELECT, INSERT, UPDATE, DELETE ON"
-            " oncegate_records; SELECT, INSERT, DELETE ON oncegate_events; SELECT, UPDATE ON SEQUENCE oncegate_swept_until"
+            "postgresql: this role lacks rights",
+            remedy="GRANT SELECT ON oncegate_meta; SELECT, INSERT, UPDATE, DELETE ON"
+            " oncegate_records; SELECT, INSERT, DELETE ON oncegate_events; SELECT, UPDATE ON SEQUENCE oncegate_swept_until",
         )

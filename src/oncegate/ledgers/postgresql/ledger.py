@@ -16,6 +16,7 @@ import pathlib
 from collections.abc import Sequence
 
 from oncegate.ledgers.batching.batcher import ANSWER_WITHIN_S, BATCH_MAX
+from oncegate.ledgers.birth import Birth
 from oncegate.ledgers.postgresql import fitness as postgresql_fitness
 from oncegate.ledgers.postgresql.address import PostgresqlAddress, parse_address
 from oncegate.ledgers.postgresql.batches import PostgresqlBatches
@@ -24,7 +25,7 @@ from oncegate.ledgers.postgresql.fitness import ASYNC_STANDBY, NO_FULL_PAGE_WRIT
 from oncegate.ledgers.postgresql.schema import check_meta, migrate, read_meta
 from oncegate.ledgers.postgresql.upkeep import PostgresqlUpkeep
 from oncegate.ledgers.protocol import Ledger, LedgerFacts, LedgerUnfit
-from oncegate.ledgers.server_ledger import Birth, ServerLedger
+from oncegate.ledgers.server_ledger import Sends, ServerLedger
 
 WEAKER_PROMISES = frozenset({ASYNC_STANDBY, NO_FULL_PAGE_WRITES})
 SWEEP_LOCK_MS = 1_000
@@ -34,7 +35,7 @@ MIGRATE_WITHIN_S = 600.0
 _IS_PRIMARY = "SELECT pg_is_in_recovery() AS is_standby, current_setting('transaction_read_only') AS is_read_only"
 
 
-class PostgresqlLedger(ServerLedger):
+class PostgresqlLedger(ServerLedger, PostgresqlUpkeep):
     """Keeps records in PostgreSQL.
 
     Args:
@@ -57,20 +58,21 @@ class PostgresqlLedger(ServerLedger):
         self._birth = Birth("postgresql")
         self._inserting, replacing, reading = (PostgresqlConnection(address, greet=self._greet) for _ in range(3))
         aside = PostgresqlConnection(address, greet=self._greet, lock_ms=SWEEP_LOCK_MS)
-        super().__init__(
-            "postgresql",
-            PostgresqlBatches(
-                address.schema,
-                self._birth,
-                inserting=self._inserting.fetch,
-                replacing=replacing.fetch,
-                reading=reading.fetch,
-            ),
-            PostgresqlUpkeep(address.schema, aside.fetch),
-            (self._inserting, replacing, reading, aside),
+        batches = PostgresqlBatches(
+            address.schema,
+            self._birth,
+            inserting=self._inserting.fetch,
+            replacing=replacing.fetch,
+            reading=reading.fetch,
+        )
+        ServerLedger.__init__(
+            self,
+            Sends(insert=batches.insert, replace=batches.replace, read=batches.read),
+            closes=[connection.aclose for connection in (self._inserting, replacing, reading, aside)],
             batch_max=batch_max,
             answer_within_s=answer_within_s,
         )
+        PostgresqlUpkeep.__init__(self, address.schema, aside.fetch)
 
     async def probe(self) -> LedgerFacts:
         """Connect, and look whether server, tables and rights are such that the guarantee can be kept.
@@ -85,7 +87,7 @@ class PostgresqlLedger(ServerLedger):
             meta = check_meta(await read_meta(connection.fetch, schema), schema)
             return await postgresql_fitness.check_fitness(connection.fetch, meta, schema=schema, accept=self._accept)
         except LedgerFault as fault:
-            raise LedgerUnfit(_advice(str(fault))) from None
+            raise _unfit_of(fault) from None
         finally:
             await connection.aclose()
 
@@ -96,19 +98,22 @@ class PostgresqlLedger(ServerLedger):
         self._birth.check(check_meta(await read_meta(fetch, self._address.schema), self._address.schema).born_ms)
 
 
-def _advice(fault: str) -> str:
-    """Add to a driver's words what to change, where that is known."""
-    if fault.startswith("postgresql: "):
-        return fault
-    if "unsupported startup parameter" in fault:
-        return f"postgresql: {fault}: this is pgbouncer: add ?pgbouncer=1 to [ledger] url"
-    if "TargetServerAttributeNotMatched" in fault:
-        return "postgresql: no server of [ledger] url takes writes: it is a standby (in recovery), or read-only"
-    return f"postgresql: cannot be used: {fault}"
+def _unfit_of(fault: LedgerFault) -> LedgerUnfit:
+    """Say what is the matter, and add to a driver's words what to change where that is known."""
+    if fault.unfit is not None:
+        return fault.unfit
+    words = str(fault)
+    if "unsupported startup parameter" in words:
+        what = f"postgresql: {words}: this is pgbouncer"
+        return LedgerUnfit(what, remedy="add pgbouncer=1 to the options of [ledger] url")
+    if "TargetServerAttributeNotMatched" in words:
+        what = "postgresql: no server of [ledger] url takes writes: it is a standby (in recovery), or read-only"
+        return LedgerUnfit(what, remedy="name the server that takes writes in [ledger] url")
+    return LedgerUnfit(f"postgresql: cannot be used: {words}")
 
 
 def open_from_url(url: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
-    """Open the ledger; see ``opening.Backend`` and ``postgresql_url``. Nothing in the URL is relative to the folder."""
+    """Open the ledger; see ``opening.Backend`` and ``address.py``. Nothing in the URL is relative to the folder."""
     del folder
     return PostgresqlLedger(parse_address(url.partition(":")[2]), accept=accept)
 
@@ -130,6 +135,6 @@ async def _migrate(address: PostgresqlAddress, *, may_stand: bool) -> bool:
     try:
         return await migrate(connection, address.schema, may_stand=may_stand)
     except LedgerFault as fault:
-        raise LedgerUnfit(_advice(str(fault))) from None
+        raise _unfit_of(fault) from None
     finally:
         await connection.aclose()

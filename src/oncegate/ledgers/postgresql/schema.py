@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 
 from oncegate.ledgers.postgresql.connection import Fetch, LedgerFault, PostgresqlConnection
-from oncegate.ledgers.protocol import LedgerUnfit
+from oncegate.ledgers.protocol import LedgerExchanged, LedgerUnfit
 
 _STEPS = (
     # The record first looked at is the one longest there: ids of tickets begin with their time. Fixed-width columns
@@ -43,6 +43,7 @@ _STEPS = (
     """,
 )
 SCHEMA_VERSION = len(_STEPS)
+RESTORE = "restore the ledger from a backup, and set [ledger] accept_from to this moment"
 
 _FIND_META = "SELECT to_regclass('{schema}.oncegate_meta') IS NOT NULL AS stands"
 _FIND_SCHEMA = "SELECT to_regnamespace('{schema}') IS NOT NULL AS stands"
@@ -68,7 +69,7 @@ async def read_meta(fetch: Fetch, schema: str) -> Meta | None:
         return None
     rows = await fetch(_READ_META.format(schema=schema))
     if len(rows) != 1:
-        raise LedgerUnfit(f"postgresql: {schema}.oncegate_meta has lost its row: restore the ledger from a backup")
+        raise LedgerUnfit(f"postgresql: {schema}.oncegate_meta has lost its row", remedy=RESTORE)
     version, born_ms = rows[0]["schema_version"], rows[0]["born_ms"]
     if not isinstance(version, int) or not isinstance(born_ms, int):
         raise LedgerUnfit(f"postgresql: {schema}.oncegate_meta is not a table of oncegate")
@@ -82,18 +83,20 @@ def check_meta(meta: Meta | None, schema: str) -> Meta:
         LedgerUnfit: it cannot; the message says what to do.
     """
     if meta is None:
-        raise LedgerUnfit(
-            f"postgresql: no ledger in the schema {schema}: make one with `oncegate ledger migrate`."
-            " If one was there, every link that it knew as used would open again: restore it from a backup"
+        raise LedgerExchanged(
+            f"postgresql: no ledger in the schema {schema}",
+            remedy="make one with `oncegate ledger migrate`. If one was there, every link that it knew as used would"
+            " open again: restore it from a backup",
         )
     if meta.schema_version > SCHEMA_VERSION:
         raise LedgerUnfit(
-            f"postgresql: the ledger has schema {meta.schema_version}, this oncegate knows up to {SCHEMA_VERSION}:"
-            " run the newer oncegate that migrated it"
+            f"postgresql: the ledger has schema {meta.schema_version}, this oncegate knows up to {SCHEMA_VERSION}",
+            remedy="run the newer oncegate that migrated it",
         )
     if meta.schema_version < SCHEMA_VERSION:
         raise LedgerUnfit(
-            f"postgresql: the ledger has the older schema {meta.schema_version}: run `oncegate ledger migrate`"
+            f"postgresql: the ledger has the older schema {meta.schema_version}",
+            remedy="run `oncegate ledger migrate`",
         )
     return meta
 
@@ -115,7 +118,7 @@ async def migrate(connection: PostgresqlConnection, schema: str, *, may_stand: b
     """
     meta = await read_meta(connection.fetch, schema)
     if meta is not None and not may_stand:
-        raise LedgerUnfit(f"postgresql: a ledger stands in the schema {schema} already, and a ledger is made once")
+        raise LedgerUnfit(f"postgresql: a ledger stands in the schema {schema} already", remedy="a ledger is made once")
     found = 0 if meta is None else meta.schema_version
     if found >= SCHEMA_VERSION:
         check_meta(meta, schema)
@@ -130,8 +133,9 @@ async def migrate(connection: PostgresqlConnection, schema: str, *, may_stand: b
             return False  # another was first
         if not has_schema and "permission denied for database" in str(fault):
             raise LedgerUnfit(
-                f"postgresql: there is no schema {schema}, and this role may not make it: let one that may run"
-                f" CREATE SCHEMA {schema} AUTHORIZATION <this role>, or correct schema= in [ledger] url"
+                f"postgresql: there is no schema {schema}, and this role may not make it",
+                remedy=f"let one that may run CREATE SCHEMA {schema} AUTHORIZATION <this role>, or correct schema= in"
+                " [ledger] url",
             ) from None
         raise LedgerUnfit(f"postgresql: the ledger cannot be made or migrated: {fault}") from None
     return True

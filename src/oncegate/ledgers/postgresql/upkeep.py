@@ -10,6 +10,7 @@ from oncegate.ledgers.postgresql.batches import LOCK_CLASS
 from oncegate.ledgers.postgresql.connection import DriverRow, Fetch, LedgerFault
 from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, Event, LedgerUnfit, Row
 from oncegate.ledgers.scanning import scan_in_steps
+from oncegate.ledgers.server_ledger import EventFaults
 
 STEP_ROWS = 500
 EVENTS_KEPT_S = 90 * 86_400
@@ -20,7 +21,7 @@ SELECT link_id, record, version, forget_after_s FROM {schema}.oncegate_records
 WHERE link_id > $1 ORDER BY link_id LIMIT $2
 """
 _CLOCK = "SELECT extract(epoch FROM clock_timestamp())::bigint AS now_s"
-# The lock waits until every batch under way has ended, and holds up those that come; see postgresql_batches.
+# The lock waits until every batch under way has ended, and holds up those that come; see batches.py.
 _RAISE = """
 WITH locked AS MATERIALIZED (
     SELECT pg_advisory_xact_lock({lock_class}, '{schema}.oncegate_records'::regclass::oid::int4)::text AS held,
@@ -67,23 +68,34 @@ DELETE FROM {schema}.oncegate_events WHERE number IN (SELECT number FROM oldest 
 
 
 class PostgresqlUpkeep:
-    """Lists and forgets records, keeps events; see ``server_ledger.Upkeep``.
+    """The part of the ledger that no claim waits for: lists, sweeping, events.
 
     Args:
         schema: of the tables.
-        fetch: runs one statement.
+        fetch: runs one statement, on a connection of its own.
     """
 
     def __init__(self, schema: str, fetch: Fetch) -> None:
         self._schema = schema
-        self._fetch = fetch
+        self._aside = fetch
+        self._event_faults = EventFaults("postgresql")
+        self._is_closed = False  # set by ServerLedger.aclose
 
     async def scan(self, after: bytes, limit: int) -> Sequence[Row]:
-        """List records in order of id, in steps; see ``Scans.scan``."""
+        """List up to ``limit`` records whose id is above ``after``, in order of id; see ``Scans.scan``.
+
+        Raises:
+            OSError: the ledger cannot be read.
+        """
         return await scan_in_steps(self._page, after, limit, step_rows=STEP_ROWS)
 
     async def sweep(self, now_s: int) -> int:
-        """Forget what is due, in steps; see ``Sweeps.sweep``."""
+        """Forget records whose ``forget_after_s`` is not above ``now_s``, in steps; see ``Sweeps.sweep``.
+
+        Raises:
+            LedgerUnfit: ``now_s`` is more than ``CLOCK_SKEW_MAX_S`` from the server's clock.
+            OSError: the ledger cannot be read or written; what was forgotten before stays so.
+        """
         server_s = (await self._ask(_CLOCK))[0]["now_s"]
         if not isinstance(server_s, int) or abs(server_s - now_s) > CLOCK_SKEW_MAX_S:
             raise LedgerUnfit(f"postgresql: nothing is swept: our clock says {now_s}, the server's {server_s}")
@@ -102,14 +114,21 @@ class PostgresqlUpkeep:
         return forgotten
 
     async def append_events(self, events: Sequence[Event]) -> None:
-        """Append a batch; raises ``OSError`` where it cannot."""
+        """Append a batch; a fault is logged once and swallowed."""
+        if self._is_closed or not events:
+            return
         at_s = [at if isinstance(at := event.get("at"), int) else 0 for event in events]
         link_ids = [link_id if isinstance(link_id := event.get("link_id"), str) else None for event in events]
         texts = [json.dumps(dict(event), separators=(",", ":")) for event in events]
-        await self._ask(_APPEND, [at_s, link_ids, texts])
+        with self._event_faults.swallowed():
+            await self._ask(_APPEND, [at_s, link_ids, texts])
 
-    async def read_events(self, after: int, limit: int, *, link_id: str | None) -> Sequence[tuple[int, Event]]:
-        """List events; see ``KeepsEvents.read_events``."""
+    async def read_events(self, after: int, limit: int, *, link_id: str | None = None) -> Sequence[tuple[int, Event]]:
+        """List up to ``limit`` events whose number is above ``after``, oldest first; of one link where given.
+
+        Raises:
+            OSError: the ledger cannot be read.
+        """
         if link_id is None:
             rows = await self._ask(_EVENTS, [after, limit])
         else:
@@ -127,7 +146,7 @@ class PostgresqlUpkeep:
         self, statement: str, args: Sequence[bytes | int | str | Sequence[int] | Sequence[str | None]] = ()
     ) -> Sequence[DriverRow]:
         try:
-            return await self._fetch(statement.format(schema=self._schema, lock_class=LOCK_CLASS), args)
+            return await self._aside(statement.format(schema=self._schema, lock_class=LOCK_CLASS), args)
         except LedgerFault as fault:
             raise OSError(f"the ledger does not answer: {fault}") from None
 

@@ -73,7 +73,7 @@ def parse_url(url: str, *, folder: pathlib.Path) -> RedisAddress:
     scheme, _, address = url.partition(":")
     is_sentinel = scheme == "redis+sentinel"
     if not address.startswith("//") or "#" in address:
-        raise LedgerUnfit(f"[ledger] url: write {_example(scheme)}, and %23 for a # in a password")
+        raise LedgerUnfit(f"write {_example(scheme)}, and %23 for a # in a password", where="[ledger] url")
     place, _, query = address.removeprefix("//").partition("?")
     credentials, at, rest = place.rpartition("@")
     username, _, password = credentials.partition(":") if at else ("", "", "")
@@ -81,14 +81,18 @@ def parse_url(url: str, *, folder: pathlib.Path) -> RedisAddress:
     options = _options(query, _OPTIONS | _SENTINEL_OPTIONS if is_sentinel else _OPTIONS)
     service = path.pop(0) if is_sentinel and path else ""
     if is_sentinel and not _SERVICE.fullmatch(service):
-        raise LedgerUnfit(f"[ledger] url: the service that the Sentinels watch is missing: write {_example(scheme)}")
+        raise LedgerUnfit(
+            f"the service that the Sentinels watch is missing: write {_example(scheme)}", where="[ledger] url"
+        )
     hosts = [_host(part, scheme) for part in netloc.split(",")]
     if len(hosts) > 1 and not is_sentinel:
-        raise LedgerUnfit("[ledger] url: several hosts: only redis+sentinel: has them")
+        raise LedgerUnfit("several hosts: only redis+sentinel: has them", where="[ledger] url")
     is_tls = scheme == "rediss" or options.get("tls") == "1"
     tls_files = {name: str(folder.absolute() / options[name]) for name in _FILES if name in options}
     if tls_files and not is_tls:
-        raise LedgerUnfit("[ledger] url: ssl_ options without TLS: write rediss:, or tls=1 with redis+sentinel:")
+        raise LedgerUnfit(
+            "ssl_ options without TLS: write rediss:, or tls=1 with redis+sentinel:", where="[ledger] url"
+        )
     return RedisAddress(
         hosts=hosts,
         service=service,
@@ -108,19 +112,23 @@ def _options(query: str, known: frozenset[str]) -> Mapping[str, str]:
     pairs = parse_qsl(query, keep_blank_values=True)
     for name, _ in pairs:
         if name not in known:
-            raise LedgerUnfit(f'[ledger] url: "{name}" is no option here; there are {", ".join(sorted(known))}')
+            raise LedgerUnfit(
+                f'"{name}" is no option here',
+                remedy=f"correct [ledger] url; there are {', '.join(sorted(known))}",
+                where="[ledger] url",
+            )
     options = dict(pairs)
     if len(options) < len(pairs):
-        raise LedgerUnfit("[ledger] url: an option is given twice")
+        raise LedgerUnfit("an option is given twice", where="[ledger] url")
     if options.get("tls", "0") not in {"0", "1"}:
-        raise LedgerUnfit("[ledger] url: write tls=1 or leave it out")
+        raise LedgerUnfit("write tls=1 or leave it out", where="[ledger] url")
     return options
 
 
 def _host(text: str, scheme: str) -> tuple[str, int]:
     found = _HOST.fullmatch(text)
     if found is None:
-        raise LedgerUnfit(f"[ledger] url: a host is missing or misspelt: write {_example(scheme)}")
+        raise LedgerUnfit(f"a host is missing or misspelt: write {_example(scheme)}", where="[ledger] url")
     port = int(found[2] or (_SENTINEL_PORT if scheme == "redis+sentinel" else _PORT))
     return found[1].strip("[]"), port
 
@@ -128,13 +136,13 @@ def _host(text: str, scheme: str) -> tuple[str, int]:
 def _number(parts: Sequence[str], what: str, *, most: int) -> int:
     text = "/".join(parts) or "0"
     if not (text.isascii() and text.isdigit() and int(text) <= most):
-        raise LedgerUnfit(f"[ledger] url: {what}: a number from 0 to {most}")
+        raise LedgerUnfit(f"{what}: a number from 0 to {most}", where="[ledger] url")
     return int(text)
 
 
 def _prefix(text: str) -> str:
     if not _PREFIX.fullmatch(text):
-        raise LedgerUnfit("[ledger] url: prefix: 1 to 64 printable ASCII characters without spaces")
+        raise LedgerUnfit("prefix: 1 to 64 printable ASCII characters without spaces", where="[ledger] url")
     return text
 
 

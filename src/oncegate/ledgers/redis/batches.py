@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Sequence
 from typing import cast
 
+from oncegate.ledgers.birth import Birth
 from oncegate.ledgers.protocol import (
     Done,
     Gone,
@@ -31,13 +32,12 @@ from oncegate.ledgers.redis.scripts import (
     Scripts,
     row_of,
 )
-from oncegate.ledgers.server_ledger import Birth
 
 _Outcome = Done | Stands | Gone | Swept | Unknown
 
 
 class RedisBatches:
-    """Carries out whole batches; see ``server_ledger.Batches``.
+    """Carries out whole batches; see ``server_ledger.Sends``.
 
     Args:
         prefix: of all keys.
@@ -105,7 +105,7 @@ class RedisBatches:
             answers = await scripts.run(script, keys, [born_ms, *args], waits=True)
             return _outcomes(answers, versions)
         except LedgerFault as fault:
-            return [Unknown(str(fault))] * len(link_ids)
+            return [fault.outcome] * len(link_ids)
 
 
 def _fresh_versions(count: int) -> Sequence[str]:

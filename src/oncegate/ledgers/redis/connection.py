@@ -19,7 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from oncegate.ledgers.protocol import LedgerUnfit
+from oncegate.ledgers.protocol import LedgerExchanged, LedgerUnfit, Unknown, UnknownKind
 from oncegate.ledgers.redis.address import RedisAddress
 
 CONNECT_WITHIN_S = 2.0
@@ -34,11 +34,26 @@ Reply = bytes | int | None | list["Reply"]
 
 
 class LedgerFault(Exception):
-    """Redis did not answer as it should; a write may or may not have happened. The message is for the log."""
+    """Redis did not answer as it should; a write may or may not have happened. The message is for the log.
+
+    Attributes:
+        unfit: what the ledger is unfit for, where that was seen on a new connection.
+        kind: as of the ``Unknown`` that the callers are told.
+    """
+
+    def __init__(self, words: str, *, unfit: LedgerUnfit | None = None, kind: UnknownKind = "lost") -> None:
+        super().__init__(words)
+        self.unfit = unfit
+        self.kind: UnknownKind = "exchanged" if isinstance(unfit, LedgerExchanged) else kind
+
+    @property
+    def outcome(self) -> Unknown:
+        """What everybody is told whose call met this fault."""
+        return Unknown(str(self), self.kind)
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class SaidNo:
     """An answer that is an error: ``NOSCRIPT No matching script``."""
 
     words: str
@@ -58,7 +73,7 @@ class _Driver(Protocol):
     async def read_response(self, *, disable_decoding: bool) -> Reply: ...
 
 
-Call = Callable[[Sequence[Command]], Awaitable[Sequence[Reply | Refused]]]
+Call = Callable[[Sequence[Command]], Awaitable[Sequence[Reply | SaidNo]]]
 Greet = Callable[[Call], Awaitable[None]]
 
 
@@ -78,7 +93,7 @@ class RedisConnection:
         self._used_s = 0.0
         self._not_before_s = 0.0
 
-    async def call(self, commands: Sequence[Command]) -> Sequence[Reply | Refused]:
+    async def call(self, commands: Sequence[Command]) -> Sequence[Reply | SaidNo]:
         """Send commands together, and return the answer to each. They are no transaction.
 
         Raises:
@@ -99,7 +114,7 @@ class RedisConnection:
             await self._drop()
             if isinstance(fault, Exception):
                 # Where drivers' errors become ours, all of them: what is not known is not "free".
-                raise LedgerFault(_words(fault)) from fault
+                raise _as_ours(fault) from fault
             raise
         finally:
             self._turn.release()
@@ -142,14 +157,14 @@ class RedisConnection:
                 await driver.disconnect(nowait=True)
 
 
-async def _exchange(driver: _Driver, commands: Sequence[Command]) -> Sequence[Reply | Refused]:
+async def _exchange(driver: _Driver, commands: Sequence[Command]) -> Sequence[Reply | SaidNo]:
     await driver.send_packed_command([_packed(commands)], check_health=False)
-    replies: list[Reply | Refused] = []
+    replies: list[Reply | SaidNo] = []
     for _ in commands:
         try:
             replies.append(await driver.read_response(disable_decoding=True))
         except ResponseError as refusal:
-            replies.append(Refused(_words(refusal)))
+            replies.append(SaidNo(_words(refusal)))
     return replies
 
 
@@ -202,10 +217,16 @@ async def _find_master(address: RedisAddress) -> tuple[str, int]:
             await watcher.aclose()
 
 
-def _words(fault: BaseException) -> str:
+def _as_ours(fault: Exception) -> LedgerFault:
+    if isinstance(fault, LedgerFault):
+        return fault
+    if isinstance(fault, LedgerUnfit):
+        return LedgerFault(str(fault), unfit=fault)
+    return LedgerFault(_words(fault))
+
+
+def _words(fault: Exception) -> str:
     """Say what went wrong: the driver's words name hosts and keys, never a password or a record."""
-    if isinstance(fault, LedgerFault | LedgerUnfit):
-        return str(fault)
     if isinstance(fault, TimeoutError):
         return "no answer in time"
     if isinstance(fault, sentinel.MasterNotFoundError):

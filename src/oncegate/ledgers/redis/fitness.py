@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, LedgerFacts, LedgerUnfit
 from oncegate.ledgers.redis.address import RedisAddress
-from oncegate.ledgers.redis.connection import Call, LedgerFault, Refused
+from oncegate.ledgers.redis.connection import Call, LedgerFault, SaidNo
 
 NO_AOF = "redis-no-aof"
 EVERYSEC = "redis-everysec"
@@ -26,8 +26,8 @@ WEAKER_PROMISES = frozenset({NO_AOF, EVERYSEC, NO_FSYNC, NO_FSYNC_ON_REWRITE, EV
 VERSION_MIN = (6, 2)
 _SETTINGS = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory", "maxmemory-policy")
 
-Weakness = tuple[str, str]
-"""A name, and what is the matter and what to set."""
+Weakness = tuple[str, str, str]
+"""A name, what is the matter, and what to set."""
 
 
 async def check_fitness(call: Call, address: RedisAddress, born_ms: int, *, accept: Sequence[str]) -> LedgerFacts:
@@ -47,13 +47,13 @@ async def check_fitness(call: Call, address: RedisAddress, born_ms: int, *, acce
     _check_server(info)
     settings = await _settings(call)
     weaker = [*_persistence(info, settings), *_eviction(info, settings), *_failover(info, address)]
-    for name, why in weaker:
+    for name, what, remedy in weaker:
         if name not in accept:
-            raise LedgerUnfit(f'redis: {why}; or accept it: [ledger] accept = ["{name}"]')
+            raise LedgerUnfit(f"redis: {what}", remedy=f'{remedy}; or accept it: [ledger] accept = ["{name}"]')
     ahead_s = await clock_ahead_s(call)
     if abs(ahead_s) > CLOCK_SKEW_MAX_S:
-        raise LedgerUnfit(f"redis: the server's clock is {ahead_s:+.0f} s from ours: set both by NTP")
-    return LedgerFacts(born_ms=born_ms, clock_ahead_s=ahead_s, accepted=tuple(name for name, _ in weaker))
+        raise LedgerUnfit(f"redis: the server's clock is {ahead_s:+.0f} s from ours", remedy="set both by NTP")
+    return LedgerFacts(born_ms=born_ms, clock_ahead_s=ahead_s, accepted=tuple(name for name, _, _ in weaker))
 
 
 async def clock_ahead_s(call: Call) -> float:
@@ -74,7 +74,7 @@ async def clock_ahead_s(call: Call) -> float:
 async def _info(call: Call) -> Mapping[str, str]:
     (told,) = await call([("INFO",)])
     if not isinstance(told, bytes):
-        raise LedgerUnfit("redis: INFO is refused, so nothing can be seen: grant +info to this user")
+        raise LedgerUnfit("redis: INFO is refused, so nothing can be seen", remedy="grant +info to this user")
     lines = (line.partition(":") for line in told.decode("utf-8", "replace").splitlines())
     return {name: value for name, colon, value in lines if colon}
 
@@ -84,7 +84,7 @@ async def _settings(call: Call) -> Mapping[str, str] | None:
     told = await call([("CONFIG", "GET", name) for name in _SETTINGS])
     settings: dict[str, str] = {}
     for name, pair in zip(_SETTINGS, told, strict=True):
-        if isinstance(pair, Refused) or not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[1], bytes):
+        if isinstance(pair, SaidNo) or not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[1], bytes):
             return None
         settings[name] = pair[1].decode()
     return settings
@@ -94,32 +94,35 @@ def _check_server(info: Mapping[str, str]) -> None:
     version = info.get("redis_version", "")
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if numbers < VERSION_MIN:
-        raise LedgerUnfit(f'redis: this is version "{version}": Redis 6.2 or newer, or Valkey, is needed')
+        raise LedgerUnfit(f'redis: this is version "{version}"', remedy="Redis 6.2 or newer, or Valkey, is needed")
     if info.get("role") != "master":
-        raise LedgerUnfit("redis: this server is a replica: name its master in [ledger] url")
+        raise LedgerUnfit(
+            "redis: this server is a replica", remedy="name its master, which takes writes, in [ledger] url"
+        )
     if info.get("loading") != "0":
-        raise LedgerUnfit("redis: the server is still loading its data: try again when it is done")
+        raise LedgerUnfit("redis: the server is still loading its data", remedy="try again when it is done")
     if info.get("aof_enabled") == "1" and info.get("aof_last_write_status") != "ok":
-        raise LedgerUnfit("redis: the last write to the append-only file failed: look at the server's disk and log")
+        raise LedgerUnfit(
+            "redis: the last write to the append-only file failed", remedy="look at the server's disk and log"
+        )
 
 
 def _persistence(info: Mapping[str, str], settings: Mapping[str, str] | None) -> Sequence[Weakness]:
     if (settings or {}).get("appendonly", "yes") != "yes" or info.get("aof_enabled") != "1":
-        return [(NO_AOF, "there is no append-only file, so a restart opens used links: set appendonly yes")]
+        return [(NO_AOF, "there is no append-only file, so a restart opens used links", "set appendonly yes")]
     if settings is None:
-        why = (
-            "CONFIG is refused, so whether writes are forced to the disk cannot be seen: grant +config|get to this user,"
-            " and set appendfsync always, no-appendfsync-on-rewrite no"
-        )
-        return [(UNSEEN_PERSISTENCE, why)]
+        what = "CONFIG is refused, so whether writes are forced to the disk cannot be seen"
+        remedy = "grant +config|get to this user, and set appendfsync always, no-appendfsync-on-rewrite no"
+        return [(UNSEEN_PERSISTENCE, what, remedy)]
     found: list[Weakness] = []
     if settings["appendfsync"] == "everysec":
-        found.append((EVERYSEC, "a crash loses the last second or two, whose links open again: set appendfsync always"))
+        what = "a crash loses the last second or two, whose links open again"
+        found.append((EVERYSEC, what, "set appendfsync always"))
     elif settings["appendfsync"] != "always":
-        found.append((NO_FSYNC, "a crash loses what the system had not written yet: set appendfsync always"))
+        found.append((NO_FSYNC, "a crash loses what the system had not written yet", "set appendfsync always"))
     if settings["no-appendfsync-on-rewrite"] != "no":
-        why = "nothing is forced to the disk during a rewrite: set no-appendfsync-on-rewrite no"
-        found.append((NO_FSYNC_ON_REWRITE, why))
+        what = "nothing is forced to the disk during a rewrite"
+        found.append((NO_FSYNC_ON_REWRITE, what, "set no-appendfsync-on-rewrite no"))
     return found
 
 
@@ -130,8 +133,8 @@ def _eviction(info: Mapping[str, str], settings: Mapping[str, str] | None) -> Se
         return ()
     is_limited = (settings or {}).get("maxmemory", info.get("maxmemory", "")) != "0"
     when = "when memory is full" if is_limited else "as soon as somebody sets maxmemory"
-    why = f'maxmemory-policy is "{policy}": {when}, records may be thrown away: set maxmemory-policy noeviction'
-    return ((EVICTION, why),)
+    what = f'maxmemory-policy is "{policy}": {when}, records may be thrown away'
+    return ((EVICTION, what, "set maxmemory-policy noeviction"),)
 
 
 def _failover(info: Mapping[str, str], address: RedisAddress) -> Sequence[Weakness]:
@@ -146,4 +149,5 @@ def _failover(info: Mapping[str, str], address: RedisAddress) -> Sequence[Weakne
         what = f"{replicas} replicas are attached, and one may take over"
     else:
         return ()
-    return ((FAILOVER, f"{what} without the last writes, whose links open again: use a server without replicas"),)
+    what = f"{what} without the last writes, whose links open again"
+    return ((FAILOVER, what, "use a server without replicas"),)

@@ -18,14 +18,15 @@ import time
 from collections.abc import Sequence
 
 from oncegate.ledgers.batching.batcher import ANSWER_WITHIN_S, BATCH_MAX
+from oncegate.ledgers.birth import Birth
 from oncegate.ledgers.protocol import Ledger, LedgerFacts, LedgerUnfit
 from oncegate.ledgers.redis import fitness as redis_fitness
 from oncegate.ledgers.redis.address import RedisAddress, parse_url
 from oncegate.ledgers.redis.batches import RedisBatches
-from oncegate.ledgers.redis.connection import Call, LedgerFault, RedisConnection, Refused
+from oncegate.ledgers.redis.connection import Call, LedgerFault, RedisConnection, SaidNo
 from oncegate.ledgers.redis.scripts import CREATE, Scripts
 from oncegate.ledgers.redis.upkeep import RedisUpkeep
-from oncegate.ledgers.server_ledger import Birth, ServerLedger
+from oncegate.ledgers.server_ledger import Sends, ServerLedger
 
 WEAKER_PROMISES = redis_fitness.WEAKER_PROMISES
 SCHEMA_VERSION = 1
@@ -33,7 +34,7 @@ SCHEMA_VERSION = 1
 _log = logging.getLogger(__name__)
 
 
-class RedisLedger(ServerLedger):
+class RedisLedger(ServerLedger, RedisUpkeep):
     """Keeps records in Redis or Valkey.
 
     Args:
@@ -53,24 +54,19 @@ class RedisLedger(ServerLedger):
     ) -> None:
         self._address = address
         self._accept = tuple(accept)
-        self._meta = f"{address.prefix}meta".encode()
         self._birth = Birth("redis")
         inserting, replacing, reading, aside = (RedisConnection(address, greet=self._greet) for _ in range(4))
-        super().__init__(
-            "redis",
-            RedisBatches(
-                address.prefix,
-                self._birth,
-                inserting=inserting,
-                replacing=replacing,
-                reading=reading,
-                wait=address.wait,
-            ),
-            RedisUpkeep(address.prefix, self._birth, aside),
-            (inserting, replacing, reading, aside),
+        batches = RedisBatches(
+            address.prefix, self._birth, inserting=inserting, replacing=replacing, reading=reading, wait=address.wait
+        )
+        ServerLedger.__init__(
+            self,
+            Sends(insert=batches.insert, replace=batches.replace, read=batches.read),
+            closes=[connection.aclose for connection in (inserting, replacing, reading, aside)],
             batch_max=batch_max,
             answer_within_s=answer_within_s,
         )
+        RedisUpkeep.__init__(self, address.prefix, self._birth, aside)
 
     async def probe(self) -> LedgerFacts:
         """Connect, and look whether the server is such that the guarantee can be kept.
@@ -89,7 +85,7 @@ class RedisLedger(ServerLedger):
             born_ms = self._birth.check(born_ms)
             return await redis_fitness.check_fitness(connection.call, self._address, born_ms, accept=self._accept)
         except LedgerFault as fault:
-            raise LedgerUnfit(_advice(str(fault))) from None
+            raise _unfit_of(fault) from None
         finally:
             await connection.aclose()
 
@@ -106,37 +102,40 @@ async def _read_born_ms(call: Call, meta: bytes) -> int | None:
         LedgerFault: no answer.
     """
     (told,) = await call([("HMGET", meta, "schema", "born_ms")])
-    if isinstance(told, Refused):
+    if isinstance(told, SaidNo):
         raise LedgerFault(told.words)
     schema, born_ms = told if isinstance(told, list) and len(told) == 2 else (None, None)
     if not isinstance(schema, bytes) or not isinstance(born_ms, bytes):
         return None
     if int(schema) > SCHEMA_VERSION:
         raise LedgerUnfit(
-            f"redis: the ledger has schema {int(schema)}, this oncegate knows up to {SCHEMA_VERSION}:"
-            " run the newer oncegate that migrated it"
+            f"redis: the ledger has schema {int(schema)}, this oncegate knows up to {SCHEMA_VERSION}",
+            remedy="run the newer oncegate that migrated it",
         )
     return int(born_ms)
 
 
-def _advice(fault: str) -> str:
-    """Add to a server's words what to change, where that is known."""
-    if fault.startswith("redis: "):
-        return fault
-    if fault.startswith("NOPERM"):
-        return f"redis: {fault}: this user needs ~PREFIX* and +@read +@write +@scripting +info +time +ping +config|get"
-    return f"redis: cannot be used: {fault}"
+def _unfit_of(fault: LedgerFault) -> LedgerUnfit:
+    """Say what is the matter, and add to a server's words what to change where that is known."""
+    if fault.unfit is not None:
+        return fault.unfit
+    if str(fault).startswith("NOPERM"):
+        remedy = "this user needs ~PREFIX* and +@read +@write +@scripting +info +time +ping +config|get"
+        return LedgerUnfit(f"redis: {fault}", remedy=remedy)
+    return LedgerUnfit(f"redis: cannot be used: {fault}")
 
 
 def open_from_url(url: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
-    """Open the ledger; see ``opening.Backend`` and ``redis_url``."""
+    """Open the ledger; see ``opening.Backend`` and ``address.py``."""
     return RedisLedger(parse_url(url, folder=folder), accept=accept)
 
 
 def create_from_url(url: str, *, folder: pathlib.Path) -> None:
     """Make the empty ledger; see ``opening.Backend``."""
     if not migrate_from_url(url, folder=folder):
-        raise LedgerUnfit("redis: a ledger stands under this prefix already, and a ledger is made once")
+        raise LedgerUnfit(
+            "redis: a ledger stands under this prefix already", remedy="a ledger is made once: take another prefix"
+        )
 
 
 def migrate_from_url(url: str, *, folder: pathlib.Path) -> bool:
@@ -151,7 +150,7 @@ async def _migrate(address: RedisAddress) -> bool:
         if not made:
             await _read_born_ms(connection.call, f"{address.prefix}meta".encode())
     except LedgerFault as fault:
-        raise LedgerUnfit(_advice(str(fault))) from None
+        raise _unfit_of(fault) from None
     finally:
         await connection.aclose()
     return made
@@ -168,7 +167,7 @@ async def _make(connection: RedisConnection, address: RedisAddress) -> bool:
     made = await Scripts(connection).run(CREATE, [meta, ids], [SCHEMA_VERSION, time.time_ns() // 1_000_000])
     if made == -1:
         raise LedgerUnfit(
-            "redis: records of a ledger stand under this prefix that has lost its memory of when it was born:"
-            " restore it from a backup, or take another prefix"
+            "redis: records of a ledger stand under this prefix that has lost its memory of when it was born",
+            remedy="restore it from a backup and set [ledger] accept_from to this moment, or take another prefix",
         )
     return made == 1

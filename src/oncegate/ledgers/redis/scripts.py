@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oncegate.ledgers.protocol import Row
-from oncegate.ledgers.redis.connection import Command, LedgerFault, RedisConnection, Refused, Reply
+from oncegate.ledgers.redis.connection import Command, LedgerFault, RedisConnection, Reply, SaidNo
 
 DONE, GONE, SWEPT = 1, 2, 3
 WAIT_MS = 1_500
@@ -192,11 +192,12 @@ class Scripts:
         tail: Command = (len(keys), *keys, *args)
         waiting = self._waiting() if waits and self._wait else ()
         answer, *waited = await self._connection.call([("EVALSHA", script.sha1, *tail), *waiting])
-        if isinstance(answer, Refused) and answer.code == "NOSCRIPT":  # after a restart; certainly not carried out
+        if isinstance(answer, SaidNo) and answer.code == "NOSCRIPT":  # after a restart; certainly not carried out
             answer, *waited = await self._connection.call([("EVAL", script.text, *tail), *waiting])
-        if isinstance(answer, Refused):
+        if isinstance(answer, SaidNo):
             await self._connection.drop()
-            raise LedgerFault(answer.words.removeprefix("ONCEGATE "))
+            is_ours = answer.code == "ONCEGATE"
+            raise LedgerFault(answer.words.removeprefix("ONCEGATE "), kind="exchanged" if is_ours else "lost")
         for reached in waited:
             await self._check_replicas(reached)
         return answer
@@ -205,8 +206,8 @@ class Scripts:
         # WAITAOF, since Redis 7.2, also waits until the replicas forced it to their disks.
         return [("WAITAOF", 1, self._wait, WAIT_MS)] if self._has_waitaof else [("WAIT", self._wait, WAIT_MS)]
 
-    async def _check_replicas(self, reached: Reply | Refused) -> None:
-        if isinstance(reached, Refused) and self._has_waitaof:
+    async def _check_replicas(self, reached: Reply | SaidNo) -> None:
+        if isinstance(reached, SaidNo) and self._has_waitaof:
             # An older server, or one without an append-only file: WAIT is what it offers.
             self._has_waitaof = False
             (reached,) = await self._connection.call(self._waiting())

@@ -7,12 +7,13 @@ import time
 from collections.abc import Sequence
 from typing import cast
 
+from oncegate.ledgers.birth import Birth
 from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, Event, LedgerUnfit, Row
 from oncegate.ledgers.redis.connection import LedgerFault, RedisConnection, Reply
 from oncegate.ledgers.redis.fitness import clock_ahead_s
 from oncegate.ledgers.redis.scripts import APPEND, FORGET, RAISE, SCAN, Scripts, row_of
 from oncegate.ledgers.scanning import scan_in_steps
-from oncegate.ledgers.server_ledger import Birth
+from oncegate.ledgers.server_ledger import EventFaults
 
 STEP_ROWS = 200
 EVENTS_STEP = 1_000
@@ -21,7 +22,7 @@ EVENTS_KEPT = 100_000
 
 
 class RedisUpkeep:
-    """Lists and forgets records, keeps events; see ``server_ledger.Upkeep``.
+    """The part of the ledger that no claim waits for: lists, sweeping, events.
 
     Args:
         prefix: of all keys.
@@ -33,23 +34,34 @@ class RedisUpkeep:
         self._meta, self._ids, self._events, self._record = (
             f"{prefix}{name}".encode() for name in ("meta", "ids", "events", "r:")
         )
-        self._connection = connection
+        self._aside = connection
+        self._event_faults = EventFaults("redis")
+        self._is_closed = False  # set by ServerLedger.aclose
         self._scripts = Scripts(connection)
         self._birth = birth
 
     async def scan(self, after: bytes, limit: int) -> Sequence[Row]:
-        """List records in order of id, in steps; see ``Scans.scan``."""
+        """List up to ``limit`` records whose id is above ``after``, in order of id; see ``Scans.scan``.
+
+        Raises:
+            OSError: the ledger cannot be read.
+        """
         try:
             return await scan_in_steps(self._page, after, limit, step_rows=STEP_ROWS)
         except LedgerFault as fault:
             raise _unreadable(fault) from None
 
     async def sweep(self, now_s: int) -> int:
-        """Forget what is due, in steps; see ``Sweeps.sweep``."""
+        """Forget records whose ``forget_after_s`` is not above ``now_s``, in steps; see ``Sweeps.sweep``.
+
+        Raises:
+            LedgerUnfit: ``now_s`` is more than ``CLOCK_SKEW_MAX_S`` from the server's clock.
+            OSError: the ledger cannot be read or written; what was forgotten before stays so.
+        """
         forgotten = 0
         try:
             born_ms = await self._known_born_ms()
-            server_s = await clock_ahead_s(self._connection.call) + time.time()
+            server_s = await clock_ahead_s(self._aside.call) + time.time()
             if abs(server_s - now_s) > CLOCK_SKEW_MAX_S:
                 raise LedgerUnfit(f"redis: nothing is swept: our clock says {now_s}, the server's {server_s:.0f}")
             keys = [self._meta, self._ids]
@@ -66,25 +78,34 @@ class RedisUpkeep:
             raise _unreadable(fault) from None
 
     async def append_events(self, events: Sequence[Event]) -> None:
-        """Append a batch; raises ``OSError`` where it cannot."""
+        """Append a batch; a fault is logged once and swallowed."""
+        if self._is_closed or not events:
+            return
         args: list[bytes | int | str] = []
         for event in events:
             link_id = event.get("link_id")
             args += [link_id if isinstance(link_id, str) else "", json.dumps(dict(event), separators=(",", ":"))]
-        try:
-            head = [await self._known_born_ms(), EVENTS_KEPT]
-            await self._scripts.run(APPEND, [self._meta, self._events], [*head, *args])
-        except LedgerFault as fault:
-            raise _unreadable(fault) from None
+        with self._event_faults.swallowed():
+            try:
+                head = [await self._known_born_ms(), EVENTS_KEPT]
+                await self._scripts.run(APPEND, [self._meta, self._events], [*head, *args])
+            except LedgerFault as fault:
+                raise _unreadable(fault) from None
 
-    async def read_events(self, after: int, limit: int, *, link_id: str | None) -> Sequence[tuple[int, Event]]:
-        """List events; see ``KeepsEvents.read_events``. Those of one link are looked for among all."""
+    async def read_events(self, after: int, limit: int, *, link_id: str | None = None) -> Sequence[tuple[int, Event]]:
+        """List up to ``limit`` events whose number is above ``after``, oldest first; of one link where given.
+
+        The events of one link are looked for among all.
+
+        Raises:
+            OSError: the ledger cannot be read.
+        """
         found: list[tuple[int, Event]] = []
         wanted = None if link_id is None else link_id.encode()
         try:
             while len(found) < limit:
                 command = ("XRANGE", self._events, f"({after}-0", "+", "COUNT", EVENTS_STEP)
-                (told,) = await self._connection.call([command])
+                (told,) = await self._aside.call([command])
                 page = [_event(entry) for entry in _listed(told)]
                 found += [(number, event) for number, of_link, event in page if wanted is None or of_link == wanted]
                 if len(page) < EVENTS_STEP:
@@ -100,7 +121,7 @@ class RedisUpkeep:
         return [row_of(_bytes(flat[n]), flat[n + 1]) for n in range(0, len(flat), 2)]
 
     async def _known_born_ms(self) -> int:
-        return await self._birth.known_ms(lambda: self._connection.call([("PING",)]))
+        return await self._birth.known_ms(lambda: self._aside.call([("PING",)]))
 
 
 def _above(after: bytes) -> bytes:

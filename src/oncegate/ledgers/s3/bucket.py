@@ -136,11 +136,11 @@ def open_bucket(address: str, environ: Mapping[str, str] = os.environ) -> Bucket
     name, _, prefix = rest.removeprefix("//").partition("/")
     prefix = prefix.strip("/")
     if not rest.startswith("//") or not name or "//" in prefix:
-        raise LedgerUnfit(f"s3: the address names no bucket: {_FORM}")
+        raise LedgerUnfit("s3: the address names no bucket", remedy=_FORM)
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(question))
     except ValueError as error:
-        raise LedgerUnfit(f"s3: the address cannot be read: {_FORM}") from error
+        raise LedgerUnfit("s3: the address cannot be read", remedy=_FORM) from error
     options = {key.lower().removeprefix("aws_"): value for key, value in pairs}
     profile = options.pop("profile", "")
     given = options.get("access_key_id") or options.get("skip_signature") or environ.get("AWS_ACCESS_KEY_ID")
@@ -164,7 +164,7 @@ def open_bucket(address: str, environ: Mapping[str, str] = os.environ) -> Bucket
             credential_provider=cast("Any", chain),
         )
     except (exceptions.BaseError, ValueError, TypeError) as error:
-        raise LedgerUnfit(f"s3: {first_line(error)}: {_FORM}") from error
+        raise LedgerUnfit(f"s3: {first_line(error)}", remedy=_FORM) from error
     return Bucket(store)
 
 

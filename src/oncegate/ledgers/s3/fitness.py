@@ -40,7 +40,7 @@ async def check(bucket: Bucket, clock: Callable[[], float]) -> LedgerFacts:
         ahead_s = await clock_ahead_s(bucket, clock())
         return LedgerFacts(born_ms=await _born_ms(bucket, int(clock() * 1000)), clock_ahead_s=ahead_s)
     except FAULTS as error:
-        raise LedgerUnfit(f"s3: the bucket cannot be used: {_advice(error)} ({first_line(error)})") from error
+        raise _as_unfit(error) from error
 
 
 async def clock_ahead_s(bucket: Bucket, now_s: float) -> float:
@@ -55,7 +55,9 @@ async def clock_ahead_s(bucket: Bucket, now_s: float) -> float:
         raise LedgerUnfit("s3: an object that was written is not there: the server gives no consistent reads")
     ahead_s = meta["last_modified"].timestamp() - now_s
     if abs(ahead_s) > CLOCK_SKEW_MAX_S:
-        raise LedgerUnfit(f"s3: the server's clock is {ahead_s:+.0f} s from this one; set this machine's clock (NTP)")
+        raise LedgerUnfit(
+            f"s3: the server's clock is {ahead_s:+.0f} s from this one", remedy="set this machine's clock (NTP)"
+        )
     return ahead_s if abs(ahead_s) > 2 else 0.0  # dates of objects have whole seconds
 
 
@@ -63,7 +65,9 @@ async def _check_conditions(bucket: Bucket, name: str) -> None:
     for what in ("an object", "an object that was deleted"):
         won = [etag for etag in await _create_at_once(bucket, name) if etag is not None]
         if not won and await bucket.get(name) is None:  # 404 for a bucket that is not there looks like a lost race
-            raise LedgerUnfit("s3: no such bucket, or nothing can be written to it: make it, or correct [ledger] url")
+            raise LedgerUnfit(
+                "s3: no such bucket, or nothing can be written to it", remedy="make it, or correct [ledger] url"
+            )
         _must(len(won) == 1, f"of {AT_ONCE} writers of {what} that must not stand {len(won)} won (If-None-Match)")
         _must(await bucket.create(name, b"again") is None, "a write overwrote what stood there (If-None-Match)")
         won = [etag for etag in await _replace_at_once(bucket, name, won[0]) if etag is not None]
@@ -86,8 +90,8 @@ async def _replace_at_once(bucket: Bucket, name: str, etag: str) -> list[str | N
 def _must(holds: object, what: str) -> None:
     if not holds:
         raise LedgerUnfit(
-            f"s3: this server does not keep conditional writes: {what}. Two viewers could use one link; take a server "
-            "that does, or another kind of ledger"
+            f"s3: this server does not keep conditional writes: {what}. Two viewers could use one link",
+            remedy="take a server that does, or another kind of ledger",
         )
 
 
@@ -100,14 +104,19 @@ async def _born_ms(bucket: Bucket, now_ms: int) -> int:
     return now_ms if found is None else int(json.loads(found.data)["ms"])
 
 
-def _advice(error: Exception) -> str:
+def _as_unfit(error: Exception) -> LedgerUnfit:
+    """Say what an error of the driver means for the ledger, and what to do."""
     found = _STATUS.search(str(error))
     match found[1] if found else type(error).__name__:
         case "501":
-            return "it answers 501 to conditional writes: this server has none"
+            what, remedy = "it answers 501 to conditional writes: this server has none", "take another server"
         case "401" | "403" | "PermissionDeniedError" | "UnauthenticatedError":
-            return "the credentials must be allowed to get, put, delete and list objects"
+            what, remedy = (
+                "the credentials lack rights",
+                "the credentials must be allowed to get, put, delete and list objects",
+            )
         case "404":
-            return "there is no such bucket"
+            what, remedy = "there is no such bucket", "make it, or correct [ledger] url"
         case _:
-            return "check endpoint, allow_http and the network"
+            what, remedy = "it does not answer as it should", "check endpoint, allow_http and the network"
+    return LedgerUnfit(f"s3: the bucket cannot be used: {what} ({first_line(error)})", remedy=remedy)

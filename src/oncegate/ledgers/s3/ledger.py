@@ -5,7 +5,7 @@
 
 Of many writers S3 lets one win: ``If-None-Match: *`` where nothing stands, ``If-Match`` in place of one version. The
 version of a record is its ETag; each write carries a fresh nonce, so that equal records have different ETags, and a
-write that was repeated knows itself again. Servers that keep no conditions are refused by ``s3_fitness``.
+write that was repeated knows itself again. Servers that keep no conditions are refused by ``fitness.py``.
 
 **Forgetting without transactions.** A sweep first stores its limit, then deletes records that are due by it. An insert
 first writes its record, then reads the limit, and answers ``Swept`` where the record is due by it. S3 reads what was
@@ -32,6 +32,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TypeVar
 
 from oncegate.ledgers.protocol import (
+    CLOSED,
     Done,
     Gone,
     InsertOutcome,
@@ -59,7 +60,6 @@ CLOSING_S = 0.1
 RECORDS = "records"
 
 _T = TypeVar("_T")
-_CLOSED = Unknown("the ledger is closed")
 
 
 class S3Ledger:
@@ -192,7 +192,7 @@ class S3Ledger:
         """Make a call within the time limit: a fault is ``Unknown``, here and nowhere else."""
         if self._under_way.is_closed:
             call.close()
-            return _CLOSED
+            return CLOSED
         with self._under_way.one():
             try:
                 async with asyncio.timeout(self._answer_within_s):

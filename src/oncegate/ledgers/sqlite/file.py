@@ -19,7 +19,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from oncegate.ledgers.protocol import LedgerUnfit
+from oncegate.ledgers.protocol import LedgerExchanged, LedgerUnfit
 from oncegate.ledgers.sqlite.lock import open_lock, take_lock
 
 APPLICATION_ID = 0x6F6E6365  # "once" in ASCII; `file` and SQLite's own tools show it
@@ -72,7 +72,7 @@ def create(path: pathlib.Path, *, born_ms: int | None = None) -> None:
     check_folder(path.parent)
     with file_lock(path):
         if path.exists():
-            raise LedgerUnfit(f"{path} exists: a ledger is made once; {MIGHT_REOPEN}")
+            raise LedgerUnfit(f"{path} exists", remedy=f"a ledger is made once; {MIGHT_REOPEN}")
         make(path, time.time_ns() // 1_000_000 if born_ms is None else born_ms)
 
 
@@ -131,11 +131,11 @@ def check_folder(folder: pathlib.Path) -> None:
         LedgerUnfit: they cannot.
     """
     if not folder.is_dir():
-        raise LedgerUnfit(f"{folder} is no folder: make it, or change [ledger] url")
+        raise LedgerUnfit(f"{folder} is no folder", remedy="make it, or correct [ledger] url")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise LedgerUnfit(
-            f"{folder} cannot be written to by user {os.geteuid()}: SQLite keeps its log beside the ledger; "
-            "change the folder's owner or mode, or how it is mounted"
+            f"{folder} cannot be written to by user {os.geteuid()}: SQLite keeps its log beside the ledger",
+            remedy="change the folder's owner or mode, or how it is mounted",
         )
 
 
@@ -150,7 +150,8 @@ def make(path: pathlib.Path, born_ms: int) -> None:
             # SQLite would play the old log into the new file.
             raise LedgerUnfit(
                 f"{path} is missing but its log {path.name}{suffix} stands there: the ledger was moved or deleted while "
-                "in use; put both back, or remove the log too if it is to be forgotten"
+                "in use",
+                remedy="put both back, or remove the log too if it is to be forgotten",
             )
     unfinished = path.with_name(path.name + "-new")
     with explained(path):
@@ -174,14 +175,15 @@ def _recognise(connection: sqlite3.Connection, path: pathlib.Path) -> int:
     """Set the connection up, check whose file it is, and return when it was born (milliseconds since 1970 UTC)."""
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     if application_id != APPLICATION_ID:
-        raise LedgerUnfit(f"{path} is a database of another program: change [ledger] url")
+        raise LedgerUnfit(f"{path} is a database of another program", remedy="correct [ledger] url")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > SCHEMA_VERSION:
         raise LedgerUnfit(
-            f"{path} was made by a newer oncegate (schema {version}, this one knows {SCHEMA_VERSION}): upgrade oncegate"
+            f"{path} was made by a newer oncegate (schema {version}, this one knows {SCHEMA_VERSION})",
+            remedy="upgrade oncegate",
         )
     if version < SCHEMA_VERSION:
-        raise LedgerUnfit(f"{path} has the older schema {version}: run `oncegate ledger migrate`")
+        raise LedgerUnfit(f"{path} has the older schema {version}", remedy="run `oncegate ledger migrate`")
     (journal_mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if journal_mode != "wal":
         raise LedgerUnfit(f"{path} cannot have a write-ahead log here (journal_mode is {journal_mode})")
@@ -202,13 +204,16 @@ def explained(path: pathlib.Path) -> Generator[None]:
     try:
         yield
     except sqlite3.Error as fault:
-        raise LedgerUnfit(f"{path}: {fault}: {_remedy(getattr(fault, 'sqlite_errorcode', None))}") from fault
+        raise LedgerUnfit(f"{path}: {fault}", remedy=_remedy(getattr(fault, "sqlite_errorcode", None))) from fault
     except FileNotFoundError as fault:
-        raise LedgerUnfit(f"{path} does not exist: run `oncegate init`, or change [ledger] url") from fault
+        remedy = "run `oncegate init`, or correct [ledger] url"
+        raise LedgerExchanged(f"{path} does not exist", remedy=remedy) from fault
     except TimeoutError as fault:
-        raise LedgerUnfit(f"{path}: {fault}: find and end the process that does") from fault
+        raise LedgerUnfit(f"{path}: {fault}", remedy="find and end the process that does") from fault
     except OSError as fault:
-        raise LedgerUnfit(f"{path}: {fault.strerror or fault}: check the folder's owner, mode and mount") from fault
+        raise LedgerUnfit(
+            f"{path}: {fault.strerror or fault}", remedy="check the folder's owner, mode and mount"
+        ) from fault
 
 
 def _remedy(code: int | None) -> str:

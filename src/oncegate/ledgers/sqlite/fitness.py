@@ -43,7 +43,7 @@ def check(
         LedgerUnfit: it cannot; the message names the file, what is the matter, and what to do.
     """
     if sqlite3.sqlite_version_info < SQLITE_OLDEST:
-        raise LedgerUnfit(f"SQLite {sqlite3.sqlite_version} is too old for a ledger: 3.24 or newer is needed")
+        raise LedgerUnfit(f"SQLite {sqlite3.sqlite_version} is too old for a ledger", remedy="3.24 or newer is needed")
     path = resolved(path)
     check_folder(path.parent)
     accepted = _check_mount(path, find_mount(path), accept)
@@ -66,7 +66,8 @@ def _check_mount(path: pathlib.Path, mount: Mount | None, accept: Sequence[str])
     if mount is not None and mount.point == path:
         raise LedgerUnfit(
             f"{path} is mounted as a single file, so each container has a log of its own beside it and does not see "
-            "the claims of the others: mount its folder instead"
+            "the claims of the others",
+            remedy="mount its folder instead",
         )
     if mount is not None and not mount.is_shared:
         return ()
@@ -74,26 +75,29 @@ def _check_mount(path: pathlib.Path, mount: Mount | None, accept: Sequence[str])
         return (NETWORK_FILE_SYSTEM,)
     if mount is None:
         raise LedgerUnfit(
-            f"the kind of file system of {path} cannot be seen (no /proc/self/mountinfo): if it is a local disk, "
-            f'set [ledger] accept = ["{NETWORK_FILE_SYSTEM}"]'
+            f"the kind of file system of {path} cannot be seen (no /proc/self/mountinfo)",
+            remedy=f'if it is a local disk, set [ledger] accept = ["{NETWORK_FILE_SYSTEM}"]',
         )
     raise LedgerUnfit(
         f"{path} lies on {mount.point}, a file system of kind {mount.kind}: SQLite's log does not work where other "
-        "machines may have the file open, and a link could be used twice. Put the ledger on a local disk, use a "
-        "ledger server (postgresql:, redis:), or, if only one machine ever opens it, "
-        f'set [ledger] accept = ["{NETWORK_FILE_SYSTEM}"]'
+        "machines may have the file open, and a link could be used twice",
+        remedy="put the ledger on a local disk, use a ledger server (postgresql:, redis:), or, if only one machine ever "
+        f'opens it, set [ledger] accept = ["{NETWORK_FILE_SYSTEM}"]',
     )
 
 
 def _check_file(path: pathlib.Path) -> None:
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
-        raise LedgerUnfit(f"{path} is no regular file: change [ledger] url")
+        raise LedgerUnfit(f"{path} is no regular file", remedy="correct [ledger] url")
     if found.st_size == 0:
-        raise LedgerUnfit(f"{path} is empty: restore it from a backup; {MIGHT_REOPEN}")
+        raise LedgerUnfit(f"{path} is empty", remedy=f"restore it from a backup; {MIGHT_REOPEN}")
     if found.st_nlink != 1:
         raise LedgerUnfit(
-            f"{path} has {found.st_nlink} names (hard links): each would get a log of its own; remove the other names"
+            f"{path} has {found.st_nlink} names (hard links): each would get a log of its own",
+            remedy="remove the other names",
         )
     if not os.access(path, os.R_OK | os.W_OK):
-        raise LedgerUnfit(f"{path} cannot be read and written by user {os.geteuid()}: change its owner or mode")
+        raise LedgerUnfit(
+            f"{path} cannot be read and written by user {os.geteuid()}", remedy="change its owner or mode"
+        )

@@ -19,6 +19,7 @@ from typing import TypeVar, cast
 from oncegate.ledgers.batching.sizes import BatchSizes
 from oncegate.ledgers.batching.thread import ANSWER_WITHIN_S, BatchThread
 from oncegate.ledgers.protocol import (
+    CLOSED,
     Event,
     Insert,
     InsertOutcome,
@@ -110,19 +111,26 @@ class SqliteLedger:
             waiting_max=WAITING_MAX,
             answer_within_s=answer_within_s,
         )
+        self._is_closed = False
         self._events = EventFile(path.with_name(f"{path.stem}-events.db"))
 
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
         """Store a record where none stands; see ``Ledger.insert``. A record that stands is shown even if it is due."""
+        if self._is_closed:
+            return CLOSED
         # The cast: the writer answers each kind of ask with its own kinds, which a union of all cannot say.
         return cast("InsertOutcome", await self._writer.ask(Insert(link_id, record, forget_after_s)))
 
     async def replace(self, link_id: bytes, version: Version, record: bytes, forget_after_s: int) -> ReplaceOutcome:
         """Store a record in place of the one with this version; see ``Ledger.replace``."""
+        if self._is_closed:
+            return CLOSED
         return cast("ReplaceOutcome", await self._writer.ask(Replace(link_id, version, record, forget_after_s)))
 
     async def read(self, link_id: bytes) -> ReadOutcome:
         """Say what stands there, as of after every write that was answered before this call, by any process."""
+        if self._is_closed:
+            return CLOSED
         return cast("ReadOutcome", await self._reader.ask(Read(link_id)))
 
     async def probe(self) -> LedgerFacts:
@@ -137,6 +145,7 @@ class SqliteLedger:
 
     async def aclose(self) -> None:
         """Finish the writes that wait and close the files. Calls after it end in ``Unknown``."""
+        self._is_closed = True
         await asyncio.gather(self._reader.aclose(), self._events.aclose())
         # Last: SQLite empties its log when the last connection of all closes, and only the writer may do that.
         await self._writer.aclose()
@@ -201,12 +210,12 @@ def create_from_url(url: str, *, folder: pathlib.Path) -> None:
 def _path_of(url: str, folder: pathlib.Path) -> pathlib.Path:
     path = url.partition(":")[2]
     if not path or path.endswith("/"):
-        raise LedgerUnfit(f"{url} names no file: write sqlite:./ledger.db")
+        raise LedgerUnfit(f"{url} names no file", remedy="write sqlite:./ledger.db")
     if path.startswith("//"):
         # Elsewhere sqlite:///x means a relative path, or an absolute one; guessing wrong would make a second ledger.
-        raise LedgerUnfit(f"{url} is ambiguous: write sqlite:./ledger.db or sqlite:/folder/ledger.db")
+        raise LedgerUnfit(f"{url} is ambiguous", remedy="write sqlite:./ledger.db or sqlite:/folder/ledger.db")
     if path == ":memory:":
-        raise LedgerUnfit('sqlite::memory: keeps nothing: write [ledger] url = "memory:"')
+        raise LedgerUnfit("sqlite::memory: keeps nothing", remedy='write [ledger] url = "memory:"')
     if "\0" in path:
         raise LedgerUnfit("sqlite: the path holds a NUL")
     return folder.absolute() / path

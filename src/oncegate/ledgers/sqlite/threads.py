@@ -18,7 +18,19 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from oncegate.ledgers.protocol import Done, Gone, Insert, LedgerUnfit, Read, Replace, Row, Stands, Swept, Unknown
+from oncegate.ledgers.protocol import (
+    Done,
+    Gone,
+    Insert,
+    LedgerExchanged,
+    LedgerUnfit,
+    Read,
+    Replace,
+    Row,
+    Stands,
+    Swept,
+    Unknown,
+)
 from oncegate.ledgers.sqlite import file as sqlite_file
 from oncegate.ledgers.sqlite import rows as sqlite_rows
 from oncegate.ledgers.sqlite.lock import open_lock, release_lock, take_lock
@@ -102,7 +114,8 @@ class _OwnConnection:
             opened = sqlite_file.connect(self._path, busy_s=self._busy_s)
             if self._born_ms not in {None, opened.born_ms}:
                 opened.connection.close()
-                raise LedgerUnfit(f"{self._path} is another ledger than the one this process began with: restart it")
+                what = f"{self._path} is another ledger than the one this process began with"
+                raise LedgerExchanged(what, remedy="restart it")
             self._open, self._born_ms = opened, opened.born_ms
         return self._open.connection
 
@@ -145,7 +158,7 @@ class Writer:
             if isinstance(fault, sqlite3.DatabaseError) and _is_damage(fault) and len(asks) > 1:
                 # One damaged page must not take down with it every write that happens to wait beside it.
                 return [self.do([ask])[0] for ask in asks]
-            return [self.lost(f"{type(fault).__name__}: {fault}")] * len(asks)
+            return [_unknown(fault)] * len(asks)
         if self._is_faulty:
             self._is_faulty = False
             _log.warning("%s: the ledger takes writes again", self._path)
@@ -201,7 +214,7 @@ class Reader:
             return [_read(connection, ask, records) for ask in asks]
         except (sqlite3.Error, OSError, LedgerUnfit) as fault:
             self._connection.drop()
-            return [self.lost(f"{type(fault).__name__}: {fault}")] * len(asks)
+            return [_unknown(fault)] * len(asks)
 
     def lost(self, why: str) -> Unknown:
         """Answer for a read that failed."""
@@ -210,6 +223,11 @@ class Reader:
     def close(self) -> None:
         """Close the file."""
         self._connection.drop()
+
+
+def _unknown(fault: Exception) -> Unknown:
+    kind = "exchanged" if isinstance(fault, LedgerExchanged) else "lost"
+    return Unknown(f"{type(fault).__name__}: {fault}", kind)
 
 
 def _write(connection: sqlite3.Connection, asks: Sequence[WriterAsk]) -> Sequence[WriterAnswer]:
