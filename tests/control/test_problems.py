@@ -11,6 +11,7 @@ import pytest
 from control_world import World, change
 
 from oncegate.control import envelope as listener
+from oncegate.server.limits import HEAD_MAX_BYTES
 
 Talk = Callable[..., None]
 
@@ -114,7 +115,7 @@ def test_headers_have_a_limit(talk: Talk) -> None:
     """Within it a request is answered."""
 
     async def calls(client: httpx.AsyncClient) -> None:
-        assert _is_problem(await client.get("/healthz", headers={"X": "x" * listener.HEADERS_MAX_BYTES}), 431)
+        assert _is_problem(await client.get("/healthz", headers={"X": "x" * HEAD_MAX_BYTES}), 431)
         assert (await client.get("/healthz", headers={"X": "x" * 30_000})).status_code == 200
 
     talk(calls)

@@ -17,11 +17,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oncegate.control.parts import ControlParts
 from oncegate.control.problems import INTERNAL, Refusal, problem_response
+from oncegate.server.limits import HEAD_MAX_BYTES
 
 BODY_MAX_BYTES = 65_536
 BODY_MAX_S = 10.0
 ANSWER_MAX_S = 30.0
-HEADERS_MAX_BYTES = 32_768
 _UNNOTED = frozenset({"/healthz", "/readyz", "/metrics"})
 """Asked every few seconds by machines: lines about them would bury the others."""
 
@@ -124,8 +124,8 @@ class _Call:
 def _refusal_of_head(scope: Scope) -> Refusal | None:
     """Refuse by the head alone what is too large to be read."""
     headers: list[tuple[bytes, bytes]] = scope["headers"]
-    if sum(len(name) + len(value) for name, value in headers) > HEADERS_MAX_BYTES:
-        return Refusal(431, f"The headers are larger than {HEADERS_MAX_BYTES} bytes.")
+    if sum(len(name) + len(value) for name, value in headers) > HEAD_MAX_BYTES:
+        return Refusal(431, f"The headers are larger than {HEAD_MAX_BYTES} bytes.")
     length = dict(headers).get(b"content-length", b"0")
     # int() fails at 4,300 digits; 20 are enough to be too many bytes
     if not length.isdigit() or int(length[:20]) > BODY_MAX_BYTES:

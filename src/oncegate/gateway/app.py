@@ -23,12 +23,11 @@ from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.links.ticket import text_of_id
 from oncegate.links.verify import verify
+from oncegate.server.limits import OPEN_REQUESTS_MAX
 from oncegate.stores.protocol import KeyRefused, LengthNeeded, NotOnce, StoreBusy, StoreFault, StoreFull, UploadTooLarge
 from oncegate.uses.use import is_too_old
 
 METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "OPTIONS"))
-OPEN_REQUESTS_MAX = 3_000
-"""Below the server's own limit of connections, so that the answer at the limit is a 503 and not silence."""
 
 _REASONS: Mapping[type[StoreFault], Reason] = {
     StoreBusy: Reason.STORE_BUSY,

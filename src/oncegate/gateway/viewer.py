@@ -14,9 +14,9 @@ from functools import lru_cache
 from oncegate.links.public_urls import PublicUrls
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest, canonical_address
+from oncegate.server.limits import TARGET_MAX_BYTES
 from oncegate.settings.tables import ViewerSettings
 
-TARGET_MAX_BYTES = 16_384
 _FORWARDING = frozenset((b"x-forwarded-for", b"forwarded", b"x-real-ip"))
 _FORWARDED_PAIR = r'([A-Za-z0-9_-]+)=("(?:[^"\\]|\\.)*"|[^;,"\s]+)'
 _FORWARDED = re.compile(rf"(?:[ \t;,]|{_FORWARDED_PAIR}(?=[ \t]*(?:[;,]|$)))*")

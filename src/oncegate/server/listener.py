@@ -18,16 +18,9 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from oncegate.server.limits import BACKLOG, CONNECTIONS_MAX, HEAD_MAX_BYTES, HEAD_WITHIN_S
 from oncegate.settings.spellings import Address
 from oncegate.unfit import Unfit
-
-BACKLOG = 1024
-# more than OPEN_REQUESTS_MAX of app.py: idle connections that are kept alive count as well
-CONNECTIONS_MAX = 4096
-# for a head, and for an idle connection until its next one
-HEADER_READ_TIMEOUT_MS = 15_000
-# granian's own is 408 KiB for each connection
-HEADERS_MAX_BYTES = 32 * 1024
 
 
 class PortTaken(Unfit):
@@ -63,10 +56,10 @@ class Listener:
             backlog=BACKLOG,
             backpressure=CONNECTIONS_MAX,
             http1_settings=HTTP1Settings(
-                header_read_timeout=HEADER_READ_TIMEOUT_MS, max_buffer_size=HEADERS_MAX_BYTES, pipeline_flush=False
+                header_read_timeout=HEAD_WITHIN_S * 1000, max_buffer_size=HEAD_MAX_BYTES, pipeline_flush=False
             ),
             websockets=False,
-            # its tracebacks may hold a URL; app.py writes the lines that are needed
+            # Its tracebacks may hold a URL; gateway/app.py writes one line per request itself.
             log_enabled=False,
         )
         self._task = asyncio.create_task(self._server.serve())

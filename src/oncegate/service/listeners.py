@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from oncegate.control.parts import ControlParts
+from oncegate.control.tokens import TokenFile
 from oncegate.events import Journal, JournalHandler
 from oncegate.gateway.parts import Parts
 from oncegate.keys.folder import KeyFolder
@@ -61,7 +63,7 @@ async def running(
         _listening(opened.parts, announce) as listen,
     ):
         viewer_url = await listen("viewer", opened.app, settings.viewer.listen)
-        # the control application takes most of a second to import: the viewer answers meanwhile
+        # Imported late and in a thread: FastAPI takes most of a second, in which the viewer's listener answers already.
         control = await asyncio.to_thread(importlib.import_module, "oncegate.control.app")
         app = control.control_app(_control_parts(opened, signer))
         control_url = await listen("control", app, settings.control.listen)
@@ -110,10 +112,7 @@ async def _module_logs(journal: Journal) -> AsyncGenerator[None]:
         logging.getLogger("oncegate").removeHandler(handler)
 
 
-def _control_parts(opened: OpenGateway, signer: SigningKey | None) -> object:
-    from oncegate.control.parts import ControlParts
-    from oncegate.control.tokens import TokenFile
-
+def _control_parts(opened: OpenGateway, signer: SigningKey | None) -> ControlParts:
     parts, settings = opened.parts, opened.parts.settings
     return ControlParts(
         settings=settings,
