@@ -18,7 +18,7 @@ import uvloop
 
 from oncegate.ledgers.opening import create_ledger, open_ledger
 from oncegate.ledgers.protocol import Done, Ledger
-from oncegate.links.ticket import uuid7
+from oncegate.links.link_id import uuid7
 from oncegate.uses.record import Claim, Record, to_json
 
 WAITERS, MEASURED = 64, 60_000

@@ -14,9 +14,10 @@ from oncegate.links import cloudfront
 from oncegate.links.grant import Operation
 from oncegate.links.issue import Wish, make_link
 from oncegate.links.key_group import KeyGroup
+from oncegate.links.link_id import uuid7
 from oncegate.links.parameters import read_parameters
 from oncegate.links.request import ViewerRequest
-from oncegate.links.ticket import Ticket, uuid7
+from oncegate.links.ticket import Ticket
 from oncegate.links.urls import parse_url
 from oncegate.links.verify import Trust, verify
 

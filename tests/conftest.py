@@ -22,7 +22,7 @@ from oncegate.ledgers.opening import open_ledger
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Stands
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.grant import Operation
-from oncegate.links.ticket import id_of_text
+from oncegate.links.link_id import id_of_text
 from oncegate.testing.ceph import CephServer
 from oncegate.testing.installation import Installation
 from oncegate.testing.object_servers import ACCESS_KEY_ID, SECRET, MinistackServer, MotoServer, S3Server

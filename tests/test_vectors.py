@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 
 from oncegate.keys.pem import load_public_key
+from oncegate.links.address import canonical_address
 from oncegate.links.grant import Signed
 from oncegate.links.key_group import KeyGroup
+from oncegate.links.link_id import plain_link_id
 from oncegate.links.refusal import Reason, Refused, Style, xml_body
-from oncegate.links.request import ViewerRequest, canonical_address
+from oncegate.links.request import ViewerRequest
 from oncegate.links.sigv4 import S3Trust
 from oncegate.links.urls import parse_url
-from oncegate.links.verify import Trust, authenticate, plain_link_id, verify
+from oncegate.links.verify import Trust, authenticate, verify
 
 # Served by AWS, not by oncegate: no single whole object is named (docs/decisions/0003).
 NARROWER = {Reason.OBJECT_KEY, Reason.S3_UNSUPPORTED, Reason.METHOD_NOT_GRANTED}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import pathlib
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -46,8 +47,9 @@ EDGE = {
     "oncegate.uses.use", "oncegate.uses.record", "oncegate.unfit",
     "oncegate.ledgers.protocol", "oncegate.ledgers.claiming",
     "oncegate.ledgers.dynamodb.requests", "oncegate.ledgers.dynamodb.items",
-    "oncegate.aws_requests.flow", "oncegate.aws_requests.signature",
+    "oncegate.aws_requests.flow", "oncegate.aws_requests.signature", "oncegate.web.plain",
 }  # fmt: skip
+PAGES_MAX_BYTES = 6 * 1024
 
 NO_IO = "oncegate.links"
 IO_MODULES = {
@@ -255,6 +257,20 @@ def test_what_the_edge_ships_needs_nothing_beside_it() -> None:
 def test_what_the_edge_ships_is_there() -> None:
     """A name in the table that no file has would hide that its successor is checked by nobody."""
     assert set() == EDGE - modules(SOURCE).keys()
+
+
+def test_importing_what_the_edge_ships_loads_nothing_else() -> None:
+    """Statements say what is meant, an interpreter what happens: a cold start pays for each module, asyncio 20 ms."""
+    of_links = {name for name in modules(SOURCE) if is_within(name, "oncegate.links")} - LINKS_NOT_AT_THE_EDGE
+    shipped = sorted(EDGE | of_links)
+    program = (
+        f"import importlib, sys\nfor name in {shipped!r}: importlib.import_module(name)\n"
+        "print(*sorted(n for n in sys.modules if n == 'asyncio' or n.startswith('oncegate.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    folders = {name.rpartition(".")[0] for name in shipped} | {"oncegate.ledgers"}
+    assert set(done.stdout.split()) <= {*shipped, *folders}
+    assert (SOURCE / "oncegate" / "web" / "plain.py").stat().st_size <= PAGES_MAX_BYTES
 
 
 def test_links_need_no_dependency() -> None:

@@ -12,8 +12,9 @@ import pytest
 from oncegate.cli.wiring import open_keys
 from oncegate.keys.trust import trust_of
 from oncegate.links.grant import Grant, Operation, Scheme
+from oncegate.links.link_id import id_of_text, text_of_id
 from oncegate.links.public_urls import PublicUrls
-from oncegate.links.ticket import id_of_text, read_ticket, text_of_id
+from oncegate.links.ticket import read_ticket
 from oncegate.links.verify import verify
 from oncegate.settings import load
 

@@ -17,7 +17,7 @@ from oncegate.ledgers.protocol import FORGET_NEVER_S, Row, Scans, forget_after
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.cloudfront import sign_url
 from oncegate.links.grant import Operation
-from oncegate.links.ticket import id_of_text, text_of_id
+from oncegate.links.link_id import id_of_text, text_of_id
 from oncegate.settings import load
 from oncegate.uses.record import Issued, Record, to_json
 from oncegate.uses.use import Admission, Download, Rules, admit_download

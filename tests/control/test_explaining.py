@@ -15,8 +15,9 @@ from oncegate.ledgers.protocol import FORGET_NEVER_S
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.grant import Operation
 from oncegate.links.issue import S3Issuer, Wish, make_link
+from oncegate.links.link_id import text_of_id, uuid7
 from oncegate.links.sigv4 import presign_url
-from oncegate.links.ticket import Ticket, text_of_id, uuid7
+from oncegate.links.ticket import Ticket
 from oncegate.settings.tables import Settings, ViewerSettings
 from oncegate.stores.protocol import StoreBusy, StoreRefused
 from oncegate.uses.record import Claim, Lease, Record, to_json

@@ -15,8 +15,9 @@ from oncegate.ledgers.protocol import FORGET_NEVER_S, LedgerFacts, ReadOutcome, 
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.grant import Operation, Scheme
 from oncegate.links.issue import Wish, make_link
+from oncegate.links.link_id import text_of_id, uuid7
 from oncegate.links.refusal import Reason
-from oncegate.links.ticket import Ticket, text_of_id, uuid7
+from oncegate.links.ticket import Ticket
 from oncegate.stores.protocol import StoreBusy, StoreRefused
 from oncegate.uses.record import Claim, Record, from_json, to_json
 from oncegate.uses.use import Download, Kind, Rules, admit_download

@@ -11,8 +11,8 @@ from control_world import NOW_S, SECRET, World, change
 
 from oncegate.ledgers.protocol import Stands
 from oncegate.links.grant import Operation
+from oncegate.links.link_id import id_of_text, is_uuid7, text_of_id
 from oncegate.links.request import ViewerRequest
-from oncegate.links.ticket import id_of_text, is_uuid7, text_of_id
 from oncegate.links.urls import parse_url
 from oncegate.links.verify import verify
 from oncegate.uses.record import from_json

@@ -8,7 +8,7 @@ import pytest
 
 from oncegate.links.cloudfront import sign_url
 from oncegate.links.grant import Scheme
-from oncegate.links.ticket import id_of_text, text_of_id
+from oncegate.links.link_id import id_of_text, text_of_id
 from oncegate.testing.raw_http import RawConnection, ask, target_of
 
 CREDENTIALS = {"AKTEST": "secret-of-the-tests"}

@@ -12,7 +12,8 @@ from botocore.signers import CloudFrontSigner
 from oncegate.keys.pem import load_signing_key, new_key_pair
 from oncegate.links.cloudfront import sign_url
 from oncegate.links.grant import Operation, Scheme
-from oncegate.links.ticket import Ticket, uuid7
+from oncegate.links.link_id import uuid7
+from oncegate.links.ticket import Ticket
 from oncegate.testing.raw_http import ask
 
 CREDENTIALS = {"AKTEST": "secret-of-the-tests"}

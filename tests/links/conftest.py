@@ -20,11 +20,12 @@ from oncegate.links.cloudfront import sign_url
 from oncegate.links.grant import Grant, Operation
 from oncegate.links.issue import S3Issuer
 from oncegate.links.key_group import KeyGroup, SigningKey
+from oncegate.links.link_id import uuid7
 from oncegate.links.policy import Policy, custom_policy
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.links.sigv4 import S3Trust, presign_url
-from oncegate.links.ticket import Ticket, uuid7
+from oncegate.links.ticket import Ticket
 from oncegate.links.urls import parse_url
 from oncegate.links.verify import Trust, verify
 

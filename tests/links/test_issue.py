@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oncegate.links.disposition import content_disposition
 from oncegate.links.grant import Limits, Operation, Scheme
-from oncegate.links.issue import FILENAME_MAX, S3Issuer, Wish, content_disposition, end_of, make_link, url_to_sign
+from oncegate.links.issue import FILENAME_MAX, S3Issuer, Wish, end_of, make_link, url_to_sign
 from oncegate.links.policy import EPOCH_MAX_S
 from oncegate.links.refusal import Reason
 from oncegate.links.ticket import Ticket

@@ -7,16 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oncegate.links.grant import Operation
+from oncegate.links.link_id import id_of_text, is_uuid7, text_of_id, uuid7
 from oncegate.links.refusal import Reason, Refused
-from oncegate.links.ticket import (
-    NONCE_AHEAD_MAX_MS,
-    Ticket,
-    id_of_text,
-    is_uuid7,
-    read_ticket,
-    text_of_id,
-    uuid7,
-)
+from oncegate.links.ticket import NONCE_AHEAD_MAX_MS, Ticket, read_ticket
 
 NOW_S = 1_767_290_400
 NONCE = uuid7(NOW_S * 1000, bytes(range(10)))

@@ -10,10 +10,11 @@ import pytest
 
 from oncegate.links.grant import Grant, Limits, Operation, Scheme
 from oncegate.links.key_group import KeyGroup
+from oncegate.links.link_id import uuid7
 from oncegate.links.policy import canned_policy
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.sigv4 import presign_url
-from oncegate.links.ticket import Ticket, uuid7
+from oncegate.links.ticket import Ticket
 from oncegate.links.urls import parse_url
 from oncegate.links.verify import verify
 

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from oncegate.links.grant import Operation
-from oncegate.links.ticket import Ticket, uuid7
+from oncegate.links.link_id import uuid7
+from oncegate.links.ticket import Ticket
 from oncegate.testing.installation import Installation
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551

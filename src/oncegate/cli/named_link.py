@@ -12,9 +12,9 @@ from oncegate.cli.main import Misuse, Refusal
 from oncegate.cli.wiring import open_keys
 from oncegate.keys.trust import trust_of
 from oncegate.links.grant import Grant
+from oncegate.links.link_id import id_of_text
 from oncegate.links.public_urls import PublicUrls
 from oncegate.links.refusal import Refused
-from oncegate.links.ticket import id_of_text
 from oncegate.links.verify import verify_by_any_method
 from oncegate.settings import Settings
 

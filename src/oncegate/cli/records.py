@@ -16,7 +16,7 @@ from oncegate.cli.wiring import open_ledger
 from oncegate.control.recording import LedgerSilent, RecordUnreadable
 from oncegate.ledgers.protocol import KeepsEvents, Ledger, LedgerFacts
 from oncegate.ledgers.runner import LedgerRunner
-from oncegate.links.ticket import text_of_id
+from oncegate.links.link_id import text_of_id
 from oncegate.settings import Settings
 
 EVENTS_OF_A_LINK_MAX = 1_000

@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
+from oncegate.links.address import canonical_address
 from oncegate.links.grant import Operation, Scheme
 from oncegate.links.instants import read_instant_s
 from oncegate.links.issue import FILENAME_MAX, Wish
-from oncegate.links.request import canonical_address
 from oncegate.links.ticket import USES_MAX, Ticket
 from oncegate.settings.units import DURATION_MAX_S, parse_duration_s
 

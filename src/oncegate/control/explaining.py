@@ -15,10 +15,10 @@ from oncegate.control.recording import LedgerSilent, RecordUnreadable, read_reco
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.explain import Step, explain
 from oncegate.links.grant import Grant, Operation
+from oncegate.links.link_id import text_of_id
 from oncegate.links.public_urls import PublicUrls, Reached
 from oncegate.links.refusal import TABLE, Reason, Refused
 from oncegate.links.request import ViewerRequest
-from oncegate.links.ticket import text_of_id
 from oncegate.links.urls import Url, parse_url
 from oncegate.links.verify import Trust, verify, verify_by_any_method
 from oncegate.stores.protocol import ObjectInfo, Store, StoreBusy, StoreFault

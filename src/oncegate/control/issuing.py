@@ -29,7 +29,7 @@ from oncegate.keys.signing import s3_issuer_of
 from oncegate.ledgers.claiming import insert_or_rewrite
 from oncegate.ledgers.protocol import forget_after
 from oncegate.links.issue import Wish, end_of, make_link, members_of_made
-from oncegate.links.ticket import text_of_id, uuid7
+from oncegate.links.link_id import text_of_id, uuid7
 from oncegate.uses.record import Issued, Record
 from oncegate.uses.standing import LABEL_SEPARATOR
 

@@ -25,7 +25,7 @@ from oncegate.control.problems import Refusal, documented
 from oncegate.control.recording import read_events, read_record, revoke_link
 from oncegate.ledgers.protocol import KeepsEvents, Scans
 from oncegate.links.instants import read_instant_s
-from oncegate.links.ticket import id_of_text, text_of_id
+from oncegate.links.link_id import id_of_text, text_of_id
 from oncegate.uses.record import Record, from_json
 from oncegate.uses.standing import UNREADABLE, members_of, standing_of
 

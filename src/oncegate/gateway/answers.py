@@ -8,24 +8,18 @@ from email.utils import formatdate
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from oncegate.links.disposition import PLAYED_KINDS, disposition_of
 from oncegate.links.grant import Grant, Limits
-from oncegate.links.issue import content_disposition
 from oncegate.links.people import is_navigation
 from oncegate.links.refusal import Reason, Refused, Style, xml_body
 from oncegate.links.request import ViewerRequest
 from oncegate.stores.protocol import ObjectInfo
-from oncegate.web.pages import Page, message_page
+from oncegate.web.plain import Page, message_page
 
 Header = tuple[bytes, bytes]
 Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 Receive = Callable[[], Awaitable[Message]]
-
-# Types that a browser can show without running anything of the object's own on our origin.
-SAFE_INLINE = frozenset(
-    ("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp", "text/plain", "application/pdf")
-)
-PLAYED_KINDS = ("audio/", "video/")
 
 # no-store: a cache that answers from its copy hands out a use that nobody claimed. nosniff: a file without a type must
 # not become HTML. no-referrer: the address of the page is the secret.
@@ -98,7 +92,7 @@ def object_headers(info: ObjectInfo, limits: Limits, span: tuple[int, int] | Non
         (b"content-length", b"%d" % length),
         (b"etag", info.etag.encode()),
         (b"last-modified", _http_date(info.modified_s)),
-        (b"content-disposition", disposition_of(info.key, limits, content_type).encode()),
+        (b"content-disposition", disposition_of(info.key, limits.disposition, content_type).encode()),
     ]
     if span is not None:
         headers.append((b"content-range", b"bytes %d-%d/%d" % (span[0], span[1] - 1, info.size_bytes)))
@@ -108,19 +102,6 @@ def object_headers(info: ObjectInfo, limits: Limits, span: tuple[int, int] | Non
 @lru_cache(maxsize=1024)
 def _http_date(instant_s: int) -> bytes:
     return formatdate(instant_s, usegmt=True).encode()
-
-
-def disposition_of(key: str, limits: Limits, content_type: str) -> str:
-    """``attachment`` with the object's name, unless the link says otherwise; inline only for types that are safe."""
-    signed = limits.disposition
-    if signed is None:
-        return content_disposition("attachment", key.rpartition("/")[2])
-    kind, separator, rest = signed.partition(";")
-    media_type = content_type.partition(";")[0].strip().lower()
-    is_safe = media_type in SAFE_INLINE or media_type.startswith(PLAYED_KINDS)
-    if kind.strip().lower() == "inline" and not is_safe:
-        return f"attachment{separator}{rest}"
-    return signed
 
 
 def is_played(headers: list[Header]) -> bool:

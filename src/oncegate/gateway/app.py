@@ -18,10 +18,10 @@ from oncegate.gateway.parts import Parts
 from oncegate.gateway.uploads import serve_upload, serve_upload_page
 from oncegate.gateway.viewer import Viewers
 from oncegate.links.grant import Grant, Operation
+from oncegate.links.link_id import text_of_id
 from oncegate.links.people import agent_of, is_navigation, looks_ahead
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
-from oncegate.links.ticket import text_of_id
 from oncegate.links.verify import verify
 from oncegate.server.limits import OPEN_REQUESTS_MAX
 from oncegate.stores.protocol import KeyRefused, LengthNeeded, NotOnce, StoreBusy, StoreFault, StoreFull, UploadTooLarge

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import zlib
 
 from oncegate.gateway.answers import Answer, is_played, not_modified, object_headers, page_answer, see_other
 from oncegate.gateway.delivery import FirstByteFailed, deliver
 from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.parts import Parts, fresh_claim_id, fresh_mark
 from oncegate.gateway.ranges import has_strong_condition, plan_answer
-from oncegate.gateway.viewer import holder_address
 from oncegate.ledgers.claiming import GiveBack, Talk, give_back
 from oncegate.ledgers.protocol import Stands, Unknown, forget_after
 from oncegate.ledgers.runner import WAIT_MAX_S
 from oncegate.links import people
+from oncegate.links.address import holder_address
+from oncegate.links.cookies import GO_MAX_AGE_S, cookies_of
 from oncegate.links.grant import Grant
+from oncegate.links.link_id import text_of_id
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
-from oncegate.links.ticket import text_of_id
 from oncegate.stores.protocol import ObjectInfo, OpenObject, StoreFault
-from oncegate.uses.record import Record, from_json
+from oncegate.uses.record import Record, etag_mark, from_json
 from oncegate.uses.use import Admission, Download, Kind, admit_download, refusal_of_use
-from oncegate.web.pages import confirm_page, player_page
+from oncegate.web.pages import player_page
+from oncegate.web.plain import confirm_page
 
 # another request of the same holder may take what was freed for this one; then 503
 CUTS_MAX = 3
@@ -78,8 +79,8 @@ async def serve_button(parts: Parts, exchange: Exchange, request: ViewerRequest,
         raise Refused(Reason.CROSS_SITE)
     if (request.header(b"content-length") or b"0") != b"0" or request.header(b"transfer-encoding") is not None:
         raise Refused(Reason.MALFORMED_REQUEST)
-    cookies = people.cookies_of(request)
-    cookie = cookies.header(cookies.go(grant.link_id), "1", people.GO_MAX_AGE_S)
+    cookies = cookies_of(request)
+    cookie = cookies.header(cookies.go(grant.link_id), "1", GO_MAX_AGE_S)
     await exchange.answer(see_other(request, cookie))
 
 
@@ -90,7 +91,7 @@ async def _show_page(parts: Parts, exchange: Exchange, request: ViewerRequest, g
     is_navigation = people.is_navigation(request)
     if not ahead and confirm != "always" and not (is_navigation and confirm == "auto"):
         return False
-    cookies = people.cookies_of(request)
+    cookies = cookies_of(request)
     shown = cookies.shown(request)
     # a chat's own browser has the name of a preview agent, and comes back with the button's cookie like any other; a
     # prefetch sends the cookie as well, before anybody clicked
@@ -211,7 +212,7 @@ def _ask(
     links = parts.settings.links
     cookie = address = None
     if links.resume_by != "never":
-        shown = people.cookies_of(request).claim_shown(request, grant.link_id)
+        shown = cookies_of(request).claim_shown(request, grant.link_id)
         cookie = None if shown is None else shown.decode("latin-1")
         proves = request.address_is_proof and links.resume_by == "cookie-or-address"
         # a browser keeps its cookie; by its address everybody behind the same router could resume in its place
@@ -220,7 +221,7 @@ def _ask(
     return Download(
         uses=grant.uses,
         size_bytes=info.size_bytes,
-        etag=_short(info.etag),
+        etag=etag_mark(info.etag),
         span=span,
         cookie=cookie,
         address=address,
@@ -298,7 +299,7 @@ def _give_back(
         mark=fresh_mark(),
         back_bytes=back_bytes,
         size_bytes=info.size_bytes,
-        etag=_short(info.etag),
+        etag=etag_mark(info.etag),
         is_parallel=is_parallel,
     )
     return give_back(what, parts.now_s)
@@ -308,7 +309,7 @@ def _claim_cookie(
     parts: Parts, request: ViewerRequest, grant: Grant, admission: Admission
 ) -> list[tuple[bytes, bytes]]:
     """The holder's cookie: for a new claim, and again for who shows it; not for who is known by his address alone."""
-    links, cookies = parts.settings.links, people.cookies_of(request)
+    links, cookies = parts.settings.links, cookies_of(request)
     if not admission.claim_id or links.resume_by == "never":
         return []
     # a neighbour who is taken for the holder by his address must not get the secret that proves it from elsewhere
@@ -316,8 +317,3 @@ def _claim_cookie(
     if not is_new and cookies.claim_shown(request, grant.link_id) != admission.claim_id.encode():
         return []
     return [cookies.header(cookies.claim(grant.link_id), admission.claim_id, links.resume_window_s)]
-
-
-def _short(etag: str) -> str:
-    """Eight hex digits tell two versions of one object apart; the record has no room for more."""
-    return f"{zlib.crc32(etag.encode()):08x}"

@@ -7,7 +7,6 @@ link that may replace, only if what stands is the version seen at the link's fir
 from __future__ import annotations
 
 import asyncio
-import re
 
 from oncegate.gateway.answers import page_answer, stored
 from oncegate.gateway.checksums import Checksums
@@ -21,6 +20,7 @@ from oncegate.ledgers.runner import WAIT_MAX_S
 from oncegate.links.grant import Grant
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
+from oncegate.links.upload_head import UploadHead, read_upload_head
 from oncegate.stores.protocol import KeyRefused, ObjectInfo, ObjectStands
 from oncegate.stores.protocol import Upload as StagedUpload
 from oncegate.uses.record import Record
@@ -33,11 +33,7 @@ from oncegate.uses.use import (
     upload_failed,
     upload_stored,
 )
-from oncegate.web.pages import upload_page
-
-_MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
-DEFAULT_TYPE = "application/octet-stream"
+from oncegate.web.plain import upload_page
 
 
 async def serve_upload(parts: Parts, exchange: Exchange, request: ViewerRequest, grant: Grant) -> None:
@@ -47,13 +43,14 @@ async def serve_upload(parts: Parts, exchange: Exchange, request: ViewerRequest,
         Refused: whatever ends it; nothing of the object is visible then, and the use is free again.
         StoreFault: the same, by the store's doing.
     """
-    size_bytes, content_type, checksums = _check_head(parts, request, grant)
+    head = read_upload_head(request, grant.limits, max_bytes=parts.settings.viewer.max_upload_bytes)
+    checksums = Checksums(request)
     stands = await _look(parts, request, grant)
     admission = await _claim(parts, grant, stands)
     # an upload that is not counted has no claim, and must be waited for and cut like the others
     transfer = parts.transfers.begin(admission.claim_id or exchange.request_id, "", (0, 0))
     try:
-        info = await _store(parts, exchange, grant, admission, transfer, size_bytes, content_type, checksums)
+        info = await _store(parts, exchange, grant, admission, transfer, head, checksums)
     # whatever it was, a cancelled task too: else the link answers 409 until its lease is over
     except BaseException as error:
         if admission.claim_id:
@@ -82,42 +79,6 @@ async def serve_upload_page(exchange: Exchange, grant: Grant) -> None:
     name = grant.object_key.rpartition("/")[2]
     limits = grant.limits
     await exchange.answer(page_answer(upload_page(name=name, max_bytes=limits.max_bytes, media_type=limits.media_type)))
-
-
-def _check_head(parts: Parts, request: ViewerRequest, grant: Grant) -> tuple[int | None, str, Checksums]:
-    """Everything that can be refused from the headers alone, before anything is read or written."""
-    length = request.header(b"content-length")
-    if length is not None and not _LENGTH.fullmatch(length):
-        raise Refused(Reason.MALFORMED_REQUEST)
-    if request.header(b"content-range") is not None:
-        raise Refused(Reason.MALFORMED_UPLOAD, message="A PUT stores a whole object (RFC 9110 14.5).")
-    # its chunk sizes and signatures would be stored as part of the object
-    is_framed = (request.header(b"x-amz-content-sha256") or b"").startswith(b"STREAMING-")
-    if is_framed or b"aws-chunked" in (request.header(b"content-encoding") or b""):
-        raise Refused(Reason.MALFORMED_UPLOAD, message="aws-chunked bodies are not taken: send the object itself.")
-    # under CloudFront no header is signed: the holder would choose what is copied
-    if request.header(b"x-amz-copy-source") is not None:
-        raise Refused(Reason.MALFORMED_UPLOAD, message="A link uploads a body; it copies nothing.")
-    size_bytes = None if length is None else int(length)
-    if size_bytes is not None and size_bytes > _most(parts, grant):
-        raise Refused(Reason.TOO_LARGE)
-    given = (request.header(b"content-type") or b"").decode("latin-1")
-    media_type = given.partition(";")[0].strip().lower()
-    if not _is_accepted(media_type, grant.limits.media_type):
-        raise Refused(Reason.WRONG_TYPE)
-    return size_bytes, media_type if _MEDIA_TYPE.fullmatch(media_type) else DEFAULT_TYPE, Checksums(request)
-
-
-def _most(parts: Parts, grant: Grant) -> int:
-    most = parts.settings.viewer.max_upload_bytes
-    return most if grant.limits.max_bytes is None else min(most, grant.limits.max_bytes)
-
-
-def _is_accepted(media_type: str, pattern: str | None) -> bool:
-    if pattern is None:
-        return True
-    kind, _, subtype = pattern.partition("/")
-    return media_type.startswith(f"{kind}/") if subtype == "*" else media_type == pattern
 
 
 async def _look(parts: Parts, request: ViewerRequest, grant: Grant) -> str:
@@ -175,19 +136,21 @@ async def _store(
     grant: Grant,
     admission: Admission,
     transfer: Transfer,
-    size_bytes: int | None,
-    content_type: str,
+    head: UploadHead,
     checksums: Checksums,
 ) -> ObjectInfo:
     """Stage the body and put it in place."""
     try:
         staged = await parts.store.start_upload(
-            grant.object_key, content_type=content_type, size_bytes=size_bytes, replaces=admission.replaces or None
+            grant.object_key,
+            content_type=head.media_type,
+            size_bytes=head.size_bytes,
+            replaces=admission.replaces or None,
         )
     except KeyRefused:
         raise Refused(Reason.MALFORMED_UPLOAD, message="The store cannot hold an object of this name.") from None
     try:
-        await _receive_body(parts, exchange, grant, admission, transfer, staged, checksums)
+        await _receive_body(parts, exchange, grant, admission, transfer, staged, head, checksums)
         checksums.check()
         transfer.leave()  # whole: what is left is to put it in place, which nobody must cut
         return await staged.commit()
@@ -204,10 +167,10 @@ async def _receive_body(
     admission: Admission,
     transfer: Transfer,
     staged: StagedUpload,
+    head: UploadHead,
     checksums: Checksums,
 ) -> None:
     """Take the body piece by piece, as fast as the store takes it; the lease is renewed while bytes come."""
-    most = _most(parts, grant)
     stall_s = parts.settings.links.stall_timeout_s
     # a third: two renewals may fail before another upload is let in
     renew_at = parts.monotonic() + parts.rules.lease_s / 3
@@ -224,7 +187,7 @@ async def _receive_body(
         data: bytes = message.get("body", b"")
         exchange.received_bytes += len(data)
         # before it is written, whatever Content-Length said
-        if exchange.received_bytes > most:
+        if exchange.received_bytes > head.max_bytes:
             raise Refused(Reason.TOO_LARGE)
         checksums.update(data)
         await staged.write(data)

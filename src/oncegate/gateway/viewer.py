@@ -6,14 +6,13 @@ header counts only from a trusted proxy.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
+from oncegate.links.address import canonical_address, is_in_any
 from oncegate.links.public_urls import PublicUrls
 from oncegate.links.refusal import Reason, Refused
-from oncegate.links.request import ViewerRequest, canonical_address
+from oncegate.links.request import ViewerRequest
 from oncegate.server.limits import TARGET_MAX_BYTES
 from oncegate.settings.tables import ViewerSettings
 
@@ -92,22 +91,9 @@ class Viewers:
         return [canonical_address(_without_port(part)) for part in named]
 
     def _is_trusted(self, address: str | None) -> bool:
-        return bool(self._networks) and address is not None and _is_in_any(address, self._networks)
+        return bool(self._networks) and address is not None and is_in_any(address, self._networks)
 
 
 def _without_port(text: str) -> str:
     found = _WITH_PORT.fullmatch(text.strip())
     return (found[1] or found[2]) if found else text.strip()
-
-
-@lru_cache(maxsize=4096)
-def _is_in_any(address: str, networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]) -> bool:
-    parsed = ipaddress.ip_address(address)
-    return any(parsed in network for network in networks)
-
-
-def holder_address(address: str) -> str:
-    """What of an address identifies a holder: all of IPv4, the first 64 bits of IPv6 (a network gives out the rest)."""
-    if ":" not in address:
-        return address
-    return str(ipaddress.IPv6Network((address, 64), strict=False).network_address)

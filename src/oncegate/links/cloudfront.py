@@ -12,12 +12,13 @@ import binascii
 from collections.abc import Callable
 from typing import NamedTuple
 
+from oncegate.links.address import is_in_network
 from oncegate.links.grant import Scheme, Signed
 from oncegate.links.key_group import KeyGroup, SigningKey
 from oncegate.links.parameters import Parameters
 from oncegate.links.policy import EPOCH_MAX_S, Match, Policy, canned_policy, custom_policy, match_resource, read_policy
 from oncegate.links.refusal import Reason, Refused
-from oncegate.links.request import ViewerRequest, is_in_network
+from oncegate.links.request import ViewerRequest
 from oncegate.links.urls import unescape
 
 HASH_NAMES = {b"SHA1": "SHA1", b"SHA256": "SHA256"}

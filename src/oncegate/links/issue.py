@@ -10,12 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from oncegate.links import cloudfront, sigv4
+from oncegate.links.disposition import content_disposition
 from oncegate.links.grant import Operation, Scheme
 from oncegate.links.instants import instant_text
 from oncegate.links.key_group import SigningKey
+from oncegate.links.link_id import text_of_id
 from oncegate.links.parameters import QUERY_MAX_BYTES
 from oncegate.links.policy import EPOCH_MAX_S
-from oncegate.links.ticket import Ticket, text_of_id
+from oncegate.links.ticket import Ticket
 from oncegate.links.urls import escape, object_key_problem, path_of
 from oncegate.links.verify import MEDIA_TYPE, SIZE_MAX_BYTES
 
@@ -232,18 +234,3 @@ def members_of_made(wish: Wish, *, url: str, made_s: int) -> dict[str, object]:
         "scheme": wish.signed_scheme.value,
         "home": wish.ticket.home or None,
     }
-
-
-def content_disposition(kind: str, filename: str | None) -> str:
-    """Write a Content-Disposition that every browser reads: RFC 6266 with RFC 8187 where the name is not plain ASCII.
-
-    Args:
-        kind: ``attachment`` or ``inline``.
-        filename: decoded; control characters must not be in it.
-    """
-    if not filename:
-        return kind
-    # RFC 6266 D: some readers take a % in the quoted form for an escape; whoever knows filename* reads that instead
-    plain = "".join(c if " " <= c <= "~" and c not in '"\\%' else "_" for c in filename)
-    quoted = f'{kind}; filename="{plain}"'
-    return quoted if plain == filename else f"{quoted}; filename*=UTF-8''{escape(filename)}"

@@ -6,9 +6,7 @@ signature is over the bytes that came.
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 
 from oncegate.links.refusal import Reason, Refused
 
@@ -78,25 +76,3 @@ class ViewerRequest:
     def as_method(self, method: str) -> ViewerRequest:
         """The same request under another method (the page's button is a POST that is verified like a GET)."""
         return replace(self, method=method)
-
-
-@lru_cache(maxsize=4096)
-def canonical_address(text: str) -> str | None:
-    """Write an IP address in its one canonical form, or None where it is no address.
-
-    An IPv4-mapped IPv6 address is the IPv4 address (vector cf-ip24-v4-mapped); a zone is dropped.
-    """
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(address)
-
-
-def is_in_network(address: str | None, network: str) -> bool:
-    """Whether an IPv4 address lies in a network; an IPv6 viewer never does (docs/aws-protocol.md 1.2.7)."""
-    if address is None or ":" in address:
-        return False
-    return ipaddress.IPv4Address(address) in ipaddress.IPv4Network(network, strict=False)

@@ -11,13 +11,12 @@ refused, never taken for a plain link (docs/request.md).
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 from oncegate.links.grant import Operation
+from oncegate.links.link_id import is_uuid7, text_of_id
 from oncegate.links.refusal import Reason, Refused
 
 USES_MAX = 9999
@@ -94,39 +93,3 @@ def read_ticket(text: bytes, *, now_s: int, home: str) -> Ticket:
     if ticket.home not in ("", home):
         raise Refused(Reason.WRONG_HOME)
     return ticket
-
-
-def uuid7(now_ms: int, random: bytes) -> bytes:
-    """Make the 16 bytes of a UUIDv7 (RFC 9562 5.7).
-
-    Args:
-        now_ms: milliseconds since 1970 UTC.
-        random: 10 random bytes.
-    """
-    bits = bytearray(now_ms.to_bytes(6) + random)
-    bits[6] = 0x70 | bits[6] & 0x0F
-    bits[8] = 0x80 | bits[8] & 0x3F
-    return bytes(bits)
-
-
-def is_uuid7(nonce: bytes) -> bool:
-    """Whether 16 bytes are a UUIDv7: version 7, variant 10."""
-    return len(nonce) == 16 and nonce[6] >> 4 == 7 and nonce[8] >> 6 == 2
-
-
-@lru_cache(maxsize=1024)
-def text_of_id(link_id: bytes) -> str:
-    """Write 16 bytes as 22 base64url characters."""
-    return base64.urlsafe_b64encode(link_id)[:22].decode()
-
-
-def id_of_text(text: str) -> bytes:
-    """Read 16 bytes from 22 base64url characters.
-
-    Raises:
-        ValueError: not 22 such characters, or spare bits that are not zero (another spelling of the same id).
-    """
-    link_id = base64.b64decode(text + "==", altchars=b"-_", validate=True)
-    if len(link_id) != 16 or text_of_id(link_id) != text:
-        raise ValueError("not the 22 characters of a link id")
-    return link_id

@@ -9,7 +9,6 @@ Source: docs/request.md; vectors/ for ``authenticate``.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from oncegate.links import cloudfront, sigv4
 from oncegate.links.grant import NO_LIMITS, Grant, Limits, Operation, Scheme, Signed
 from oncegate.links.key_group import KeyGroup
+from oncegate.links.link_id import plain_link_id
 from oncegate.links.parameters import LIMIT_NAMES, Parameters, read_parameters
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
@@ -239,22 +239,6 @@ def granted_operation(method: str, signed: Signed, ticket: Ticket | None, object
         # CloudFront signs no method: else a download link of any signer would replace the object
         raise Refused(Reason.METHOD_NOT_GRANTED, hint="sign a p ticket, or name the prefix in [links] plain_put")
     return operation
-
-
-def plain_link_id(signed: Signed, object_key: str) -> bytes:
-    """The id of a link without a ticket: by what is signed and by whom, never by how it is spelled.
-
-    It begins with 0xff, which no ticket's nonce of this century does. Under a wildcard each object has its own.
-
-    Source: docs/request.md; docs/aws-protocol.md 1.4; vectors *-same-*.
-    """
-    # neither Signature nor Key-Pair-Id, which anyone can rewrite for another use (the mirrored ECDSA signature, a second
-    # id of one key); with the lengths, no two lists of parts are the same bytes
-    digest = hashlib.sha256()
-    for part in (signed.issuer, signed.signed_bytes, object_key.encode() if signed.is_wildcard else b""):
-        digest.update(len(part).to_bytes(8) + part)
-    # apart from nonces: else whoever may sign could choose the nonce that burns another's plain link
-    return b"\xff" + digest.digest()[:15]
 
 
 def read_limits(limits: Mapping[bytes, bytes]) -> Limits:

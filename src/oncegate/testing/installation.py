@@ -26,7 +26,8 @@ from oncegate.ledgers.opening import create_ledger
 from oncegate.links.grant import Operation, Scheme
 from oncegate.links.issue import S3Issuer, Wish, make_link
 from oncegate.links.key_group import KeyGroup
-from oncegate.links.ticket import Ticket, uuid7
+from oncegate.links.link_id import uuid7
+from oncegate.links.ticket import Ticket
 
 START_MAX_S = 20.0
 Value = str | int | bool | list[str]

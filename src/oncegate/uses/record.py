@@ -13,6 +13,7 @@ keeps the marks of its last eight writes (``o``). A plain spent record is about 
 from __future__ import annotations
 
 import json
+import zlib
 from typing import NamedTuple
 
 from oncegate.links.grant import Operation
@@ -93,6 +94,11 @@ class Record(NamedTuple):
 EMPTY = Record()
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # json.dumps makes a new one each time
 _from_json = json.JSONDecoder().decode
+
+
+def etag_mark(etag: str) -> str:
+    """What a record keeps of an ETag: 8 hex digits, enough to tell two versions of one object apart."""
+    return f"{zlib.crc32(etag.encode()):08x}"
 
 
 def to_json(record: Record) -> bytes:

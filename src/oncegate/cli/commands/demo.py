@@ -95,7 +95,8 @@ def _free_port() -> int:
 def _sign(gateway: Running, key: str, operation: Operation) -> str:
     from oncegate.cli import wiring
     from oncegate.links.issue import Wish, make_link
-    from oncegate.links.ticket import Ticket, uuid7
+    from oncegate.links.link_id import uuid7
+    from oncegate.links.ticket import Ticket
 
     settings = gateway.settings
     now_ms = time.time_ns() // 1_000_000

@@ -43,7 +43,7 @@ def command(ctx: click.Context, *, url: str, method: str | None, ip: str | None,
     Exits with 0 if it would be, with 1 if not. Nothing is used up, and nothing is written.
     """
     from oncegate.cli.records import with_records
-    from oncegate.links.request import canonical_address
+    from oncegate.links.address import canonical_address
 
     settings, now_s = settings_of(ctx), int(time.time())
     at_s = instant_option(at, name="--at", now_s=now_s)

@@ -53,7 +53,7 @@ def command(ctx: click.Context, *, limit: int, after: str | None, since: str | N
 
 def _begin(after: str | None, since_s: int | None) -> bytes:
     """Where the list begins: ids of tickets begin with their milliseconds, so a moment is found at once."""
-    from oncegate.links.ticket import id_of_text
+    from oncegate.links.link_id import id_of_text
 
     if after is not None and since_s is not None:
         raise Misuse("give --after or --since, not both")
@@ -67,7 +67,7 @@ def _begin(after: str | None, since_s: int | None) -> bytes:
 
 async def _list(records: Records, begin: bytes, limit: int, now_s: int) -> list[tuple[str, Standing]]:
     from oncegate.ledgers.protocol import Scans
-    from oncegate.links.ticket import text_of_id
+    from oncegate.links.link_id import text_of_id
 
     if not isinstance(records.ledger, Scans):
         raise Refusal("this ledger cannot list its records; 'oncegate status' asks about one link")

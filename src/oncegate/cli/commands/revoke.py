@@ -40,7 +40,7 @@ def command(ctx: click.Context, *, link: str, expires: str | None) -> None:
     from oncegate.cli import shown
     from oncegate.cli.named_link import read_link
     from oncegate.cli.records import with_records
-    from oncegate.links.ticket import text_of_id
+    from oncegate.links.link_id import text_of_id
 
     settings, now_s = settings_of(ctx), int(time.time())
     named = read_link(link, settings, now_s=now_s)
@@ -56,7 +56,7 @@ def command(ctx: click.Context, *, link: str, expires: str | None) -> None:
 async def _revoke(records: Records, named: Named, expires_s: int | None, now_s: int) -> Standing:
     from oncegate.control.recording import revoke_link
     from oncegate.ledgers.protocol import KeepsEvents
-    from oncegate.links.ticket import text_of_id
+    from oncegate.links.link_id import text_of_id
     from oncegate.uses.standing import standing_of
 
     record = await revoke_link(records.runner, named.link_id, expires_s=expires_s)

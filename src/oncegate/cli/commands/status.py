@@ -31,7 +31,7 @@ def command(ctx: click.Context, *, link: str, as_json: bool) -> None:
     from oncegate.cli import shown
     from oncegate.cli.named_link import read_link
     from oncegate.cli.records import with_records
-    from oncegate.links.ticket import text_of_id
+    from oncegate.links.link_id import text_of_id
     from oncegate.uses.standing import members_of
 
     settings, now_s = settings_of(ctx), int(time.time())

@@ -13,7 +13,8 @@ from oncegate.cli.examples import examples
 from oncegate.cli.main import DEFAULT_CONFIG
 from oncegate.cli.wiring import settings_of
 from oncegate.links.grant import Operation
-from oncegate.links.ticket import USES_MAX, Ticket, uuid7
+from oncegate.links.link_id import uuid7
+from oncegate.links.ticket import USES_MAX, Ticket
 
 
 def draw_ticket(operation: Operation, *, uses: int, home: str) -> Ticket:
