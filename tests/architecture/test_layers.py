@@ -20,8 +20,8 @@ SOURCE = pathlib.Path(__file__).parents[2] / "src"
 # A folder may import itself and any folder in a lower row; never its own row, never upwards.
 ROWS = (
     {"cli"},
-    {"service"},
-    {"gateway", "edge", "control", "aws"},
+    {"service", "contrib"},
+    {"gateway", "edge", "control", "library", "aws"},
     {"web", "ledgers", "stores", "keys", "server"},
     {"uses", "aws_requests"},
     {"links"},
@@ -63,12 +63,14 @@ OWNERS = {
     "botocore": {"oncegate.aws_requests"},
     "click": {"oncegate.cli"},
     "cryptography": {"oncegate.keys"},
+    "django": {"oncegate.contrib"},
     "fastapi": {"oncegate.control"},
     "granian": {"oncegate.server"},
     "httpx": {
         "oncegate.cli",
+        "oncegate.library",
         "oncegate.stores.bucket",
-    },  # the client of a link; requests to S3 that obstore cannot make
+    },  # the client of a link; of the control API; requests to S3 that obstore cannot make
     "obstore": {"oncegate.stores.bucket", "oncegate.ledgers.s3"},  # objects; records as objects
     "prometheus_client": {"oncegate.control"},
     "pydantic": {"oncegate.control"},

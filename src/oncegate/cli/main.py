@@ -17,8 +17,6 @@ import click
 from oncegate import __version__
 from oncegate.unfit import Unfit
 
-DEFAULT_CONFIG = "oncegate.toml"
-
 # name: module (attribute ``command``) and one line of help, so that --help imports nothing
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Make a configuration, keys, a ledger and a token."),
@@ -89,7 +87,7 @@ class _Lazy(click.Group):
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="ONCEGATE_CONFIG",
-    help=f"The configuration.  [env: ONCEGATE_CONFIG; default: ./{DEFAULT_CONFIG}]",
+    help="The configuration.  [env: ONCEGATE_CONFIG; default: ./oncegate.toml]",
 )
 @click.version_option(__version__, prog_name="oncegate")
 @click.pass_context

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from oncegate.cli.main import DEFAULT_CONFIG
-from oncegate.settings import Settings, SettingsError, load
+from oncegate.settings import Settings
+from oncegate.settings.finding import find
 
 if TYPE_CHECKING:
     from oncegate.keys.folder import KeyFolder
@@ -26,15 +26,7 @@ def settings_of(ctx: click.Context) -> Settings:
         SettingsError: there is none, or it cannot be used.
     """
     path: Path | None = ctx.find_root().obj
-    if path is None:
-        path = Path(DEFAULT_CONFIG)
-        if not path.exists():
-            if not any(name.startswith("ONCEGATE_") for name in os.environ):
-                raise SettingsError(
-                    f"no {DEFAULT_CONFIG} here", remedy="make one with 'oncegate init', or name one with --config"
-                )
-            path = None
-    return load(path, os.environ)
+    return find(path)
 
 
 def open_keys(settings: Settings) -> KeyFolder:

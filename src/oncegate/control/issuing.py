@@ -81,10 +81,6 @@ class MadeLink:
         return f"MadeLink({text_of_id(self.wish.ticket.nonce)})"
 
 
-class OrderRefused(ValueError):
-    """The order cannot be filled; the message says what to change."""
-
-
 class KeyUsedOtherwise(Exception):
     """The idempotency key was used for another order, and its link is still remembered."""
 
@@ -101,7 +97,7 @@ async def issue_link(
         idempotency_key: so that the same call makes no second link.
 
     Raises:
-        OrderRefused: it cannot be filled.
+        BadRequest: no link can be made of it; nothing was written.
         KeyUsedOtherwise: see there.
         LedgerSilent: whether the link is recorded is not known; the same call with the same key will tell.
         RecordUnreadable: what stands under the key is of another version, or damaged.
@@ -147,28 +143,25 @@ async def _sign(
         expires_s: the end of a link that is made again; None: to be decided.
 
     Raises:
-        OrderRefused: no link can hold it, or there is nothing to sign it with.
+        BadRequest: no link can hold it, or there is nothing to sign it with.
     """
     settings = parts.settings
-    try:
-        if expires_s is None:
-            expires_s = end_of(
-                now_s=made_s,
-                expires_s=order.expires_at,
-                lifetime_s=order.expires_in,
-                max_lifetime_s=settings.links.max_lifetime_s,
-            )
-        wish = order.wish(nonce=nonce, home=settings.links.home, expires_s=expires_s)
-        url = await asyncio.to_thread(
-            make_link,
-            wish,
-            public_url=settings.viewer.public_url[0],
-            key=parts.signer(),
-            s3=s3_issuer_of(settings),
+    if expires_s is None:
+        expires_s = end_of(
             now_s=made_s,
+            expires_s=order.expires_at,
+            lifetime_s=order.expires_in,
+            max_lifetime_s=settings.links.max_lifetime_s,
         )
-    except ValueError as error:
-        raise OrderRefused(str(error)) from None
+    wish = order.wish(nonce=nonce, home=settings.links.home, expires_s=expires_s)
+    url = await asyncio.to_thread(
+        make_link,
+        wish,
+        public_url=settings.viewer.public_url[0],
+        key=parts.signer(),
+        s3=s3_issuer_of(settings),
+        now_s=made_s,
+    )
     return MadeLink(url=url, wish=wish, made_s=made_s, label=order.label or "", is_listed=False)
 
 

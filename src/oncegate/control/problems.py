@@ -18,9 +18,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 
-from oncegate.control.issuing import KeyUsedOtherwise, OrderRefused
+from oncegate.control.issuing import KeyUsedOtherwise
 from oncegate.control.recording import LedgerSilent, RecordUnreadable
 from oncegate.control.tokens import TokensUnfit
+from oncegate.links.errors import BadRequest
 from oncegate.stores.protocol import StoreBusy, StoreFault
 
 MEDIA_TYPE = "application/problem+json"
@@ -134,7 +135,7 @@ def install_problems(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     app.add_exception_handler(Refusal, _on_refusal)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_validation)
-    app.add_exception_handler(OrderRefused, _on_order)
+    app.add_exception_handler(BadRequest, _on_bad_request)
     app.add_exception_handler(Exception, _answering(INTERNAL))
 
 
@@ -196,9 +197,11 @@ _OF_THE_FRAMEWORK = {
 }
 
 
-async def _on_order(request: Request, error: Exception) -> Response:
+async def _on_bad_request(request: Request, error: Exception) -> Response:
     del request
-    return problem_response(Refusal(422, f"No such link can be made: {error}."))
+    bad = cast("BadRequest", error)
+    members = {"errors": [{"where": f"body.{bad.argument}", "what": bad.why}]}
+    return problem_response(Refusal(422, f"No such link can be made: {bad.why}.", members=members))
 
 
 async def _on_validation(request: Request, error: Exception) -> Response:

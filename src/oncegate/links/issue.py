@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from oncegate.links import cloudfront, sigv4
 from oncegate.links.disposition import content_disposition
+from oncegate.links.errors import BadRequest
 from oncegate.links.grant import Operation, Scheme
 from oncegate.links.instants import instant_text
 from oncegate.links.key_group import SigningKey
@@ -40,18 +41,20 @@ def end_of(*, now_s: int, max_lifetime_s: int, expires_s: int | None = None, lif
         Seconds since 1970 UTC; the link is refused at this second and after.
 
     Raises:
-        ValueError: both are given, the end is not in the future, or the link would live too long.
+        BadRequest: both are given, the end is not in the future, or the link would live too long.
     """
     if lifetime_s is not None and expires_s is not None:
-        raise ValueError("give expires_in or expires_at, not both")
+        raise BadRequest("expires_in", "give expires_in or expires_at, not both")
+    argument = "expires_in" if expires_s is None else "expires_at"
     if expires_s is None:
         expires_s = now_s + (min(DEFAULT_LIFETIME_S, max_lifetime_s) if lifetime_s is None else lifetime_s)
     if expires_s <= now_s:
-        raise ValueError("the link would have expired already: its end lies in the past")
+        raise BadRequest(argument, "the link would have expired already: its end lies in the past")
     if expires_s - now_s > max_lifetime_s:
-        raise ValueError(
+        raise BadRequest(
+            argument,
             f"links live at most {max_lifetime_s} seconds here, this one would live {expires_s - now_s}: "
-            "ask for less, or raise [links] max_lifetime"
+            "ask for less, or raise [links] max_lifetime",
         )
     return expires_s
 
@@ -89,7 +92,7 @@ class Wish:
     def __post_init__(self) -> None:
         problem = object_key_problem(self.object_key)
         if problem:
-            raise ValueError(problem)
+            raise BadRequest("key", problem)
         self._check_operation()
         self._check_values()
         self._check_times()
@@ -97,30 +100,34 @@ class Wish:
     def _check_operation(self) -> None:
         uploads = self.max_bytes is not None or self.media_type is not None or self.may_replace
         if uploads and self.ticket.operation is not Operation.PUT:
-            raise ValueError("a size limit, a type or permission to replace is for upload links")
+            raise BadRequest("operation", "a size limit, a type or permission to replace is for upload links")
         if (self.filename is not None or self.inline) and self.ticket.operation is not Operation.GET:
-            raise ValueError("a file name and inline are for download links")
+            raise BadRequest("operation", "a file name and inline are for download links")
 
     def _check_values(self) -> None:
         if self.filename is not None and any(c < " " or c == "\x7f" for c in self.filename):
-            raise ValueError("the file name has a control character")
+            raise BadRequest("filename", "the file name has a control character")
         if self.filename is not None and len(self.filename) > FILENAME_MAX:
-            raise ValueError(f"the file name is longer than {FILENAME_MAX} characters")
+            raise BadRequest("filename", f"the file name is longer than {FILENAME_MAX} characters")
         if self.max_bytes is not None and not 0 <= self.max_bytes <= SIZE_MAX_BYTES:
-            raise ValueError("the size limit is a number of bytes of at most 18 digits")
+            raise BadRequest("max_bytes", "the size limit is a number of bytes of at most 18 digits")
         if self.media_type is not None:
             if not MEDIA_TYPE.fullmatch(self.media_type.lower()):
-                raise ValueError(f"{self.media_type!r} is no media type: write type/subtype or type/*")
+                raise BadRequest("content_type", f"{self.media_type!r} is no media type: write type/subtype or type/*")
             object.__setattr__(self, "media_type", self.media_type.lower())
 
     def _check_times(self) -> None:
         if not 0 <= self.expires_s <= EPOCH_MAX_S:
-            raise ValueError("the expiry is no second that a link can name")
+            raise BadRequest("expires_at", "the expiry is no second that a link can name")
         # refused at the second of the start and at the second of the end: between them one must be left
         if self.not_before_s is not None and self.not_before_s + 1 >= self.expires_s:
-            raise ValueError("no second is left between the start of the link and its end: it could never be opened")
+            raise BadRequest(
+                "not_before", "no second is left between the start of the link and its end: it could never be opened"
+            )
         if self.scheme is Scheme.S3 and cloudfront.needs_custom_policy(self.not_before_s, self.source_ip):
-            raise ValueError("an S3 link can hold neither a start nor a source address: use --scheme cloudfront-custom")
+            raise BadRequest(
+                "scheme", "an S3 link can hold neither a start nor a source address: use cloudfront-custom"
+            )
 
     @property
     def signed_scheme(self) -> Scheme:
@@ -175,18 +182,18 @@ def make_link(wish: Wish, *, public_url: str, key: SigningKey | None, s3: S3Issu
         now_s: seconds since 1970 UTC.
 
     Raises:
-        ValueError: the scheme cannot hold the wish, or there is nothing to sign it with.
+        BadRequest: the scheme cannot hold the wish, or there is nothing to sign it with.
     """
     url = _sign(wish, public_url=public_url, key=key, s3=s3, now_s=now_s)
     if len(url.partition("?")[2]) > QUERY_MAX_BYTES:
-        raise ValueError("the link is longer than viewers take: shorten the file name")
+        raise BadRequest("filename", "the link is longer than viewers take: shorten the file name")
     return url
 
 
 def _sign(wish: Wish, *, public_url: str, key: SigningKey | None, s3: S3Issuer | None, now_s: int) -> str:
     if wish.scheme is Scheme.S3:
         if s3 is None:
-            raise ValueError("an S3 link needs an access key: add one to [s3_credentials]")
+            raise BadRequest("scheme", "an S3 link needs an access key: add one to [s3_credentials]")
         return sigv4.presign_url(
             url_to_sign(public_url, wish, bucket=s3.bucket),
             method=wish.ticket.operation.name,
@@ -197,7 +204,7 @@ def _sign(wish: Wish, *, public_url: str, key: SigningKey | None, s3: S3Issuer |
             expires_in_s=wish.expires_s - now_s,
         )
     if key is None:
-        raise ValueError("a CloudFront link needs a signing key: set [keys] signing")
+        raise BadRequest("scheme", "a CloudFront link needs a signing key: set [keys] signing")
     return cloudfront.sign_url(
         url_to_sign(public_url, wish),
         key=key,

@@ -13,6 +13,7 @@ import ipaddress
 import json
 from typing import NamedTuple, cast
 
+from oncegate.links.errors import BadRequest
 from oncegate.links.refusal import Reason, Refused
 
 EPOCH_MAX_S = 2**63 - 1
@@ -64,7 +65,8 @@ def custom_policy(policy: Policy) -> bytes:
     """Write a policy as CloudFront reads it: one statement, no white space.
 
     Raises:
-        ValueError: the policy has no Resource, a source that is no IPv4 address or network, or is too long to be read.
+        ValueError: the policy has no Resource.
+        BadRequest: the source is no IPv4 address or network, or the policy is too long to be read.
     """
     if policy.resource is None:
         raise ValueError("a policy without a Resource opens every object: name one")
@@ -72,12 +74,19 @@ def custom_policy(policy: Policy) -> bytes:
     if policy.not_before_s is not None:
         condition["DateGreaterThan"] = {"AWS:EpochTime": policy.not_before_s}
     if policy.source_ip is not None:
-        condition["IpAddress"] = {"AWS:SourceIp": str(ipaddress.IPv4Network(policy.source_ip, strict=False))}
+        condition["IpAddress"] = {"AWS:SourceIp": _network(policy.source_ip)}
     statement = {"Resource": policy.resource, "Condition": condition}
     text = json.dumps({"Statement": [statement]}, separators=(",", ":"), ensure_ascii=False).encode()
     if len(text) > POLICY_MAX_BYTES:
-        raise ValueError(f"the policy is longer than {POLICY_MAX_BYTES} bytes: shorten the object key or the file name")
+        raise BadRequest("key", f"the policy is longer than {POLICY_MAX_BYTES} bytes: shorten the key or the file name")
     return text
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.IPv4Network(text, strict=False))
+    except ValueError:
+        raise BadRequest("source_ip", f"{text!r} is no IPv4 address or network, such as 203.0.113.0/24") from None
 
 
 def read_policy(text: bytes) -> Policy:

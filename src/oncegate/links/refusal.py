@@ -259,7 +259,7 @@ class Refused(OncegateError):
         self, reason: Reason, *, message: str = "", members: tuple[tuple[str, str], ...] = (), hint: str = ""
     ) -> None:
         self.reason = reason
-        self.message = message or TABLE[reason].message
+        self.message: str = message or TABLE[reason].message
         self.members = members
         self.hint = hint
         super().__init__(reason.value)

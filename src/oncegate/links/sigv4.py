@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from oncegate.links.errors import BadRequest
 from oncegate.links.grant import Scheme, Signed
 from oncegate.links.key_group import is_equal
 from oncegate.links.refusal import Reason, Refused
@@ -319,10 +320,10 @@ def presign_url(
         expires_in_s: 1 to 604,800.
 
     Raises:
-        ValueError: expires_in_s is out of range.
+        BadRequest: expires_in_s is out of range.
     """
     if not 0 < expires_in_s <= EXPIRES_MAX_S:
-        raise ValueError(f"an S3 link lives at most {EXPIRES_MAX_S} seconds (7 days)")
+        raise BadRequest("expires_in", f"an S3 link lives at most {EXPIRES_MAX_S} seconds (7 days)")
     parts = parse_url(url)
     date = dt.datetime.fromtimestamp(now_s, dt.UTC).strftime(_DATE_FORM)
     values = {

@@ -15,6 +15,7 @@ import binascii
 import re
 from dataclasses import dataclass
 
+from oncegate.links.errors import BadRequest
 from oncegate.links.grant import Operation
 from oncegate.links.link_id import is_uuid7, text_of_id
 from oncegate.links.refusal import Reason, Refused
@@ -46,10 +47,12 @@ class Ticket:
     home: str = ""
 
     def __post_init__(self) -> None:
-        if type(self.operation) is not Operation or not 1 <= self.uses <= USES_MAX or not is_uuid7(self.nonce):
+        if type(self.operation) is not Operation or not is_uuid7(self.nonce):
             raise ValueError("not a ticket")
+        if not 1 <= self.uses <= USES_MAX:
+            raise BadRequest("uses", f"a link opens 1 to {USES_MAX} times")
         if self.home and not _HOME.fullmatch(self.home):
-            raise ValueError("a home is 1 to 12 of a-z and 0-9")
+            raise BadRequest("home", "a home is 1 to 12 of a-z and 0-9")
 
     @property
     def made_ms(self) -> int:

@@ -9,14 +9,11 @@ import signal
 import socket
 import sys
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
-
-from oncegate.links.grant import Operation
 
 if TYPE_CHECKING:
     from oncegate.service.listeners import Running
@@ -92,25 +89,14 @@ def _free_port() -> int:
         return port
 
 
-def _sign(gateway: Running, key: str, operation: Operation) -> str:
-    from oncegate.cli import wiring
-    from oncegate.links.issue import Wish, make_link
-    from oncegate.links.link_id import uuid7
-    from oncegate.links.ticket import Ticket
-
-    settings = gateway.settings
-    now_ms = time.time_ns() // 1_000_000
-    ticket = Ticket(operation=operation, uses=1, nonce=uuid7(now_ms, os.urandom(10)))
-    wish = Wish(object_key=key, ticket=ticket, expires_s=now_ms // 1000 + 3600)
-    signer = wiring.open_signer(settings, wiring.open_keys(settings))
-    return make_link(wish, public_url=settings.viewer.public_url[0], key=signer, s3=None, now_s=now_ms // 1000)
-
-
 def _try_links(gateway: Running, folder: Path) -> list[Step]:
     """Open a download link twice, use an upload link twice, and look at a link without opening it."""
     import httpx
 
-    down, up = _sign(gateway, "letter.txt", Operation.GET), _sign(gateway, "inbox/answer.txt", Operation.PUT)
+    from oncegate.library.signer import Signer
+
+    signer = Signer.from_config(gateway.settings)
+    down, up = signer.download("letter.txt").url, signer.upload("inbox/answer.txt").url
     steps: list[Step] = []
 
     def note(what: str, expected: int, answer: httpx.Response) -> None:
@@ -141,10 +127,12 @@ def _print_table(steps: list[Step]) -> None:
 
 async def _stay(gateway: Running, folder: Path) -> None:
     """Go on serving until Ctrl-C, with a fresh link to click."""
+    from oncegate.library.signer import Signer
+
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    url = await asyncio.to_thread(_sign, gateway, "letter.txt", Operation.GET)
+    url = await asyncio.to_thread(lambda: Signer.from_config(gateway.settings).download("letter.txt").url)
     click.echo(f"\nA fresh link, for your browser (objects are in {folder / 'objects'}):\n\n  {url}\n\nCtrl-C ends it.")
     await stop.wait()

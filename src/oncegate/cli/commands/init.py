@@ -11,7 +11,8 @@ import click
 
 from oncegate.atomic_file import create_file
 from oncegate.cli.examples import examples
-from oncegate.cli.main import DEFAULT_CONFIG, Misuse
+from oncegate.cli.main import Misuse
+from oncegate.settings.finding import DEFAULT_CONFIG
 
 TEMPLATE = """\
 # oncegate: signed, single-use links for private object storage.

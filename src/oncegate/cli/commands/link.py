@@ -10,12 +10,13 @@ import time
 
 import click
 
-from oncegate.cli.commands.ticket import draw_ticket
 from oncegate.cli.completion import complete_key
 from oncegate.cli.examples import examples
 from oncegate.cli.instants import FORMS, instant_option
 from oncegate.cli.main import Misuse
 from oncegate.cli.wiring import open_keys, open_signer, settings_of
+from oncegate.library.tickets import draw_ticket
+from oncegate.links.errors import BadRequest
 from oncegate.links.grant import Operation, Scheme
 from oncegate.links.issue import S3Issuer, Wish, end_of, make_link, members_of_made
 from oncegate.links.ticket import USES_MAX
@@ -91,8 +92,8 @@ def command(
             scheme=Scheme(scheme),
         )
         url = _sign(wish, settings, now_s)
-    except ValueError as error:
-        raise Misuse(str(error)) from None
+    except BadRequest as bad:
+        raise Misuse(bad.why) from None
     drawn = _draw(url) if qr else ""
     click.echo(json.dumps(members_of_made(wish, url=url, made_s=now_s), indent=2) if as_json else url)
     if drawn:

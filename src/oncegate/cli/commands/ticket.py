@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import os
-import secrets
-import time
 from pathlib import Path
 
 import click
 
 from oncegate.cli.examples import examples
-from oncegate.cli.main import DEFAULT_CONFIG
 from oncegate.cli.wiring import settings_of
+from oncegate.library.tickets import draw_ticket
 from oncegate.links.grant import Operation
-from oncegate.links.link_id import uuid7
-from oncegate.links.ticket import USES_MAX, Ticket
-
-
-def draw_ticket(operation: Operation, *, uses: int, home: str) -> Ticket:
-    """Draw a ticket that nobody has.
-
-    Args:
-        operation: what it admits.
-        uses: how often, 1 to ``USES_MAX``.
-        home: of the ledger that is the authority; empty where there is one only.
-    """
-    nonce = uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(10))
-    return Ticket(operation=operation, uses=uses, nonce=nonce, home=home)
+from oncegate.links.ticket import USES_MAX
 
 
 def _home_of(ctx: click.Context) -> str:
     """The home that links made here name; none where there is no configuration: another signer's machine has none."""
+    from oncegate.settings.finding import DEFAULT_CONFIG
+
     is_configured = ctx.find_root().obj is not None or Path(DEFAULT_CONFIG).exists()
     if is_configured or any(name.startswith("ONCEGATE_LINKS") for name in os.environ):
         return settings_of(ctx).links.home

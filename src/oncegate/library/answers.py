@@ -1,0 +1,259 @@
+"""What the control API answers, as values: the members of its JSON, instants as aware datetimes.
+
+Members that a later version adds are dropped, so that an older client goes on working.
+
+Source: the OpenAPI document of the control listener, ``/openapi.json``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+
+
+_INSTANT: Mapping[str, Any] = {"read": _instant}
+
+
+def _many(kind: type[object]) -> Mapping[str, Any]:
+    def read(rows: Iterable[Mapping[str, Any]]) -> tuple[object, ...]:
+        return tuple(read_answer(kind, row) for row in rows)
+
+    return {"read": read}
+
+
+def read_answer(kind: type[T], members: Mapping[str, Any]) -> T:
+    """Make a value of the JSON object of an answer.
+
+    Args:
+        kind: one of the classes below.
+        members: the JSON object.
+
+    Raises:
+        KeyError: a member is missing: what answered is no control API of this version.
+    """
+    values: dict[str, Any] = {}
+    for entry in dataclasses.fields(kind):  # pyright: ignore[reportArgumentType]  kind is one of the dataclasses below
+        value = members[entry.name] if entry.default is dataclasses.MISSING else members.get(entry.name, entry.default)
+        values[entry.name] = entry.metadata["read"](value) if "read" in entry.metadata else value
+    return kind(**values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeLink:
+    """A link that the control API made; ``str()`` gives the URL, which is the secret.
+
+    Attributes:
+        id: names the link in the API, in logs and in the ledger.
+        url: what is handed out; the API does not keep it.
+        key: object key, decoded.
+        operation: ``get`` or ``put``.
+        made_at: when it was made.
+        expires_at: it is refused at this second and after.
+        not_before: it is refused at this second and before; None: it is open at once.
+        uses: how often it opens.
+        source_ip: IPv4 address or network that may use it; None: any.
+        filename: what a browser saves the object as.
+        inline: a browser may show the object.
+        max_bytes: largest upload that is taken.
+        content_type: of an upload: ``type/subtype`` or ``type/*``.
+        overwrite: an upload may replace an object.
+        scheme: ``cloudfront``, ``cloudfront-custom`` or ``s3``.
+        home: name of the ledger that is the authority, where there are several.
+        label: a note of the issuer's.
+        listed: it is listed before it is opened.
+    """
+
+    id: str
+    url: str
+    key: str
+    operation: str
+    made_at: datetime = field(metadata=_INSTANT)
+    expires_at: datetime = field(metadata=_INSTANT)
+    not_before: datetime | None = field(metadata=_INSTANT)
+    uses: int
+    source_ip: str | None
+    filename: str | None
+    inline: bool
+    max_bytes: int | None
+    content_type: str | None
+    overwrite: bool
+    scheme: str
+    home: str | None
+    label: str | None
+    listed: bool
+
+    def __str__(self) -> str:
+        """Give the URL."""
+        return self.url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimOfLink:
+    """One use that was taken for a download.
+
+    Attributes:
+        at: last write of the claim.
+        address: IPv4, or the first 64 bits of IPv6; None where no address was certain.
+        size: of the object, bytes.
+        promised: bytes promised or sent; None: the whole object.
+    """
+
+    at: datetime = field(metadata=_INSTANT)
+    address: str | None
+    size: int | None
+    promised: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferOfLink:
+    """What a gateway said of one transfer, at its end.
+
+    Attributes:
+        at: when it ended.
+        direction: ``download`` or ``upload``.
+        outcome: ``complete``, or what broke it.
+        bytes: that were handed over.
+        size: of the object, bytes.
+        address: of the other side.
+    """
+
+    at: datetime = field(metadata=_INSTANT)
+    direction: str
+    outcome: str
+    bytes: int
+    size: int | None
+    address: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkStatus:
+    """Where a link stands. None is "not known": of a link that was signed offline the ledger knows little.
+
+    Attributes:
+        id: names the link in the API, in logs and in the ledger.
+        state: ``issued``, ``uploading``, ``claimed``, ``revoked``, ``expired`` or ``unreadable``.
+        words: the same, for a person.
+        key: object key, decoded.
+        operation: ``get`` or ``put``.
+        label: a note of the issuer's.
+        made_at: when it was made.
+        expires_at: it is refused at this second and after.
+        uses: how often it opens.
+        uses_taken: how often it was opened.
+        revoked: it was revoked.
+        expired: it is over.
+        outcome: ``complete``, ``partial``, or what broke the transfer.
+        bytes: of all transfers that have a receipt.
+        claims: the uses that were taken for downloads.
+        transfers: the transfers that have a receipt, the first of them where there are very many.
+        previews_suppressed: previews and prefetches that got a page in place of the object.
+        refusals: requests that were refused.
+    """
+
+    id: str
+    state: str
+    words: str
+    key: str | None
+    operation: str | None
+    label: str | None
+    made_at: datetime | None = field(metadata=_INSTANT)
+    expires_at: datetime | None = field(metadata=_INSTANT)
+    uses: int | None
+    uses_taken: int
+    revoked: bool
+    expired: bool | None
+    outcome: str | None
+    bytes: int | None
+    claims: tuple[ClaimOfLink, ...] = field(metadata=_many(ClaimOfLink))
+    transfers: tuple[TransferOfLink, ...] = field(metadata=_many(TransferOfLink))
+    previews_suppressed: int
+    refusals: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """An object of the store.
+
+    Attributes:
+        key: object key, decoded.
+        size: bytes.
+        etag: with its quotes.
+        modified_at: when it was last written.
+        content_type: media type.
+    """
+
+    key: str
+    size: int
+    etag: str
+    modified_at: datetime = field(metadata=_INSTANT)
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened.
+
+    Attributes:
+        number: grows with each event; may have gaps.
+        at: when.
+        event: its name, as docs/reference/events.md has it.
+        members: its further members by name.
+    """
+
+    number: int
+    at: datetime
+    event: str
+    members: Mapping[str, object]
+
+
+def read_event(row: Mapping[str, Any]) -> Event:
+    """Make an event of the JSON object of an answer."""
+    members = {name: value for name, value in row.items() if name not in {"number", "at", "event"}}
+    at = datetime.fromisoformat(row["at"]).astimezone(UTC)
+    return Event(number=row["number"], at=at, event=row["event"], members=MappingProxyType(members))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One check of a link.
+
+    Attributes:
+        name: of the check.
+        passed: None: it was not reached.
+        words: what was seen.
+        reason: stable name of the refusal; empty where there is none.
+    """
+
+    name: str
+    passed: bool | None
+    words: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Whether and why a link would be admitted.
+
+    Attributes:
+        admitted: it would be.
+        method: that was asked about.
+        id: of the link; None: its signature does not verify.
+        key: object key, decoded.
+        steps: the checks, in their order.
+    """
+
+    admitted: bool
+    method: str
+    id: str | None
+    key: str | None
+    steps: tuple[Step, ...] = field(metadata=_many(Step))
