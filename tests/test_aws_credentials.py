@@ -46,24 +46,21 @@ def test_without_botocore_it_is_named(monkeypatch):
         asyncio.run(ChainCredentials().current())
 
 
-def test_a_later_look_keeps_nobody_waiting(monkeypatch):
+@pytest.mark.anyio
+async def test_a_later_look_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """A role's credentials change under way: the old ones serve until the new ones are there."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "FIRST")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
     now_s = 0.0
 
-    async def run():
-        nonlocal now_s
-        chain = ChainCredentials(monotonic=lambda: now_s)
-        assert (await chain.current()).access_key_id == "FIRST"
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "SECOND")
-        chain._chain = None
-        now_s = LOOK_AGAIN_S
-        assert (await chain.current()).access_key_id == "FIRST"
-        assert chain._looking is None
-        now_s = LOOK_AGAIN_S + 1
-        assert (await chain.current()).access_key_id == "FIRST"
-        await chain.aclose()
-        assert (await chain.current()).access_key_id == "SECOND"
-
-    asyncio.run(run())
+    chain = ChainCredentials(monotonic=lambda: now_s)
+    assert (await chain.current()).access_key_id == "FIRST"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "SECOND")
+    chain._chain = None
+    now_s = LOOK_AGAIN_S
+    assert (await chain.current()).access_key_id == "FIRST"
+    assert chain._looking is None
+    now_s = LOOK_AGAIN_S + 1
+    assert (await chain.current()).access_key_id == "FIRST"
+    await chain.aclose()
+    assert (await chain.current()).access_key_id == "SECOND"

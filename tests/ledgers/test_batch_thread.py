@@ -46,130 +46,110 @@ async def until(event: threading.Event) -> None:
     await asyncio.to_thread(event.wait)
 
 
-def test_what_is_asked_in_one_turn_is_one_batch():
+@pytest.mark.anyio
+async def test_what_is_asked_in_one_turn_is_one_batch() -> None:
     """64 tasks that ask at once must not make a transaction for the first and another for the rest."""
-
-    async def run() -> None:
-        work = Doubling()
-        thread = thread_of(work, batch_max=64)
-        assert await asyncio.gather(*(thread.ask(n) for n in range(64))) == [n * 2 for n in range(64)]
-        assert [len(batch) for batch in work.batches] == [64]
-        await thread.aclose()
-        assert work.is_closed
-
-    asyncio.run(run())
+    work = Doubling()
+    thread = thread_of(work, batch_max=64)
+    assert await asyncio.gather(*(thread.ask(n) for n in range(64))) == [n * 2 for n in range(64)]
+    assert [len(batch) for batch in work.batches] == [64]
+    await thread.aclose()
+    assert work.is_closed
 
 
-def test_a_batch_has_its_limit():
+@pytest.mark.anyio
+async def test_a_batch_has_its_limit() -> None:
     """More than ``batch_max`` goes in several batches, in the order in which it was asked."""
-
-    async def run() -> None:
-        work = Doubling()
-        thread = thread_of(work)
-        await asyncio.gather(*(thread.ask(n) for n in range(20)))
-        assert work.batches == [list(range(8)), list(range(8, 16)), list(range(16, 20))]
-        await thread.aclose()
-
-    asyncio.run(run())
+    work = Doubling()
+    thread = thread_of(work)
+    await asyncio.gather(*(thread.ask(n) for n in range(20)))
+    assert work.batches == [list(range(8)), list(range(8, 16)), list(range(16, 20))]
+    await thread.aclose()
 
 
-def test_too_many_waiting_are_refused_at_once():
+@pytest.mark.anyio
+async def test_too_many_waiting_are_refused_at_once() -> None:
     """Both sides of the limit: the last that may wait waits, one more is told at once, and never done."""
-
-    async def run() -> None:
-        work = Doubling()
-        work.may_go_on.clear()
-        thread = thread_of(work, waiting_max=10)
-        asks = [thread.ask(n) for n in range(10)]
-        assert not asks[-1].done()
-        assert "10 requests wait" in (one_more := thread.ask(10)).result()
-        assert one_more.done()
-        work.may_go_on.set()
-        assert await asyncio.gather(*asks) == [n * 2 for n in range(10)]
-        assert await thread.ask(11) == 22
-        assert 10 not in [ask for batch in work.batches for ask in batch]
-        await thread.aclose()
-
-    asyncio.run(run())
+    work = Doubling()
+    work.may_go_on.clear()
+    thread = thread_of(work, waiting_max=10)
+    asks = [thread.ask(n) for n in range(10)]
+    assert not asks[-1].done()
+    assert "10 requests wait" in (one_more := thread.ask(10)).result()
+    assert one_more.done()
+    work.may_go_on.set()
+    assert await asyncio.gather(*asks) == [n * 2 for n in range(10)]
+    assert await thread.ask(11) == 22
+    assert 10 not in [ask for batch in work.batches for ask in batch]
+    await thread.aclose()
 
 
-def test_a_stuck_thread_leaves_nobody_waiting():
+@pytest.mark.anyio
+async def test_a_stuck_thread_leaves_nobody_waiting() -> None:
     """A disk that hangs: each caller is told, also those who wait behind, and it goes on when the disk does."""
-
-    async def run() -> None:
-        work = Doubling()
-        work.may_go_on.clear()
-        thread = thread_of(work, answer_within_s=0.05)
-        first = thread.ask(1)
-        await until(work.begun)
-        second = thread.ask(2)
-        assert "no answer within 0.05 s" in await first
-        assert "no answer within 0.05 s" in await second
-        work.may_go_on.set()
-        assert await thread.ask(3) == 6
-        # The second was given up before the thread came to it: it is then better not done.
-        assert [2] not in work.batches
-        await thread.aclose()
-
-    asyncio.run(run())
+    work = Doubling()
+    work.may_go_on.clear()
+    thread = thread_of(work, answer_within_s=0.05)
+    first = thread.ask(1)
+    await until(work.begun)
+    second = thread.ask(2)
+    assert "no answer within 0.05 s" in await first
+    assert "no answer within 0.05 s" in await second
+    work.may_go_on.set()
+    assert await thread.ask(3) == 6
+    # The second was given up before the thread came to it: it is then better not done.
+    assert [2] not in work.batches
+    await thread.aclose()
 
 
-def test_a_stuck_thread_does_not_hold_up_closing():
+@pytest.mark.anyio
+async def test_a_stuck_thread_does_not_hold_up_closing() -> None:
     """A program must be able to end while its disk hangs; who waited is told."""
-
-    async def run() -> None:
-        work = Doubling()
-        work.may_go_on.clear()
-        thread = thread_of(work, answer_within_s=0.05)
-        ask = thread.ask(1)
-        await until(work.begun)
-        await thread.aclose()
-        assert "no answer" in await ask
-        work.may_go_on.set()
-        while not work.is_closed:
-            await asyncio.sleep(0)
-
-    asyncio.run(run())
+    work = Doubling()
+    work.may_go_on.clear()
+    thread = thread_of(work, answer_within_s=0.05)
+    ask = thread.ask(1)
+    await until(work.begun)
+    await thread.aclose()
+    assert "no answer" in await ask
+    work.may_go_on.set()
+    while not work.is_closed:
+        await asyncio.sleep(0)
 
 
-def test_closing_finishes_what_waits():
+@pytest.mark.anyio
+async def test_closing_finishes_what_waits() -> None:
     """What was asked before is answered, what is asked after is not; closing twice is harmless."""
-
-    async def run() -> None:
-        work = Doubling()
-        thread = thread_of(work)
-        asks = [thread.ask(n) for n in range(20)]
-        await asyncio.gather(thread.aclose(), thread.aclose())
-        assert [ask.result() for ask in asks] == [n * 2 for n in range(20)]
-        assert await thread.ask(1) == "the ledger is closed"
-        assert "test" not in {running.name for running in threading.enumerate()}
-
-    asyncio.run(run())
+    work = Doubling()
+    thread = thread_of(work)
+    asks = [thread.ask(n) for n in range(20)]
+    await asyncio.gather(thread.aclose(), thread.aclose())
+    assert [ask.result() for ask in asks] == [n * 2 for n in range(20)]
+    assert await thread.ask(1) == "the ledger is closed"
+    assert "test" not in {running.name for running in threading.enumerate()}
 
 
-def test_closing_what_never_began():
+@pytest.mark.anyio
+async def test_closing_what_never_began() -> None:
     """No thread was started: nothing is to be ended."""
-    asyncio.run(thread_of(Doubling()).aclose())
+    await thread_of(Doubling()).aclose()
 
 
-def test_a_cancelled_ask_is_not_done():
+@pytest.mark.anyio
+async def test_a_cancelled_ask_is_not_done() -> None:
     """Its caller left before the thread came to it; what was already begun goes on, and nothing breaks."""
-
-    async def run() -> None:
-        work = Doubling()
-        work.may_go_on.clear()
-        thread = thread_of(work)
-        begun = thread.ask(1)
-        await until(work.begun)
-        waiting, stays = thread.ask(2), thread.ask(3)
-        begun.cancel()
-        waiting.cancel()
-        work.may_go_on.set()
-        assert await stays == 6
-        assert work.batches == [[1], [3]]
-        await thread.aclose()
-
-    asyncio.run(run())
+    work = Doubling()
+    work.may_go_on.clear()
+    thread = thread_of(work)
+    begun = thread.ask(1)
+    await until(work.begun)
+    waiting, stays = thread.ask(2), thread.ask(3)
+    begun.cancel()
+    waiting.cancel()
+    work.may_go_on.set()
+    assert await stays == 6
+    assert work.batches == [[1], [3]]
+    await thread.aclose()
 
 
 def test_an_unknown_fault_does_not_end_the_thread(caplog):
@@ -192,7 +172,8 @@ def test_an_unknown_fault_does_not_end_the_thread(caplog):
     assert "does not know" in caplog.text
 
 
-def test_a_busy_loop_gives_way():
+@pytest.mark.anyio
+async def test_a_busy_loop_gives_way() -> None:
     """A loop that is never idle starves a thread that wants the interpreter: one ask often took over 1,000 turns."""
 
     class ManyCalls(Doubling):
@@ -201,51 +182,44 @@ def test_a_busy_loop_gives_way():
                 time.sleep(0.0003)  # lets go of the interpreter and wants it back, as each step of a database does
             return super().do(asks)
 
-    async def run() -> None:
-        thread = thread_of(ManyCalls())
-        turns = 0
-        for number in range(10):
-            answer = thread.ask(number)
-            while not answer.done():
-                turns += 1
-                assert turns < 1000, "the thread was starved"  # about 20 an ask where the loop gives way
-                busy_until_s = time.perf_counter() + 0.002
-                while time.perf_counter() < busy_until_s:
-                    pass
-                await asyncio.sleep(0)
-        await thread.aclose()
-
-    asyncio.run(run())
+    thread = thread_of(ManyCalls())
+    turns = 0
+    for number in range(10):
+        answer = thread.ask(number)
+        while not answer.done():
+            turns += 1
+            assert turns < 1000, "the thread was starved"  # about 20 an ask where the loop gives way
+            busy_until_s = time.perf_counter() + 0.002
+            while time.perf_counter() < busy_until_s:
+                pass
+            await asyncio.sleep(0)
+    await thread.aclose()
 
 
-def test_another_event_loop_is_refused():
+@pytest.mark.anyio
+async def test_another_event_loop_is_refused() -> None:
     """Futures of one loop must not be resolved from another: a mistake that would hang is named."""
 
     async def ask(thread) -> None:
         await thread.ask(1)
 
-    async def run() -> None:
-        thread = thread_of(Doubling())
-        await thread.ask(1)
-        with pytest.raises(RuntimeError, match="another event loop"):
-            await asyncio.to_thread(asyncio.run, ask(thread))
-        await thread.aclose()
-
-    asyncio.run(run())
+    thread = thread_of(Doubling())
+    await thread.ask(1)
+    with pytest.raises(RuntimeError, match="another event loop"):
+        await asyncio.to_thread(asyncio.run, ask(thread))
+    await thread.aclose()
 
 
-def test_a_loop_that_ended_is_no_fault():
+@pytest.mark.anyio
+async def test_a_loop_that_ended_is_no_fault() -> None:
     """A program that forgot to close: the thread has nobody to tell, and must not die of it."""
     work = Doubling()
     work.may_go_on.clear()
     thread = thread_of(work)
 
-    async def run() -> None:
-        ask = thread.ask(1)
-        await until(work.begun)
-        ask.cancel()
-
-    asyncio.run(run())
+    ask = thread.ask(1)
+    await until(work.begun)
+    ask.cancel()
     work.may_go_on.set()
     thread._queue.put(None)
     thread._thread.join()

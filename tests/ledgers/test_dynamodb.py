@@ -1,12 +1,15 @@
 """The ledger in DynamoDB: the conformance suite on two emulators, its rules answer by answer, and a bad network."""
 
 import asyncio
+import contextlib
 import functools
 import json
 import pathlib
 import time
 from collections import Counter
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -73,27 +76,35 @@ def url(ministack, tmp_path):
     return made
 
 
+@contextlib.asynccontextmanager
+async def ledger_at(url: str) -> AsyncGenerator[Any]:
+    """Open and probe a ledger, and close it when the block ends."""
+    ledger = open_ledger(url, folder=pathlib.Path())
+    try:
+        await ledger.probe()
+        yield ledger
+    finally:
+        await ledger.aclose()
+
+
 def opened(url, work):
-    """Run ``work(ledger)`` on a probed ledger, and close it."""
+    """Run ``work(ledger)`` on a probed ledger, close it, and return what came of it."""
 
     async def run():
-        ledger = open_ledger(url, folder=pathlib.Path())
-        try:
-            await ledger.probe()
+        async with ledger_at(url) as ledger:
             return await work(ledger)
-        finally:
-            await ledger.aclose()
 
     return asyncio.run(run())
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("server", "check"),
     [*(("ministack", check) for check in CHECKS), *(("moto", check) for check in CHECKS_ON_MOTO)],
 )
-def test_it_passes_the_suite(suites, server, check):
+async def test_it_passes_the_suite(suites, server, check) -> None:
     """All that every ledger must keep, on two servers that were written apart."""
-    asyncio.run(suites(server).run(check))
+    await suites(server).run(check)
 
 
 # The rules, answer by answer.
@@ -279,12 +290,13 @@ def test_time_to_live_comes_after_the_day():
 # A bad network, and servers that are away.
 
 
-def test_answers_that_are_lost_leave_one_write(url, ministack, fault_proxy):
+@pytest.mark.anyio
+async def test_answers_that_are_lost_leave_one_write(url: str, ministack, fault_proxy) -> None:
     """The write arrives, its answer never: unknown at first; then its repeat finds it, and another is refused."""
     proxy = fault_proxy(ministack.port)
     through = url.replace(f":{ministack.port}", f":{proxy.port}")
 
-    async def work(ledger):
+    async with ledger_at(through) as ledger:
         link_id = fresh_link_id()
         before = ledger.repeats
         proxy.fault = "lose_replies"
@@ -295,15 +307,14 @@ def test_answers_that_are_lost_leave_one_write(url, ministack, fault_proxy):
         assert isinstance(said, Stands)
         assert said.record == b'{"by":1}'
 
-    opened(through, work)
 
-
-def test_a_write_that_lands_late_is_one_of_two(url, ministack, fault_proxy):
+@pytest.mark.anyio
+async def test_a_write_that_lands_late_is_one_of_two(url: str, ministack, fault_proxy) -> None:
     """A held insert is delivered after another was answered: the one that was answered stands."""
     proxy = fault_proxy(ministack.port)
     through = url.replace(f":{ministack.port}", f":{proxy.port}")
 
-    async def work(ledger):
+    async with ledger_at(through) as ledger:
         link_id = fresh_link_id()
         direct = open_ledger(url, folder=pathlib.Path())
         proxy.fault = "hold_requests"
@@ -317,16 +328,15 @@ def test_a_write_that_lands_late_is_one_of_two(url, ministack, fault_proxy):
         assert await late == Stands(b'{"by":"first"}', first.version)
         await direct.aclose()
 
-    opened(through, work)
 
-
+@pytest.mark.anyio
 @pytest.mark.parametrize("fault", ["black_hole", "refuse"])
-def test_without_an_answer_it_is_known_in_time(url, ministack, fault_proxy, fault):
+async def test_without_an_answer_it_is_known_in_time(url: str, ministack, fault_proxy, fault) -> None:
     """503 within five seconds needs an answer before; and service again by itself when the server is back."""
     proxy = fault_proxy(ministack.port)
     through = url.replace(f":{ministack.port}", f":{proxy.port}")
 
-    async def work(ledger):
+    async with ledger_at(through) as ledger:
         proxy.fault = fault
         begun_s = time.monotonic()
         said = await asyncio.gather(
@@ -339,15 +349,14 @@ def test_without_an_answer_it_is_known_in_time(url, ministack, fault_proxy, faul
         proxy.fault = "pass_on"
         assert isinstance(await ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S), Done)
 
-    opened(through, work)
 
-
-def test_a_connection_that_was_closed_is_replaced(url, ministack, fault_proxy):
+@pytest.mark.anyio
+async def test_a_connection_that_was_closed_is_replaced(url: str, ministack, fault_proxy) -> None:
     """Servers close idle connections at any moment, also under a request: nobody notices."""
     proxy = fault_proxy(ministack.port)
     through = url.replace(f":{ministack.port}", f":{proxy.port}")
 
-    async def work(ledger):
+    async with ledger_at(through) as ledger:
         for _ in range(5):
             proxy.cut()
             assert isinstance(await ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S), Done)
@@ -356,9 +365,8 @@ def test_a_connection_that_was_closed_is_replaced(url, ministack, fault_proxy):
             await ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S)
         assert proxy.connections == before
 
-    opened(through, work)
 
-
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     "raw",
     [
@@ -371,31 +379,22 @@ def test_a_connection_that_was_closed_is_replaced(url, ministack, fault_proxy):
         b"rubbish\r\n\r\n",
     ],
 )
-def test_half_an_answer_is_none(raw):
+async def test_half_an_answer_is_none(raw) -> None:
     """What ends early, or is no HTTP, may stand for a write that happened: never believed."""
-
-    async def run():
-        reader = asyncio.StreamReader()
-        reader.feed_data(raw)
-        reader.feed_eof()
-        with pytest.raises((EOFError, ValueError)):
-            await dynamodb_connection._read_answer(reader)
-
-    asyncio.run(run())
+    reader = asyncio.StreamReader()
+    reader.feed_data(raw)
+    reader.feed_eof()
+    with pytest.raises((EOFError, ValueError)):
+        await dynamodb_connection._read_answer(reader)
 
 
-def test_answers_in_chunks_are_read():
+@pytest.mark.anyio
+async def test_answers_in_chunks_are_read() -> None:
     """Some servers and proxies send no length."""
-
-    async def run():
-        reader = asyncio.StreamReader()
-        reader.feed_data(
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nDate: Thu, 01 Jan 1970 00:00:09 GMT\r\n\r\n"
-        )
-        reader.feed_data(b"1;x=y\r\n{\r\n1\r\n}\r\n0\r\n\r\n")
-        assert await dynamodb_connection._read_answer(reader) == (HttpAnswer(200, b"{}", 9), True)
-
-    asyncio.run(run())
+    reader = asyncio.StreamReader()
+    reader.feed_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nDate: Thu, 01 Jan 1970 00:00:09 GMT\r\n\r\n")
+    reader.feed_data(b"1;x=y\r\n{\r\n1\r\n}\r\n0\r\n\r\n")
+    assert await dynamodb_connection._read_answer(reader) == (HttpAnswer(200, b"{}", 9), True)
 
 
 # The table, and the address.
@@ -562,20 +561,17 @@ def test_replicas_are_taken_by_name_or_when_they_are_strong(monkeypatch):
         assert check(ok(Table=table), ok(), ok(Item=item()), ok(), accept=accept) == accepted
 
 
-def test_a_clock_that_is_off_is_refused(url):
+@pytest.mark.anyio
+async def test_a_clock_that_is_off_is_refused(url: str) -> None:
     """Five minutes either way; a sweep by such a clock could forget what is still opened."""
-
-    async def run():
-        for ahead_s in (-(CLOCK_SKEW_MAX_S + 10), CLOCK_SKEW_MAX_S + 10):
-            address = parse_address(url.removeprefix("dynamodb:"), {})
-            ledger = DynamodbLedger(address, clock=lambda ahead_s=ahead_s: time.time() + ahead_s)
-            with pytest.raises(LedgerUnfit, match="clock"):
-                await ledger.probe()
-            with pytest.raises(LedgerUnfit, match="clock"):
-                await ledger.sweep(int(time.time() + ahead_s))
-            await ledger.aclose()
-
-    asyncio.run(run())
+    for ahead_s in (-(CLOCK_SKEW_MAX_S + 10), CLOCK_SKEW_MAX_S + 10):
+        address = parse_address(url.removeprefix("dynamodb:"), {})
+        ledger = DynamodbLedger(address, clock=lambda ahead_s=ahead_s: time.time() + ahead_s)
+        with pytest.raises(LedgerUnfit, match="clock"):
+            await ledger.probe()
+        with pytest.raises(LedgerUnfit, match="clock"):
+            await ledger.sweep(int(time.time() + ahead_s))
+        await ledger.aclose()
 
 
 def test_without_credentials_it_is_unfit(url, monkeypatch, tmp_path):

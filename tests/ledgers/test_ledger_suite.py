@@ -33,61 +33,68 @@ def wrong_ledgers(monkeypatch):
     return importlib.import_module("wrong_ledgers")
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("name", LedgerSuite.CHECKS)
-def test_sqlite_passes(name, tmp_path):
+async def test_sqlite_passes(name: str, tmp_path: pathlib.Path) -> None:
     """The default ledger keeps every promise; nothing is skipped."""
     suite = LedgerSuite(functools.partial(open_ledger, "sqlite:./ledger.db", folder=tmp_path))
-    asyncio.run(suite.run(name))
+    await suite.run(name)
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("name", LedgerSuite.CHECKS)
-def test_memory_passes(name):
+async def test_memory_passes(name: str) -> None:
     """The ledger of tests keeps the same promises, but for those about several processes."""
     suite = LedgerSuite(MemoryLedger, is_shared=False)
     if name in NEEDS_SHARING:
         with pytest.raises(CheckSkipped, match="records of its own"):
-            asyncio.run(suite.run(name))
+            await suite.run(name)
     else:
-        asyncio.run(suite.run(name))
+        await suite.run(name)
 
 
-def test_reading_then_writing_fails(wrong_ledgers):
+@pytest.mark.anyio
+async def test_reading_then_writing_fails(wrong_ledgers) -> None:
     """A look followed by a write lets many win; the suite must say so of one process already."""
     suite = LedgerSuite(wrong_ledgers.ReadsThenWrites, is_shared=False)
     with pytest.raises(CheckFailed, match="one must win, 64 did"):
-        asyncio.run(suite.run("check_of_many_inserts_one_wins"))
+        await suite.run("check_of_many_inserts_one_wins")
 
 
-def test_a_key_won_twice_in_a_batch_fails(wrong_ledgers):
+@pytest.mark.anyio
+async def test_a_key_won_twice_in_a_batch_fails(wrong_ledgers) -> None:
     """A set of won keys tells two callers of one key that both won: a double use inside one process."""
     suite = LedgerSuite(wrong_ledgers.TellsAWonKeyTwice, is_shared=False)
     with pytest.raises(CheckFailed, match="one must win, 8 did"):
-        asyncio.run(suite.run("check_a_key_twice_in_one_batch_has_one_winner"))
+        await suite.run("check_a_key_twice_in_one_batch_has_one_winner")
 
 
-def test_a_lock_of_one_process_fails(wrong_ledgers, tmp_path):
+@pytest.mark.anyio
+async def test_a_lock_of_one_process_fails(wrong_ledgers, tmp_path: pathlib.Path) -> None:
     """A lock inside the process passes every race in it; only the races between processes can find it."""
     suite = LedgerSuite(functools.partial(wrong_ledgers.LocksOneProcessOnly, tmp_path), rounds=10)
     for name in ("check_of_many_inserts_one_wins", "check_of_many_replaces_one_wins"):
-        asyncio.run(suite.run(name))
+        await suite.run(name)
     with pytest.raises(CheckFailed, match="was won by"):
-        asyncio.run(suite.run("check_of_many_processes_one_wins"))
+        await suite.run("check_of_many_processes_one_wins")
     with pytest.raises(CheckFailed, match="writes were answered done, the number is"):
-        asyncio.run(suite.run("check_of_many_processes_each_replace_counts"))
+        await suite.run("check_of_many_processes_each_replace_counts")
 
 
-def test_optional_interfaces_are_skipped_with_a_reason(wrong_ledgers, tmp_path):
+@pytest.mark.anyio
+async def test_optional_interfaces_are_skipped_with_a_reason(wrong_ledgers, tmp_path: pathlib.Path) -> None:
     """A ledger without lists, sweeping and events is no worse a ledger: those checks are skipped and say why."""
     suite = LedgerSuite(functools.partial(wrong_ledgers.LocksOneProcessOnly, tmp_path), rounds=1, processes=1, kills=1)
-    verdicts = asyncio.run(suite.run_all())
+    verdicts = await suite.run_all()
     assert list(verdicts) == list(LedgerSuite.CHECKS)
     assert {name for name, verdict in verdicts.items() if verdict.startswith("skipped: the ledger is no ")} == OPTIONAL
     assert {verdict for name, verdict in verdicts.items() if name not in OPTIONAL} == {"passed"}
 
 
-def test_run_all_reports_failures(wrong_ledgers):
+@pytest.mark.anyio
+async def test_run_all_reports_failures(wrong_ledgers) -> None:
     """One failing check does not hide the others, and its words are in the report."""
-    verdicts = asyncio.run(LedgerSuite(wrong_ledgers.TellsAWonKeyTwice, is_shared=False, rounds=1).run_all())
+    verdicts = await LedgerSuite(wrong_ledgers.TellsAWonKeyTwice, is_shared=False, rounds=1).run_all()
     assert verdicts["check_a_key_twice_in_one_batch_has_one_winner"].startswith("failed: ")
     assert verdicts["check_of_many_replaces_one_wins"] == "passed"
 
@@ -104,10 +111,11 @@ def test_a_ledger_that_never_answers_fails():
         asyncio.run(suite.run("check_of_many_inserts_one_wins"))
 
 
-def test_an_unknown_check_is_refused():
+@pytest.mark.anyio
+async def test_an_unknown_check_is_refused() -> None:
     """A misspelt name must not pass for a check that was run."""
     with pytest.raises(ValueError, match="no check is called run_all"):
-        asyncio.run(LedgerSuite(MemoryLedger, is_shared=False).run("run_all"))
+        await LedgerSuite(MemoryLedger, is_shared=False).run("run_all")
 
 
 async def faults_of(seed: int) -> tuple[list[str], dict[str, int]]:
@@ -119,56 +127,48 @@ async def faults_of(seed: int) -> tuple[list[str], dict[str, int]]:
     return told, dict(ledger.counts)
 
 
-def test_faults_repeat_with_their_seed():
+@pytest.mark.anyio
+async def test_faults_repeat_with_their_seed() -> None:
     """A failing run must be repeatable; and another seed must be another run."""
-    assert asyncio.run(faults_of(1)) == asyncio.run(faults_of(1))
-    assert asyncio.run(faults_of(1))[0] != asyncio.run(faults_of(2))[0]
-    assert set(asyncio.run(faults_of(1))[1]) == {"before", "after", "late", "landed"}
+    assert await faults_of(1) == await faults_of(1)
+    assert (await faults_of(1))[0] != (await faults_of(2))[0]
+    assert set((await faults_of(1))[1]) == {"before", "after", "late", "landed"}
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("fault", "stands"), [("lost_before", Gone()), ("lost_after", Stands(b"{}", 1)), ("lost_late", Gone())]
 )
-def test_each_fault_does_what_it_says(fault, stands):
+async def test_each_fault_does_what_it_says(fault, stands) -> None:
     """Lost before: nothing stands. Lost after: it stands. Late: nothing stands yet."""
-
-    async def run() -> None:
-        behind = MemoryLedger()
-        shares = {"lost_before": 0.0, "lost_after": 0.0, "lost_late": 0.0, fault: 1.0}
-        ledger = FaultyLedger(behind, seed=0, lost_reads=0, **shares)
-        assert isinstance(await ledger.insert(LINK, b"{}", FORGET_NEVER_S), Unknown)
-        assert await behind.read(LINK) == stands
-
-    asyncio.run(run())
+    behind = MemoryLedger()
+    shares = {"lost_before": 0.0, "lost_after": 0.0, "lost_late": 0.0, fault: 1.0}
+    ledger = FaultyLedger(behind, seed=0, lost_reads=0, **shares)
+    assert isinstance(await ledger.insert(LINK, b"{}", FORGET_NEVER_S), Unknown)
+    assert await behind.read(LINK) == stands
 
 
-def test_a_late_write_lands_after_its_caller_was_told():
+@pytest.mark.anyio
+async def test_a_late_write_lands_after_its_caller_was_told() -> None:
     """The write that nobody waits for any more wins: a read that said "nothing there" decided nothing."""
-
-    async def run() -> None:
-        behind: Ledger = MemoryLedger()
-        ledger = FaultyLedger(behind, seed=0, lost_before=0, lost_after=0, lost_late=1.0, lost_reads=0)
-        assert isinstance(await ledger.insert(LINK, b'{"by":"late"}', FORGET_NEVER_S), Unknown)
-        assert await behind.read(LINK) == Gone()
-        assert await ledger.land() == 1
-        assert await behind.insert(LINK, b"{}", FORGET_NEVER_S) == Stands(b'{"by":"late"}', 1)
-
-    asyncio.run(run())
+    behind: Ledger = MemoryLedger()
+    ledger = FaultyLedger(behind, seed=0, lost_before=0, lost_after=0, lost_late=1.0, lost_reads=0)
+    assert isinstance(await ledger.insert(LINK, b'{"by":"late"}', FORGET_NEVER_S), Unknown)
+    assert await behind.read(LINK) == Gone()
+    assert await ledger.land() == 1
+    assert await behind.insert(LINK, b"{}", FORGET_NEVER_S) == Stands(b'{"by":"late"}', 1)
 
 
-def test_without_faults_all_calls_pass_through():
+@pytest.mark.anyio
+async def test_without_faults_all_calls_pass_through() -> None:
     """A share of nothing loses nothing."""
-
-    async def run() -> None:
-        ledger = FaultyLedger(MemoryLedger(born_ms=7), seed=0, lost_before=0, lost_after=0, lost_late=0, lost_reads=0)
-        assert (await ledger.probe()).born_ms == 7
-        assert await ledger.insert(LINK, b"1", FORGET_NEVER_S) == Done(1)
-        assert await ledger.replace(LINK, 1, b"2", FORGET_NEVER_S) == Done(2)
-        assert await ledger.read(LINK) == Stands(b"2", 2)
-        await ledger.aclose()
-        assert isinstance(await ledger.read(LINK), Unknown)
-
-    asyncio.run(run())
+    ledger = FaultyLedger(MemoryLedger(born_ms=7), seed=0, lost_before=0, lost_after=0, lost_late=0, lost_reads=0)
+    assert (await ledger.probe()).born_ms == 7
+    assert await ledger.insert(LINK, b"1", FORGET_NEVER_S) == Done(1)
+    assert await ledger.replace(LINK, 1, b"2", FORGET_NEVER_S) == Done(2)
+    assert await ledger.read(LINK) == Stands(b"2", 2)
+    await ledger.aclose()
+    assert isinstance(await ledger.read(LINK), Unknown)
 
 
 @pytest.mark.parametrize("shares", [{"lost_before": 1.1}, {"lost_late": -0.1}])

@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+import pytest
+
 from oncegate.ledgers.memory import MemoryLedger
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, KeepsEvents, Scans, Sweeps, Unknown
 
@@ -24,54 +26,42 @@ def test_it_has_all_interfaces():
     assert isinstance(ledger, KeepsEvents)
 
 
-def test_events_are_bounded():
+@pytest.mark.anyio
+async def test_events_are_bounded() -> None:
     """A demonstration that runs for weeks must not fill the memory: the oldest go, numbers go on."""
-
-    async def run() -> None:
-        ledger = MemoryLedger(events_max=3)
-        await ledger.append_events([{"at": number, "event": "complete"} for number in range(5)])
-        assert [(number, event["at"]) for number, event in await ledger.read_events(0, 10)] == [(3, 2), (4, 3), (5, 4)]
-
-    asyncio.run(run())
+    ledger = MemoryLedger(events_max=3)
+    await ledger.append_events([{"at": number, "event": "complete"} for number in range(5)])
+    assert [(number, event["at"]) for number, event in await ledger.read_events(0, 10)] == [(3, 2), (4, 3), (5, 4)]
 
 
-def test_an_event_is_a_copy():
+@pytest.mark.anyio
+async def test_an_event_is_a_copy() -> None:
     """What the caller does with its dictionary afterwards does not change what was recorded."""
-
-    async def run() -> None:
-        ledger, event = MemoryLedger(), {"at": 1, "event": "complete"}
-        await ledger.append_events([event])
-        event["event"] = "broken"
-        assert await ledger.read_events(0, 1) == [(1, {"at": 1, "event": "complete"})]
-
-    asyncio.run(run())
+    ledger, event = MemoryLedger(), {"at": 1, "event": "complete"}
+    await ledger.append_events([event])
+    event["event"] = "broken"
+    assert await ledger.read_events(0, 1) == [(1, {"at": 1, "event": "complete"})]
 
 
-def test_a_record_replaced_during_a_sweep_stays():
+@pytest.mark.anyio
+async def test_a_record_replaced_during_a_sweep_stays() -> None:
     """The sweep works in steps; what claims made not due meanwhile must not be forgotten."""
-
-    async def run() -> None:
-        ledger = MemoryLedger()
-        for number in range(600):
-            await ledger.insert(number.to_bytes(16, "big"), b"{}", 100)
-        last = (599).to_bytes(16, "big")
-        sweeping = asyncio.ensure_future(ledger.sweep(100))
-        await asyncio.sleep(0)
-        assert isinstance(await ledger.replace(last, 600, b"{}", FORGET_NEVER_S), Done)
-        assert await sweeping == 599
-        assert [row.link_id for row in await ledger.scan(b"", 10)] == [last]
-
-    asyncio.run(run())
+    ledger = MemoryLedger()
+    for number in range(600):
+        await ledger.insert(number.to_bytes(16, "big"), b"{}", 100)
+    last = (599).to_bytes(16, "big")
+    sweeping = asyncio.ensure_future(ledger.sweep(100))
+    await asyncio.sleep(0)
+    assert isinstance(await ledger.replace(last, 600, b"{}", FORGET_NEVER_S), Done)
+    assert await sweeping == 599
+    assert [row.link_id for row in await ledger.scan(b"", 10)] == [last]
 
 
-def test_closing_forgets_everything():
+@pytest.mark.anyio
+async def test_closing_forgets_everything() -> None:
     """It is gone when it is closed, and says so."""
-
-    async def run() -> None:
-        ledger = MemoryLedger()
-        await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
-        await ledger.aclose()
-        assert isinstance(await ledger.read(LINK), Unknown)
-        assert list(await ledger.scan(b"", 10)) == []
-
-    asyncio.run(run())
+    ledger = MemoryLedger()
+    await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
+    await ledger.aclose()
+    assert isinstance(await ledger.read(LINK), Unknown)
+    assert list(await ledger.scan(b"", 10)) == []

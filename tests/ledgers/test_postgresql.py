@@ -1,11 +1,14 @@
 """The ledger in PostgreSQL: the conformance suite, batches, rights, schema, and servers that must be refused."""
 
 import asyncio
+import contextlib
 import functools
 import pathlib
 import re
 import secrets
 import time
+from collections.abc import AsyncGenerator
+from typing import Any
 
 import asyncpg
 import pytest
@@ -47,16 +50,23 @@ def suite(postgresql, tmp_path_factory):
     return LedgerSuite(functools.partial(open_ledger, made, folder=folder))
 
 
+@contextlib.asynccontextmanager
+async def ledger_at(url: str, tmp_path: pathlib.Path, **settings: Any) -> AsyncGenerator[Any]:
+    """Open and probe a ledger, and close it when the block ends."""
+    ledger = open_ledger(url, folder=tmp_path, **settings)
+    try:
+        await ledger.probe()
+        yield ledger
+    finally:
+        await ledger.aclose()
+
+
 def opened(url, tmp_path, test, **settings):
-    """Run ``test(ledger)`` on a probed ledger, and close it."""
+    """Run ``test(ledger)`` on a probed ledger, close it, and return what came of it."""
 
     async def run():
-        ledger = open_ledger(url, folder=tmp_path, **settings)
-        try:
-            await ledger.probe()
+        async with ledger_at(url, tmp_path, **settings) as ledger:
             return await test(ledger)
-        finally:
-            await ledger.aclose()
 
     return asyncio.run(run())
 
@@ -75,12 +85,14 @@ def sql(postgresql, url, text):
     return postgresql.sql(text, database=url.rpartition("/")[2])
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("name", LedgerSuite.CHECKS)
-def test_postgresql_passes(name, suite):
+async def test_postgresql_passes(name: str, suite: LedgerSuite) -> None:
     """Every promise, within a process and between processes; nothing is skipped."""
-    asyncio.run(suite.run(name))
+    await suite.run(name)
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     "name",
     [
@@ -91,16 +103,18 @@ def test_postgresql_passes(name, suite):
         "check_a_sweep_does_not_stall_claims",
     ],
 )
-def test_the_transactions_for_poolers_keep_the_promises(name, url, tmp_path):
+async def test_the_transactions_for_poolers_keep_the_promises(name: str, url: str, tmp_path: pathlib.Path) -> None:
     """With ``pgbouncer=1`` every call is a transaction with settings of its own and no kept statement; same promises."""
     suite = LedgerSuite(functools.partial(open_ledger, f"{url}?pgbouncer=1", folder=tmp_path), rounds=5)
-    asyncio.run(suite.run(name))
+    await suite.run(name)
 
 
-def test_nothing_outlives_a_transaction_for_poolers(url, tmp_path, postgresql):
+@pytest.mark.anyio
+async def test_nothing_outlives_a_transaction_for_poolers(
+    url: str, tmp_path: pathlib.Path, postgresql: PostgresqlServer
+) -> None:
     """Between calls a pooled session is as it began: no prepared statement, no setting, no lock."""
-
-    async def test(ledger):
+    async with ledger_at(f"{url}?pgbouncer=1", tmp_path) as ledger:
         await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
         driver = ledger._inserting._driver
         assert not await driver.fetch("SELECT FROM pg_prepared_statements WHERE name <> ''")
@@ -108,35 +122,31 @@ def test_nothing_outlives_a_transaction_for_poolers(url, tmp_path, postgresql):
         assert (await driver.fetch("SHOW statement_timeout"))[0][0] == "0"
         assert not await driver.fetch("SELECT FROM pg_locks WHERE locktype = 'advisory'")
 
-    opened(f"{url}?pgbouncer=1", tmp_path, test)
 
-
-def test_all_that_wait_share_a_statement(url, tmp_path):
+@pytest.mark.anyio
+async def test_all_that_wait_share_a_statement(url: str, tmp_path: pathlib.Path) -> None:
     """Sixty-four claims are one transaction: that is the whole speed."""
-
-    async def test(ledger):
+    async with ledger_at(url, tmp_path) as ledger:
         told = await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(64)))
         assert {type(what) for what in told} == {Done}
         writes = ledger.batch_sizes["write"]
         assert (writes.asks, writes.up_to_each()[-1]) == (64, 1)
 
-    opened(url, tmp_path, test)
 
-
-def test_rows_of_one_batch_share_a_transaction(url, tmp_path, postgresql):
+@pytest.mark.anyio
+async def test_rows_of_one_batch_share_a_transaction(
+    url: str, tmp_path: pathlib.Path, postgresql: PostgresqlServer
+) -> None:
     """Seen in the rows themselves: their ``xmin`` is one."""
-
-    async def test(ledger):
+    async with ledger_at(url, tmp_path) as ledger:
         await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(64)))
-
-    opened(url, tmp_path, test)
     assert sql(postgresql, url, "SELECT count(*), count(DISTINCT xmin::text) FROM oncegate_records") == "64|1"
 
 
-def test_a_mixed_batch_tells_each_its_own(url, tmp_path):
+@pytest.mark.anyio
+async def test_a_mixed_batch_tells_each_its_own(url: str, tmp_path: pathlib.Path) -> None:
     """Won, lost, swept, replaced, gone: all in statements shared with others."""
-
-    async def test(ledger):
+    async with ledger_at(url, tmp_path) as ledger:
         limit_s = int(time.time())
         await ledger.sweep(limit_s)
         first = await ledger.insert(LINK, b"1", FORGET_NEVER_S)
@@ -154,13 +164,11 @@ def test_a_mixed_batch_tells_each_its_own(url, tmp_path):
         assert told[4] == Gone()
         assert await ledger.read(LINK) == Stands(b"5", told[3].version)
 
-    opened(url, tmp_path, test)
 
-
-def test_a_row_committed_after_the_statement_began_is_read_again(url, tmp_path):
+@pytest.mark.anyio
+async def test_a_row_committed_after_the_statement_began_is_read_again(url: str, tmp_path: pathlib.Path) -> None:
     """The insert waits for another's transaction: its snapshot shows nothing, the key is taken. It must be told by whom."""
-
-    async def test(ledger):
+    async with ledger_at(url, tmp_path) as ledger:
         other = await asyncpg.connect(url)
         await ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S)
         try:
@@ -180,13 +188,11 @@ def test_a_row_committed_after_the_statement_began_is_read_again(url, tmp_path):
         finally:
             await other.close()
 
-    opened(url, tmp_path, test)
 
-
-def test_an_insert_that_waited_through_a_sweep_sees_its_limit(url, tmp_path):
+@pytest.mark.anyio
+async def test_an_insert_that_waited_through_a_sweep_sees_its_limit(url: str, tmp_path: pathlib.Path) -> None:
     """A batch that began before the sweep must not put back what the sweep forgot: whatever the clocks say."""
-
-    async def test(ledger):
+    async with ledger_at(url, tmp_path) as ledger:
         now_s = int(time.time())
         await ledger.insert(LINK, b"{}", now_s)
         other = await asyncpg.connect(url)
@@ -205,19 +211,15 @@ def test_an_insert_that_waited_through_a_sweep_sees_its_limit(url, tmp_path):
         finally:
             await other.close()
 
-    opened(url, tmp_path, test)
 
-
-def test_a_refused_replace_says_what_stands_for_any_version(url, tmp_path):
+@pytest.mark.anyio
+async def test_a_refused_replace_says_what_stands_for_any_version(url: str, tmp_path: pathlib.Path) -> None:
     """A version of another backend, or one that no bigint holds, must not fail the batch that it came in."""
-
-    async def test(ledger):
+    async with ledger_at(url, tmp_path) as ledger:
         version = (await ledger.insert(LINK, b"{}", FORGET_NEVER_S)).version
         for strange in ("etag", -1, 2**63):
             assert await ledger.replace(LINK, strange, b"1", FORGET_NEVER_S) == Stands(b"{}", version)
             assert await ledger.replace(OTHER, strange, b"1", FORGET_NEVER_S) == Gone()
-
-    opened(url, tmp_path, test)
 
 
 def test_plans_use_the_key_from_the_first_batch_on(url, tmp_path, postgresql):
@@ -257,20 +259,21 @@ def gateway_role(url, postgresql):
     sql(postgresql, url, f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
-def test_the_rights_in_the_guide_are_enough(gateway_role, url, tmp_path, postgresql):
+@pytest.mark.anyio
+async def test_the_rights_in_the_guide_are_enough(
+    gateway_role, url: str, tmp_path: pathlib.Path, postgresql: PostgresqlServer
+) -> None:
     """One role makes the ledger, another claims, lists, sweeps and keeps events, with those and no others."""
     theirs, grants = gateway_role
     sql(postgresql, url, "\n".join(grants))
 
-    async def test(ledger):
+    async with ledger_at(theirs, tmp_path) as ledger:
         done = await ledger.insert(LINK, b"{}", int(time.time()))
         assert isinstance(await ledger.replace(LINK, done.version, b"{}", int(time.time())), Done)
         await ledger.append_events([{"at": 1, "event": "complete"}])
         assert len(await ledger.read_events(0, 10)) == len(await ledger.scan(b"", 10)) == 1
         assert await ledger.sweep(int(time.time())) == 1
         assert await ledger.insert(LINK, b"{}", int(time.time()) - 1) == Swept()
-
-    opened(theirs, tmp_path, test)
 
 
 def test_each_right_in_the_guide_is_needed(gateway_role, url, tmp_path, postgresql):
@@ -471,10 +474,12 @@ def test_a_damaged_ledger_is_refused(damage, words, url, tmp_path, postgresql):
         probe(url, tmp_path)
 
 
-def test_a_ledger_exchanged_meanwhile_takes_nothing(url, tmp_path, postgresql):
+@pytest.mark.anyio
+async def test_a_ledger_exchanged_meanwhile_takes_nothing(
+    url: str, tmp_path: pathlib.Path, postgresql: PostgresqlServer
+) -> None:
     """Dropped and made anew under a running gateway: every used link would open again. Unknown until a restart."""
-
-    async def test(ledger):
+    async with ledger_at(url, tmp_path) as ledger:
         assert isinstance(await ledger.insert(LINK, b"{}", FORGET_NEVER_S), Done)
         sql(postgresql, url, "UPDATE oncegate_meta SET born_ms = born_ms + 1; TRUNCATE oncegate_records")
         for what in (
@@ -486,15 +491,13 @@ def test_a_ledger_exchanged_meanwhile_takes_nothing(url, tmp_path, postgresql):
             assert "another ledger" in what.why
         with pytest.raises(LedgerUnfit, match="restart"):
             await ledger.probe()
-
-    opened(url, tmp_path, test)
     assert sql(postgresql, url, "SELECT count(*) FROM oncegate_records") == "0"
 
 
-def test_a_sweep_by_a_wrong_clock_is_refused(url, tmp_path):
+@pytest.mark.anyio
+async def test_a_sweep_by_a_wrong_clock_is_refused(url: str, tmp_path: pathlib.Path) -> None:
     """A clock days ahead would forget the records of living links; both sides of the boundary."""
-
-    async def test(ledger):
+    async with ledger_at(url, tmp_path) as ledger:
         now_s = int(time.time())
         with pytest.raises(LedgerUnfit, match="clock"):
             await ledger.sweep(now_s + 310)
@@ -502,20 +505,16 @@ def test_a_sweep_by_a_wrong_clock_is_refused(url, tmp_path):
             await ledger.sweep(now_s - 310)
         await ledger.sweep(now_s + 290)
 
-    opened(url, tmp_path, test)
 
-
-def test_old_events_go_with_the_sweep(url, tmp_path):
+@pytest.mark.anyio
+async def test_old_events_go_with_the_sweep(url: str, tmp_path: pathlib.Path) -> None:
     """Ninety days of events are kept."""
-
-    async def test(ledger):
+    async with ledger_at(url, tmp_path) as ledger:
         now_s = int(time.time())
         ages_s = (91 * 86_400, 89 * 86_400, 0)
         await ledger.append_events([{"at": now_s - age_s, "event": "complete"} for age_s in ages_s])
         await ledger.sweep(now_s)
         assert [event["at"] for _, event in await ledger.read_events(0, 10)] == [now_s - age_s for age_s in ages_s[1:]]
-
-    opened(url, tmp_path, test)
 
 
 # The URL.

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import pathlib
 import secrets
+from collections.abc import AsyncGenerator
+from typing import Any
 
 import asyncpg
 import pytest
@@ -19,16 +23,23 @@ from oncegate.testing.postgresql_server import PgbouncerServer, PostgresqlServer
 LINK = bytes(range(16))
 
 
+@contextlib.asynccontextmanager
+async def ledger_at(url: str, tmp_path: pathlib.Path, **settings: Any) -> AsyncGenerator[Any]:
+    """Open and probe a ledger, and close it when the block ends."""
+    ledger = open_ledger(url, folder=tmp_path, **settings)
+    try:
+        await ledger.probe()
+        yield ledger
+    finally:
+        await ledger.aclose()
+
+
 def opened(url, tmp_path, test, **settings):
-    """Run ``test(ledger)`` on a probed ledger, and close it."""
+    """Run ``test(ledger)`` on a probed ledger, close it, and return what came of it."""
 
     async def run():
-        ledger = open_ledger(url, folder=tmp_path, **settings)
-        try:
-            await ledger.probe()
+        async with ledger_at(url, tmp_path, **settings) as ledger:
             return await test(ledger)
-        finally:
-            await ledger.aclose()
 
     return asyncio.run(run())
 
@@ -69,10 +80,11 @@ def pooled_suite(postgresql, pooled, tmp_path_factory):
     return LedgerSuite(functools.partial(open_ledger, made, folder=folder), rounds=5, kills=2)
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("name", LedgerSuite.CHECKS)
-def test_it_passes_behind_pgbouncer(name, pooled_suite):
+async def test_it_passes_behind_pgbouncer(name: str, pooled_suite) -> None:
     """Each transaction may run in another session, where no statement of ours is prepared and no setting of ours holds."""
-    asyncio.run(pooled_suite.run(name))
+    await pooled_suite.run(name)
 
 
 def test_behind_pgbouncer_commits_are_forced_to_the_disk_whatever_others_set(tmp_path, require_tool):
@@ -106,10 +118,10 @@ def test_behind_pgbouncer_commits_are_forced_to_the_disk_whatever_others_set(tmp
         assert not isinstance(trusted, Stands), "the kill lost nothing at all: this test proves nothing"
 
 
-def test_sessions_of_pgbouncer_are_left_as_they_were(pooled, pooled_url, tmp_path):
+@pytest.mark.anyio
+async def test_sessions_of_pgbouncer_are_left_as_they_were(pooled, pooled_url, tmp_path: pathlib.Path) -> None:
     """What stays behind in a shared session meets other programs: settings, statements, locks."""
-
-    async def test(ledger):
+    async with ledger_at(pooled_url, tmp_path) as ledger:
         await asyncio.gather(*(claim(ledger) for _ in range(64)))
         shared = await asyncpg.connect(pooled_url.partition("?")[0], statement_cache_size=0)
         try:
@@ -124,8 +136,6 @@ def test_sessions_of_pgbouncer_are_left_as_they_were(pooled, pooled_url, tmp_pat
         finally:
             await shared.close()
 
-    opened(pooled_url, tmp_path, test)
-
 
 def test_pgbouncer_that_nobody_told_of_is_refused_at_the_start(pooled_url, tmp_path):
     """Without ``pgbouncer=1`` settings of a session are asked for, which it has not: said at once, not under load."""
@@ -133,10 +143,13 @@ def test_pgbouncer_that_nobody_told_of_is_refused_at_the_start(pooled_url, tmp_p
         opened(pooled_url.partition("?")[0], tmp_path, claim)
 
 
-def test_a_pgbouncer_that_is_killed_is_unknown_and_comes_back(pooled, pooled_url, tmp_path, outages):
+@pytest.mark.anyio
+async def test_a_pgbouncer_that_is_killed_is_unknown_and_comes_back(
+    pooled, pooled_url, tmp_path: pathlib.Path, outages
+) -> None:
     """Its clients are cut; the ledger says so in time and goes on by itself with the next."""
     outage = outages.Outage(server=pooled, open=functools.partial(open_ledger, pooled_url, folder=tmp_path))
-    asyncio.run(outages.outlives(outage, pooled.kill, pooled.start, rounds=1))
+    await outages.outlives(outage, pooled.kill, pooled.start, rounds=1)
 
 
 # TLS.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 
 import pytest
@@ -23,8 +22,9 @@ def older(request, tmp_path_factory):
         yield LedgerSuite(functools.partial(open_ledger, server.url, folder=folder), rounds=5, kills=2)
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("older", ["16", "packaged"], indirect=True)
 @pytest.mark.parametrize("name", LedgerSuite.CHECKS)
-def test_an_older_postgresql_passes(name, older):
+async def test_an_older_postgresql_passes(name: str, older) -> None:
     """Older versions plan and lock in other ways than the newest; the promises are the same."""
-    asyncio.run(older.run(name))
+    await older.run(name)

@@ -6,11 +6,15 @@ import datetime
 import functools
 import ipaddress
 import itertools
+import pathlib
 import random
 import socket
 import ssl
 import threading
 import time
+from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -56,7 +60,8 @@ def another(tmp_path):
         started.append(server)
         server.start()
         if make:
-            create_ledger(server.url, folder=tmp_path)
+            with ThreadPoolExecutor(1) as pool:  # also of tests that run in an event loop
+                pool.submit(create_ledger, server.url, folder=tmp_path).result()
         return server
 
     yield start
@@ -64,16 +69,23 @@ def another(tmp_path):
         server.stop()
 
 
+@contextlib.asynccontextmanager
+async def ledger_at(url: str, tmp_path: pathlib.Path, **settings: Any) -> AsyncGenerator[Any]:
+    """Open and probe a ledger, and close it when the block ends."""
+    ledger = open_ledger(url, folder=tmp_path, **settings)
+    try:
+        await ledger.probe()
+        yield ledger
+    finally:
+        await ledger.aclose()
+
+
 def opened(url, tmp_path, test, **settings):
-    """Run ``test(ledger)`` on a probed ledger, and close it."""
+    """Run ``test(ledger)`` on a probed ledger, close it, and return what came of it."""
 
     async def run():
-        ledger = open_ledger(url, folder=tmp_path, **settings)
-        try:
-            await ledger.probe()
+        async with ledger_at(url, tmp_path, **settings) as ledger:
             return await test(ledger)
-        finally:
-            await ledger.aclose()
 
     return asyncio.run(run())
 
@@ -95,13 +107,15 @@ def must_accept(url, tmp_path, *names):
     assert probe(url, tmp_path, *names).accepted == names
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("name", LedgerSuite.CHECKS)
-def test_redis_passes(name, suite):
+async def test_redis_passes(name: str, suite: LedgerSuite) -> None:
     """Every promise, within a process and between processes; nothing is skipped."""
-    asyncio.run(suite.run(name))
+    await suite.run(name)
 
 
-def test_all_that_wait_share_a_call(url, tmp_path, redis_server):
+@pytest.mark.anyio
+async def test_all_that_wait_share_a_call(url: str, tmp_path: pathlib.Path, redis_server: RedisServer) -> None:
     """Sixty-four claims are one script: that is the whole speed."""
 
     def calls():
@@ -110,7 +124,7 @@ def test_all_that_wait_share_a_call(url, tmp_path, redis_server):
             int(stats.get(f"cmdstat_{name}", "calls=0").split(",")[0].split("=")[1]) for name in ("eval", "evalsha")
         )
 
-    async def test(ledger):
+    async with ledger_at(url, tmp_path) as ledger:
         await ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S)
         before = calls()
         told = await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(64)))
@@ -119,17 +133,16 @@ def test_all_that_wait_share_a_call(url, tmp_path, redis_server):
         writes = ledger.batch_sizes["write"]
         assert (writes.asks, writes.up_to_each()[-1]) == (65, 2)
 
-    opened(url, tmp_path, test)
 
-
-def test_a_batch_of_fresh_links_is_one_write(url, tmp_path, redis_server):
+@pytest.mark.anyio
+async def test_a_batch_of_fresh_links_is_one_write(url: str, tmp_path: pathlib.Path, redis_server: RedisServer) -> None:
     """A command for each record takes the server half as long again; only a batch with a loser in it may pay that."""
 
     def calls(name):
         stats = dict(line.split(":", 1) for line in redis_server.cli("INFO", "commandstats").split() if ":" in line)
         return int(stats.get(f"cmdstat_{name}", "calls=0").split(",")[0].split("=")[1])
 
-    async def test(ledger):
+    async with ledger_at(url, tmp_path) as ledger:
         await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
         for taken, each in ((0, 0), (1, 64), (0, 0)):
             before = calls("msetnx"), calls("set")
@@ -138,13 +151,11 @@ def test_a_batch_of_fresh_links_is_one_write(url, tmp_path, redis_server):
             assert [type(what) for what in told] == [Stands] * taken + [Done] * (64 - taken)
             assert (calls("msetnx") - before[0], calls("set") - before[1]) == (1, each)
 
-    opened(url, tmp_path, test)
 
-
-def test_a_mixed_batch_tells_each_its_own(url, tmp_path):
+@pytest.mark.anyio
+async def test_a_mixed_batch_tells_each_its_own(url: str, tmp_path: pathlib.Path) -> None:
     """Won, lost, swept, replaced, gone: all in one script."""
-
-    async def test(ledger):
+    async with ledger_at(url, tmp_path) as ledger:
         limit_s = int(time.time())
         await ledger.sweep(limit_s)
         first = await ledger.insert(LINK, b"1", FORGET_NEVER_S)
@@ -167,28 +178,22 @@ def test_a_mixed_batch_tells_each_its_own(url, tmp_path):
             Row(third, b"6", told[3].version, limit_s + 1),
         ]
 
-    opened(url, tmp_path, test)
 
-
-def test_versions_of_others_are_refused_with_what_stands(url, tmp_path):
+@pytest.mark.anyio
+async def test_versions_of_others_are_refused_with_what_stands(url: str, tmp_path: pathlib.Path) -> None:
     """A number, an ETag, nothing at all: never a version of this ledger, and never the one that stands."""
-
-    async def test(ledger):
+    async with ledger_at(url, tmp_path) as ledger:
         version = (await ledger.insert(LINK, b"{}", FORGET_NEVER_S)).version
         for strange in ("", "etag", 0, 7, str(version)[:15], f"{version}0"):
             assert await ledger.replace(LINK, strange, b"1", FORGET_NEVER_S) == Stands(b"{}", version)
             assert await ledger.replace(OTHER, strange, b"1", FORGET_NEVER_S) == Gone()
 
-    opened(url, tmp_path, test)
 
-
-def test_a_record_has_no_time_to_live(url, tmp_path, redis_server):
+@pytest.mark.anyio
+async def test_a_record_has_no_time_to_live(url: str, tmp_path: pathlib.Path, redis_server: RedisServer) -> None:
     """The server's clock must not forget by itself: a day ahead and back again would open used links."""
-
-    async def test(ledger):
+    async with ledger_at(url, tmp_path) as ledger:
         await ledger.insert(LINK, b"{}", int(time.time()) + 5)
-
-    opened(url, tmp_path, test)
     prefix = url.rpartition("=")[2]
     assert (
         redis_server.cli(
@@ -198,22 +203,22 @@ def test_a_record_has_no_time_to_live(url, tmp_path, redis_server):
     )
 
 
-def test_scripts_are_sent_again_when_the_server_forgot_them(url, tmp_path, redis_server):
+@pytest.mark.anyio
+async def test_scripts_are_sent_again_when_the_server_forgot_them(
+    url: str, tmp_path: pathlib.Path, redis_server: RedisServer
+) -> None:
     """After a restart it knows none of them: NOSCRIPT means certainly not done, so it is asked again at once."""
-
-    async def test(ledger):
+    async with ledger_at(url, tmp_path) as ledger:
         await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
         redis_server.cli("SCRIPT", "FLUSH")
         assert isinstance(await ledger.insert(OTHER, b"{}", FORGET_NEVER_S), Done)
         assert isinstance(await ledger.read(OTHER), Stands)
 
-    opened(url, tmp_path, test)
 
-
-def test_events_of_one_link_are_found_among_many(url, tmp_path):
+@pytest.mark.anyio
+async def test_events_of_one_link_are_found_among_many(url: str, tmp_path: pathlib.Path) -> None:
     """More than a page of others lies between; numbers go on rising."""
-
-    async def test(ledger):
+    async with ledger_at(url, tmp_path) as ledger:
         link_id = LINK.hex()
         for start in range(3):
             await ledger.append_events([{"at": start, "event": "refused"}] * 800)
@@ -222,8 +227,6 @@ def test_events_of_one_link_are_found_among_many(url, tmp_path):
         assert [(number, event["at"]) for number, event in found] == [(801, 0), (1602, 1), (2403, 2)]
         assert [number for number, _ in await ledger.read_events(801, 2)] == [802, 803]
         assert len(await ledger.read_events(801, 2, link_id=link_id)) == 2
-
-    opened(url, tmp_path, test)
 
 
 # Memory.
@@ -253,17 +256,15 @@ def test_a_ledger_is_born_at_the_start(redis_server, tmp_path, caplog):
     assert caplog.text.count("made an empty one") == 1
 
 
-def test_no_ledger_is_made_in_passing(redis_server, tmp_path):
+@pytest.mark.anyio
+async def test_no_ledger_is_made_in_passing(redis_server: RedisServer, tmp_path: pathlib.Path) -> None:
     """An empty server where a ledger was would open every used link again: no call but the probe makes one."""
     prefix = next(PREFIXES)
 
-    async def use():
-        ledger = open_ledger(f"{redis_server.url}?prefix={prefix}", folder=tmp_path)
-        assert isinstance(await ledger.insert(LINK, b"{}", FORGET_NEVER_S), Unknown)
-        assert isinstance(await ledger.read(LINK), Unknown)
-        await ledger.aclose()
-
-    asyncio.run(use())
+    ledger = open_ledger(f"{redis_server.url}?prefix={prefix}", folder=tmp_path)
+    assert isinstance(await ledger.insert(LINK, b"{}", FORGET_NEVER_S), Unknown)
+    assert isinstance(await ledger.read(LINK), Unknown)
+    await ledger.aclose()
     assert redis_server.cli("KEYS", f"{prefix}*") == ""
 
 
@@ -287,12 +288,13 @@ def test_a_newer_schema_is_refused(url, tmp_path, redis_server):
             attempt()
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("is_made_again", [False, True])
-def test_a_flushed_ledger_takes_nothing(is_made_again, another, tmp_path):
+async def test_a_flushed_ledger_takes_nothing(is_made_again, another, tmp_path: pathlib.Path) -> None:
     """FLUSHALL under a running gateway: every used link would open again. Unknown until a restart, made anew or not."""
     server = another()
 
-    async def test(ledger):
+    async with ledger_at(server.url, tmp_path) as ledger:
         version = (await ledger.insert(LINK, b"{}", FORGET_NEVER_S)).version
         server.cli("FLUSHALL")
         if is_made_again:
@@ -308,22 +310,18 @@ def test_a_flushed_ledger_takes_nothing(is_made_again, another, tmp_path):
             await ledger.scan(b"", 1)
         with pytest.raises(LedgerUnfit):
             await ledger.probe()
-
-    opened(server.url, tmp_path, test)
     assert server.cli("KEYS", "*r:*") == ""
 
 
-def test_a_sweep_by_a_wrong_clock_is_refused(url, tmp_path):
+@pytest.mark.anyio
+async def test_a_sweep_by_a_wrong_clock_is_refused(url: str, tmp_path: pathlib.Path) -> None:
     """A clock days ahead would forget the records of living links; both sides of the boundary."""
-
-    async def test(ledger):
+    async with ledger_at(url, tmp_path) as ledger:
         now_s = int(time.time())
         for wrong_s in (now_s + 310, now_s - 310):
             with pytest.raises(LedgerUnfit, match="clock"):
                 await ledger.sweep(wrong_s)
         await ledger.sweep(now_s + 290)
-
-    opened(url, tmp_path, test)
 
 
 # Servers that must be refused, each by a name of its own.
@@ -376,11 +374,12 @@ def test_a_limit_that_never_evicts_is_fit(another, tmp_path):
     assert probe(another(maxmemory="1gb", maxmemory_policy="noeviction").url, tmp_path).accepted == ()
 
 
-def test_a_full_server_is_unknown_and_keeps_what_it_has(another, tmp_path):
+@pytest.mark.anyio
+async def test_a_full_server_is_unknown_and_keeps_what_it_has(another, tmp_path: pathlib.Path) -> None:
     """With noeviction a full memory refuses the whole batch, and serves again when there is room."""
     server = another(maxmemory="100mb", maxmemory_policy="noeviction")
 
-    async def test(ledger):
+    async with ledger_at(server.url, tmp_path) as ledger:
         assert isinstance(await ledger.insert(LINK, b"{}", FORGET_NEVER_S), Done)
         server.cli("CONFIG", "SET", "maxmemory", "1")
         what = await ledger.insert(OTHER, b"{}", FORGET_NEVER_S)
@@ -388,8 +387,6 @@ def test_a_full_server_is_unknown_and_keeps_what_it_has(another, tmp_path):
         assert "OOM" in what.why
         server.cli("CONFIG", "SET", "maxmemory", "0")
         assert isinstance(await ledger.insert(LINK, b"{}", FORGET_NEVER_S), Stands)
-
-    opened(server.url, tmp_path, test)
 
 
 def test_a_replica_makes_the_master_unfit_and_is_refused_itself(another, tmp_path):
@@ -420,11 +417,12 @@ def test_a_replica_makes_the_master_unfit_and_is_refused_itself(another, tmp_pat
     opened(f"{master.url}?wait=1", tmp_path, test, accept=("redis-failover",))
 
 
-def test_a_master_that_was_demoted_answers_nothing(another, tmp_path):
+@pytest.mark.anyio
+async def test_a_master_that_was_demoted_answers_nothing(another, tmp_path: pathlib.Path) -> None:
     """Its connections stay open, it refuses writes, and its reads would show what was: all is Unknown."""
     server = another()
 
-    async def test(ledger):
+    async with ledger_at(server.url, tmp_path) as ledger:
         await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
         await ledger.read(LINK)
         server.cli("REPLICAOF", "127.0.0.1", "1")
@@ -433,8 +431,6 @@ def test_a_master_that_was_demoted_answers_nothing(another, tmp_path):
             assert "READONLY" in what.why
         server.cli("REPLICAOF", "NO", "ONE")
         assert isinstance(await ledger.insert(OTHER, b"{}", FORGET_NEVER_S), Done)
-
-    opened(server.url, tmp_path, test)
 
 
 def test_sentinels_name_the_master(another, tmp_path):
@@ -489,25 +485,25 @@ def test_a_user_without_config_cannot_show_that_the_server_is_fit(another, tmp_p
     must_accept(blind, tmp_path, "redis-no-aof", "redis-eviction")
 
 
-def test_the_rights_that_are_named_are_enough(another, tmp_path):
+@pytest.mark.anyio
+async def test_the_rights_that_are_named_are_enough(another, tmp_path: pathlib.Path) -> None:
     """Claims, lists, sweeps and events with the rights that the refusal names, and no others."""
     server = another()
     able = user(server, "able", *RIGHTS, "+config|get")
 
-    async def test(ledger):
+    async with ledger_at(able, tmp_path) as ledger:
         done = await ledger.insert(LINK, b"{}", int(time.time()))
         assert isinstance(await ledger.replace(LINK, done.version, b"{}", int(time.time())), Done)
         await ledger.append_events([{"at": 1, "event": "complete"}])
         assert len(await ledger.read_events(0, 10)) == len(await ledger.scan(b"", 10)) == 1
         assert await ledger.sweep(int(time.time())) == 1
-
-    opened(able, tmp_path, test)
     for rules, words in (
         ((*RIGHTS[:4], "+ping"), r"grant \+info"),
         (("~other:*", *RIGHTS[1:]), "NOPERM.*this user needs"),
     ):
         with pytest.raises(LedgerUnfit, match=words):
-            probe(user(server, "unable", *rules), tmp_path)
+            async with ledger_at(user(server, "unable", *rules), tmp_path):
+                pass
 
 
 def test_a_password_is_never_told(another, tmp_path, caplog):

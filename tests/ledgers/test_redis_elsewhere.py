@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import pathlib
 import shutil
 from dataclasses import dataclass
 
@@ -53,10 +54,11 @@ def newer(request, tmp_path_factory, require_tool):
         yield LedgerSuite(functools.partial(open_ledger, server.url, folder=folder), rounds=5, kills=2)
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("name", LedgerSuite.CHECKS)
-def test_a_newer_server_passes(name, newer):
+async def test_a_newer_server_passes(name: str, newer) -> None:
     """The scripts, and what INFO and CONFIG say, are those of Redis 6.2; later servers and Valkey must agree."""
-    asyncio.run(newer.run(name))
+    await newer.run(name)
 
 
 # TLS.
@@ -77,13 +79,15 @@ def secured(request, tmp_path_factory, require_tool):
         yield folder, server
 
 
-def test_tls_is_spoken_by_a_user_with_few_rights(secured):
+@pytest.mark.anyio
+async def test_tls_is_spoken_by_a_user_with_few_rights(secured) -> None:
     """``rediss:`` with the authority's certificate: claims are taken, and the server is seen to be fit."""
     folder, server = secured
     url = f"rediss://gate:secret@127.0.0.1:{server.tls_port}/0?ssl_ca_certs=./ca.pem"
-    assert isinstance(asyncio.run(with_ledger(url, folder, claim)), Done)
+    assert isinstance((await with_ledger(url, folder, claim)), Done)
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("scheme", "host", "query", "words"),
     [
@@ -94,20 +98,21 @@ def test_tls_is_spoken_by_a_user_with_few_rights(secured):
     ],
     ids=["another authority", "no authority", "another name", "no TLS"],
 )
-def test_without_the_right_certificate_nothing_is_said(scheme, host, query, words, secured):
+async def test_without_the_right_certificate_nothing_is_said(scheme, host, query, words, secured) -> None:
     """Whoever stands in between would read every claim, and the password first; the refusal does not repeat it."""
     folder, server = secured
     with pytest.raises(LedgerUnfit, match=words) as refusal:
-        asyncio.run(with_ledger(f"{scheme}://gate:secret@{host}:{server.tls_port}/0{query}", folder, claim))
+        await with_ledger(f"{scheme}://gate:secret@{host}:{server.tls_port}/0{query}", folder, claim)
     assert "secret" not in str(refusal.value)
 
 
-def test_a_wrong_password_is_said_without_it(secured):
+@pytest.mark.anyio
+async def test_a_wrong_password_is_said_without_it(secured) -> None:
     """What to look at is told, and nothing that could be tried."""
     folder, server = secured
     url = f"rediss://gate:guessed-wrong@127.0.0.1:{server.tls_port}/0?ssl_ca_certs=./ca.pem"
     with pytest.raises(LedgerUnfit, match="invalid username-password") as refusal:
-        asyncio.run(with_ledger(url, folder, claim))
+        await with_ledger(url, folder, claim)
     assert "guessed-wrong" not in str(refusal.value)
 
 
@@ -160,11 +165,12 @@ def watched(request, tmp_path, until):
         yield made
 
 
-def test_sentinels_are_accepted_by_name_only(watched, tmp_path):
+@pytest.mark.anyio
+async def test_sentinels_are_accepted_by_name_only(watched, tmp_path: pathlib.Path) -> None:
     """Whoever starts a gateway there knows that a failover may lose the last claims."""
     with pytest.raises(LedgerUnfit, match=r'accept = \["redis-failover"\]'):
-        asyncio.run(with_ledger(watched.url, tmp_path, claim))
-    assert isinstance(asyncio.run(with_ledger(watched.url, tmp_path, claim, "redis-failover")), Done)
+        await with_ledger(watched.url, tmp_path, claim)
+    assert isinstance((await with_ledger(watched.url, tmp_path, claim, "redis-failover")), Done)
 
 
 @pytest.mark.timeout(120)

@@ -121,25 +121,24 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0)
 
 
-def test_a_claim_that_is_answered_at_once_starts_no_task() -> None:
+@pytest.mark.anyio
+async def test_a_claim_that_is_answered_at_once_starts_no_task() -> None:
     """The hot path: one insert, and nothing left behind that a drain would wait for."""
-
-    async def story() -> None:
+    async with asyncio.timeout(20):
         ledger = LateLedger()
         run = LedgerRunner(ledger)
+        before = asyncio.all_tasks()
         admission = await claim(run)
         assert admission.kind is Kind.ADMIT
         assert ledger.inserts == 1
-        assert len(asyncio.all_tasks()) == 1
+        assert asyncio.all_tasks() == before
         assert run._turns == {}
 
-    live(story)
 
-
-def test_of_many_claims_at_once_one_wins_and_one_write_is_under_way() -> None:
+@pytest.mark.anyio
+async def test_of_many_claims_at_once_one_wins_and_one_write_is_under_way() -> None:
     """Without turns 50 viewers of one link would race 50 writes, and push each other's marks out."""
-
-    async def story() -> None:
+    async with asyncio.timeout(20):
         ledger = LateLedger()
         run = LedgerRunner(ledger)
         admissions = await asyncio.gather(*(claim(run) for _ in range(50)))
@@ -147,13 +146,11 @@ def test_of_many_claims_at_once_one_wins_and_one_write_is_under_way() -> None:
         assert ledger.under_way_max == 1
         assert run._turns == {}
 
-    live(story)
 
-
-def test_another_link_does_not_wait() -> None:
+@pytest.mark.anyio
+async def test_another_link_does_not_wait() -> None:
     """A turn is per link: one that hangs must not hold up the gateway."""
-
-    async def story() -> None:
+    async with asyncio.timeout(20):
         ledger = LateLedger("held")
         run = LedgerRunner(ledger)
         first = asyncio.ensure_future(claim(run))
@@ -163,26 +160,22 @@ def test_another_link_does_not_wait() -> None:
         ledger.gate.set()
         assert (await first).kind is Kind.ADMIT
 
-    live(story)
 
-
-def test_a_lost_answer_that_becomes_known_in_time_is_an_admission() -> None:
+@pytest.mark.anyio
+async def test_a_lost_answer_that_becomes_known_in_time_is_an_admission() -> None:
     """Two lost answers within the patience are nobody's business; the claim is known by its own mark."""
-
-    async def story() -> None:
+    async with asyncio.timeout(20):
         ledger = LateLedger("lost", "written")
         run = LedgerRunner(ledger)
         assert (await claim(run)).kind is Kind.ADMIT
         await run.drain()
         assert (ledger.inserts, await ledger.uses()) == (3, 1)
 
-    live(story)
 
-
-def test_a_viewer_is_sent_away_when_his_patience_ends_and_the_use_is_free_again() -> None:
+@pytest.mark.anyio
+async def test_a_viewer_is_sent_away_when_his_patience_ends_and_the_use_is_free_again() -> None:
     """The contract says 503 within five seconds, and that nothing was used up by it: both must be true."""
-
-    async def story() -> None:
+    async with asyncio.timeout(20):
         ledger = LateLedger("written", *["lost"] * 1_000_000)
         run = LedgerRunner(ledger)
         loop = asyncio.get_running_loop()
@@ -196,14 +189,12 @@ def test_a_viewer_is_sent_away_when_his_patience_ends_and_the_use_is_free_again(
         assert await ledger.uses() == 0
         assert (await claim(run)).kind is Kind.ADMIT
 
-    live(story)
 
-
+@pytest.mark.anyio
 @pytest.mark.parametrize("word", ["held", "before"])
-def test_a_ledger_that_does_not_answer_at_all_does_not_keep_the_viewer(word: str) -> None:
+async def test_a_ledger_that_does_not_answer_at_all_does_not_keep_the_viewer(word: str) -> None:
     """The time of the turn and of the first call count together; the call goes on being unknown, and is given back."""
-
-    async def story() -> None:
+    async with asyncio.timeout(20):
         ledger = LateLedger(word)
         run = LedgerRunner(ledger)
         admission = await claim(run)
@@ -212,13 +203,11 @@ def test_a_ledger_that_does_not_answer_at_all_does_not_keep_the_viewer(word: str
         assert await ledger.uses() == 0
         assert (await claim(run)).kind is Kind.ADMIT
 
-    live(story)
 
-
-def test_who_waits_for_a_turn_that_does_not_come_is_sent_away_too() -> None:
+@pytest.mark.anyio
+async def test_who_waits_for_a_turn_that_does_not_come_is_sent_away_too() -> None:
     """Behind a claim whose answer stays unknown others would otherwise wait for as long as the ledger is away."""
-
-    async def story() -> None:
+    async with asyncio.timeout(20):
         ledger = LateLedger(*["lost"] * 1_000_000)
         run = LedgerRunner(ledger)
         kinds = [admission.kind for admission in await asyncio.gather(claim(run), claim(run), claim(run))]
@@ -228,13 +217,11 @@ def test_who_waits_for_a_turn_that_does_not_come_is_sent_away_too() -> None:
         await run.drain()
         assert (run._turns, await ledger.uses()) == ({}, 0)
 
-    live(story)
 
-
-def test_the_next_in_turn_waits_until_an_abandoned_claim_is_given_back() -> None:
+@pytest.mark.anyio
+async def test_the_next_in_turn_waits_until_an_abandoned_claim_is_given_back() -> None:
     """Were the turn passed on before the undo, the next viewer would hear that the link has been used."""
-
-    async def story() -> None:
+    async with asyncio.timeout(20):
         ledger = LateLedger("written", *["lost"] * 1_000_000)
         run = LedgerRunner(ledger)
         assert (await claim(run)).kind is Kind.BUSY
@@ -246,14 +233,12 @@ def test_the_next_in_turn_waits_until_an_abandoned_claim_is_given_back() -> None
         await run.drain()
         assert await ledger.uses() == 1
 
-    live(story)
 
-
+@pytest.mark.anyio
 @pytest.mark.parametrize("script", [("before",), ("written", *["lost"] * 1_000_000)], ids=["first call", "later"])
-def test_a_viewer_who_is_cancelled_loses_no_use(script: tuple[str, ...]) -> None:
+async def test_a_viewer_who_is_cancelled_loses_no_use(script: tuple[str, ...]) -> None:
     """A server may cancel the request of a viewer who left: the write under way would be spent by nobody."""
-
-    async def story() -> None:
+    async with asyncio.timeout(20):
         ledger = LateLedger(*script)
         run = LedgerRunner(ledger)
         viewer = asyncio.ensure_future(claim(run))
@@ -266,13 +251,11 @@ def test_a_viewer_who_is_cancelled_loses_no_use(script: tuple[str, ...]) -> None
         await run.drain()
         assert (run._turns, await ledger.uses()) == ({}, 0)
 
-    live(story)
 
-
-def test_a_viewer_who_is_cancelled_while_his_claim_becomes_known_loses_no_use() -> None:
+@pytest.mark.anyio
+async def test_a_viewer_who_is_cancelled_while_his_claim_becomes_known_loses_no_use() -> None:
     """Both happen in one turn of the loop: the claim's task is done, and nobody will ever take its result."""
-
-    async def story() -> None:
+    async with asyncio.timeout(20):
         ledger = LateLedger("lost", "held")
         run = LedgerRunner(ledger)
         viewer = asyncio.ensure_future(claim(run))
@@ -285,13 +268,11 @@ def test_a_viewer_who_is_cancelled_while_his_claim_becomes_known_loses_no_use() 
         await run.drain()
         assert await ledger.uses() == 0
 
-    live(story)
 
-
-def test_a_cancelled_waiter_passes_its_turn_on() -> None:
+@pytest.mark.anyio
+async def test_a_cancelled_waiter_passes_its_turn_on() -> None:
     """One who leaves the queue, even in the moment in which his turn comes, must not block those behind him."""
-
-    async def story() -> None:
+    async with asyncio.timeout(20):
         ledger = LateLedger("held")
         run = LedgerRunner(ledger)
         first, second, third, fourth = (asyncio.ensure_future(claim(run)) for _ in range(4))
@@ -307,16 +288,14 @@ def test_a_cancelled_waiter_passes_its_turn_on() -> None:
         await asyncio.gather(third, return_exceptions=True)
         assert run._turns == {}
 
-    live(story)
 
-
+@pytest.mark.anyio
 @pytest.mark.parametrize("script", [("broken",), ("lost", "broken")], ids=["first call", "later"])
-def test_an_unexpected_fault_reaches_the_viewer_and_releases_the_turn(
+async def test_an_unexpected_fault_reaches_the_viewer_and_releases_the_turn(
     script: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     """A bug in a ledger must be an error of one request, not the end of a link."""
-
-    async def story() -> None:
+    async with asyncio.timeout(20):
         ledger = LateLedger(*script)
         run = LedgerRunner(ledger)
         with pytest.raises(OSError, match="on fire"):
@@ -324,8 +303,6 @@ def test_an_unexpected_fault_reaches_the_viewer_and_releases_the_turn(
         assert run._turns == {}
         assert (await claim(run)).kind is Kind.ADMIT
         await run.drain()
-
-    live(story)
     assert ("ended badly" in caplog.text) == (len(script) > 1)
 
 
@@ -354,10 +331,10 @@ def test_draining_waits_for_what_goes_on_in_the_background() -> None:
     live(story)
 
 
-def test_a_settlement_takes_its_turn_and_waits_as_long_as_it_must() -> None:
+@pytest.mark.anyio
+async def test_a_settlement_takes_its_turn_and_waits_as_long_as_it_must() -> None:
     """Beside a claim under way it would be a second write of this gateway; given up it would be a lost use."""
-
-    async def story() -> None:
+    async with asyncio.timeout(20):
         ledger = LateLedger("held")
         run = LedgerRunner(ledger)
         viewer = asyncio.ensure_future(claim(run))
@@ -368,5 +345,3 @@ def test_a_settlement_takes_its_turn_and_waits_as_long_as_it_must() -> None:
         ledger.gate.set()
         assert (await viewer).kind is Kind.ADMIT
         assert await settlement is False
-
-    live(story)

@@ -1,10 +1,13 @@
 """The ledger in a bucket: the conformance suite on two emulators and on Ceph, servers that must be refused, and a bad network."""
 
 import asyncio
+import contextlib
 import functools
 import pathlib
 import time
 from collections import Counter
+from collections.abc import AsyncGenerator
+from typing import Any
 
 import pytest
 
@@ -28,16 +31,23 @@ def url_of(server_url, bucket="bucket"):
     return f"s3://{bucket}/pre fix?region=us-east-1&allow_http=true&endpoint={server_url}"
 
 
+@contextlib.asynccontextmanager
+async def ledger_at(url: str) -> AsyncGenerator[Any]:
+    """Open and probe a ledger, and close it when the block ends."""
+    ledger = open_ledger(url, folder=pathlib.Path())
+    try:
+        await ledger.probe()
+        yield ledger
+    finally:
+        await ledger.aclose()
+
+
 def opened(url, work):
-    """Run ``work(ledger)`` on a probed ledger, and close it."""
+    """Run ``work(ledger)`` on a probed ledger, close it, and return what came of it."""
 
     async def run():
-        ledger = open_ledger(url, folder=pathlib.Path())
-        try:
-            await ledger.probe()
+        async with ledger_at(url) as ledger:
             return await work(ledger)
-        finally:
-            await ledger.aclose()
 
     return asyncio.run(run())
 
@@ -66,6 +76,7 @@ def suites(request):
     return get
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("server", "check"),
     [
@@ -74,9 +85,9 @@ def suites(request):
         *(("ceph", check) for check in CHECKS),
     ],
 )
-def test_it_passes_the_suite(suites, server, check):
+async def test_it_passes_the_suite(suites, server, check) -> None:
     """All that every ledger must keep, on three servers that were written apart."""
-    asyncio.run(suites(server).run(check))
+    await suites(server).run(check)
 
 
 # Servers that must be refused.
@@ -113,18 +124,17 @@ def test_a_bucket_that_is_not_there_is_unfit(ministack):
         opened(url_of(ministack.url, "not-there-at-all"), _nothing)
 
 
-def test_a_versioned_bucket_is_tried_like_any_other(ministack):
+@pytest.mark.anyio
+async def test_a_versioned_bucket_is_tried_like_any_other(ministack) -> None:
     """Only the current version counts, and one that was deleted can be written again: where that holds it is fit."""
     bucket = ministack.make_bucket("versioned")
     ministack.version_bucket(bucket)
 
-    async def work(ledger):
+    async with ledger_at(url_of(ministack.url, bucket)) as ledger:
         link_id = fresh_link_id()
         first = await ledger.insert(link_id, b"1", FORGET_NEVER_S)
         second = await ledger.replace(link_id, first.version, b"2", FORGET_NEVER_S)
         assert await ledger.replace(link_id, first.version, b"3", FORGET_NEVER_S) == Stands(b"2", second.version)
-
-    opened(url_of(ministack.url, bucket), work)
 
 
 def test_a_versioned_bucket_of_ceph_is_refused(ceph):
@@ -135,19 +145,18 @@ def test_a_versioned_bucket_of_ceph_is_refused(ceph):
         opened(url_of(ceph.url, bucket), _nothing)
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("ahead_s", [-310, 310])
-def test_a_clock_that_is_off_is_refused(wrong_s3, ahead_s):
+async def test_a_clock_that_is_off_is_refused(wrong_s3, ahead_s) -> None:
     """At the start, and when sweeping: a sweep by such a clock could forget what is still opened."""
     server = wrong_s3()
 
-    async def work(ledger):
+    async with ledger_at(url_of(server.url)) as ledger:
         server.clock_ahead_s = ahead_s
         with pytest.raises(LedgerUnfit, match="clock"):
             await ledger.sweep(int(time.time()))
         with pytest.raises(LedgerUnfit, match="clock"):
             await ledger.probe()
-
-    opened(url_of(server.url), work)
 
 
 def test_of_many_first_probes_one_says_when_it_was_born(wrong_s3):
@@ -167,11 +176,12 @@ def test_of_many_first_probes_one_says_when_it_was_born(wrong_s3):
 # What S3 does to writes, and the order that makes a sweep safe.
 
 
-def test_a_write_that_was_told_500_knows_itself(wrong_s3):
+@pytest.mark.anyio
+async def test_a_write_that_was_told_500_knows_itself(wrong_s3) -> None:
     """The driver repeats it and is told that something stands: it is our own write, and must win, not lose."""
     server = wrong_s3()
 
-    async def work(ledger):
+    async with ledger_at(url_of(server.url)) as ledger:
         for link_id in (fresh_link_id(), fresh_link_id()):
             server.faults.add("500-put-done")
             done = await ledger.insert(link_id, b"1", FORGET_NEVER_S)
@@ -181,44 +191,39 @@ def test_a_write_that_was_told_500_knows_itself(wrong_s3):
             assert isinstance(again, Done)
             assert await ledger.read(link_id) == Stands(b"2", again.version)
 
-    opened(url_of(server.url), work)
 
-
-def test_equal_records_have_versions_of_their_own(wrong_s3):
+@pytest.mark.anyio
+async def test_equal_records_have_versions_of_their_own(wrong_s3) -> None:
     """The ETag is a hash of the bytes: without a nonce A, B, A would bring back the first version."""
-
-    async def work(ledger):
+    async with ledger_at(url_of(wrong_s3().url)) as ledger:
         link_id = fresh_link_id()
         versions = [(await ledger.insert(link_id, b"A", FORGET_NEVER_S)).version]
         for record in (b"B", b"A", b"A"):
             versions.append((await ledger.replace(link_id, versions[-1], record, FORGET_NEVER_S)).version)
         assert len(set(versions)) == 4
 
-    opened(url_of(wrong_s3().url), work)
 
-
-def test_a_server_that_wants_etags_without_quotes_gets_them(wrong_s3):
+@pytest.mark.anyio
+async def test_a_server_that_wants_etags_without_quotes_gets_them(wrong_s3) -> None:
     """Ceph 16 compares If-Match with the bare ETag, and would refuse every replace: also of a ledger never probed."""
     url = url_of(wrong_s3("bare-etags").url)
 
-    async def run():
-        ledger = open_ledger(url, folder=pathlib.Path())
-        link_id = fresh_link_id()
-        first = await ledger.insert(link_id, b"1", FORGET_NEVER_S)
-        second = await ledger.replace(link_id, first.version, b"2", FORGET_NEVER_S)
-        assert isinstance(second, Done)
-        assert await ledger.replace(link_id, first.version, b"3", FORGET_NEVER_S) == Stands(b"2", second.version)
-        await ledger.probe()
-        await ledger.aclose()
-
-    asyncio.run(run())
+    ledger = open_ledger(url, folder=pathlib.Path())
+    link_id = fresh_link_id()
+    first = await ledger.insert(link_id, b"1", FORGET_NEVER_S)
+    second = await ledger.replace(link_id, first.version, b"2", FORGET_NEVER_S)
+    assert isinstance(second, Done)
+    assert await ledger.replace(link_id, first.version, b"3", FORGET_NEVER_S) == Stands(b"2", second.version)
+    await ledger.probe()
+    await ledger.aclose()
 
 
-def test_a_server_that_knows_quotes_is_not_asked_without(wrong_s3):
+@pytest.mark.anyio
+async def test_a_server_that_knows_quotes_is_not_asked_without(wrong_s3) -> None:
     """It might pass over a condition that it cannot read, and overwrite: then a race would have two winners."""
     url = url_of(wrong_s3("ignores-bare-etags").url)
 
-    async def work(ledger):
+    async with ledger_at(url) as ledger:
         other = open_ledger(url, folder=pathlib.Path())  # one that has no success to learn from
         link_id = fresh_link_id()
         first = await ledger.insert(link_id, b"1", FORGET_NEVER_S)
@@ -227,15 +232,14 @@ def test_a_server_that_knows_quotes_is_not_asked_without(wrong_s3):
             assert await each.replace(link_id, first.version, b"3", FORGET_NEVER_S) == Stands(b"2", second.version)
         await other.aclose()
 
-    opened(url, work)
 
-
-def test_an_insert_that_lands_after_a_sweep_is_not_admitted(wrong_s3):
+@pytest.mark.anyio
+async def test_an_insert_that_lands_after_a_sweep_is_not_admitted(wrong_s3) -> None:
     """The link's record was swept while the insert was on its way: the limit is read after the write, and says so."""
     server = wrong_s3()
     limit_s = int(time.time()) + 30
 
-    async def work(ledger):
+    async with ledger_at(url_of(server.url)) as ledger:
         other = open_ledger(url_of(server.url), folder=pathlib.Path())
         link_id = fresh_link_id()
         assert isinstance(await other.insert(link_id, b"spent", limit_s), Done)
@@ -249,22 +253,19 @@ def test_an_insert_that_lands_after_a_sweep_is_not_admitted(wrong_s3):
         assert await other.sweep(limit_s) == 1
         await other.aclose()
 
-    opened(url_of(server.url), work)
 
-
-def test_many_inserts_share_one_read_of_the_limit(wrong_s3):
+@pytest.mark.anyio
+async def test_many_inserts_share_one_read_of_the_limit(wrong_s3) -> None:
     """The read must begin after the write; for 50 that wait it need not be made 50 times."""
     server = wrong_s3()
 
-    async def work(ledger):
+    async with ledger_at(url_of(server.url)) as ledger:
         before = server.calls["GET"]
         await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(50)))
         assert server.calls["GET"] - before < 40
         begun = server.calls["GET"]
         await ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S)
         assert server.calls["GET"] == begun + 1
-
-    opened(url_of(server.url), work)
 
 
 def test_a_record_replaced_under_the_sweep_stays(wrong_s3, monkeypatch):
@@ -291,14 +292,13 @@ def test_a_record_replaced_under_the_sweep_stays(wrong_s3, monkeypatch):
     opened(url_of(server.url), work)
 
 
-def test_it_lies_where_stores_do_not_look(wrong_s3):
+@pytest.mark.anyio
+async def test_it_lies_where_stores_do_not_look(wrong_s3) -> None:
     """Ledger and objects may share a bucket; nothing of the ledger has a key that a link could name."""
     server = wrong_s3()
 
-    async def work(ledger):
+    async with ledger_at(url_of(server.url)) as ledger:
         await ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S)
-
-    opened(url_of(server.url), work)
     assert server.objects
     assert all(key.startswith("pre fix/.oncegate/ledger/") for key in server.objects)
 
@@ -306,12 +306,13 @@ def test_it_lies_where_stores_do_not_look(wrong_s3):
 # A bad network.
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("fault", ["black_hole", "refuse"])
-def test_without_an_answer_it_is_known_in_time(wrong_s3, fault_proxy, fault):
+async def test_without_an_answer_it_is_known_in_time(wrong_s3, fault_proxy, fault) -> None:
     """503 within five seconds needs an answer before; and service again by itself when the server is back."""
     proxy = fault_proxy(int(wrong_s3().url.rpartition(":")[2]))
 
-    async def work(ledger):
+    async with ledger_at(url_of(f"http://127.0.0.1:{proxy.port}")) as ledger:
         proxy.fault = fault
         begun_s = time.monotonic()
         said = await asyncio.gather(
@@ -324,14 +325,13 @@ def test_without_an_answer_it_is_known_in_time(wrong_s3, fault_proxy, fault):
         proxy.fault = "pass_on"
         assert isinstance(await ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S), Done)
 
-    opened(url_of(f"http://127.0.0.1:{proxy.port}"), work)
 
-
-def test_answers_that_are_lost_leave_one_write(wrong_s3, fault_proxy):
+@pytest.mark.anyio
+async def test_answers_that_are_lost_leave_one_write(wrong_s3, fault_proxy) -> None:
     """The write arrives, its answer never: unknown at first; then what stands is shown, and it is that write."""
     proxy = fault_proxy(int(wrong_s3().url.rpartition(":")[2]))
 
-    async def work(ledger):
+    async with ledger_at(url_of(f"http://127.0.0.1:{proxy.port}")) as ledger:
         link_id = fresh_link_id()
         proxy.fault = "lose_replies"
         assert isinstance(await ledger.insert(link_id, b"1", FORGET_NEVER_S), Unknown)
@@ -339,8 +339,6 @@ def test_answers_that_are_lost_leave_one_write(wrong_s3, fault_proxy):
         said = await ledger.insert(link_id, b"2", FORGET_NEVER_S)
         assert isinstance(said, Stands)
         assert said.record == b"1"
-
-    opened(url_of(f"http://127.0.0.1:{proxy.port}"), work)
 
 
 # The address.
@@ -365,15 +363,14 @@ def test_an_address_that_means_nothing_is_refused(address, words):
         create_ledger(f"s3:{address}", folder=pathlib.Path())
 
 
-def test_what_is_no_record_is_unknown(wrong_s3):
+@pytest.mark.anyio
+async def test_what_is_no_record_is_unknown(wrong_s3) -> None:
     """An object that something else put there is neither free nor spent."""
     server = wrong_s3()
 
-    async def work(ledger):
+    async with ledger_at(url_of(server.url)) as ledger:
         link_id = fresh_link_id()
         await ledger._bucket.create(f"{s3.RECORDS}/{link_id.hex()}", b"rubbish")
         assert isinstance(await ledger.read(link_id), Unknown)
         assert isinstance(await ledger.insert(link_id, b"{}", FORGET_NEVER_S), Unknown)
         assert await ledger.read(fresh_link_id()) == Gone()
-
-    opened(url_of(server.url), work)

@@ -55,26 +55,20 @@ def batches(monkeypatch) -> list[int]:
     return sizes
 
 
-def test_all_that_wait_share_a_transaction(path, batches):
+@pytest.mark.anyio
+async def test_all_that_wait_share_a_transaction(path: pathlib.Path, batches) -> None:
     """One forced write for 64 claims is what makes the ledger fast; a first one alone would double the cost."""
-
-    async def run() -> None:
-        async with opened(path) as ledger:
-            outcomes = await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(64)))
-            assert Counter(map(type, outcomes)) == {Done: 64}
-
-    asyncio.run(run())
+    async with opened(path) as ledger:
+        outcomes = await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(64)))
+        assert Counter(map(type, outcomes)) == {Done: 64}
     assert batches == [64]
 
 
-def test_a_transaction_has_its_limit(path, batches):
+@pytest.mark.anyio
+async def test_a_transaction_has_its_limit(path: pathlib.Path, batches) -> None:
     """The 129th waits for the next: a transaction must not grow with the load."""
-
-    async def run() -> None:
-        async with opened(path) as ledger:
-            await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(KEYS_MAX + 1)))
-
-    asyncio.run(run())
+    async with opened(path) as ledger:
+        await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(KEYS_MAX + 1)))
     assert batches == [KEYS_MAX, 1]
 
 
@@ -85,120 +79,101 @@ def test_a_batch_that_sqlite_cannot_bind_is_refused(path, batch_max):
         SqliteLedger(path, batch_max=batch_max)
 
 
-def test_one_key_many_times_in_a_batch_is_decided_in_turn(path, batches):
+@pytest.mark.anyio
+async def test_one_key_many_times_in_a_batch_is_decided_in_turn(path: pathlib.Path, batches) -> None:
     """Insert, insert, replace, replace of one key in one transaction: each sees what the one before did."""
-
-    async def run() -> None:
-        async with opened(path) as ledger:
-            outcomes = await asyncio.gather(
-                ledger.insert(LINK, b"1", FORGET_NEVER_S),
-                ledger.insert(LINK, b"2", FORGET_NEVER_S),
-                ledger.replace(LINK, 1, b"3", FORGET_NEVER_S),
-                ledger.replace(LINK, 1, b"4", FORGET_NEVER_S),
-                ledger.replace(OTHER, 1, b"5", FORGET_NEVER_S),
-            )
-            assert outcomes == [Done(1), Stands(b"1", 1), Done(2), Stands(b"3", 2), Gone()]
-            assert await ledger.read(LINK) == Stands(b"3", 2)
-
-    asyncio.run(run())
+    async with opened(path) as ledger:
+        outcomes = await asyncio.gather(
+            ledger.insert(LINK, b"1", FORGET_NEVER_S),
+            ledger.insert(LINK, b"2", FORGET_NEVER_S),
+            ledger.replace(LINK, 1, b"3", FORGET_NEVER_S),
+            ledger.replace(LINK, 1, b"4", FORGET_NEVER_S),
+            ledger.replace(OTHER, 1, b"5", FORGET_NEVER_S),
+        )
+        assert outcomes == [Done(1), Stands(b"1", 1), Done(2), Stands(b"3", 2), Gone()]
+        assert await ledger.read(LINK) == Stands(b"3", 2)
     assert batches[0] == 5
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 127, 128])
-def test_padding_changes_nothing(path, count):
+async def test_padding_changes_nothing(path: pathlib.Path, count) -> None:
     """Statements are filled up by repeating the last row; every count must store each record once, as it is."""
     rows = [Row(bytes([n]) * 16, b"%d" % n, n + 1, n) for n in range(count)]
 
-    async def run() -> None:
-        async with opened(path) as ledger:
-            with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-                sqlite_rows.put_rows(connection, rows)
-                standing = sqlite_rows.find_standing(connection, [row.link_id for row in rows])
-            assert standing.records == {row.link_id: (row.version, row.record) for row in rows}
-            assert await ledger.scan(b"", 1000) == rows
-
-    asyncio.run(run())
+    async with opened(path) as ledger:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            sqlite_rows.put_rows(connection, rows)
+            standing = sqlite_rows.find_standing(connection, [row.link_id for row in rows])
+        assert standing.records == {row.link_id: (row.version, row.record) for row in rows}
+        assert await ledger.scan(b"", 1000) == rows
 
 
-def test_a_version_of_another_ledger_is_refused(path):
+@pytest.mark.anyio
+async def test_a_version_of_another_ledger_is_refused(path: pathlib.Path) -> None:
     """Versions are opaque: an ETag from a bucket names nothing here, and must not raise."""
-
-    async def run() -> None:
-        async with opened(path) as ledger:
-            await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
-            assert await ledger.replace(LINK, '"1"', b"{}", FORGET_NEVER_S) == Stands(b"{}", 1)
-
-    asyncio.run(run())
+    async with opened(path) as ledger:
+        await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
+        assert await ledger.replace(LINK, '"1"', b"{}", FORGET_NEVER_S) == Stands(b"{}", 1)
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("record", [SPENT_IPV4, SPENT_IPV6])
-def test_a_spent_record_takes_at_most_120_bytes(path, record):
+async def test_a_spent_record_takes_at_most_120_bytes(path: pathlib.Path, record) -> None:
     """The budget, at 50,000 records whose ids rise with time, as tickets' do; an index more would break it."""
-
-    async def run() -> None:
-        async with opened(path) as ledger:
-            for start in range(0, 50_000, 1000):
-                ids = ((start + n).to_bytes(6, "big") + os.urandom(10) for n in range(1000))
-                await asyncio.gather(*(ledger.insert(key, record, 1_767_376_800) for key in ids))
-
-    asyncio.run(run())
+    async with opened(path) as ledger:
+        for start in range(0, 50_000, 1000):
+            ids = ((start + n).to_bytes(6, "big") + os.urandom(10) for n in range(1000))
+            await asyncio.gather(*(ledger.insert(key, record, 1_767_376_800) for key in ids))
     assert path.stat().st_size / 50_000 <= 120
 
 
-def test_refusing_writes_nothing(path):
+@pytest.mark.anyio
+async def test_refusing_writes_nothing(path: pathlib.Path) -> None:
     """A spent link that is opened again and again must cost no write: neither a page nor a forced one."""
-
-    async def run() -> None:
-        async with opened(path) as ledger:
-            await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
-            log = path.with_name("ledger.db-wal")
-            before = log.stat().st_size, log.stat().st_mtime_ns
-            for _ in range(100):
-                assert isinstance(await ledger.insert(LINK, b"{}", FORGET_NEVER_S), Stands)
-                assert isinstance(await ledger.replace(LINK, 99, b"{}", FORGET_NEVER_S), Stands)
-                assert isinstance(await ledger.replace(OTHER, 1, b"{}", FORGET_NEVER_S), Gone)
-            assert (log.stat().st_size, log.stat().st_mtime_ns) == before
-
-    asyncio.run(run())
+    async with opened(path) as ledger:
+        await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
+        log = path.with_name("ledger.db-wal")
+        before = log.stat().st_size, log.stat().st_mtime_ns
+        for _ in range(100):
+            assert isinstance(await ledger.insert(LINK, b"{}", FORGET_NEVER_S), Stands)
+            assert isinstance(await ledger.replace(LINK, 99, b"{}", FORGET_NEVER_S), Stands)
+            assert isinstance(await ledger.replace(OTHER, 1, b"{}", FORGET_NEVER_S), Gone)
+        assert (log.stat().st_size, log.stat().st_mtime_ns) == before
 
 
-def test_the_log_does_not_grow_without_bound(path):
+@pytest.mark.anyio
+async def test_the_log_does_not_grow_without_bound(path: pathlib.Path) -> None:
     """Under a steady load, and beside steady readers, SQLite must get to empty its log."""
     sizes: list[int] = []
 
-    async def run() -> None:
-        async with opened(path) as ledger:
-            log = path.with_name("ledger.db-wal")
+    async with opened(path) as ledger:
+        log = path.with_name("ledger.db-wal")
 
-            async def read_on() -> None:
-                while True:
-                    await ledger.scan(b"", 100)
-                    await ledger.read(LINK)
+        async def read_on() -> None:
+            while True:
+                await ledger.scan(b"", 100)
+                await ledger.read(LINK)
 
-            readers = [asyncio.ensure_future(read_on()) for _ in range(4)]
-            for _ in range(100):
-                # Ids at random touch a page each: the worst load for the log.
-                await asyncio.gather(*(ledger.insert(os.urandom(16), SPENT_IPV4, FORGET_NEVER_S) for _ in range(128)))
-                sizes.append(log.stat().st_size)
-            for reader in readers:
-                reader.cancel()
-            await asyncio.gather(*readers, return_exceptions=True)
-
-    asyncio.run(run())
+        readers = [asyncio.ensure_future(read_on()) for _ in range(4)]
+        for _ in range(100):
+            # Ids at random touch a page each: the worst load for the log.
+            await asyncio.gather(*(ledger.insert(os.urandom(16), SPENT_IPV4, FORGET_NEVER_S) for _ in range(128)))
+            sizes.append(log.stat().st_size)
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
     assert max(sizes) < 16 * 2**20
 
 
-def test_every_commit_is_forced_to_the_disk(path):
+@pytest.mark.anyio
+async def test_every_commit_is_forced_to_the_disk(path: pathlib.Path) -> None:
     """What is answered must outlive a loss of power: both settings, on the connection that writes."""
-
-    async def run() -> None:
-        async with opened(path):
-            opened_file = sqlite_threads.sqlite_file.connect(path)
-            with closing(opened_file.connection) as connection:
-                assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-                assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
-
-    asyncio.run(run())
+    async with opened(path):
+        opened_file = sqlite_threads.sqlite_file.connect(path)
+        with closing(opened_file.connection) as connection:
+            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+            assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
 def test_three_processes_win_each_link_once(path):
@@ -211,107 +186,90 @@ def test_three_processes_win_each_link_once(path):
     assert sum(count["Stands"] for count in told) == 1200
 
 
-def test_a_sweep_works_in_small_steps_beside_claims(path, batches):
+@pytest.mark.anyio
+async def test_a_sweep_works_in_small_steps_beside_claims(path: pathlib.Path, batches) -> None:
     """Each step deletes a bounded span, and shares its transaction with the claims that wait, instead of delaying them."""
-
-    async def run() -> None:
-        async with opened(path) as ledger:
-            for _ in range(3000 // 100):
-                await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", 100) for _ in range(100)))
-            batches.clear()
-            sweeping = asyncio.ensure_future(ledger.sweep(100))
-            claims = 0
-            while not sweeping.done():
-                await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(8)))
-                claims += 8
-            assert await sweeping == 3000
-            assert claims >= 3000 // STEP_ROWS
-
-    asyncio.run(run())
+    async with opened(path) as ledger:
+        for _ in range(3000 // 100):
+            await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", 100) for _ in range(100)))
+        batches.clear()
+        sweeping = asyncio.ensure_future(ledger.sweep(100))
+        claims = 0
+        while not sweeping.done():
+            await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(8)))
+            claims += 8
+        assert await sweeping == 3000
+        assert claims >= 3000 // STEP_ROWS
     assert len(batches) >= 3000 // STEP_ROWS
     assert max(batches) <= 9  # eight claims and one step
 
 
-def test_reads_and_lists_are_not_behind_writes(path):
+@pytest.mark.anyio
+async def test_reads_and_lists_are_not_behind_writes(path: pathlib.Path) -> None:
     """While another program holds the write lock, claims wait; reads and lists are answered all the same."""
-
-    async def run() -> None:
-        async with opened(path, busy_s=0.2) as ledger:
-            await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
-            with closing(sqlite3.connect(path, isolation_level=None)) as holder:
-                holder.execute("BEGIN IMMEDIATE")
-                claim = asyncio.ensure_future(ledger.insert(OTHER, b"{}", FORGET_NEVER_S))
-                assert await ledger.read(LINK) == Stands(b"{}", 1)
-                assert [row.link_id for row in await ledger.scan(b"", 10)] == [LINK]
-                assert not claim.done()
-                assert isinstance(await claim, Unknown)
-            assert await ledger.insert(OTHER, b"{}", FORGET_NEVER_S) == Done(1)
-
-    asyncio.run(run())
+    async with opened(path, busy_s=0.2) as ledger:
+        await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
+        with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            claim = asyncio.ensure_future(ledger.insert(OTHER, b"{}", FORGET_NEVER_S))
+            assert await ledger.read(LINK) == Stands(b"{}", 1)
+            assert [row.link_id for row in await ledger.scan(b"", 10)] == [LINK]
+            assert not claim.done()
+            assert isinstance(await claim, Unknown)
+        assert await ledger.insert(OTHER, b"{}", FORGET_NEVER_S) == Done(1)
 
 
-def test_files_are_their_owners(path):
+@pytest.mark.anyio
+async def test_files_are_their_owners(path: pathlib.Path) -> None:
     """Records hold addresses of viewers; nobody else on the machine may read them."""
-
-    async def run() -> None:
-        async with opened(path) as ledger:
-            await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
-            await ledger.append_events([{"at": 1, "event": "complete"}])
-            modes = {found.name: found.stat().st_mode & 0o777 for found in path.parent.iterdir()}
-            assert set(modes.values()) == {0o600}, modes
-
-    asyncio.run(run())
+    async with opened(path) as ledger:
+        await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
+        await ledger.append_events([{"at": 1, "event": "complete"}])
+        modes = {found.name: found.stat().st_mode & 0o777 for found in path.parent.iterdir()}
+        assert set(modes.values()) == {0o600}, modes
     assert {found.name for found in path.parent.iterdir()} == {"ledger.db", "ledger.db-lock", "ledger-events.db"}
 
 
-def test_events_leave_the_ledgers_file_alone(path):
+@pytest.mark.anyio
+async def test_events_leave_the_ledgers_file_alone(path: pathlib.Path) -> None:
     """A claim must not wait for events: they go to another file, and force nothing."""
-
-    async def run() -> None:
-        async with opened(path) as ledger:
-            await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
-            log = path.with_name("ledger.db-wal")
-            before = log.stat().st_size, log.stat().st_mtime_ns
-            for at_s in range(20):
-                await ledger.append_events([{"at": at_s, "event": "complete", "link_id": "x"}])
-            assert (log.stat().st_size, log.stat().st_mtime_ns) == before
-            assert len(await ledger.read_events(0, 100, link_id="x")) == 20
-
-    asyncio.run(run())
+    async with opened(path) as ledger:
+        await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
+        log = path.with_name("ledger.db-wal")
+        before = log.stat().st_size, log.stat().st_mtime_ns
+        for at_s in range(20):
+            await ledger.append_events([{"at": at_s, "event": "complete", "link_id": "x"}])
+        assert (log.stat().st_size, log.stat().st_mtime_ns) == before
+        assert len(await ledger.read_events(0, 100, link_id="x")) == 20
 
 
-def test_without_a_probe_nothing_is_made(path):
+@pytest.mark.anyio
+async def test_without_a_probe_nothing_is_made(path: pathlib.Path) -> None:
     """A program that claims before it probed gets no new ledger, which would open used links again."""
-
-    async def run() -> None:
-        ledger = SqliteLedger(path)
-        outcome = await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
-        assert isinstance(outcome, Unknown)
-        assert "does not exist" in outcome.why
-        with pytest.raises(OSError, match="does not exist"):
-            await ledger.scan(b"", 1)
-        with pytest.raises(OSError, match="does not exist"):
-            await ledger.sweep(1)
-        await ledger.aclose()
-
-    asyncio.run(run())
+    ledger = SqliteLedger(path)
+    outcome = await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
+    assert isinstance(outcome, Unknown)
+    assert "does not exist" in outcome.why
+    with pytest.raises(OSError, match="does not exist"):
+        await ledger.scan(b"", 1)
+    with pytest.raises(OSError, match="does not exist"):
+        await ledger.sweep(1)
+    await ledger.aclose()
     assert not path.exists()
 
 
-def test_a_link_to_the_file_is_followed(path, tmp_path):
+@pytest.mark.anyio
+async def test_a_link_to_the_file_is_followed(path: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """Two names by symbolic links are one ledger with one log: what one claims the other sees."""
     (tmp_path / "elsewhere").mkdir()
     link = tmp_path / "elsewhere" / "link.db"
     link.symlink_to(path)
 
-    async def run() -> None:
-        async with opened(path) as one, opened(link) as other:
-            assert await one.insert(LINK, b"1", FORGET_NEVER_S) == Done(1)
-            assert await other.insert(LINK, b"2", FORGET_NEVER_S) == Stands(b"1", 1)
-            await other.append_events([{"at": 1, "event": "complete"}])
-            assert len(await one.read_events(0, 10)) == 1
-
-    asyncio.run(run())
+    async with opened(path) as one, opened(link) as other:
+        assert await one.insert(LINK, b"1", FORGET_NEVER_S) == Done(1)
+        assert await other.insert(LINK, b"2", FORGET_NEVER_S) == Stands(b"1", 1)
+        await other.append_events([{"at": 1, "event": "complete"}])
+        assert len(await one.read_events(0, 10)) == 1
     assert [found.name for found in link.parent.iterdir()] == ["link.db"]
 
 

@@ -38,16 +38,17 @@ def path(tmp_path) -> pathlib.Path:
 
 def fill(path: pathlib.Path, count: int) -> list[bytes]:
     """Store records, and return their ids in order."""
+    return asyncio.run(filled(path, count))
+
+
+async def filled(path: pathlib.Path, count: int) -> list[bytes]:
+    """Store records, and return their ids in order."""
     ids = sorted(fresh_link_id() for _ in range(count))
-
-    async def run() -> None:
-        ledger = SqliteLedger(path)
-        for start in range(0, count, 1000):
-            outcomes = [ledger.insert(key, RECORD, FORGET_NEVER_S) for key in ids[start : start + 1000]]
-            assert all(isinstance(outcome, Done) for outcome in await asyncio.gather(*outcomes))
-        await ledger.aclose()
-
-    asyncio.run(run())
+    ledger = SqliteLedger(path)
+    for start in range(0, count, 1000):
+        outcomes = [ledger.insert(key, RECORD, FORGET_NEVER_S) for key in ids[start : start + 1000]]
+        assert all(isinstance(outcome, Done) for outcome in await asyncio.gather(*outcomes))
+    await ledger.aclose()
     return ids
 
 
@@ -262,28 +263,27 @@ def files_limited_to(size_bytes: int):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_commit_that_fails_is_unknown_and_the_next_works(path, caplog):
+@pytest.mark.anyio
+async def test_a_commit_that_fails_is_unknown_and_the_next_works(
+    path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The log cannot be written: every write of the batch is Unknown, none stands, and it recovers by itself."""
-
-    async def run() -> None:
-        ledger = SqliteLedger(path)
-        assert await ledger.insert(LINK, RECORD, FORGET_NEVER_S) == Done(1)
-        size_bytes = path.with_name("ledger.db-wal").stat().st_size
-        ids = [fresh_link_id() for _ in range(64)]
-        with files_limited_to(size_bytes):
-            for _ in range(3):
-                outcomes = await asyncio.gather(*(ledger.insert(key, RECORD, FORGET_NEVER_S) for key in ids))
-                assert all(isinstance(outcome, Unknown) for outcome in outcomes), outcomes
-        outcomes = await asyncio.gather(*(ledger.insert(key, b"again", FORGET_NEVER_S) for key in ids))
-        # A write told Unknown may stand all the same; each of these has one winner, the first try or the second.
-        for key, outcome in zip(ids, outcomes, strict=True):
-            assert outcome == Stands(RECORD, 1) or isinstance(outcome, Done)
-            stands = await ledger.read(key)
-            assert stands == Stands(RECORD if isinstance(outcome, Stands) else b"again", 1)
-        assert await ledger.insert(LINK, RECORD, FORGET_NEVER_S) == Stands(RECORD, 1)
-        await ledger.aclose()
-
-    asyncio.run(run())
+    ledger = SqliteLedger(path)
+    assert await ledger.insert(LINK, RECORD, FORGET_NEVER_S) == Done(1)
+    size_bytes = path.with_name("ledger.db-wal").stat().st_size
+    ids = [fresh_link_id() for _ in range(64)]
+    with files_limited_to(size_bytes):
+        for _ in range(3):
+            outcomes = await asyncio.gather(*(ledger.insert(key, RECORD, FORGET_NEVER_S) for key in ids))
+            assert all(isinstance(outcome, Unknown) for outcome in outcomes), outcomes
+    outcomes = await asyncio.gather(*(ledger.insert(key, b"again", FORGET_NEVER_S) for key in ids))
+    # A write told Unknown may stand all the same; each of these has one winner, the first try or the second.
+    for key, outcome in zip(ids, outcomes, strict=True):
+        assert outcome == Stands(RECORD, 1) or isinstance(outcome, Done)
+        stands = await ledger.read(key)
+        assert stands == Stands(RECORD if isinstance(outcome, Stands) else b"again", 1)
+    assert await ledger.insert(LINK, RECORD, FORGET_NEVER_S) == Stands(RECORD, 1)
+    await ledger.aclose()
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]  # it began, it ended
 
 
@@ -323,88 +323,78 @@ def test_a_full_disk_is_unknown_and_the_next_works(tmp_path):
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_ledger_locked_for_long_is_unknown_in_time(path):
+@pytest.mark.anyio
+async def test_a_ledger_locked_for_long_is_unknown_in_time(path: pathlib.Path) -> None:
     """Another program holds the lock: an answer within the time, and claims go on when it lets go."""
-
-    async def run() -> None:
-        ledger = SqliteLedger(path, busy_s=10, answer_within_s=0.2)
-        assert await ledger.insert(LINK, RECORD, FORGET_NEVER_S) == Done(1)
-        with closing(sqlite3.connect(path, isolation_level=None)) as holder:
-            holder.execute("BEGIN IMMEDIATE")
-            outcome = await ledger.insert(OTHER, RECORD, FORGET_NEVER_S)
-            assert outcome == Unknown("no answer within 0.2 s")
-            holder.execute("COMMIT")
-        # The write that was told Unknown is still under way and may land: exactly what Unknown says.
-        outcome = await ledger.insert(OTHER, b"again", FORGET_NEVER_S)
-        assert outcome in (Stands(RECORD, 1), Done(1), Unknown("no answer within 0.2 s"))
-        await ledger.aclose()
-
-    asyncio.run(run())
+    ledger = SqliteLedger(path, busy_s=10, answer_within_s=0.2)
+    assert await ledger.insert(LINK, RECORD, FORGET_NEVER_S) == Done(1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        outcome = await ledger.insert(OTHER, RECORD, FORGET_NEVER_S)
+        assert outcome == Unknown("no answer within 0.2 s")
+        holder.execute("COMMIT")
+    # The write that was told Unknown is still under way and may land: exactly what Unknown says.
+    outcome = await ledger.insert(OTHER, b"again", FORGET_NEVER_S)
+    assert outcome in (Stands(RECORD, 1), Done(1), Unknown("no answer within 0.2 s"))
+    await ledger.aclose()
 
 
-def test_a_deleted_file_takes_no_claims(path, tmp_path):
+@pytest.mark.anyio
+async def test_a_deleted_file_takes_no_claims(path: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """The file goes on existing for who has it open, but no other process would see the claims in it."""
-
-    async def run() -> None:
-        ledger = SqliteLedger(path)
-        assert await ledger.insert(LINK, RECORD, FORGET_NEVER_S) == Done(1)
-        path.rename(tmp_path / "moved.db")
-        for outcome in (await ledger.insert(OTHER, RECORD, FORGET_NEVER_S), await ledger.read(LINK)):
-            assert isinstance(outcome, Unknown)
-            assert "does not exist" in outcome.why or "No such file" in outcome.why
-        assert not path.exists()
-        await ledger.aclose()
-
-    asyncio.run(run())
+    ledger = SqliteLedger(path)
+    assert await ledger.insert(LINK, RECORD, FORGET_NEVER_S) == Done(1)
+    path.rename(tmp_path / "moved.db")
+    for outcome in (await ledger.insert(OTHER, RECORD, FORGET_NEVER_S), await ledger.read(LINK)):
+        assert isinstance(outcome, Unknown)
+        assert "does not exist" in outcome.why or "No such file" in outcome.why
+    assert not path.exists()
+    await ledger.aclose()
 
 
-def test_another_ledger_in_its_place_takes_no_claims(path, tmp_path):
+@pytest.mark.anyio
+async def test_another_ledger_in_its_place_takes_no_claims(path: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """A new ledger put there while it runs knows nothing of what was used: only a restart may look at its birth."""
-
-    async def run() -> None:
-        ledger = SqliteLedger(path)
-        assert await ledger.insert(LINK, RECORD, FORGET_NEVER_S) == Done(1)
-        assert isinstance(await ledger.read(LINK), Stands)
-        for found in tmp_path.glob("ledger.db*"):
-            found.rename(tmp_path / f"old-{found.name}")
-        sqlite_file.create(path, born_ms=1)
-        for outcome in (await ledger.insert(LINK, RECORD, FORGET_NEVER_S), await ledger.read(LINK)):
-            assert isinstance(outcome, Unknown)
-            assert "restart it" in outcome.why
-        await ledger.aclose()
-
-    asyncio.run(run())
+    ledger = SqliteLedger(path)
+    assert await ledger.insert(LINK, RECORD, FORGET_NEVER_S) == Done(1)
+    assert isinstance(await ledger.read(LINK), Stands)
+    for found in tmp_path.glob("ledger.db*"):
+        found.rename(tmp_path / f"old-{found.name}")
+    sqlite_file.create(path, born_ms=1)
+    for outcome in (await ledger.insert(LINK, RECORD, FORGET_NEVER_S), await ledger.read(LINK)):
+        assert isinstance(outcome, Unknown)
+        assert "restart it" in outcome.why
+    await ledger.aclose()
 
 
-def test_a_damaged_page_takes_down_only_what_lies_on_it(path):
+@pytest.mark.anyio
+async def test_a_damaged_page_takes_down_only_what_lies_on_it(path: pathlib.Path) -> None:
     """Claims that wait beside a damaged record go on; what cannot be read is Unknown, and never won again."""
-    ids = fill(path, 5000)
+    ids = await filled(path, 5000)
     with open(path, "r+b") as file:
         file.seek(path.stat().st_size // 4096 // 2 * 4096)
         file.write(b"\xff" * 4096)
 
-    async def run() -> None:
-        ledger = SqliteLedger(path)
-        outcomes = {key: await ledger.insert(key, b"second", FORGET_NEVER_S) for key in ids}
-        lost = [key for key, outcome in outcomes.items() if isinstance(outcome, Unknown)]
-        assert 0 < len(lost) < 1000
-        assert all(outcome == Stands(RECORD, 1) for key, outcome in outcomes.items() if key not in lost)
-        batch = [lost[0], *(fresh_link_id() for _ in range(10)), ids[0]]
-        first, *fresh, last = await asyncio.gather(*(ledger.insert(key, b"third", FORGET_NEVER_S) for key in batch))
-        assert isinstance(first, Unknown)
-        assert "malformed" in first.why
-        assert all(isinstance(outcome, Done) for outcome in fresh)
-        assert last == Stands(RECORD, 1)
-        assert isinstance(await ledger.read(lost[0]), Unknown)
-        with pytest.raises(OSError, match="malformed"):
-            await ledger.scan(b"", 10_000)
-        await ledger.aclose()
-
-    asyncio.run(run())
+    ledger = SqliteLedger(path)
+    outcomes = {key: await ledger.insert(key, b"second", FORGET_NEVER_S) for key in ids}
+    lost = [key for key, outcome in outcomes.items() if isinstance(outcome, Unknown)]
+    assert 0 < len(lost) < 1000
+    assert all(outcome == Stands(RECORD, 1) for key, outcome in outcomes.items() if key not in lost)
+    batch = [lost[0], *(fresh_link_id() for _ in range(10)), ids[0]]
+    first, *fresh, last = await asyncio.gather(*(ledger.insert(key, b"third", FORGET_NEVER_S) for key in batch))
+    assert isinstance(first, Unknown)
+    assert "malformed" in first.why
+    assert all(isinstance(outcome, Done) for outcome in fresh)
+    assert last == Stands(RECORD, 1)
+    assert isinstance(await ledger.read(lost[0]), Unknown)
+    with pytest.raises(OSError, match="malformed"):
+        await ledger.scan(b"", 10_000)
+    await ledger.aclose()
 
 
-def test_killed_five_times_under_load_nothing_is_lost(tmp_path):
+@pytest.mark.anyio
+async def test_killed_five_times_under_load_nothing_is_lost(tmp_path: pathlib.Path) -> None:
     """SIGKILL in the middle of commits: what was answered stands, the file is whole, and no id is won twice."""
     suite = LedgerSuite(functools.partial(open_ledger, "sqlite:./ledger.db", folder=tmp_path), kills=5)
-    asyncio.run(suite.run("check_a_killed_writer_loses_nothing"))
+    await suite.run("check_a_killed_writer_loses_nothing")
     sqlite_fitness.check(tmp_path / "ledger.db")

@@ -1,11 +1,11 @@
-"""Write until it is known: the talk with any ledger, as generators that yield steps and are sent outcomes.
+"""Write until the outcome is known: talks with any ledger, as generators that yield steps and are sent outcomes.
 
-Here is the one place that knows what UNKNOWN asks for: the same write is repeated until it is answered, then the mark
-of that write is looked for in what the answer shows. Never decided by a read, because a lost write may still land
+Only this module knows what to do about ``Unknown``: the same write is repeated until it is answered, then the answer is
+searched for the mark of that write. A read never decides it, because a lost write may still arrive
 (docs/decisions/0002).
 
-A generator carries nothing itself: ``ledgers/runner.py`` drives it over an asyncio ledger, the edge function over
-blocking calls, and the simulation over a ledger that loses, delays and crashes.
+A talk calls nothing itself: ``ledgers/runner.py`` drives it over an asyncio ledger, the edge function over blocking
+calls, and the simulation over a ledger that loses, delays and crashes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PAUSE_FIRST_S, PAUSE_MAX_S = 0.05, 5.0
 
 
 class Pause(NamedTuple):
-    """Please wait before the next step; the outcome that is sent back means nothing."""
+    """The driver is to wait before it asks for the next step; the outcome that it sends back means nothing."""
 
     seconds: float
 
@@ -54,11 +54,11 @@ def claim(link_id: bytes, forget_after_s: int, decide: Decide) -> Talk[Admission
     Args:
         link_id: 16 bytes.
         forget_after_s: until when the record must live.
-        decide: the rule, asked again whenever something else stands there than it last saw.
+        decide: the rule, asked again whenever another record is stored than the one it last saw.
 
     Returns:
-        An admission whose record is written, or one that writes nothing. It goes on until it knows; whoever waits may
-        stop waiting, but must then let the talk end and give back what it won.
+        An admission whose record is written, or one that writes nothing. The talk goes on until the outcome is known;
+        whoever waits may stop waiting, but must then let the talk end and give back what it won.
     """
     record: Record | None = None
     version: Version | None = None
@@ -81,7 +81,7 @@ def claim(link_id: bytes, forget_after_s: int, decide: Decide) -> Talk[Admission
 
 
 def _write(link_id: bytes, version: Version | None, record: Record, forget_after_s: int) -> Insert | Replace:
-    """Where nothing was seen to stand an insert, else a replace of what was seen."""
+    """An insert where no record was seen, otherwise a replace of the version that was seen."""
     text = to_json(record)
     if version is None:
         return Insert(link_id, text, forget_after_s)
@@ -100,7 +100,7 @@ def _until_known(write: Insert | Replace) -> Talk[Done | Stands | Gone | Swept]:
 
 
 class GiveBack(NamedTuple):
-    """What is to be given back.
+    """What is to be given back of a claim whose transfer broke.
 
     Attributes:
         link_id: 16 bytes.
@@ -126,9 +126,10 @@ class GiveBack(NamedTuple):
 def give_back(what: GiveBack, clock: Callable[[], int]) -> Talk[bool]:
     """Settle a broken transfer, for as long as it takes.
 
-    One that finds eight marks, none of which it saw at its last try, gives nothing: its own may have been pushed out,
-    and giving twice would let a holder have more than size and slack. (While one that it saw is still there, its own,
-    which is newer, would be too: so the try before certainly came to nothing, and only the last one is in doubt.)
+    If all eight stored marks are new since the last attempt, nothing is given back: our own mark may have been pushed
+    out, and settling again would return the bytes twice, so that a holder could have more than size and slack. As long
+    as one mark that was seen before is still stored, ours, being newer, would be stored too; it is not, so the last
+    attempt was certainly not written.
 
     Returns:
         Whether something was given back.
@@ -156,16 +157,16 @@ def give_back(what: GiveBack, clock: Callable[[], int]) -> Talk[bool]:
 
 
 def rewrite(link_id: bytes, forget_after_s: int, change: Callable[[Record], Record | None]) -> Talk[bool]:
-    """Change the record that stands there, for as long as it takes.
+    """Change the record that is stored, for as long as it takes.
 
     Args:
         link_id: 16 bytes.
         forget_after_s: until when the record must live.
-        change: from what stands to what shall stand; None where nothing (more) is to be done. Doing it twice must be
-            harmless: it is asked again after a write whose answer was lost.
+        change: from the stored record to the one to store; None where nothing (more) is to be done. Doing it twice
+            must be harmless: it is asked again after a write whose answer was lost.
 
     Returns:
-        Whether this talk changed something; False too where no record stands.
+        Whether this talk changed something; False too where no record is stored.
     """
     pause_s = PAUSE_FIRST_S
     answer: Outcome = yield Read(link_id)

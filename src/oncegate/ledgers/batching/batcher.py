@@ -1,12 +1,12 @@
 """One request to a server for all that wait, in asyncio; the ledgers ``postgresql:`` and ``redis:`` stand on it.
 
-While one batch is at the server the rest gathers, so the size of a batch follows the load by itself: one claim alone
-waits for nobody, and of sixty-four at once sixty-four share one commit.
+While one batch is at the server, further requests gather for the next, so the size of a batch follows the load: a
+single claim waits for nobody, and sixty-four claims at once share one commit.
 
 A batch holds each key at most once: of two inserts of a key in one statement the server would refuse one, and which of
 them it was could not be told apart from its answer. Later waiters of a key go into the next batch, in their order.
 
-It knows nothing of records: ``send`` does. It never repeats a batch, and never leaves a caller without an answer: after
+It knows nothing of records: ``send`` does. It never repeats a batch, and it answers every caller: after
 ``answer_within_s`` the answer is ``lost``, whatever the server does. (``thread.py`` is the same for a thread.)
 """
 
@@ -81,9 +81,10 @@ class Batcher(Generic[Ask, Answer]):
         self._is_closed = False
 
     async def ask(self, ask: Ask) -> Answer:
-        """Put one ask into the next batch that has room and not its key, and wait for the answer.
+        """Put one request into the next batch that has room and does not hold its key, and wait for the answer.
 
-        An ask whose caller leaves before its batch is sent is not done; later it may be done all the same.
+        If the caller is cancelled before the batch is sent, the request is dropped. After that it may still be carried
+        out.
         """
         if self._is_closed:
             return self._lost("the ledger is closed")

@@ -117,8 +117,8 @@ class BatchThread(Generic[Ask, Answer]):
     def ask(self, ask: Ask) -> asyncio.Future[Answer]:
         """Put one ask in front of the thread.
 
-        An ask whose future is cancelled or answered before the thread takes it is not done; later it may be done
-        all the same, and nobody is told.
+        If the future is cancelled or answered before the thread takes the request, the request is dropped. After that
+        it may still be carried out, and nobody is told.
 
         Raises:
             RuntimeError: called from another event loop than the first ask.

@@ -1,9 +1,9 @@
 """One connection to PostgreSQL that is made when needed, thrown away after any fault, and never waited for long.
 
-The only file that knows asyncpg (it saves us the wire protocol, TLS and authentication, and is 1.4 times as fast as
+The only module that knows asyncpg (it saves us the wire protocol, TLS and authentication, and is 1.4 times as fast as
 psycopg in batches). A statement that is given up is never cancelled at the server: asyncpg would open a second
 connection to say so, and a server that hangs would hang that too. The connection is cut instead, and the server may
-still carry out what it was asked: whoever asked calls that unknown.
+still carry out the statement, so its outcome is unknown.
 
 Directly connected, settings go along with the start of the session, so every statement is one round trip. Through
 pgbouncer in transaction mode they would be refused or given to somebody else, and even an unnamed prepared statement
@@ -127,7 +127,8 @@ class PostgresqlConnection:
         async with self._own_turn(late_s):
             async with asyncio.timeout_at(late_s):
                 driver = await self._connected()
-            # Not a time-out around the statement: cancelling it is what asyncpg would ask a second connection for.
+            # Do not wrap this in asyncio.timeout: cancelling makes asyncpg open a second connection to send the cancel
+            # request. The timer cuts the connection instead.
             fuse = loop.call_at(late_s, driver.terminate)
             try:
                 rows = await self._in_transaction(driver, statement, args)

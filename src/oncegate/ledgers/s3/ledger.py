@@ -10,8 +10,8 @@ write that was repeated knows itself again. Servers that keep no conditions are 
 **Forgetting without transactions.** A sweep first stores its limit, then deletes records that are due by it. An insert
 first writes its record, then reads the limit, and answers ``Swept`` where the record is due by it. S3 reads what was
 written before: so if this link's record was ever deleted before our write, the limit that allowed it was stored before
-that, and our read, after our write, sees it. A record that lands late is met by the same rule: whoever is shown a
-record that is due answers ``Swept``. Many inserts share one read of the limit (``limit.py``).
+that, and our read, after our write, sees it. A write may arrive after the sweep. The same rule covers it:
+whoever reads a record that is past the limit answers ``Swept``. Many inserts share one read of the limit (``limit.py``).
 
 A sweep reads every record, for S3 cannot be asked what is in them: a million records cost about 0.40 $ a sweep. What it
 deletes it looks at once more just before; S3 has no conditional delete that all servers know, so a record that is
