@@ -20,7 +20,7 @@ from oncegate.links.grant import Operation
 from oncegate.links.link_id import id_of_text, text_of_id
 from oncegate.settings import load
 from oncegate.uses.record import Issued, Record, to_json
-from oncegate.uses.use import Admission, Download, Rules, admit_download
+from oncegate.uses.use import Admission, DownloadAsk, Rules, admit_download
 
 ID = "AZTb0mXJdU-kq3xkS8pB1g"
 
@@ -43,7 +43,7 @@ def claim(folder: pathlib.Path, link_id: bytes, expires_s: int) -> None:
     """Take the use of a link, with a receipt."""
 
     def decide(record: Record | None) -> Admission:
-        ask = Download(
+        ask = DownloadAsk(
             uses=1, size_bytes=6, etag="e", span=None, cookie=None, address="203.0.113.7",
             gateway="test", claim_id="c" * 16, mark="c" * 16,
         )  # fmt: skip

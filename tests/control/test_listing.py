@@ -20,7 +20,7 @@ from oncegate.links.refusal import Reason
 from oncegate.links.ticket import Ticket
 from oncegate.stores.protocol import StoreBusy, StoreRefused
 from oncegate.uses.record import Claim, Record, from_json, to_json
-from oncegate.uses.use import Download, Kind, Rules, admit_download
+from oncegate.uses.use import DownloadAsk, Kind, Rules, admit_download
 
 Talk = Callable[..., None]
 NONCE = uuid7(NOW_S * 1000, bytes(range(10)))
@@ -137,7 +137,7 @@ def test_a_revoked_link_is_refused_by_the_rules(world: World, talk: Talk) -> Non
     public_url = world.parts.settings.viewer.public_url[0]
     url = make_link(wish, public_url=public_url, key=world.parts.signer(), s3=None, now_s=NOW_S)
     world.store.put("a.txt")
-    ask = Download(
+    ask = DownloadAsk(
         uses=1, size_bytes=5, etag="e", span=None, cookie=None, address=None, gateway="g", claim_id="c", mark="m"
     )
 

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from oncegate.control.app import control_app, openapi_document
-from oncegate.control.bodies import LinkOrder
+from oncegate.control.bodies.making import LinkOrder
 
 Talk = Callable[..., None]
 DOCUMENT = openapi_document()

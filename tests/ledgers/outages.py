@@ -21,7 +21,7 @@ from oncegate.ledgers.runner import LedgerRunner
 from oncegate.testing.ledger_processes import fresh_link_id, record_of
 from oncegate.testing.servers import Server
 from oncegate.uses.record import Record, from_json
-from oncegate.uses.use import Admission, Download, Kind, Rules, admit_download
+from oncegate.uses.use import Admission, DownloadAsk, Kind, Rules, admit_download
 
 UNKNOWN_WITHIN_S = 5.0
 BACK_WITHIN_S = 5.0
@@ -124,7 +124,7 @@ def viewer() -> Callable[[Record | None], Admission]:
     number = next(_drawn)
 
     def decide(record: Record | None) -> Admission:
-        ask = Download(
+        ask = DownloadAsk(
             uses=1, size_bytes=100, etag="e", span=None, cookie=None, address=None,
             gateway="g", claim_id=f"C{number}", mark=f"m{number}",
         )  # fmt: skip

@@ -23,7 +23,7 @@ from oncegate.ledgers.claiming import (
 from oncegate.ledgers.protocol import Done, Gone, Stands, Swept, Unknown
 from oncegate.links.refusal import Reason
 from oncegate.uses.record import EMPTY, MARKS_MAX, Claim, Record, from_json, to_json
-from oncegate.uses.use import Admission, Download, Kind, Rules, admit_download, revoke
+from oncegate.uses.use import Admission, DownloadAsk, Kind, Rules, admit_download, revoke
 
 LINK = bytes(16)
 FORGET_S = 2_000_000_000
@@ -52,7 +52,7 @@ def decide_download(uses: int = 1, *, seen: list[Record | None] | None = None) -
 
     def decide(record: Record | None) -> Admission:
         asked.append(record)
-        ask = Download(
+        ask = DownloadAsk(
             uses=uses,
             size_bytes=100,
             etag="e",

@@ -16,7 +16,7 @@ from oncegate.ledgers.protocol import InsertOutcome, Stands, Unknown
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.refusal import Reason
 from oncegate.uses.record import Record, from_json
-from oncegate.uses.use import Admission, Download, Kind, Rules, admit_download
+from oncegate.uses.use import Admission, DownloadAsk, Kind, Rules, admit_download
 
 LINK, OTHER = bytes(16), bytes(15) + b"\1"
 FORGET_S = 2**40
@@ -80,7 +80,7 @@ drawn = iter(range(1, 1_000_000))
 def decide(record: Record | None) -> Admission:
     """The rule for a whole GET by a stranger."""
     number = next(drawn)
-    ask = Download(
+    ask = DownloadAsk(
         uses=1,
         size_bytes=100,
         etag="e",

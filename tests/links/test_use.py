@@ -9,10 +9,10 @@ from oncegate.uses.record import CLAIMS_MAX, EMPTY, MARKS_MAX, Claim, Lease, Rec
 from oncegate.uses.use import (
     SLACK_MAX_BYTES,
     Admission,
-    Download,
+    DownloadAsk,
     Kind,
     Rules,
-    Upload,
+    UploadAsk,
     admit_download,
     admit_upload,
     is_too_old,
@@ -45,9 +45,9 @@ def ask(
     claim_id: str = "N",
     mark: str = "m",
     running: dict[str, int] | None = None,
-) -> Download:
+) -> DownloadAsk:
     """A GET by the viewer at home."""
-    return Download(
+    return DownloadAsk(
         uses=uses,
         size_bytes=size,
         etag=etag,
@@ -61,7 +61,7 @@ def ask(
     )
 
 
-def admit(record: Record | None, request: Download, now_s: int = NOW_S) -> Admission:
+def admit(record: Record | None, request: DownloadAsk, now_s: int = NOW_S) -> Admission:
     """Decide with the usual rules."""
     return admit_download(record, request, now_s, RULES)
 
@@ -118,7 +118,7 @@ def test_the_first_get_takes_the_use_and_knows_itself_by_its_claim() -> None:
     ],
     ids=["whole", "whole with the cookie", "stranger", "no proof", "range of all", "last byte", "stranger's range"],
 )
-def test_the_second_get_after_a_whole_download_gets_no_byte(second: Download) -> None:
+def test_the_second_get_after_a_whole_download_gets_no_byte(second: DownloadAsk) -> None:
     """Success writes nothing, so the record cannot say that the download ended: promised counts as sent."""
     assert refused(admit(claimed(), second)) is Reason.USED
 
@@ -307,7 +307,7 @@ def test_taking_a_part_of_a_running_transfer_marks_the_claim() -> None:
         "another cookie is never he",
     ],
 )
-def test_a_request_beside_a_running_transfer(request_: Download, kind: Kind) -> None:
+def test_a_request_beside_a_running_transfer(request_: DownloadAsk, kind: Kind) -> None:
     """A neighbour behind the same NAT must not kill and inherit it; nobody may get a byte beside it."""
     admission = admit(claimed(), request_)
     assert admission.kind is kind
@@ -360,7 +360,7 @@ def test_a_clock_that_runs_behind_does_not_shorten_the_window() -> None:
     ],
     ids=["address", "cookie elsewhere", "cookie alone", "another cookie", "empty cookie", "neighbour", "no proof"],
 )
-def test_the_holder_is_who_shows_the_cookie_or_else_has_the_address(holder: Download, *, is_he: bool) -> None:
+def test_the_holder_is_who_shows_the_cookie_or_else_has_the_address(holder: DownloadAsk, *, is_he: bool) -> None:
     """A cookie decides alone: with another one for this link the same address is somebody else's browser."""
     assert (admit(broken(claimed(), SIZE - 1), holder).kind is Kind.ADMIT) == is_he
 
@@ -383,7 +383,7 @@ def test_what_a_neighbour_behind_the_same_nat_can_get() -> None:
 
 
 @pytest.mark.parametrize("changed", [ask((1, SIZE), cookie="C", etag="f"), ask((1, 9), cookie="C", size=SIZE + 1)])
-def test_the_rest_of_an_object_that_was_replaced_is_refused(changed: Download) -> None:
+def test_the_rest_of_an_object_that_was_replaced_is_refused(changed: DownloadAsk) -> None:
     """Half of one version and half of another is a file that never was."""
     assert refused(admit(broken(claimed(), 1000), changed)) is Reason.OBJECT_REPLACED
 
@@ -408,7 +408,7 @@ def test_a_link_of_three_uses_has_three_holders() -> None:
     ids=["whole", "from 0", "from 1"],
 )
 def test_only_a_request_from_the_beginning_starts_a_new_use_for_a_holder(
-    request_: Download, *, starts_anew: bool
+    request_: DownloadAsk, *, starts_anew: bool
 ) -> None:
     """A player that seeks after its download ended must not burn the other uses, part by part."""
     admission = admit(claimed(), request_)
@@ -470,7 +470,7 @@ def test_a_revoked_record_still_takes_what_is_given_back() -> None:
 def test_head_says_what_a_get_would_find() -> None:
     """Without asking the record ``curl -I`` would say 200 for a dead link."""
 
-    def why(record: Record | None, request: Download, now_s: int = NOW_S) -> Reason | None:
+    def why(record: Record | None, request: DownloadAsk, now_s: int = NOW_S) -> Reason | None:
         return refusal_of_use(record, request, now_s, RULES)
 
     assert why(None, ask()) is None
@@ -496,9 +496,9 @@ def test_a_ticket_older_than_the_ledgers_memory_is_too_old(
 # Uploads.
 
 
-def put(*, uses: int = 1, may_replace: bool = False, stands: str = "", claim_id: str = "P") -> Upload:
+def put(*, uses: int = 1, may_replace: bool = False, stands: str = "", claim_id: str = "P") -> UploadAsk:
     """A PUT."""
-    return Upload(uses=uses, may_replace=may_replace, stands=stands, claim_id=claim_id)
+    return UploadAsk(uses=uses, may_replace=may_replace, stands=stands, claim_id=claim_id)
 
 
 def leased(record: Record | None = None, *, now_s: int = NOW_S, **changes: object) -> Record:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from oncegate.uses.record import EMPTY, Record, from_json, to_json
-from oncegate.uses.use import Download, Kind, Rules, admit_download, revoke, settle
+from oncegate.uses.use import DownloadAsk, Kind, Rules, admit_download, revoke, settle
 
 
 class Flying(NamedTuple):
@@ -64,7 +64,7 @@ class Uses(RuleBasedStateMachine):
         running: Counter[str] = Counter()
         for flying in self.flying if knows_running else ():
             running[flying.claim_id] += flying.promised
-        ask = Download(
+        ask = DownloadAsk(
             uses=self.uses,
             size_bytes=self.size,
             etag="e",

@@ -138,7 +138,7 @@ def test_a_revocation_that_is_overwritten_is_seen(downloads: ModuleType, monkeyp
     """The ledger's watch over revoked records must be able to bark."""
     admit = use.admit_download
 
-    def forgetful(record: Record | None, ask: use.Download, now_s: int, rules: use.Rules) -> use.Admission:
+    def forgetful(record: Record | None, ask: use.DownloadAsk, now_s: int, rules: use.Rules) -> use.Admission:
         return admit(None if record and record.is_revoked else record, ask, now_s, rules)
 
     monkeypatch.setattr(use, "admit_download", forgetful)

@@ -78,7 +78,7 @@ class UploadWorld(World):
             return 412
 
         def decide(record: Record | None) -> use.Admission:
-            ask = use.Upload(uses=self.uses, may_replace=self.may_replace, stands=stands, claim_id=self.draw(16))
+            ask = use.UploadAsk(uses=self.uses, may_replace=self.may_replace, stands=stands, claim_id=self.draw(16))
             return use.admit_upload(record, ask, self.now_s + gateway.skew_s, RULES)
 
         def undo(admission: use.Admission) -> claiming.Talk[bool]:

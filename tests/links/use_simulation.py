@@ -377,7 +377,7 @@ class DownloadWorld(World):
         def decide(record: Record | None) -> use.Admission:
             ids = [claim.claim_id for claim in record.claims] if record else []
             unsent = {id_: sum(other.unsent for other in gateway.takeable(id_, etag, asked)) for id_ in ids}
-            ask = use.Download(
+            ask = use.DownloadAsk(
                 uses=self.uses,
                 size_bytes=size,
                 etag=etag,

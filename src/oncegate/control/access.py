@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from oncegate.control.issuing import Caller
 from oncegate.control.parts import ControlParts
-from oncegate.control.problems import Refusal, documented
+from oncegate.control.problems import ProblemAnswer, documented
 
 _CHALLENGE = 'Bearer realm="oncegate control"'
 _BEARER = HTTPBearer(auto_error=False, description="`oncegate tokens new` makes one.")
@@ -29,7 +29,7 @@ async def caller_of(request: Request) -> Caller:
     return cast("Caller", request.state.caller)
 
 
-Parts = Annotated[ControlParts, Depends(parts_of)]
+PartsSeen = Annotated[ControlParts, Depends(parts_of)]
 CallerSeen = Annotated[Caller, Depends(caller_of)]
 
 
@@ -65,23 +65,23 @@ async def _let_in(request: Request, scope: str) -> Caller:
     """Check the token.
 
     Raises:
-        Refusal: 401 without a good token, 403 where it is not for this.
+        ProblemAnswer: 401 without a good token, 403 where it is not for this.
         TokensUnfit: nobody can be let in.
     """
     shown = request.headers.getlist("authorization")
     # two Authorization headers are none: a proxy may have gone by the other
     kind, _, secret = shown[0].partition(" ") if len(shown) == 1 else ("", "", "")
     if kind.lower() != "bearer":
-        raise Refusal(
+        raise ProblemAnswer(
             401, "This call needs a token: Authorization: Bearer og_...", headers={"WWW-Authenticate": _CHALLENGE}
         )
     parts = await parts_of(request)
     token = parts.tokens.check(secret.strip(" "), parts.now_s())
     if token is None:
         challenge = f'{_CHALLENGE}, error="invalid_token"'
-        raise Refusal(401, "This token is unknown, revoked or expired.", headers={"WWW-Authenticate": challenge})
+        raise ProblemAnswer(401, "This token is unknown, revoked or expired.", headers={"WWW-Authenticate": challenge})
     if not token.allows(scope):
         challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{scope}"'
         detail = f"This token is not for {scope}: 'oncegate tokens new' makes one that is."
-        raise Refusal(403, detail, headers={"WWW-Authenticate": challenge})
+        raise ProblemAnswer(403, detail, headers={"WWW-Authenticate": challenge})
     return Caller(token, secret.strip(" ").encode())

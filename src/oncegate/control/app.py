@@ -15,8 +15,9 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from oncegate import __version__
-from oncegate.control import bodies, links, objects, observing, older
-from oncegate.control.envelope import Listener
+from oncegate.control import links, objects, observing, older
+from oncegate.control.bodies.forms import Given, Taken
+from oncegate.control.envelope import Envelope
 from oncegate.control.parts import ControlParts, PartState
 from oncegate.control.problems import Problem, install_problems
 
@@ -46,7 +47,7 @@ def control_app(parts: ControlParts) -> ASGIApp:
     """
     app = _application()
     app.state.parts = parts
-    return Listener(app, parts)
+    return Envelope(app, parts)
 
 
 def openapi_document() -> dict[str, Any]:
@@ -86,9 +87,9 @@ def _application() -> FastAPI:
 
 def _complete(schemas: dict[str, Any]) -> None:
     """Add what FastAPI leaves out: the schema of problems, which no call returns, and null in examples."""
-    for model in vars(bodies).values():
-        extra = getattr(model, "model_config", {}).get("json_schema_extra")
-        if extra and model.__name__ in schemas:
+    for model in (*Taken.__subclasses__(), *Given.__subclasses__()):
+        extra = model.model_config.get("json_schema_extra")
+        if isinstance(extra, dict) and model.__name__ in schemas:
             schemas[model.__name__] |= extra
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= {**problem.pop("$defs"), "Problem": problem}

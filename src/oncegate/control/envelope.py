@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from oncegate.control.parts import ControlParts
-from oncegate.control.problems import INTERNAL, Refusal, problem_response
+from oncegate.control.problems import INTERNAL, ProblemAnswer, problem_response
 from oncegate.server.limits import HEAD_MAX_BYTES
 
 BODY_MAX_BYTES = 65_536
@@ -26,7 +26,7 @@ _UNNOTED = frozenset({"/healthz", "/readyz", "/metrics"})
 """Asked every few seconds by machines: lines about them would bury the others."""
 
 
-class Listener:
+class Envelope:
     """Runs one application within limits."""
 
     def __init__(self, app: ASGIApp, parts: ControlParts) -> None:
@@ -52,7 +52,7 @@ class Listener:
                 async with asyncio.timeout(ANSWER_MAX_S):
                     await self._app(call.scope, call.receive, call.send)
         except TimeoutError:
-            refusal = Refusal(503, "This took too long. What was asked for may still happen.")
+            refusal = ProblemAnswer(503, "This took too long. What was asked for may still happen.")
         except Exception as error:  # noqa: BLE001 - the outermost guard of this listener
             self._parts.journal.write("fault", where="control", what=_place_of(error), request_id=call.request_id)
             refusal = INTERNAL
@@ -121,15 +121,15 @@ class _Call:
         await self._send(message)
 
 
-def _refusal_of_head(scope: Scope) -> Refusal | None:
+def _refusal_of_head(scope: Scope) -> ProblemAnswer | None:
     """Refuse by the head alone what is too large to be read."""
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     if sum(len(name) + len(value) for name, value in headers) > HEAD_MAX_BYTES:
-        return Refusal(431, f"The headers are larger than {HEAD_MAX_BYTES} bytes.")
+        return ProblemAnswer(431, f"The headers are larger than {HEAD_MAX_BYTES} bytes.")
     length = dict(headers).get(b"content-length", b"0")
     # int() fails at 4,300 digits; 20 are enough to be too many bytes
     if not length.isdigit() or int(length[:20]) > BODY_MAX_BYTES:
-        return Refusal(413, f"A body of this API has at most {BODY_MAX_BYTES} bytes.")
+        return ProblemAnswer(413, f"A body of this API has at most {BODY_MAX_BYTES} bytes.")
     return None
 
 

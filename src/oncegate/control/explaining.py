@@ -24,7 +24,7 @@ from oncegate.links.verify import Trust, verify, verify_by_any_method
 from oncegate.stores.protocol import ObjectInfo, Store, StoreBusy, StoreFault
 from oncegate.uses.record import Record
 from oncegate.uses.standing import standing_of
-from oncegate.uses.use import Admission, Download, Kind, Rules, Upload, admit_download, admit_upload, is_too_old
+from oncegate.uses.use import Admission, DownloadAsk, Kind, Rules, UploadAsk, admit_download, admit_upload, is_too_old
 
 LOOK_MAX_S = 5.0
 _LATER = ("ledger", "object")
@@ -197,9 +197,9 @@ def _admission(
 ) -> Admission:
     if grant.operation is Operation.PUT:
         stands = "" if info is None else info.etag
-        upload = Upload(uses=grant.uses, may_replace=grant.limits.may_replace, stands=stands, claim_id="")
+        upload = UploadAsk(uses=grant.uses, may_replace=grant.limits.may_replace, stands=stands, claim_id="")
         return admit_upload(record, upload, now_s, rules)
-    download = Download(
+    download = DownloadAsk(
         uses=grant.uses,
         size_bytes=0 if info is None else info.size_bytes,
         etag="",

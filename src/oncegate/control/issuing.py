@@ -34,7 +34,7 @@ from oncegate.uses.record import Issued, Record
 from oncegate.uses.standing import LABEL_SEPARATOR
 
 if TYPE_CHECKING:
-    from oncegate.control.bodies import LinkOrder
+    from oncegate.control.bodies.making import LinkOrder
 
 
 @dataclass(frozen=True, slots=True)

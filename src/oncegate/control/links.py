@@ -7,21 +7,15 @@ from typing import Annotated
 
 from fastapi import Header, Path, Query
 
-from oncegate.control.access import CallerSeen, Parts, scoped_router
-from oncegate.control.bodies import (
-    LINK_ID,
-    PAGE_MAX,
-    Explained,
-    ExplainOrder,
-    LinkMade,
-    LinkOrder,
-    LinkPage,
-    LinkShown,
-)
+from oncegate.control.access import CallerSeen, PartsSeen, scoped_router
+from oncegate.control.bodies.explaining import Explained, ExplainOrder
+from oncegate.control.bodies.forms import LINK_ID, PAGE_MAX
+from oncegate.control.bodies.making import LinkMade, LinkOrder
+from oncegate.control.bodies.standing import LinkPage, LinkShown
 from oncegate.control.explaining import Installation, explain_link
 from oncegate.control.issuing import issue_link
 from oncegate.control.parts import ControlParts
-from oncegate.control.problems import Refusal, documented
+from oncegate.control.problems import ProblemAnswer, documented
 from oncegate.control.recording import read_events, read_record, revoke_link
 from oncegate.ledgers.protocol import KeepsEvents, Scans
 from oncegate.links.instants import read_instant_s
@@ -40,7 +34,7 @@ writing = scoped_router("links:write", tag="links")
 
 @writing.post("/v1/links", status_code=201, responses=documented(422, 503))
 async def make_link(
-    parts: Parts,
+    parts: PartsSeen,
     caller: CallerSeen,
     body: LinkOrder,
     idempotency_key: Annotated[
@@ -59,20 +53,20 @@ async def make_link(
 
 @reading.get("/v1/links", responses=documented(422, 501, 503))
 async def list_links(
-    parts: Parts,
+    parts: PartsSeen,
     after: Annotated[str | None, Query(pattern=LINK_ID, description="`next` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
 ) -> LinkPage:
     """List links that were made with a label, opened or revoked, page by page."""
     if not isinstance(parts.ledger, Scans):
-        raise Refusal(501, "The ledger of this installation cannot list its records.")
+        raise ProblemAnswer(501, "The ledger of this installation cannot list its records.")
     begin = b"" if after is None else id_of_text(after)
     try:
         # one more than is shown tells whether there is a next page; a page begins behind an id, not at a number, so
         # links that are made or forgotten meanwhile neither repeat nor hide others
         rows = await parts.ledger.scan(begin, limit + 1)
     except OSError:
-        raise Refusal(503, "The ledger does not answer.") from None
+        raise ProblemAnswer(503, "The ledger does not answer.") from None
     shown: list[LinkShown] = []
     for row in rows[:limit]:
         record = _readable(row.record)
@@ -81,18 +75,18 @@ async def list_links(
 
 
 @reading.get("/v1/links/{id}", responses=documented(404, 422, 503))
-async def show_link(parts: Parts, id: LinkId) -> LinkShown:  # noqa: A002 - the name in the path
+async def show_link(parts: PartsSeen, id: LinkId) -> LinkShown:  # noqa: A002 - the name in the path
     """Show where a link stands. One that was signed elsewhere and never opened is not known: 404."""
     link_id = id_of_text(id)
     record = await read_record(parts.runner, link_id)
     if record is None:
-        raise Refusal(404, "No record: the link was made without a label and never opened, or it was forgotten.")
+        raise ProblemAnswer(404, "No record: the link was made without a label and never opened, or it was forgotten.")
     return await _show(parts, link_id, record, EVENTS_OF_A_LINK_MAX)
 
 
 @writing.delete("/v1/links/{id}", responses=documented(422, 503))
 async def revoke(
-    parts: Parts,
+    parts: PartsSeen,
     caller: CallerSeen,
     id: LinkId,  # noqa: A002 - the name in the path
     expires_at: Annotated[
@@ -113,7 +107,7 @@ async def revoke(
 
 
 @reading.post("/v1/explain", responses=documented(422))
-async def explain(parts: Parts, body: ExplainOrder) -> Explained:
+async def explain(parts: PartsSeen, body: ExplainOrder) -> Explained:
     """Say, check by check, whether and why a link would be admitted now. Writes nothing."""
     where = Installation(
         trust=parts.trust(),
@@ -128,7 +122,7 @@ async def explain(parts: Parts, body: ExplainOrder) -> Explained:
     try:
         found = await explain_link(body.url, where, now_s=now_s, method=body.method, address=body.address)
     except ValueError:
-        raise Refusal(422, "url is no absolute http or https URL.") from None
+        raise ProblemAnswer(422, "url is no absolute http or https URL.") from None
     return Explained.model_validate(found.members)
 
 
@@ -156,4 +150,4 @@ def _instant(text: str) -> int:
     try:
         return read_instant_s(text)
     except ValueError as error:
-        raise Refusal(422, f"expires_at: {error}.") from None
+        raise ProblemAnswer(422, f"expires_at: {error}.") from None

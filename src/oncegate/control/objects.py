@@ -6,8 +6,9 @@ from typing import Annotated
 
 from fastapi import Query
 
-from oncegate.control.access import Parts, scoped_router
-from oncegate.control.bodies import PAGE_MAX, ObjectPage, ObjectShown
+from oncegate.control.access import PartsSeen, scoped_router
+from oncegate.control.bodies.forms import PAGE_MAX
+from oncegate.control.bodies.observing import ObjectPage, ObjectShown
 from oncegate.control.problems import documented
 from oncegate.links.instants import instant_text
 from oncegate.stores.protocol import ObjectInfo
@@ -17,7 +18,7 @@ reading = scoped_router("objects:read", tag="objects")
 
 @reading.get("/v1/objects", responses=documented(422, 503))
 async def list_objects(
-    parts: Parts,
+    parts: PartsSeen,
     prefix: Annotated[str, Query(max_length=1_024, description="Keys that begin with it.")] = "",
     after: Annotated[str, Query(max_length=1_024, description="`next` of the page before.")] = "",
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,

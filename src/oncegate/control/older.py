@@ -15,8 +15,10 @@ from typing import Annotated, Any
 from fastapi import Query
 from starlette.responses import PlainTextResponse, Response
 
-from oncegate.control.access import CallerSeen, Parts, scoped_router
-from oncegate.control.bodies import FileWanted, LinkOrder, OperationName, S3Object, SignedUrlGiven, UrlGiven
+from oncegate.control.access import CallerSeen, PartsSeen, scoped_router
+from oncegate.control.bodies.forms import OperationName
+from oncegate.control.bodies.making import LinkOrder
+from oncegate.control.bodies.older import FileWanted, S3Object, SignedUrlGiven, UrlGiven
 from oncegate.control.issuing import Caller, issue_link
 from oncegate.control.parts import ControlParts
 from oncegate.control.problems import documented
@@ -53,7 +55,7 @@ _TRUNCATED: dict[int | str, dict[str, Any]] = {
 
 @writing.get("/get-url", response_model=UrlGiven, responses={**documented(422), **_BAD_REQUEST})
 async def get_url(
-    parts: Parts, caller: CallerSeen, key: Annotated[str, Query(max_length=1_024)] = ""
+    parts: PartsSeen, caller: CallerSeen, key: Annotated[str, Query(max_length=1_024)] = ""
 ) -> UrlGiven | Response:
     """Make a download link for five minutes."""
     if not key:
@@ -62,20 +64,20 @@ async def get_url(
 
 
 @writing.get("/url", response_class=PlainTextResponse, responses=documented())
-async def url(parts: Parts, caller: CallerSeen) -> Response:
+async def url(parts: PartsSeen, caller: CallerSeen) -> Response:
     """Make an upload link for a quarter of an hour, to a key that nobody else has."""
     name = uuid.UUID(bytes=parts.random_bytes(16), version=4)
     return PlainTextResponse(await _url_of(parts, caller, f"uploads/{name}", UPLOAD_LIFETIME_S, operation="put"))
 
 
 @writing.post("/urls", status_code=201, responses=documented(422))
-async def urls(parts: Parts, caller: CallerSeen, body: FileWanted) -> SignedUrlGiven:
+async def urls(parts: PartsSeen, caller: CallerSeen, body: FileWanted) -> SignedUrlGiven:
     """Make a download link for twelve hours."""
     return SignedUrlGiven(signedUrl=await _url_of(parts, caller, body.file, FILE_LIFETIME_S))
 
 
 @reading.get("/s3objects", responses={**documented(503), **_TRUNCATED})
-async def s3objects(parts: Parts, response: Response) -> list[S3Object]:
+async def s3objects(parts: PartsSeen, response: Response) -> list[S3Object]:
     """List all objects as listObjectsV2's Contents, up to 10,000; `GET /v1/objects` has pages and no such limit."""
     found: list[S3Object] = []
     async for info in _all_objects(parts):

@@ -61,7 +61,7 @@ class Problem(BaseModel):
     errors: list[Fault] | None = None
 
 
-class Refusal(Exception):
+class ProblemAnswer(Exception):
     """An answer that is a problem.
 
     Args:
@@ -86,7 +86,7 @@ class Refusal(Exception):
         self.members = dict(members or {})
 
 
-def problem_response(refusal: Refusal) -> Response:
+def problem_response(refusal: ProblemAnswer) -> Response:
     """Write a problem."""
     content: dict[str, object] = {
         "type": "about:blank",
@@ -132,32 +132,32 @@ def install_problems(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     app.state.routes = routes
     for kind, refusal in _KNOWN.items():
         app.add_exception_handler(kind, _answering(refusal))
-    app.add_exception_handler(Refusal, _on_refusal)
+    app.add_exception_handler(ProblemAnswer, _on_refusal)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_validation)
     app.add_exception_handler(BadRequest, _on_bad_request)
     app.add_exception_handler(Exception, _answering(INTERNAL))
 
 
-INTERNAL = Refusal(500, "Something failed here. The log has it, under the X-Request-Id of this answer.")
+INTERNAL = ProblemAnswer(500, "Something failed here. The log has it, under the X-Request-Id of this answer.")
 
-_KNOWN: dict[type[Exception], Refusal] = {
-    LedgerSilent: Refusal(
+_KNOWN: dict[type[Exception], ProblemAnswer] = {
+    LedgerSilent: ProblemAnswer(
         503, "The ledger did not answer in time. What was asked for may still happen; repeat the call to learn of it."
     ),
-    RecordUnreadable: Refusal(
+    RecordUnreadable: ProblemAnswer(
         409, "The record of this link is of another version of oncegate, or damaged. It is treated as used."
     ),
-    KeyUsedOtherwise: Refusal(
+    KeyUsedOtherwise: ProblemAnswer(
         422, "This Idempotency-Key made another link from another body, and it is still remembered. Draw a new key."
     ),
-    StoreBusy: Refusal(503, "The store is out of reach or overloaded."),
-    StoreFault: Refusal(502, "The store did not answer as it should. The log has the reason."),
-    TokensUnfit: Refusal(503, "Tokens cannot be checked at the moment. The log has the reason."),
+    StoreBusy: ProblemAnswer(503, "The store is out of reach or overloaded."),
+    StoreFault: ProblemAnswer(502, "The store did not answer as it should. The log has the reason."),
+    TokensUnfit: ProblemAnswer(503, "Tokens cannot be checked at the moment. The log has the reason."),
 }
 
 
-def _answering(refusal: Refusal) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _answering(refusal: ProblemAnswer) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def answer(request: Request, error: Exception) -> Response:
         del request, error
         return problem_response(refusal)
@@ -167,7 +167,7 @@ def _answering(refusal: Refusal) -> Callable[[Request, Exception], Awaitable[Res
 
 async def _on_refusal(request: Request, error: Exception) -> Response:
     del request
-    return problem_response(error if isinstance(error, Refusal) else INTERNAL)
+    return problem_response(error if isinstance(error, ProblemAnswer) else INTERNAL)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
@@ -178,7 +178,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(_methods_of(request))) or headers.get("Allow", "GET")
-    return problem_response(Refusal(error.status_code, detail, headers=headers))
+    return problem_response(ProblemAnswer(error.status_code, detail, headers=headers))
 
 
 def _methods_of(request: Request) -> set[str]:
@@ -201,14 +201,14 @@ async def _on_bad_request(request: Request, error: Exception) -> Response:
     del request
     bad = cast("BadRequest", error)
     members = {"errors": [{"where": f"body.{bad.argument}", "what": bad.why}]}
-    return problem_response(Refusal(422, f"No such link can be made: {bad.why}.", members=members))
+    return problem_response(ProblemAnswer(422, f"No such link can be made: {bad.why}.", members=members))
 
 
 async def _on_validation(request: Request, error: Exception) -> Response:
     del request
     faults: Sequence[Any] = error.errors() if isinstance(error, RequestValidationError) else ()
     members = {"errors": [{"where": _where(fault["loc"]), "what": _what(fault)} for fault in faults]}
-    return problem_response(Refusal(422, "The request cannot be understood.", members=members))
+    return problem_response(ProblemAnswer(422, "The request cannot be understood.", members=members))
 
 
 def _where(location: Sequence[object]) -> str:

@@ -150,22 +150,22 @@ def refusal_answer(refused: Refused, request: ViewerRequest | None, *, style: St
         request_id: for the log and the error body.
     """
     status = refused.row.status
-    headers = [*_ALWAYS, (b"x-request-id", request_id.encode())]
+    extra = [(b"x-request-id", request_id.encode())]
     if refused.reason in _RETRY_AFTER_S:
-        headers.append((b"retry-after", b"%d" % _RETRY_AFTER_S[refused.reason]))
+        extra.append((b"retry-after", b"%d" % _RETRY_AFTER_S[refused.reason]))
     if refused.reason is Reason.RANGE and refused.members:
-        headers.append((b"content-range", b"bytes */" + refused.members[0][1].encode()))
+        extra.append((b"content-range", b"bytes */" + refused.members[0][1].encode()))
     words = refused.words if refused.reason in _GENUINE else refused.message
     accept = (request.header(b"accept") or b"").lower() if request is not None else b""
     if b"json" in accept:
-        return _problem(refused, words, headers)
+        return _problem(refused, words, [*_ALWAYS, *extra])
     if request is not None and is_navigation(request):
         page = page_answer(
             message_page(title=_TITLES.get(refused.reason, refused.row.code), words=words), status=status
         )
-        return Answer(status, [*page.headers, *headers[len(_ALWAYS) :]], page.body)
+        return Answer(status, [*page.headers, *extra], page.body)
     content_type, body = xml_body(refused, style=style, request_id=request_id)
-    return Answer(status, [*headers, (b"content-type", content_type.encode())], body)
+    return Answer(status, [*_ALWAYS, *extra, (b"content-type", content_type.encode())], body)
 
 
 def _problem(refused: Refused, words: str, headers: list[Header]) -> Answer:

@@ -22,7 +22,7 @@ from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.stores.protocol import ObjectInfo, OpenObject, StoreFault
 from oncegate.uses.record import Record, etag_mark, from_json
-from oncegate.uses.use import Admission, Download, Kind, admit_download, refusal_of_use
+from oncegate.uses.use import Admission, DownloadAsk, Kind, admit_download, refusal_of_use
 from oncegate.web.pages import player_page
 from oncegate.web.plain import confirm_page
 
@@ -207,7 +207,7 @@ def _ask(
     grant: Grant,
     info: ObjectInfo,
     span: tuple[int, int] | None,
-) -> Download:
+) -> DownloadAsk:
     """Put a request into the words of the rules, for a link of which nothing is recorded."""
     links = parts.settings.links
     cookie = address = None
@@ -218,7 +218,7 @@ def _ask(
         # a browser keeps its cookie; by its address everybody behind the same router could resume in its place
         if proves and request.address is not None and not people.is_navigation(request):
             address = holder_address(request.address)
-    return Download(
+    return DownloadAsk(
         uses=grant.uses,
         size_bytes=info.size_bytes,
         etag=etag_mark(info.etag),
@@ -231,7 +231,7 @@ def _ask(
     )
 
 
-def _beside(parts: Parts, ask: Download, record: Record, info: ObjectInfo) -> Download:
+def _beside(parts: Parts, ask: DownloadAsk, record: Record, info: ObjectInfo) -> DownloadAsk:
     """The same beside a record: with a mark for its replacement, and what runs here of its claims."""
     span = ask.span or (0, info.size_bytes)
     running = {c.claim_id: parts.transfers.takeable_bytes(c.claim_id, info.etag, span) for c in record.claims}

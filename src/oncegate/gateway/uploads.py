@@ -27,7 +27,7 @@ from oncegate.uses.record import Record
 from oncegate.uses.use import (
     Admission,
     Kind,
-    Upload,
+    UploadAsk,
     admit_upload,
     renew_lease,
     upload_failed,
@@ -113,7 +113,7 @@ async def _claim(parts: Parts, grant: Grant, stands: str) -> Admission:
         return Admission(kind=Kind.ADMIT, replaces=stands if grant.limits.may_replace else None)
 
     def decide(record: Record | None) -> Admission:
-        ask = Upload(uses=grant.uses, may_replace=grant.limits.may_replace, stands=stands, claim_id=fresh_claim_id())
+        ask = UploadAsk(uses=grant.uses, may_replace=grant.limits.may_replace, stands=stands, claim_id=fresh_claim_id())
         return admit_upload(record, ask, parts.now_s(), parts.rules)
 
     def undo(admission: Admission) -> Talk[bool]:

@@ -170,16 +170,17 @@ def check_address(credential: Credential, request: ViewerRequest, keys: KeyGroup
         raise Refused(Reason.IP_NOT_ALLOWED, hint=f"the policy is for {network}, the viewer is {request.address}")
 
 
-# The order is what a guesser learns from. Before the signature holds he learns which key ids are known, as from
-# CloudFront; the conditions, and their words, are for who holds a genuine link.
+# The order decides what a guesser learns. Before the signature holds, they learn which key ids are known, as from
+# CloudFront; the conditions, and their words, are for whoever holds a genuine link.
+# The numbers are the steps of docs/aws-protocol.md 1.6; ``read_credential`` takes steps 1 to 5.
 Check = Callable[[Credential, ViewerRequest, KeyGroup, int], None]
 CHECKS: tuple[tuple[str, Check], ...] = (
-    ("key", check_key),
-    ("signature", check_signature),
-    ("resource", check_resource),
-    ("not before", check_not_before),
-    ("expiry", check_expiry),
-    ("address", check_address),
+    ("key", check_key),  # 6
+    ("signature", check_signature),  # 7
+    ("resource", check_resource),  # 8
+    ("not before", check_not_before),  # 9
+    ("expiry", check_expiry),  # 10
+    ("address", check_address),  # 11
 )
 
 

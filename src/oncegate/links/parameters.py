@@ -89,7 +89,7 @@ def read_parameters(query: bytes) -> Parameters:
         elif name == b"AWSAccessKeyId":
             is_s3_v2 = True
         elif b"%" in name:
-            is_s3 = _is_sigv4_in_another_spelling(name) or is_s3
+            is_s3 = _read_escaped(name).startswith(b"X-Amz-") or is_s3
     # else the holder would choose by which of the two he is judged
     if cloudfront and is_s3:
         raise Refused(Reason.TWO_SCHEMES)
@@ -106,10 +106,16 @@ def _add_limit(limits: dict[bytes, bytes], name: bytes, value: bytes) -> None:
     limits[name] = value
 
 
-def _is_sigv4_in_another_spelling(name: bytes) -> bool:
-    """Refuse ``%6Fnce`` and the like; SigV4's own names may be spelled in any way, because it signs them decoded."""
-    # SigV4 signs names decoded, so %6Fnce=g... verifies; nobody would find the ticket, and the link would be plain
+def _read_escaped(name: bytes) -> bytes:
+    """Decode a name; only SigV4's own names, and those that mean nothing here, may be spelled with escapes.
+
+    SigV4 signs names decoded, so ``%6Fnce=g...`` verifies: a reader of literal names would not find the ticket, and the
+    link would be a plain one.
+
+    Raises:
+        Refused: DUPLICATE_PARAMETER: it is another spelling of a name that has a meaning.
+    """
     decoded = unescape(name)
     if decoded in CLOUDFRONT_NAMES or decoded in LIMIT_NAMES or decoded.startswith(b"once-"):
         raise Refused(Reason.DUPLICATE_PARAMETER, hint="a parameter's name is percent-encoded")
-    return decoded.startswith(b"X-Amz-")
+    return decoded

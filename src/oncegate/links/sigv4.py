@@ -235,15 +235,16 @@ def check_signature(credential: Credential, request: ViewerRequest, trust: S3Tru
         )
 
 
-# S3's order (2.4), where times come before the signature: a stranger learns that what he made up has expired
+# S3's order, in which times come before the signature: a stranger learns that what they made up has expired.
+# The numbers are the steps of docs/aws-protocol.md 2.4; ``read_credential`` takes steps 1 to 5.
 Check = Callable[[Credential, ViewerRequest, S3Trust, int], None]
 CHECKS: tuple[tuple[str, Check], ...] = (
-    ("not before", check_not_before),
-    ("expiry", check_expiry),
-    ("scope", check_scope),
-    ("headers", check_headers),
-    ("key", check_key),
-    ("signature", check_signature),
+    ("not before", check_not_before),  # 6
+    ("expiry", check_expiry),  # 7
+    ("scope", check_scope),  # 8
+    ("headers", check_headers),  # 9
+    ("key", check_key),  # 10
+    ("signature", check_signature),  # 11
 )
 
 

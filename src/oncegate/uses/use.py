@@ -72,7 +72,7 @@ class Admission(NamedTuple):
     cut_bytes: int = 0
 
 
-class Download(NamedTuple):
+class DownloadAsk(NamedTuple):
     """A request for bytes.
 
     Attributes:
@@ -106,7 +106,7 @@ class Download(NamedTuple):
         return self.size_bytes if self.span is None else self.span[1] - self.span[0]
 
 
-def admit_download(record: Record | None, ask: Download, now_s: int, rules: Rules) -> Admission:
+def admit_download(record: Record | None, ask: DownloadAsk, now_s: int, rules: Rules) -> Admission:
     """Decide a GET.
 
     Args:
@@ -140,7 +140,7 @@ def admit_download(record: Record | None, ask: Download, now_s: int, rules: Rule
     return Admission(kind=Kind.ADMIT, claim_id=ask.claim_id, record=written, mark=ask.claim_id)
 
 
-def _claim_of_holder(record: Record, ask: Download, now_s: int, rules: Rules) -> tuple[Claim | None, bool]:
+def _claim_of_holder(record: Record, ask: DownloadAsk, now_s: int, rules: Rules) -> tuple[Claim | None, bool]:
     """The claim that this viewer may resume, and whether he showed its cookie. Another cookie is never he."""
     # the newest: of several uses from one address it is the one that can still run
     for claim in reversed(record.claims):
@@ -154,7 +154,7 @@ def _claim_of_holder(record: Record, ask: Download, now_s: int, rules: Rules) ->
     return None, False
 
 
-def _continue(record: Record, claim: Claim, ask: Download, now_s: int, *, by_cookie: bool) -> Admission:
+def _continue(record: Record, claim: Claim, ask: DownloadAsk, now_s: int, *, by_cookie: bool) -> Admission:
     """Charge another request to a claim, or say why not."""
     size, paid, over = ask.size_bytes, claim.paid, claim.over
     if claim.size_bytes is None:
@@ -246,7 +246,7 @@ def settle(
     return record._replace(claims=claims, marks=_with_mark(record, mark))
 
 
-class Upload(NamedTuple):
+class UploadAsk(NamedTuple):
     """A request to store an object.
 
     Attributes:
@@ -262,7 +262,7 @@ class Upload(NamedTuple):
     claim_id: str
 
 
-def admit_upload(record: Record | None, ask: Upload, now_s: int, rules: Rules) -> Admission:
+def admit_upload(record: Record | None, ask: UploadAsk, now_s: int, rules: Rules) -> Admission:
     """Decide a PUT. The lease that is written spares others the work; the store's condition makes the upload once."""
     record = record or EMPTY
     if record.is_revoked:
@@ -324,7 +324,7 @@ def is_written(record: Record, mark: str) -> bool:
     )
 
 
-def refusal_of_use(record: Record | None, ask: Download, now_s: int, rules: Rules) -> Reason | None:
+def refusal_of_use(record: Record | None, ask: DownloadAsk, now_s: int, rules: Rules) -> Reason | None:
     """Why this viewer could get no byte through the link any more; None where he could. For HEAD and the page."""
     record = record or EMPTY
     if record.is_revoked:
