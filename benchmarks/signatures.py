@@ -49,7 +49,7 @@ def main() -> None:
 def measure(kind: KeyKind) -> None:
     """Print one row."""
     private, public = new_key_pair(kind)
-    key, public_key = load_signing_key(private, "K1"), load_public_key(public)
+    key, public_key = load_signing_key(private).named("K1"), load_public_key(public)
     now_s = int(time.time())
     ticket = Ticket(operation=Operation.GET, uses=1, nonce=uuid7(now_s * 1000, os.urandom(10)))
     wish = Wish(object_key="reports/2026/summary.pdf", ticket=ticket, expires_s=now_s + 3600)

@@ -11,7 +11,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import ModuleType
 
 import hypothesis
@@ -46,6 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--emulators", action="store_true", help="run the tests against ministack, moto and Ceph, as CI does"
     )
     parser.addoption("--servers", action="store_true", help="run the tests of proxies, poolers and old servers as well")
+    parser.addoption("--slow", action="store_true", help="run the tests that take long as well, as CI does")
 
 
 EMULATED = (
@@ -61,16 +62,22 @@ LEFT_OUT = {
 }
 
 
+SLOW = "takes long (outages, kills, other people's programs): pytest --slow, or .ci/run"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is long and runs on servers from elsewhere, unless it is asked for or named."""
-    for option, (files, reason) in LEFT_OUT.items():
-        is_wanted = config.getoption(option) or os.environ.get("REQUIRE_ALL_TOOLS") == "1"
-        if is_wanted or any(files_of.endswith(files) for files_of in (arg.partition("::")[0] for arg in config.args)):
+    """Leave out what takes long or runs on servers from elsewhere, unless it is asked for or its file is named."""
+    if os.environ.get("REQUIRE_ALL_TOOLS") == "1":
+        return
+    named = tuple(arg.partition("::")[0] for arg in config.args if arg.partition("::")[0].endswith(".py"))
+    for item in items:
+        if str(item.path).endswith(named):
             continue
-        leave_out = pytest.mark.skip(reason=reason)
-        for item in items:
-            if item.path.name in files:
-                item.add_marker(leave_out)
+        for option, (files, reason) in LEFT_OUT.items():
+            if item.path.name in files and not config.getoption(option):
+                item.add_marker(pytest.mark.skip(reason=reason))
+        if item.get_closest_marker("slow") and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason=SLOW))
 
 
 @pytest.fixture(scope="session")
@@ -178,21 +185,50 @@ def packaged_postgresql() -> str:
     return min(found, key=int)
 
 
+PATIENCE_S = 120.0
+"""How long a condition is waited for: on a busy machine things take long, and a wait that ends well ends early."""
+
+
 @pytest.fixture(scope="session")
 def until() -> Callable[..., object]:
-    """Wait for what a function returns to be true, look often, and fail after a while."""
+    """Wait for what a function returns to be true, look often, and fail after a long while."""
 
-    def wait(is_so: Callable[[], object], what: str, *, within_s: float = 10.0) -> object:
+    def wait(is_so: Callable[[], object], what: str, *, within_s: float = PATIENCE_S) -> object:
         deadline = time.monotonic() + within_s
         while True:
             found = is_so()
             if found:
                 return found
             if time.monotonic() > deadline:
-                pytest.fail(f"not within {within_s} s: {what}")
+                pytest.fail(f"not within {within_s:.0f} s: {what}")
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def within() -> Callable[[float], contextlib.AbstractContextManager[None]]:
+    """Hold that a block takes less than so many seconds, or than so many times as long as this machine is slow now.
+
+    A promise of seconds is one of a gateway that is given the processor; beside other work everything takes longer.
+    """
+
+    @contextlib.contextmanager
+    def hold(limit_s: float) -> Generator[None]:
+        began = time.monotonic()
+        yield
+        took_s = time.monotonic() - began
+        assert took_s < limit_s or took_s < limit_s * _slowness(), f"{took_s:.2f} s instead of {limit_s} s"
+
+    return hold
+
+
+def _slowness() -> float:
+    """How many seconds of the clock a second of computing takes now: 1 where nobody else computes."""
+    began, computed = time.monotonic(), time.thread_time()
+    while time.thread_time() - computed < 0.2:
+        pass
+    return (time.monotonic() - began) / (time.thread_time() - computed)
 
 
 class Home(Installation):

@@ -13,15 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oncegate.settings.tables import (
-    Address,
-    LinksSettings,
-    Settings,
-    SettingsError,
-    StoreSettings,
-    ViewerSettings,
-    load,
-)
+from oncegate.settings import Settings, SettingsError, load
+from oncegate.settings.spellings import Address
+from oncegate.settings.tables import LinksSettings, StoreSettings, ViewerSettings
 
 DOCUMENTED = """
 [viewer]
@@ -215,14 +209,14 @@ def test_variables_that_are_not_settings_are_left_alone(config: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[viewer]\nlistn = "x"', "oncegate.toml: [viewer] listn: unknown key; did you mean listen?"),
-        ("[viwer]", "oncegate.toml: no table viwer; did you mean viewer?"),
+        ('[viewer]\nlistn = "x"', "oncegate.toml: [viewer] listn: unknown key: did you mean listen?"),
+        ("[viwer]", "oncegate.toml: no table viwer: did you mean viewer?"),
         ('listen = "x"', "oncegate.toml: no table; a key belongs into one, under a line [table]: listen"),
         ("viewer = 1", "oncegate.toml: [viewer]: must be a table"),
         ("s3_credentials = 1", "oncegate.toml: [s3_credentials]: must be a table"),
         ("[viewer", "oncegate.toml: not TOML: "),
         ("[store.options.x]", "oncegate.toml: [store] options: write each option as text, a whole number, true or"),
-        ("[log]\nzzzzzz = 1", "oncegate.toml: [log] zzzzzz: unknown key; known are format"),
+        ("[log]\nzzzzzz = 1", "oncegate.toml: [log] zzzzzz: unknown key: known are format"),
         ("[viewer]\nlisten = 8080", "oncegate.toml: [viewer] listen: write it as text in quotes"),
         ('[viewer]\nlisten = ":8080"', "[viewer] listen: write host:port or [IPv6]:port"),
         ('[viewer]\nlisten = "::1:8080"', "[viewer] listen: write host:port or [IPv6]:port"),
@@ -280,25 +274,25 @@ def test_a_file_that_cannot_be_used_says_where_and_what_to_write(config: Path, t
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("ONCEGATE_VIWER__LISTEN", "x", "ONCEGATE_VIWER__LISTEN: no table viwer; did you mean viewer?"),
+        ("ONCEGATE_VIWER__LISTEN", "x", "ONCEGATE_VIWER__LISTEN: no table viwer: did you mean viewer?"),
         (
             "ONCEGATE_VIEWER__LISTN",
             "x",
-            "ONCEGATE_VIEWER__LISTN: [viewer] listn: unknown key; did you mean listen?",
+            "ONCEGATE_VIEWER__LISTN: [viewer] listn: unknown key: did you mean listen?",
         ),
         (
             "ONCEGATE_VIEWER_LISTEN",
             "x",
-            "ONCEGATE_VIEWER_LISTEN: no table viewer_listen; did you mean ONCEGATE_VIEWER__LISTEN?",
+            "ONCEGATE_VIEWER_LISTEN: no table viewer_listen: did you mean ONCEGATE_VIEWER__LISTEN?",
         ),
         (
             "ONCEGATE_viewer__listen",
             "x",
-            "ONCEGATE_viewer__listen: write it in capital letters, ONCEGATE_VIEWER__LISTEN",
+            "ONCEGATE_viewer__listen: not in capital letters: write ONCEGATE_VIEWER__LISTEN",
         ),
         ("ONCEGATE_VIEWER", "x", "ONCEGATE_VIEWER: not JSON: a table is an object, {...}, a list is an array, [...]"),
         ("ONCEGATE_VIEWER", "[]", "ONCEGATE_VIEWER: must be a table (in a variable: a JSON object)"),
-        ("ONCEGATE_VIEWER", '{"listn": 1}', "ONCEGATE_VIEWER listn: unknown key; did you mean listen?"),
+        ("ONCEGATE_VIEWER", '{"listn": 1}', "ONCEGATE_VIEWER listn: unknown key: did you mean listen?"),
         ("ONCEGATE_VIEWER__PUBLIC_URL", "[1", "ONCEGATE_VIEWER__PUBLIC_URL: not JSON"),
         ("ONCEGATE_VIEWER__LISTEN", "", "ONCEGATE_VIEWER__LISTEN: write host:port or [IPv6]:port"),
         ("ONCEGATE_VIEWER__LISTEN", "\udcff:1", "ONCEGATE_VIEWER__LISTEN: it holds a control character or a line"),
@@ -307,7 +301,7 @@ def test_a_file_that_cannot_be_used_says_where_and_what_to_write(config: Path, t
         (
             "ONCEGATE_S3_CREDENTIALS__AK",
             "x",
-            "ONCEGATE_S3_CREDENTIALS__AK: give the table whole, as JSON, in ONCEGATE_S3_CREDENTIALS",
+            "ONCEGATE_S3_CREDENTIALS__AK: a secret cannot be given alone: give the table whole, as JSON, in ONCEGATE_S3_CREDENTIALS",
         ),
         ("ONCEGATE_", "x", "ONCEGATE_: no table "),
     ],
@@ -319,7 +313,7 @@ def test_a_variable_that_cannot_be_used_is_named(config: Path, name: str, text: 
 
 def test_a_file_that_cannot_be_read_is_named(config: Path) -> None:
     """Missing, a folder, not text, endless."""
-    with pytest.raises(SettingsError, match=r"oncegate.toml: no such file; 'oncegate init' makes one, --config names"):
+    with pytest.raises(SettingsError, match=r"oncegate.toml: no such file: 'oncegate init' makes one, --config names"):
         load(config, {})
     with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
         load(config.parent, {})

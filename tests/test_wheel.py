@@ -4,33 +4,81 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
+import tarfile
+import tomllib
 
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 UV = ROOT / ".parts" / "uv" / "bin" / "uv"
+CI_PYTHONS = ("3.11", "3.12", "3.13")
+"""What ``.ci/run`` runs the tests with."""
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("wheel")]
 
 
-@pytest.mark.timeout(180)
-def test_a_wheel_runs_the_demo_in_an_empty_environment(tmp_path: pathlib.Path) -> None:
-    """A file that the wheel lacks, or a dependency that only tests install, would not be missed anywhere else."""
+def run(folder: pathlib.Path, *command: object) -> str:
+    """Run a program with nothing of this environment; what it prints."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ONCEGATE_", "PYTHON"))}
+    words = [str(part) for part in command]
+    done = subprocess.run(words, cwd=folder, env=clean, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def installed(folder: pathlib.Path, wheel: object) -> pathlib.Path:
+    """Install a wheel into a new environment; the folder of its programs."""
+    run(folder, UV, "venv", "--quiet", "--python", sys.executable, folder / "empty")
+    run(folder, UV, "pip", "install", "--quiet", "--python", folder / "empty" / "bin" / "python", wheel)
+    return folder / "empty" / "bin"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A source distribution, and a wheel that was built from it."""
     if not UV.exists():
         pytest.skip("uv is not there: run scripts/prepare first")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ONCEGATE_", "PYTHON"))}
+    folder = tmp_path_factory.mktemp("dist")
+    run(folder, UV, "build", "--quiet", "--out-dir", folder, ROOT)
+    return folder
 
-    def run(*command: object) -> str:
-        done = subprocess.run(
-            [str(part) for part in command], cwd=tmp_path, env=clean, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
-    run(UV, "build", "--quiet", "--wheel", "--out-dir", tmp_path / "dist", ROOT)
-    (wheel,) = (tmp_path / "dist").glob("oncegate-*.whl")
-    run(UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "empty")
-    run(UV, "pip", "install", "--quiet", "--python", tmp_path / "empty" / "bin" / "python", wheel)
-    table = run(tmp_path / "empty" / "bin" / "oncegate", "demo", "--exit")
+def test_a_wheel_runs_the_demo_in_an_empty_environment(built: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A file that the wheel lacks, or a dependency that only tests install, would not be missed anywhere else."""
+    (wheel,) = built.glob("oncegate-*.whl")
+    table = run(tmp_path, installed(tmp_path, wheel) / "oncegate", "demo", "--exit")
     assert table.count("\nok ") == 6
     assert "NO" not in table
+
+
+def test_all_extras_install_together_and_work(built: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """``oncegate[all]`` is what images install: every backend's driver must be there, in versions that agree."""
+    (wheel,) = built.glob("oncegate-*.whl")
+    programs = installed(tmp_path, f"oncegate[all] @ {wheel.as_uri()}")
+    assert re.fullmatch(r"oncegate, version [\d.]+\n", run(tmp_path, programs / "oncegate", "--version"))
+    assert run(tmp_path, programs / "oncegate", "demo", "--exit").count("\nok ") == 6
+    names = ("postgresql", "redis", "dynamodb", "s3")
+    opened = ", ".join(
+        [*(f"oncegate.ledgers.{name}.ledger" for name in names), "oncegate.stores.bucket.store", "botocore"]
+    )
+    run(tmp_path, programs / "python", "-c", f"import {opened}")
+
+
+def test_a_source_distribution_ships_no_tests(built: pathlib.Path) -> None:
+    """They read files of the repository that it does not hold, and would fail for whoever builds a package from it."""
+    (archive,) = built.glob("oncegate-*.tar.gz")
+    with tarfile.open(archive) as opened:
+        names = {name.partition("/")[2].partition("/")[0] for name in opened.getnames()}
+    assert {"src", "docs", "LICENSE", "pyproject.toml"} <= names
+    assert not names & {"tests", "tools", "scripts", "benchmarks"}
+
+
+def test_classifiers_name_the_versions_that_ci_runs() -> None:
+    """A version that nobody tried is a promise that nobody made."""
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    named = {found[1] for text in classifiers if (found := re.search(r"Python :: (3\.\d+)$", text))}
+    assert named == {*CI_PYTHONS}
+    assert f"for version in {' '.join(CI_PYTHONS[1:])}; do" in (ROOT / ".ci" / "run").read_text()

@@ -97,11 +97,11 @@ SETTING_WORDS: Mapping[tuple[str, str], str] = {
 def generated_settings() -> str:
     """A table for each table of the configuration."""
     parts: list[str] = []
-    for name, table in settings._TABLES.items():  # noqa: SLF001  the one list of tables
+    for name, table in settings.TABLES.items():
         words = _attributes_of(table)
         summary = inspect.getdoc(table).splitlines()[0].partition(": ")[2].rstrip(".")
         rows = ["| Key | Default | Variable | Meaning |", "|---|---|---|---|"]
-        for entry, key in settings._keys_of(table):  # noqa: SLF001  a field and its key
+        for entry, key in settings.keys_of(table):
             is_whole = name == "s3_credentials"
             variable = f"ONCEGATE_{name.upper()}" + ("" if is_whole else f"__{key.name.upper()}")
             shown = "*access key id*" if is_whole else f"`{key.name}`"

@@ -1,7 +1,7 @@
 """Errors for the operator: something cannot be used as it is configured. The command line ends with exit status 2.
 
     Unfit
-    |-- SettingsError   oncegate.toml or a variable            (settings/tables.py)
+    |-- SettingsError   oncegate.toml or a variable            (settings/reading.py)
     |-- KeyUnfit        a key, or the key group                (keys/pem.py)
     |-- LedgerUnfit     the ledger                             (ledgers/protocol.py)
     |-- StoreUnfit      the store                              (stores/protocol.py)
@@ -12,6 +12,8 @@ Texts are read by the operator and may name paths and hosts, never a key, a toke
 """
 
 from __future__ import annotations
+
+from typing import Self
 
 from oncegate.links.errors import OncegateError
 
@@ -31,6 +33,15 @@ class Unfit(OncegateError):
         self.where = where
         super().__init__(what, remedy, where)
 
+    @property
+    def words(self) -> str:
+        """Where and what, without the remedy."""
+        return ": ".join(part for part in (self.where, self.what) if part)
+
+    def at(self, where: str) -> Self:
+        """Return the same error with the setting, file or variable that it is about."""
+        return type(self)(self.what, remedy=self.remedy, where=where)
+
     def __str__(self) -> str:
         """Where, what and remedy in one line: ``where: what: remedy``."""
-        return ": ".join(part for part in (self.where, self.what, self.remedy) if part)
+        return ": ".join(part for part in (self.words, self.remedy) if part)

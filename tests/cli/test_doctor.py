@@ -176,3 +176,12 @@ def test_secrets_that_others_may_read_are_mentioned_and_not_shown(invoke, folder
     done = invoke("doctor")
     assert "chmod 600" in done.stdout
     assert "very-secret" not in done.stdout
+
+
+def test_a_remedy_is_the_one_of_the_error(invoke, folder: pathlib.Path) -> None:
+    """It stood in the words, and beside it "correct it" or "see the help", which says nothing."""
+    config = folder / "oncegate.toml"
+    config.write_text("[viewer]\nlistn = 1\n")
+    (check,) = json.loads(invoke("doctor", "--json").stdout)["checks"]
+    assert check["words"].endswith("[viewer] listn: unknown key")
+    assert check["remedy"] == "did you mean listen?"

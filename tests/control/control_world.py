@@ -121,7 +121,7 @@ class World:
 def make_world(tmp_path: pathlib.Path) -> World:
     """Make the parts; keys are ECDSA and S3's."""
     private, public = new_key_pair("ecdsa")
-    signer = load_signing_key(private, "K1")
+    signer = load_signing_key(private).named("K1")
     s3 = S3Trust(credentials={"AKIDEXAMPLE": SECRET})
     trust = Trust(keys=KeyGroup({"K1": load_public_key(public)}), s3=s3, s3_bucket="bucket")
     ledger = MemoryLedger(born_ms=BORN_MS)

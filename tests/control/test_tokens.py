@@ -254,6 +254,6 @@ def test_a_file_without_a_token_is_named_and_not_shown(tmp_path: Path) -> None:
     with pytest.raises(TokensUnfit, match=r"control.token: cannot be read: No such file.*'oncegate init' writes it"):
         read_operator_token(path)
     path.write_bytes(b"og_secret\xff")
-    with pytest.raises(TokensUnfit, match=r"control.token: holds no token; 'oncegate tokens new' makes one") as caught:
+    with pytest.raises(TokensUnfit, match=r"control.token: holds no token: 'oncegate tokens new' makes one") as caught:
         read_operator_token(path)
     assert "secret" not in str(caught.value)

@@ -16,7 +16,8 @@ import yaml
 
 from oncegate.cli.main import COMMANDS
 from oncegate.service.gateway import SETTLE_MIN_S
-from oncegate.settings.tables import ViewerSettings, load
+from oncegate.settings import load
+from oncegate.settings.tables import ViewerSettings
 
 DEPLOY = pathlib.Path(__file__).parents[2] / "deploy"
 UNIT = DEPLOY / "oncegate.service"

@@ -57,10 +57,10 @@ def test_the_check_tells_a_page_that_is_wrong(tmp_path: pathlib.Path) -> None:
 def test_every_setting_is_documented() -> None:
     """One that is only in the code is found by accident; ``oncegate init`` writes all of them too."""
     text = page("reference/settings.md")
-    for name, table in settings._TABLES.items():
+    for name, table in settings.TABLES.items():
         assert f"## `[{name}]`" in text
         assert f"[{name}]" in TEMPLATE
-        for _, key in settings._keys_of(table):
+        for _, key in settings.keys_of(table):
             if name != "s3_credentials":
                 assert f"| `{key.name}` |" in text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import os
 import shutil
@@ -10,8 +11,8 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-import httpx
-
+from oncegate.testing.installation import STOP_MAX_S
+from oncegate.testing.raw_http import TIMEOUT_S, ask
 from oncegate.uses.record import Lease, Record
 
 MIB = 1 << 20
@@ -23,7 +24,7 @@ def begin(url: str, *, method: str = "GET", headers: str = "", receive_bytes: in
     connection = socket.socket()
     if receive_bytes is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-    connection.settimeout(30)
+    connection.settimeout(TIMEOUT_S)
     connection.connect((parts.hostname or "", parts.port or 80))
     connection.sendall(
         f"{method} {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n{headers}\r\n".encode()
@@ -50,26 +51,24 @@ def test_a_download_that_the_gateway_died_in_is_spent(home_with: Callable[..., o
         assert viewer.recv(65_536).startswith(b"HTTP/1.1 200")
         gateway.kill()
     with home.serve():
-        assert httpx.get(url).status_code == 403
-        assert httpx.get(unused).content == b"unused"
+        assert ask("GET", url).status == 403
+        assert ask("GET", unused).body == b"unused"
 
 
 def test_an_upload_that_the_gateway_died_in_leaves_nothing_and_the_link_comes_back(
-    home_with: Callable[..., object],
+    home_with: Callable[..., object], until: Callable[..., object]
 ) -> None:
     """No part of an object ever appears; the lease keeps others waiting for a minute, then the link works."""
     home = home_with()
     url = home.upload()
     with home.serve() as gateway, begin(url, method="PUT", headers="Content-Length: 50000000\r\n") as viewer:
         viewer.sendall(bytes(10 * MIB))
-        deadline = time.monotonic() + 10
-        while not (home.record(url) or Record()).lease and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: (home.record(url) or Record()).lease, "the upload has begun")
         gateway.kill()
     assert home.stands(url) is None
     with home.serve():
-        waiting = httpx.put(url, content=b"x")
-        assert (waiting.status_code, "retry-after" in waiting.headers) == (409, True)
+        waiting = ask("PUT", url, body=b"x")
+        assert (waiting.status, waiting.header("retry-after") is not None) == (409, True)
     lease = home.record(url).lease
     assert time.time() < lease.until_s <= time.time() + 60
 
@@ -81,31 +80,34 @@ def test_an_upload_that_the_gateway_died_in_leaves_nothing_and_the_link_comes_ba
 
     home.change_record(url, let_it_end)
     with home.serve():
-        assert httpx.put(url, content=b"whole").status_code == 200
+        assert ask("PUT", url, body=b"whole").status == 200
     assert home.stands(url) == b"whole"
 
 
-def test_sigterm_lets_a_transfer_finish_and_takes_no_new_ones(home_with: Callable[..., object]) -> None:
+def takes_no_connection(port: int) -> bool:
+    """Whether nobody listens on a port."""
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionError:
+        return True
+    return False
+
+
+def test_sigterm_lets_a_transfer_finish_and_takes_no_new_ones(
+    home_with: Callable[..., object], until: Callable[..., object]
+) -> None:
     """A deployment must not cost a use; and the process must end by itself, with 0."""
-    home = home_with(viewer={"drain": "20s"})
+    home = home_with(viewer={"drain": "120s"})
     size = 48 * MIB
     url = home.link(home.sparse(size))
     with home.serve() as gateway:
         with begin(url, receive_bytes=65_536) as viewer:
             head = viewer.recv(1000)
             gateway.process.terminate()
-            deadline = time.monotonic() + 5
-            refused = False
-            while not refused and time.monotonic() < deadline:
-                try:
-                    socket.create_connection(("127.0.0.1", home.port), timeout=1).close()
-                    time.sleep(0.02)
-                except OSError:
-                    refused = True
-            assert refused
+            until(lambda: takes_no_connection(home.port), "no connection is taken")
             body = (head + read_all(viewer)).partition(b"\r\n\r\n")[2]
         assert len(body) == size
-        assert gateway.process.wait(10) == 0
+        assert gateway.process.wait(STOP_MAX_S) == 0
 
 
 def test_what_does_not_finish_within_drain_is_cut_and_given_back(home_with: Callable[..., object]) -> None:
@@ -127,7 +129,7 @@ def test_a_reader_who_stalls_is_cut_and_what_he_did_not_get_is_given_back(
     url = home.link(home.sparse(256 * MIB))
     with home.serve(), begin(url, receive_bytes=65_536) as viewer:
         assert viewer.recv(1000).startswith(b"HTTP/1.1 200")
-        until(lambda: home.record(url).claims[0].size_bytes, "the claim is settled", within_s=8)
+        until(lambda: home.record(url).claims[0].size_bytes, "the claim is settled")
         assert 0 < home.record(url).claims[0].paid < 64 * MIB
         assert len(read_all(viewer)) < 256 * MIB
 
@@ -141,8 +143,8 @@ def test_a_sender_who_stalls_is_cut_and_the_use_is_free(
     with home.serve(), begin(url, method="PUT", headers="Content-Length: 1000\r\n") as viewer:
         viewer.sendall(b"half")
         until(lambda: (home.record(url) or Record()).lease, "the upload has begun")
-        until(lambda: not home.record(url).lease, "the lease is let go", within_s=8)
-        assert httpx.put(url, content=b"whole").status_code == 200
+        until(lambda: not home.record(url).lease, "the lease is let go")
+        assert ask("PUT", url, body=b"whole").status == 200
     assert home.stands(url) == b"whole"
 
 
@@ -167,30 +169,31 @@ def test_an_object_that_is_away_for_a_while_costs_no_use(home_with: Callable[...
     url = home.link("a.bin")
     with home.serve():
         moved = path.rename(path.with_suffix(".away"))
-        assert httpx.get(url).status_code == 404
+        assert ask("GET", url).status == 404
         moved.rename(path)
-        assert httpx.get(url).content == b"data"
+        assert ask("GET", url).body == b"data"
 
 
 def test_a_ledger_that_cannot_be_written_serves_nothing_and_comes_back_by_itself(
-    home_with: Callable[..., object], until: Callable[..., object]
+    home_with: Callable[..., object],
+    until: Callable[..., object],
+    within: Callable[[float], contextlib.AbstractContextManager[None]],
 ) -> None:
     """Unknown is never free: 503 with Retry-After within five seconds, and no restart is needed afterwards."""
     home = home_with()
     url = home.fresh(b"data")
     ledger = home.folder / "ledger.db"
     with home.serve():
-        assert httpx.get(home.fresh(b"before")).status_code == 200
+        assert ask("GET", home.fresh(b"before")).status == 200
         away = ledger.rename(home.folder / "away.db")
-        started = time.monotonic()
-        refused = httpx.get(url, timeout=10)
-        assert time.monotonic() - started < 5
-        assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
-        assert b"data" not in refused.content
+        with within(5):
+            refused = ask("GET", url)
+        assert (refused.status, refused.header("retry-after") is not None) == (503, True)
+        assert b"data" not in refused.body
         assert not ledger.exists()
         away.rename(ledger)
-        until(lambda: httpx.get(url, timeout=10).status_code in (200, 403), "the ledger is back", within_s=8)
-        assert httpx.get(home.fresh(b"after")).status_code == 200
+        until(lambda: ask("GET", url).status in (200, 403), "the ledger is back")
+        assert ask("GET", home.fresh(b"after")).status == 200
 
 
 def test_a_deleted_ledger_revives_no_ticket(home_with: Callable[..., object]) -> None:
@@ -198,16 +201,16 @@ def test_a_deleted_ledger_revives_no_ticket(home_with: Callable[..., object]) ->
     home = home_with()
     used, unused = home.fresh(b"one"), home.fresh(b"two")
     with home.serve():
-        assert httpx.get(used).status_code == 200
+        assert ask("GET", used).status == 200
     for path in home.folder.glob("ledger*"):
         path.unlink()
     time.sleep(0.01)  # the new ledger is born in a later millisecond than the links
     with home.serve():
         for url in (used, unused):
-            answer = httpx.get(url)
-            assert answer.status_code == 403
+            answer = ask("GET", url)
+            assert answer.status == 403
             assert "older than the ledger" in answer.text
-        assert httpx.get(home.fresh(b"new")).status_code == 200
+        assert ask("GET", home.fresh(b"new")).status == 200
 
 
 def test_accept_from_refuses_what_was_made_before_a_restored_copy(home_with: Callable[..., object]) -> None:
@@ -217,7 +220,7 @@ def test_accept_from_refuses_what_was_made_before_a_restored_copy(home_with: Cal
     shutil.copytree(home.folder, copy)
     used = home.fresh(b"one")
     with home.serve():
-        assert httpx.get(used).status_code == 200
+        assert ask("GET", used).status == 200
     for path in home.folder.glob("ledger*"):
         path.unlink()
     for path in copy.glob("ledger*"):
@@ -225,5 +228,5 @@ def test_accept_from_refuses_what_was_made_before_a_restored_copy(home_with: Cal
     time.sleep(1.1)
     restored = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     with home.serve(environ={"ONCEGATE_LEDGER__ACCEPT_FROM": restored}):
-        assert httpx.get(used).status_code == 403
-        assert httpx.get(home.fresh(b"new")).status_code == 200
+        assert ask("GET", used).status == 403
+        assert ask("GET", home.fresh(b"new")).status == 200

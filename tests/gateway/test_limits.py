@@ -56,23 +56,23 @@ def test_too_many_parameters_are_refused(gateway):
     assert ask("GET", url).status == 200
 
 
-def test_slow_header_is_cut(gateway):
+@pytest.mark.slow
+def test_slow_header_is_cut(gateway, within):
     """A request line that never ends holds a connection for 15 seconds at most; others are served meanwhile."""
     began = time.monotonic()
-    with RawConnection(gateway.public_url, timeout_s=25) as connection:
+    with within(20), RawConnection(gateway.public_url) as connection:
         connection.send(b"GET /slow")
         assert ask("GET", gateway.fresh(b"x")).status == 200
         assert connection.is_cut()
-    assert 5 < time.monotonic() - began < 20
+    assert time.monotonic() - began > 5
 
 
-def test_many_idle_connections_do_not_shut_others_out(gateway):
+def test_many_idle_connections_do_not_shut_others_out(gateway, within):
     """500 connections that say nothing: the next one is served at once."""
     silent = [RawConnection(gateway.public_url) for _ in range(500)]
     try:
-        began = time.monotonic()
-        assert ask("GET", gateway.fresh(b"x")).status == 200
-        assert time.monotonic() - began < 2
+        with within(2):
+            assert ask("GET", gateway.fresh(b"x")).status == 200
     finally:
         for connection in silent:
             connection.close()
@@ -105,7 +105,7 @@ def test_many_idle_connections_do_not_shut_others_out(gateway):
 def test_broken_requests_are_refused_and_no_fault(gateway, data):
     """What is no HTTP, or two things at once, ends with 4xx or a closed connection; never a 5xx, never a line of fault."""
     before = len(faults(gateway))
-    with RawConnection(gateway.public_url, timeout_s=20) as connection:
+    with RawConnection(gateway.public_url) as connection:
         connection.send(data)
         answer = connection.read_head()
     assert answer.status in (0, 204) or 400 <= answer.status < 500

@@ -152,14 +152,15 @@ def test_refused_large_upload_still_gets_its_answer(gateway):
     assert_nothing_left(gateway, url)
 
 
-def test_expect_continue_is_refused_before_the_body(gateway):
+def test_expect_continue_is_refused_before_the_body(gateway, within):
     """A client asks before it sends a large file: a refusal comes instead of 100, at once, and no byte is sent in vain."""
     url = gateway.upload(max_bytes=100)
-    began = time.monotonic()
-    with start_put(url, {"Content-Length": str(50 * MIB), "Expect": "100-continue"}) as connection:
+    with (
+        within(0.9),  # it does not wait for a body that nobody asked for
+        start_put(url, {"Content-Length": str(50 * MIB), "Expect": "100-continue"}) as connection,
+    ):
         head = connection.read_head()
     assert head.status == 413
-    assert time.monotonic() - began < 0.9, "waited for a body that nobody asked for"
     assert_nothing_left(gateway, url)
 
 

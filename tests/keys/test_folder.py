@@ -150,7 +150,7 @@ def test_at_start_every_fault_is_an_error(tmp_path: Path, name: str, content: by
 
 def test_a_folder_that_is_none_is_an_error(tmp_path: Path) -> None:
     """Missing, or a file: the message names it and the setting."""
-    with pytest.raises(KeyUnfit, match=r"none: no such folder; 'oncegate init' makes one, \[keys\] group names it"):
+    with pytest.raises(KeyUnfit, match=r"none: no such folder: 'oncegate init' makes one, \[keys\] group names it"):
         KeyFolder(tmp_path / "none")
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(KeyUnfit, match="file: the key group cannot be listed: Not a directory"):

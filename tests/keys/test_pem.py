@@ -50,7 +50,7 @@ def test_openssl_verifies_our_signatures(tmp_path: Path, kind: Literal["ecdsa", 
     """What CloudFront will check, checked by somebody else's code."""
     private_pem, public_pem = new_key_pair(kind)
     (tmp_path / "public.pem").write_bytes(public_pem)
-    (tmp_path / "signature").write_bytes(load_signing_key(private_pem, "K1").sign(MESSAGE, hash_name))
+    (tmp_path / "signature").write_bytes(load_signing_key(private_pem).named("K1").sign(MESSAGE, hash_name))
     verify = ["-verify", str(tmp_path / "public.pem"), "-signature", str(tmp_path / "signature")]
     assert b"Verified OK" in openssl("dgst", f"-{hash_name.lower()}", *verify, stdin=MESSAGE)
 
@@ -59,7 +59,7 @@ def test_openssl_verifies_our_signatures(tmp_path: Path, kind: Literal["ecdsa", 
 def test_both_halves_of_a_pair_agree(kind: Literal["ecdsa", "rsa"]) -> None:
     """The group is searched for the public half of the signing key by this digest."""
     private_pem, public_pem = new_key_pair(kind)
-    public, signing = load_public_key(public_pem), load_signing_key(private_pem, "K1")
+    public, signing = load_public_key(public_pem), load_signing_key(private_pem).named("K1")
     assert public.spki_sha256 == signing.spki_sha256
     assert len(public.spki_sha256) == 32
     assert public_pem_of(private_pem) == public_pem
@@ -84,7 +84,7 @@ def test_larger_rsa_keys_are_accepted(bits: int) -> None:
 def refusal(pem: bytes, *, private: bool = False) -> str:
     """Return the message with which a PEM is refused."""
     with pytest.raises(KeyUnfit) as caught:
-        load_signing_key(pem, "K1") if private else load_public_key(pem)
+        load_signing_key(pem).named("K1") if private else load_public_key(pem)
     return str(caught.value)
 
 
@@ -133,6 +133,6 @@ def test_each_unfit_private_key_says_what_to_do() -> None:
 def test_a_key_shows_nothing_of_itself(kind: Literal["ecdsa", "rsa"]) -> None:
     """Reprs end in tracebacks and logs."""
     private_pem, public_pem = new_key_pair(kind)
-    for key in (load_signing_key(private_pem, "K1"), load_public_key(public_pem)):
+    for key in (load_signing_key(private_pem).named("K1"), load_public_key(public_pem)):
         assert repr(key).startswith("<oncegate.keys.pem.")
         assert not hasattr(key, "__dict__")

@@ -207,7 +207,7 @@ def test_the_signing_key_and_an_unknown_key_are_never_retired(places: KeyPlaces,
     with pytest.raises(KeyUnfit, match=f"{key_id} signs new links: switch to another key first"):
         retire(places, key_id, NOW_S, key_id, is_forced=is_forced)
     for unknown in ("NOSUCH", "../private/x", ""):
-        with pytest.raises(KeyUnfit, match="no such key in the group; 'oncegate keys list' shows all"):
+        with pytest.raises(KeyUnfit, match="no such key in the group: 'oncegate keys list' shows all"):
             retire(places, unknown, NOW_S, is_forced=is_forced)
     assert (places.group / f"{key_id}.pem").exists()
 
@@ -233,7 +233,7 @@ def test_notes_that_cannot_be_read_are_an_error(places: KeyPlaces, content: str)
 
 def test_a_folder_that_cannot_be_used_is_named(places: KeyPlaces, tmp_path: Path) -> None:
     """A misspelt group must not be made anew where nobody reads it."""
-    with pytest.raises(KeyUnfit, match=r"nowhere: no such folder; 'oncegate init' makes one"):
+    with pytest.raises(KeyUnfit, match=r"nowhere: no such folder: 'oncegate init' makes one"):
         make_key(KeyPlaces(tmp_path / "nowhere", places.private), "ecdsa")
     (tmp_path / "file").write_text("")
     with pytest.raises(KeyUnfit, match="cannot be written"):

@@ -71,7 +71,7 @@ class Door:
 
     def __init__(self) -> None:
         pairs = {"KEC": new_key_pair("ecdsa"), "KRSA": new_key_pair("rsa")}
-        self.signing = {key_id: load_signing_key(private, key_id) for key_id, (private, _) in pairs.items()}
+        self.signing = {key_id: load_signing_key(private).named(key_id) for key_id, (private, _) in pairs.items()}
         self.public = {key_id: load_public_key(public) for key_id, (_, public) in pairs.items()}
         self.s3 = S3Issuer(access_key_id="AKID", secret="a secret", region="eu-central-1")
         self.trust = Trust(

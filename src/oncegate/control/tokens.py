@@ -108,7 +108,7 @@ class TokenFile:
             raise TokensUnfit("the token would have expired already")
         with self._changing() as entries:
             if len(entries) >= TOKENS_MAX:
-                raise TokensUnfit(f"{self.path}: at most {TOKENS_MAX} tokens: revoke some first")
+                raise TokensUnfit(f"at most {TOKENS_MAX} tokens", remedy="revoke some first", where=str(self.path))
             token_id = secrets.token_hex(4)
             while token_id in entries:
                 token_id = secrets.token_hex(4)
@@ -192,7 +192,7 @@ class TokenFile:
             finally:
                 os.close(lock)
         except OSError as error:
-            raise TokensUnfit(f"{self.path}: cannot be written: {error.strerror}") from None
+            raise TokensUnfit(f"cannot be written: {error.strerror}", where=str(self.path)) from None
 
 
 def _sha256(token: str) -> bytes:
@@ -205,7 +205,7 @@ def _stamp(path: Path) -> tuple[int, int, int, int] | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise TokensUnfit(f"{path}: cannot be read: {error.strerror}") from None
+        raise TokensUnfit(f"cannot be read: {error.strerror}", where=str(path)) from None
     return seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino
 
 
@@ -231,15 +231,17 @@ def _read(path: Path) -> dict[str, _Entry]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise TokensUnfit(f"{path}: cannot be read: {error.strerror}") from None
+        raise TokensUnfit(f"cannot be read: {error.strerror}", where=str(path)) from None
     try:
         document = cast("Mapping[str, object]", json.loads(content))
         if document["version"] != 1:
-            raise TokensUnfit(f"{path}: of another version of oncegate")
+            raise TokensUnfit("of another version of oncegate", where=str(path))
         rows = cast("list[Mapping[str, object]]", document["tokens"])
         entries = [_entry(row) for row in rows]
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        raise TokensUnfit(f"{path}: not a file of tokens: restore it, or move it away and make new ones") from None
+        raise TokensUnfit(
+            "not a file of tokens", remedy="restore it, or move it away and make new ones", where=str(path)
+        ) from None
     return {entry.token.id: entry for entry in entries}
 
 
@@ -262,14 +264,14 @@ def write_operator_token(path: Path, tokens: TokenFile, *, now_s: int) -> Token:
         TokensUnfit: a file stands there, or it cannot be written.
     """
     if path.exists():
-        raise TokensUnfit(f"{path}: stands already; a token is not written over another")
+        raise TokensUnfit("stands already; a token is not written over another", where=str(path))
     text, token = tokens.new("operator", ["*"], now_s=now_s)
     try:
         create_file(path, text.encode() + b"\n", mode=0o600)
     except OSError as error:
         # else a token that opens everything is in force, and nobody has it
         tokens.revoke(token.id)
-        raise TokensUnfit(f"{path}: cannot be written: {error.strerror}") from None
+        raise TokensUnfit(f"cannot be written: {error.strerror}", where=str(path)) from None
     return token
 
 
@@ -283,7 +285,9 @@ def read_operator_token(path: Path) -> str:
         with path.open("rb") as file:
             text = file.read(1_024).decode(errors="replace").strip()
     except OSError as error:
-        raise TokensUnfit(f"{path}: cannot be read: {error.strerror}; 'oncegate init' writes it") from None
+        raise TokensUnfit(
+            f"cannot be read: {error.strerror}", remedy="'oncegate init' writes it", where=str(path)
+        ) from None
     if _TOKEN.fullmatch(text) is None:
-        raise TokensUnfit(f"{path}: holds no token; 'oncegate tokens new' makes one")
+        raise TokensUnfit("holds no token", remedy="'oncegate tokens new' makes one", where=str(path))
     return text

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import logging
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
-from oncegate.keys.pem import PEM_BYTES_MAX, KeyUnfit, load_public_key
-from oncegate.links.key_group import KeyGroup, PublicKey
+from oncegate.keys.pem import PEM_BYTES_MAX, KeyUnfit, PemPublicKey, load_public_key
+from oncegate.links.key_group import KeyGroup
 
 _log = logging.getLogger("oncegate.keys")
 
@@ -23,7 +24,7 @@ _Stamp = tuple[int, int, int, int]
 class KeyFolder:
     """A key group that follows its folder."""
 
-    __slots__ = ("_complaint", "_group", "_stamps", "path")
+    __slots__ = ("_complaint", "_group", "_keys", "_stamps", "path")
 
     def __init__(self, path: Path) -> None:
         """Read the folder.
@@ -38,15 +39,21 @@ class KeyFolder:
         self._complaint = ""
         # before it is read: what changes in between has another stamp at the next look
         self._stamps = _look(path)
+        self._keys = {name.removesuffix(".pem"): _read(path / name) for name in self._stamps}
         try:
-            self._group = KeyGroup({name.removesuffix(".pem"): _read(path / name) for name in self._stamps})
+            self._group = KeyGroup(self._keys)
         except ValueError as error:
-            raise KeyUnfit(f"{path}: {error}") from None
+            raise KeyUnfit(str(error), where=str(path)) from None
 
     @property
     def group(self) -> KeyGroup:
         """The keys that are trusted now."""
         return self._group
+
+    @property
+    def keys(self) -> Mapping[str, PemPublicKey]:
+        """The keys of ``group`` by id, with their kinds."""
+        return self._keys
 
     def refresh(self) -> bool:
         """Look whether the folder changed, and read what did; one ``stat`` a file where nothing did.
@@ -62,11 +69,11 @@ class KeyFolder:
             return self._complain(str(error))
         if stamps == self._stamps:
             return False
-        keys: dict[str, PublicKey] = {}
+        keys: dict[str, PemPublicKey] = {}
         complaints: list[str] = []
         for name, stamp in stamps.items():
             key_id = name.removesuffix(".pem")
-            held = self._group.get(key_id)
+            held = self._keys.get(key_id)
             try:
                 keys[key_id] = held if held and stamp == self._stamps.get(name) else _read(self.path / name)
             except KeyUnfit as error:
@@ -81,7 +88,7 @@ class KeyFolder:
         self._complain("; ".join(complaints))
         # by the keys themselves: a file that was only touched is no news
         is_other = _digests(group) != _digests(self._group)
-        self._group, self._stamps = group, stamps
+        self._group, self._keys, self._stamps = group, keys, stamps
         if is_other:
             _log.info("key group %s read again: %s", self.path, ", ".join(group) or "no keys")
         return is_other
@@ -112,17 +119,19 @@ def _look(path: Path) -> dict[str, _Stamp]:
                 # a file that was restored may have its old time and size; its change time and its number are new
                 stamps[entry.name] = (seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino)
     except FileNotFoundError:
-        raise KeyUnfit(f"{path}: no such folder; 'oncegate init' makes one, [keys] group names it") from None
+        raise KeyUnfit(
+            "no such folder", remedy="'oncegate init' makes one, [keys] group names it", where=str(path)
+        ) from None
     except OSError as error:
-        raise KeyUnfit(f"{path}: the key group cannot be listed: {error.strerror}") from None
+        raise KeyUnfit(f"the key group cannot be listed: {error.strerror}", where=str(path)) from None
     return stamps
 
 
-def _read(path: Path) -> PublicKey:
+def _read(path: Path) -> PemPublicKey:
     try:
         with path.open("rb") as file:
             return load_public_key(file.read(PEM_BYTES_MAX + 1))
     except OSError as error:
-        raise KeyUnfit(f"{path}: cannot be read: {error.strerror}") from None
+        raise KeyUnfit(f"cannot be read: {error.strerror}", where=str(path)) from None
     except KeyUnfit as error:
-        raise KeyUnfit(f"{path}: {error}") from None
+        raise error.at(str(path)) from None

@@ -12,6 +12,8 @@ URL using a canned policy" (``Hash-Algorithm``); vectors cf-*.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -38,125 +40,100 @@ PEM_BYTES_MAX = 16_384
 
 KeyKind = Literal["ecdsa", "rsa"]
 
-_PKCS1 = PKCS1v15()
+_AnyPublic = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+_AnyPrivate = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+# What cryptography's verify() and sign() take after the bytes, by kind of key and name of hash.
 _HASHES = {"SHA1": SHA1(), "SHA256": SHA256()}  # noqa: S303 - CloudFront's default hash; links made here use SHA-256
-_ECDSA = {name: ec.ECDSA(algorithm) for name, algorithm in _HASHES.items()}
-_NOT_OURS = (InvalidSignature, UnsupportedAlgorithm)  # the second: an OpenSSL whose policy forbids SHA-1 (RHEL, FIPS)
+_RSA = {name: (PKCS1v15(), algorithm) for name, algorithm in _HASHES.items()}
+_ECDSA = {name: (ec.ECDSA(algorithm),) for name, algorithm in _HASHES.items()}
+# The second: an OpenSSL whose policy forbids SHA-1 (RHEL, FIPS).
+_NOT_SIGNED_BY_IT = (InvalidSignature, UnsupportedAlgorithm)
 
 
 class KeyUnfit(Unfit):
     """A key cannot be used as configured; the message says which, why and what to change, and holds no key material."""
 
 
-class RsaPublicKey:
-    """An RSA key, 2048 to 4096 bits, that checks PKCS#1 v1.5 signatures."""
+class PemPublicKey:
+    """A public key: RSA of 2048 to 4096 bits (PKCS#1 v1.5), or ECDSA on P-256 (signatures in ASN.1 DER)."""
 
-    __slots__ = ("_key", "spki_sha256")
-    kind: KeyKind = "rsa"
+    __slots__ = ("_arguments", "_verify", "kind", "spki_sha256")
 
-    def __init__(self, key: rsa.RSAPublicKey) -> None:
+    def __init__(self, key: _AnyPublic) -> None:
         """Take a loaded key.
 
         Raises:
-            KeyUnfit: its size is not accepted.
+            KeyUnfit: its size or curve is not accepted.
         """
-        _check_rsa(key.key_size)
-        self._key = key
+        self.kind: KeyKind = _checked_kind(key)
         self.spki_sha256 = _spki_sha256(key)
+        self._verify: Callable[..., None] = key.verify
+        self._arguments: Mapping[str, tuple[object, ...]] = _RSA if self.kind == "rsa" else _ECDSA
 
     def verify(self, signature: bytes, message: bytes, hash_name: str) -> bool:
-        """Say whether this key signed the message; see ``links.key_group.PublicKey``."""
+        """Return whether this key signed the message; see ``links.key_group.PublicKey``."""
         try:
-            self._key.verify(signature, message, _PKCS1, _HASHES[hash_name])
-        except _NOT_OURS:
+            self._verify(signature, message, *self._arguments[hash_name])
+        except _NOT_SIGNED_BY_IT:
             return False
         return True
 
 
-class EcdsaPublicKey:
-    """A key on the curve P-256 that checks ECDSA signatures in ASN.1 DER."""
+class PemSigningKey:
+    """A private key with the id of its public half; ``links.key_group.SigningKey``."""
 
-    __slots__ = ("_key", "spki_sha256")
-    kind: KeyKind = "ecdsa"
+    __slots__ = ("_arguments", "_sign", "key_id", "kind", "spki_sha256")
 
-    def __init__(self, key: ec.EllipticCurvePublicKey) -> None:
-        """Take a loaded key.
-
-        Raises:
-            KeyUnfit: it is on another curve.
-        """
-        _check_curve(key.curve)
-        self._key = key
-        self.spki_sha256 = _spki_sha256(key)
-
-    def verify(self, signature: bytes, message: bytes, hash_name: str) -> bool:
-        """Say whether this key signed the message; see ``links.key_group.PublicKey``."""
-        try:
-            self._key.verify(signature, message, _ECDSA[hash_name])
-        except _NOT_OURS:
-            return False
-        return True
-
-
-class RsaSigningKey:
-    """An RSA private key that signs with PKCS#1 v1.5."""
-
-    __slots__ = ("_key", "key_id", "spki_sha256")
-    kind: KeyKind = "rsa"
-
-    def __init__(self, key: rsa.RSAPrivateKey, key_id: str) -> None:
-        """Take a loaded key and the id of its public half.
-
-        Raises:
-            KeyUnfit: its size is not accepted.
-        """
-        _check_rsa(key.key_size)
-        self._key = key
+    def __init__(self, loaded: LoadedKey, key_id: str) -> None:
         self.key_id = key_id
-        self.spki_sha256 = _spki_sha256(key.public_key())
+        self.kind: KeyKind = loaded.kind
+        self.spki_sha256 = loaded.spki_sha256
+        self._sign: Callable[..., bytes] = loaded.key.sign
+        self._arguments: Mapping[str, tuple[object, ...]] = _RSA if self.kind == "rsa" else _ECDSA
 
     def sign(self, message: bytes, hash_name: str) -> bytes:
         """Sign a message; see ``links.key_group.SigningKey``."""
-        return self._key.sign(message, _PKCS1, _HASHES[hash_name])
+        return self._sign(message, *self._arguments[hash_name])
 
 
-class EcdsaSigningKey:
-    """A private key on P-256 that makes ECDSA signatures in ASN.1 DER."""
+@dataclass(frozen=True, slots=True, repr=False)
+class LoadedKey:
+    """A private key that was loaded, before the key group is asked for its id.
 
-    __slots__ = ("_key", "key_id", "spki_sha256")
-    kind: KeyKind = "ecdsa"
+    Attributes:
+        key: of the kind and size that links are signed with.
+        kind: ``ecdsa`` or ``rsa``.
+        spki_sha256: SHA-256 over its public half, as ``links.key_group.PublicKey`` has it.
+    """
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey, key_id: str) -> None:
-        """Take a loaded key and the id of its public half.
+    key: _AnyPrivate
+    kind: KeyKind
+    spki_sha256: bytes
 
-        Raises:
-            KeyUnfit: it is on another curve.
-        """
-        _check_curve(key.curve)
-        self._key = key
-        self.key_id = key_id
-        self.spki_sha256 = _spki_sha256(key.public_key())
-
-    def sign(self, message: bytes, hash_name: str) -> bytes:
-        """Sign a message; see ``links.key_group.SigningKey``."""
-        return self._key.sign(message, _ECDSA[hash_name])
+    def named(self, key_id: str) -> PemSigningKey:
+        """Return the key that signs under an id: the one under which the key group holds its public half."""
+        return PemSigningKey(self, key_id)
 
 
-def _check_rsa(size_bits: int) -> None:
-    if not RSA_BITS_MIN <= size_bits <= RSA_BITS_MAX:
-        raise KeyUnfit(f"this RSA key has {size_bits} bits: use {RSA_BITS_MIN} (up to {RSA_BITS_MAX} is accepted)")
+def _checked_kind(key: _AnyPublic) -> KeyKind:
+    if isinstance(key, rsa.RSAPublicKey):
+        if not RSA_BITS_MIN <= key.key_size <= RSA_BITS_MAX:
+            raise KeyUnfit(
+                f"this RSA key has {key.key_size} bits",
+                remedy=f"use {RSA_BITS_MIN} (up to {RSA_BITS_MAX} is accepted)",
+            )
+        return "rsa"
+    if not isinstance(key.curve, ec.SECP256R1):
+        raise KeyUnfit(f"this key is on the curve {key.curve.name}", remedy="use P-256 (prime256v1, secp256r1)")
+    return "ecdsa"
 
 
-def _check_curve(curve: ec.EllipticCurve) -> None:
-    if not isinstance(curve, ec.SECP256R1):
-        raise KeyUnfit(f"this key is on the curve {curve.name}: use P-256 (prime256v1, secp256r1)")
-
-
-def _spki_sha256(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> bytes:
+def _spki_sha256(key: _AnyPublic) -> bytes:
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 
 
-def load_public_key(pem: bytes) -> RsaPublicKey | EcdsaPublicKey:
+def load_public_key(pem: bytes) -> PemPublicKey:
     """Load the public key that a PEM text holds.
 
     Args:
@@ -168,34 +145,46 @@ def load_public_key(pem: bytes) -> RsaPublicKey | EcdsaPublicKey:
     _check_pem(pem)
     # before the parser, whose error could not say what to do
     if b"PRIVATE KEY-----" in pem:
-        raise KeyUnfit("this is a private key: it must not lie in the key group; move it away and treat it as leaked")
+        raise KeyUnfit(
+            "this is a private key: it must not lie in the key group", remedy="move it away and treat it as leaked"
+        )
     if b"BEGIN CERTIFICATE-----" in pem:
-        raise KeyUnfit("this is a certificate: take the key out of it with 'openssl x509 -pubkey -noout'")
+        raise KeyUnfit("this is a certificate", remedy="take the key out of it with 'openssl x509 -pubkey -noout'")
     if pem.count(b"-----BEGIN ") > 1:
-        raise KeyUnfit("this holds more than one key: give each a file of its own")
+        raise KeyUnfit("this holds more than one key", remedy="give each a file of its own")
     try:
         key = load_pem_public_key(pem)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise KeyUnfit("this cannot be read as a public key in PEM ('-----BEGIN PUBLIC KEY-----')") from None
-    if isinstance(key, rsa.RSAPublicKey):
-        return RsaPublicKey(key)
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return EcdsaPublicKey(key)
-    raise KeyUnfit(_OTHER_KIND)
+    if not isinstance(key, _AnyPublic):
+        raise KeyUnfit(_OTHER_KIND)
+    return PemPublicKey(key)
 
 
-def load_signing_key(pem: bytes, key_id: str) -> RsaSigningKey | EcdsaSigningKey:
+def load_signing_key(pem: bytes) -> LoadedKey:
     """Load the private key that a PEM text holds.
 
     Args:
         pem: PKCS#8, PKCS#1 or SEC 1, not encrypted, at most ``PEM_BYTES_MAX`` bytes.
-        key_id: the id under which the key group holds its public half.
 
     Raises:
         KeyUnfit: it is encrypted, public, unreadable, or of a kind that links are not signed with.
     """
-    key = _load_private(pem)
-    return RsaSigningKey(key, key_id) if isinstance(key, rsa.RSAPrivateKey) else EcdsaSigningKey(key, key_id)
+    _check_pem(pem)
+    if b"PUBLIC KEY-----" in pem:
+        raise KeyUnfit("this is a public key", remedy="signing needs the private one")
+    if b"ENCRYPTED" in pem:
+        raise KeyUnfit(
+            "this private key is encrypted", remedy="decrypt it with 'openssl pkey' and keep the file to its owner"
+        )
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise KeyUnfit("this cannot be read as a private key in PEM ('-----BEGIN PRIVATE KEY-----')") from None
+    if not isinstance(key, _AnyPrivate):
+        raise KeyUnfit(_OTHER_KIND)
+    public = key.public_key()
+    return LoadedKey(key, _checked_kind(public), _spki_sha256(public))
 
 
 def public_pem_of(private_pem: bytes) -> bytes:
@@ -204,27 +193,8 @@ def public_pem_of(private_pem: bytes) -> bytes:
     Raises:
         KeyUnfit: as ``load_signing_key``.
     """
-    key = _load_private(private_pem).public_key()
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-
-
-def _load_private(pem: bytes) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
-    _check_pem(pem)
-    if b"PUBLIC KEY-----" in pem:
-        raise KeyUnfit("this is a public key: signing needs the private one")
-    if b"ENCRYPTED" in pem:
-        raise KeyUnfit("this private key is encrypted: decrypt it with 'openssl pkey' and keep the file to its owner")
-    try:
-        key = load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise KeyUnfit("this cannot be read as a private key in PEM ('-----BEGIN PRIVATE KEY-----')") from None
-    if isinstance(key, rsa.RSAPrivateKey):
-        _check_rsa(key.key_size)
-        return key
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        _check_curve(key.curve)
-        return key
-    raise KeyUnfit(_OTHER_KIND)
+    public = load_signing_key(private_pem).key.public_key()
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 _OTHER_KIND = "this is neither an RSA key nor one on P-256: links are signed with nothing else"

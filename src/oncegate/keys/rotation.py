@@ -27,7 +27,7 @@ from typing import cast
 
 from oncegate.atomic_file import create_file, replace_file
 from oncegate.keys.folder import KeyFolder
-from oncegate.keys.pem import KeyKind, KeyUnfit, RsaPublicKey, new_key_pair
+from oncegate.keys.pem import KeyKind, KeyUnfit, new_key_pair
 from oncegate.links.key_group import KEYS_MAX
 
 _SIGNING_VARIABLES = ("ONCEGATE_KEYS__SIGNING", "ONCEGATE_KEYS")
@@ -91,12 +91,12 @@ def list_keys(places: KeyPlaces, signing_id: str | None) -> list[KeyStatus]:
     return [
         KeyStatus(
             key_id=key_id,
-            kind="rsa" if isinstance(key, RsaPublicKey) else "ecdsa",
+            kind=key.kind,
             is_signing=key_id == signing_id,
             has_private=_private_path(places, key_id).exists(),
             stopped_s=None if key_id == signing_id else stopped.get(key_id),
         )
-        for key_id, key in KeyFolder(places.group).group.items()
+        for key_id, key in KeyFolder(places.group).keys.items()
     ]
 
 
@@ -119,9 +119,13 @@ def make_key(places: KeyPlaces, kind: KeyKind) -> str:
         KeyUnfit: a folder cannot be written, or the group is full.
     """
     if not places.group.is_dir():
-        raise KeyUnfit(f"{places.group}: no such folder; 'oncegate init' makes one, [keys] group names it")
+        raise KeyUnfit(
+            "no such folder", remedy="'oncegate init' makes one, [keys] group names it", where=str(places.group)
+        )
     if len(list(places.group.glob("*.pem"))) >= KEYS_MAX:
-        raise KeyUnfit(f"{places.group}: a key group holds at most {KEYS_MAX} keys: retire old ones first")
+        raise KeyUnfit(
+            f"a key group holds at most {KEYS_MAX} keys", remedy="retire old ones first", where=str(places.group)
+        )
     key_id = new_key_id()
     private_pem, public_pem = new_key_pair(kind)
     try:
@@ -130,7 +134,7 @@ def make_key(places: KeyPlaces, kind: KeyKind) -> str:
         create_file(_private_path(places, key_id), private_pem, mode=0o600)
         create_file(places.group / f"{key_id}.pem", public_pem, mode=0o644)
     except OSError as error:
-        raise KeyUnfit(f"{error.filename}: cannot be written: {error.strerror}") from None
+        raise KeyUnfit(f"cannot be written: {error.strerror}", where=str(error.filename)) from None
     return key_id
 
 
@@ -152,11 +156,11 @@ def switch_signing(
     """
     for variable in _SIGNING_VARIABLES:
         if variable in environ:
-            raise KeyUnfit(f"{variable} names the signing key and overrides {config}: change it there")
+            raise KeyUnfit(f"{variable} names the signing key and overrides {config}", remedy="change it there")
     private = _private_path(places, key_id)
     for half in (private, places.group / f"{key_id}.pem"):
         if not half.exists():
-            raise KeyUnfit(f"{half}: no such file: a key signs only when both its halves are in place")
+            raise KeyUnfit("no such file: a key signs only when both its halves are in place", where=str(half))
     # relative where it can be: the folder may be moved, or mounted elsewhere in a container
     path = Path(os.path.relpath(private.absolute(), config.absolute().parent))
     spec = str(private.absolute()) if ".." in path.parts else f"./{path}"
@@ -166,7 +170,9 @@ def switch_signing(
         changed = _with_signing(target.read_bytes().decode(), spec)
         replace_file(target, changed.encode(), mode=target.stat().st_mode & 0o777)
     except (OSError, ValueError) as error:
-        raise KeyUnfit(f'{config}: cannot be changed ({error}): write signing = "{spec}" under [keys]') from None
+        raise KeyUnfit(
+            f"cannot be changed ({error})", remedy=f'write signing = "{spec}" under [keys]', where=str(config)
+        ) from None
     stopped = _read_stopped(places)
     # after the configuration: a crash in between leaves the end unnoted, and retire then waits too long, not too short
     stopped.pop(key_id, None)
@@ -222,21 +228,22 @@ def retire_key(
     """
     public = places.group / f"{key_id}.pem"
     if key_id not in KeyFolder(places.group).group:
-        raise KeyUnfit(f"{public}: no such key in the group; 'oncegate keys list' shows all")
+        raise KeyUnfit("no such key in the group", remedy="'oncegate keys list' shows all", where=str(public))
     if key_id == signing_id:
-        raise KeyUnfit(f"{key_id} signs new links: switch to another key first ('oncegate keys new --sign')")
+        raise KeyUnfit(f"{key_id} signs new links", remedy="switch to another key first ('oncegate keys new --sign')")
     stopped = _read_stopped(places)
     # it may have signed a second ago, elsewhere
     if not is_forced and key_id not in stopped:
         _write_stopped(places, {**stopped, key_id: now_s})
         raise KeyUnfit(
-            f"nobody noted when {key_id} stopped signing, so its last link may be from now: retire it from "
-            f"{_as_text(now_s + max_lifetime_s)} on; --force does it now and ends every link that it signed"
+            f"nobody noted when {key_id} stopped signing, so its last link may be from now",
+            remedy=f"retire it from {_as_text(now_s + max_lifetime_s)} on; --force does it now and ends every link that "
+            "it signed",
         )
     if not is_forced and now_s < stopped[key_id] + max_lifetime_s:
         raise KeyUnfit(
-            f"links signed with {key_id} may live until {_as_text(stopped[key_id] + max_lifetime_s)}: retire it then; "
-            "--force does it now and ends them"
+            f"links signed with {key_id} may live until {_as_text(stopped[key_id] + max_lifetime_s)}",
+            remedy="retire it then; --force does it now and ends them",
         )
     # the public half first: trust ends, whatever becomes of the rest
     _move_to_retired(public)
@@ -249,12 +256,12 @@ def _move_to_retired(path: Path) -> None:
     try:
         target.parent.mkdir(mode=0o700, exist_ok=True)
         if target.exists():
-            raise KeyUnfit(f"{target}: stands already: move it away first")
+            raise KeyUnfit("stands already", remedy="move it away first", where=str(target))
         path.rename(target)
     except FileNotFoundError:
         return  # the private half may be elsewhere
     except OSError as error:
-        raise KeyUnfit(f"{path}: cannot be moved to {target}: {error.strerror}") from None
+        raise KeyUnfit(f"cannot be moved to {target}: {error.strerror}", where=str(path)) from None
 
 
 def _private_path(places: KeyPlaces, key_id: str) -> Path:
@@ -276,7 +283,9 @@ def _read_stopped(places: KeyPlaces) -> dict[str, int]:
     stopped: object = cast("dict[str, object]", document).get("stopped") if isinstance(document, dict) else None
     entries = cast("dict[str, object]", stopped) if isinstance(stopped, dict) else {"": None}
     if not all(type(since) is int for since in entries.values()):
-        raise KeyUnfit(f"{path}: cannot be read; without it, 'oncegate keys retire' waits from its first call on")
+        raise KeyUnfit(
+            "cannot be read; without it, 'oncegate keys retire' waits from its first call on", where=str(path)
+        )
     return cast("dict[str, int]", entries)
 
 
@@ -286,4 +295,4 @@ def _write_stopped(places: KeyPlaces, stopped: Mapping[str, int]) -> None:
         places.private.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_file(path, json.dumps({"stopped": dict(stopped)}, indent=1).encode() + b"\n", mode=0o600)
     except OSError as error:
-        raise KeyUnfit(f"{path}: cannot be written: {error.strerror}") from None
+        raise KeyUnfit(f"cannot be written: {error.strerror}", where=str(path)) from None

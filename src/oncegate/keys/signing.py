@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from oncegate.keys.folder import KeyFolder
-from oncegate.keys.pem import PEM_BYTES_MAX, EcdsaSigningKey, KeyUnfit, RsaSigningKey, load_signing_key
+from oncegate.keys.pem import PEM_BYTES_MAX, KeyUnfit, PemSigningKey, load_signing_key
 from oncegate.links.issue import S3Issuer
 from oncegate.settings import Settings
 
@@ -20,9 +20,7 @@ S3_REGION = "us-east-1"
 _SERVICES = ("kms:", "secretsmanager:", "ssm:")
 
 
-def open_signing_key(
-    spec: str, folder: Path, environ: Mapping[str, str], *, group: KeyFolder
-) -> RsaSigningKey | EcdsaSigningKey:
+def open_signing_key(spec: str, folder: Path, environ: Mapping[str, str], *, group: KeyFolder) -> PemSigningKey:
     r"""Open the key that new links are signed with.
 
     Args:
@@ -36,25 +34,29 @@ def open_signing_key(
         KeyUnfit: there is no such key, or it cannot be used; the message names file or variable and the remedy.
     """
     if not spec:
-        raise KeyUnfit("[keys] signing is empty: name a private key to sign links here ('oncegate keys new' makes one)")
+        raise KeyUnfit(
+            "[keys] signing is empty",
+            remedy="name a private key to sign links here ('oncegate keys new' makes one)",
+        )
     if spec.startswith(_SERVICES):
         raise KeyUnfit(
             f"[keys] signing = {spec.partition(':')[0]}: needs the AWS part, which this version does not have"
         )
     where, pem = _from_variable(spec, environ) if spec.startswith("env:") else _from_file(folder / spec)
     try:
-        key = load_signing_key(pem, "")
+        loaded = load_signing_key(pem)
     except KeyUnfit as error:
-        raise KeyUnfit(f"{where}: {error}") from None
-    key_ids = [key_id for key_id, public in group.group.items() if public.spki_sha256 == key.spki_sha256]
+        raise error.at(where) from None
+    key_ids = [key_id for key_id, public in group.group.items() if public.spki_sha256 == loaded.spki_sha256]
     if not key_ids:
         raise KeyUnfit(
-            f"{where}: its public half is not in the key group {group.path}: put it there as <key id>.pem "
-            "('openssl pkey -pubout' prints it), or let [keys] signing name a key whose public half is there"
+            f"its public half is not in the key group {group.path}",
+            remedy="put it there as <key id>.pem ('openssl pkey -pubout' prints it), or let [keys] signing name a key "
+            "whose public half is there",
+            where=where,
         )
-    # either id verifies alike; the file's own name is the one that its owner means
-    key.key_id = Path(spec).stem if Path(spec).stem in key_ids else key_ids[0]
-    return key
+    # Each of the ids verifies; the name of the file tells which one its owner means.
+    return loaded.named(Path(spec).stem if Path(spec).stem in key_ids else key_ids[0])
 
 
 def s3_issuer_of(settings: Settings) -> S3Issuer | None:
@@ -69,7 +71,7 @@ def _from_variable(spec: str, environ: Mapping[str, str]) -> tuple[str, bytes]:
     name = spec.removeprefix("env:")
     text = environ.get(name)
     if not text:
-        raise KeyUnfit(f"{name}: no such variable, or an empty one; [keys] signing says that it holds a private key")
+        raise KeyUnfit("no such variable, or an empty one; [keys] signing says that it holds a private key", where=name)
     return name, text.replace("\\n", "\n").encode(errors="replace")
 
 
@@ -78,6 +80,8 @@ def _from_file(path: Path) -> tuple[str, bytes]:
         with path.open("rb") as file:
             return str(path), file.read(PEM_BYTES_MAX + 1)
     except FileNotFoundError:
-        raise KeyUnfit(f"{path}: no such file; [keys] signing names it ('oncegate keys new' makes a key)") from None
+        raise KeyUnfit(
+            "no such file; [keys] signing names it", remedy="'oncegate keys new' makes a key", where=str(path)
+        ) from None
     except OSError as error:
-        raise KeyUnfit(f"{path}: cannot be read: {error.strerror}; [keys] signing names it") from None
+        raise KeyUnfit(f"cannot be read: {error.strerror}; [keys] signing names it", where=str(path)) from None

@@ -269,14 +269,14 @@ def _read_key(key: str | PathLike[str], key_id: str | None) -> SigningKey:
     if "-----BEGIN" in str(key):
         if key_id is None:
             raise BadRequest("key_id", "PEM text has no name: say under which id the key group holds the public half")
-        return load_signing_key(str(key).encode(), key_id)
+        return load_signing_key(str(key).encode()).named(key_id)
     path = Path(key)
     try:
         with path.open("rb") as file:
             pem = file.read(PEM_BYTES_MAX + 1)
     except OSError as error:
         raise KeyUnfit(f"cannot be read: {error.strerror}", where=str(path)) from None
-    return load_signing_key(pem, key_id or path.stem)
+    return load_signing_key(pem).named(key_id or path.stem)
 
 
 def _public_url(base_url: str) -> str:

@@ -78,7 +78,7 @@ class Listener:
             return
         if self._task is not None:
             await self._task
-        raise PortTaken(f"the server on {self.address} did not start")
+        raise PortTaken("the server did not start", where=str(self.address))
 
     async def stop(self, patience_s: float) -> bool:
         """Take no new connections, let what runs finish; say whether it did within that time."""
@@ -98,7 +98,10 @@ def _free_port(address: Address) -> int:
             probe.bind((address.host, address.port))
             probe.listen(1)
         except OSError as error:
-            why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
-            raise PortTaken(f"{address} {why}") from None
+            if error.errno == errno.EADDRINUSE:
+                raise PortTaken(
+                    f"{address} is taken", remedy="stop who listens there, or choose another port"
+                ) from None
+            raise PortTaken(f"{address} cannot be used: {error.strerror}") from None
         port: int = probe.getsockname()[1]
         return port

@@ -6,7 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from oncegate.settings.tables import PREFIX, Settings, SettingsError, load
+from oncegate.settings.reading import PREFIX, SettingsError, load
+from oncegate.settings.tables import Settings
 
 DEFAULT_CONFIG = "oncegate.toml"
 

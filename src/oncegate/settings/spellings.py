@@ -5,7 +5,7 @@ before it returns the same, so that constructors check with it too. It raises ``
 instead. No message quotes a value, for it may be a secret that was written in the wrong place; durations, sizes and
 networks are quoted, because they only get so far when they look like one or stand under a key that holds no secret.
 
-Used by ``settings.py`` alone.
+``tables.py`` names a reader for each key; ``Address`` is also what listeners are given.
 """
 
 from __future__ import annotations

@@ -1,25 +1,18 @@
-"""The configuration: ``oncegate.toml`` and ``ONCEGATE_`` variables, read once into values that never change.
+"""The configuration as values that never change: a dataclass for each table, a field for each key.
 
-Each key of a table is a field here, with the function of ``spellings.py`` that reads it; reading a value
-that was read gives it back, and so the constructors check with the same functions. Every
-message names the file or variable, the table, the key and the remedy; none holds a value that may be a secret.
-Nothing is opened here: whether a key, a store or a ledger can be used is for those who open it.
-
-Own code, because pydantic-settings costs 0.4 s, names neither file nor variable, prints secrets, and ignores a
-misspelt table in the environment.
+Each field names the reader of ``spellings.py`` that takes what is written in the file. Readers are idempotent
+(``read(read(x)) == read(x)``), so the constructors validate with them too. A field's name carries its unit, its key in
+the file does not. Nothing is opened here: whether a key, a store or a ledger can be used is for those who open it.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
 from oncegate.settings.spellings import (
     Address,
@@ -39,32 +32,27 @@ from oncegate.settings.spellings import (
     read_public_urls,
     read_signing,
     read_size_bytes,
-    read_table,
     read_url,
 )
-from oncegate.unfit import Unfit
-
-PREFIX = "ONCEGATE_"
-FILE_BYTES_MAX = 1_048_576
-"""No configuration is this long; a device or a log file given by mistake is not read into memory."""
-
-
-class SettingsError(Unfit):
-    """The configuration cannot be used; the message names file or variable, table, key and remedy, and no secret."""
-
-
-# Tables: a field's name carries its unit, its key in the file does not.
 
 
 @dataclass(frozen=True, slots=True)
-class _Key:
+class Key:
+    """How one setting is written.
+
+    Attributes:
+        name: in the file.
+        read: returns the value of what is written; raises ``ValueError`` with what to write instead.
+        is_many: a list or a table, which a variable writes as JSON.
+    """
+
     name: str
     read: Callable[[object], object]
     is_many: bool
 
 
-def _key(name: str, read: Callable[[object], object], *, is_many: bool = False) -> dict[str, _Key]:
-    return {"key": _Key(name, read, is_many)}
+def _key(name: str, read: Callable[[object], object], *, is_many: bool = False) -> dict[str, Key]:
+    return {"key": Key(name, read, is_many)}
 
 
 def _nothing() -> Mapping[str, str]:
@@ -72,22 +60,23 @@ def _nothing() -> Mapping[str, str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Table:
-    """A table of the file. Raises ``ValueError`` for a value that its key's reader would not give."""
+class Table:
+    """A table of the file. Raises ``ValueError`` for a value that the reader of its key would not return."""
 
     def __post_init__(self) -> None:
-        for entry, key in _keys_of(type(self)):
+        for entry, key in keys_of(type(self)):
             value: object = getattr(self, entry.name)
             if key.read(value) != value:
                 raise ValueError(f"{key.name}: not in its normal form")
 
 
-def _keys_of(table: type[_Table]) -> list[tuple[Field[Any], _Key]]:
-    return [(entry, cast("_Key", entry.metadata["key"])) for entry in fields(table)]
+def keys_of(table: type[Table]) -> list[tuple[Field[Any], Key]]:
+    """Return the fields of a table, each with its key."""
+    return [(entry, cast("Key", entry.metadata["key"])) for entry in fields(table)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ViewerSettings(_Table):
+class ViewerSettings(Table):
     """``[viewer]``: the public listener.
 
     Attributes:
@@ -123,7 +112,7 @@ class ViewerSettings(_Table):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LinksSettings(_Table):
+class LinksSettings(Table):
     """``[links]``: what links may do.
 
     Attributes:
@@ -159,14 +148,14 @@ class LinksSettings(_Table):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ControlSettings(_Table):
+class ControlSettings(Table):
     """``[control]``: the private listener, where it binds."""
 
     listen: Address = field(default=Address("127.0.0.1", 8081), metadata=_key("listen", read_address))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoreSettings(_Table):
+class StoreSettings(Table):
     """``[store]``: where the objects are.
 
     Attributes:
@@ -181,7 +170,7 @@ class StoreSettings(_Table):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerSettings(_Table):
+class LedgerSettings(Table):
     """``[ledger]``: where uses are recorded.
 
     Attributes:
@@ -206,7 +195,7 @@ class LedgerSettings(_Table):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeysSettings(_Table):
+class KeysSettings(Table):
     """``[keys]``: whom the viewer trusts, and who signs.
 
     Attributes:
@@ -219,14 +208,14 @@ class KeysSettings(_Table):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogSettings(_Table):
+class LogSettings(Table):
     """``[log]``: how the log is written."""
 
     format: Literal["json", "console"] = field(default="json", metadata=_key("format", choice("json", "console")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialsSettings(_Table):
+class CredentialsSettings(Table):
     """``[s3_credentials]``: with what S3 presigned URLs may be signed.
 
     Attributes:
@@ -269,16 +258,7 @@ class Settings:
         return self.folder / path
 
 
-# Reading: what was given, and under which name messages speak of it.
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    where: str
-    value: object = field(repr=False)
-
-
-_TABLES: Mapping[str, type[_Table]] = {
+TABLES: Mapping[str, type[Table]] = {
     "viewer": ViewerSettings,
     "links": LinksSettings,
     "control": ControlSettings,
@@ -288,145 +268,4 @@ _TABLES: Mapping[str, type[_Table]] = {
     "log": LogSettings,
     "s3_credentials": CredentialsSettings,
 }
-_T = TypeVar("_T", bound=_Table)
-
-_Tables = dict[str, dict[str, _Given]]
-
-
-def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
-    """Read the configuration.
-
-    Args:
-        path: the TOML file; None for none, then relative paths begin at the current folder.
-        environ: variables; those that begin with ``ONCEGATE_`` override the file, ``ONCEGATE_CONFIG`` is not looked at.
-
-    Raises:
-        SettingsError: anything in it cannot be used.
-    """
-    tables: _Tables = {}
-    if path is not None:
-        _take_file(tables, path)
-    _take_variables(tables, environ)
-    try:
-        return Settings(
-            viewer=_build(ViewerSettings, tables.get("viewer")),
-            links=_build(LinksSettings, tables.get("links")),
-            control=_build(ControlSettings, tables.get("control")),
-            store=_build(StoreSettings, tables.get("store")),
-            ledger=_build(LedgerSettings, tables.get("ledger")),
-            keys=_build(KeysSettings, tables.get("keys")),
-            log=_build(LogSettings, tables.get("log")),
-            s3_credentials=_build(CredentialsSettings, tables.get("s3_credentials")).secrets,
-            folder=Path.cwd() if path is None else path.absolute().parent,
-            file=path,
-        )
-    except ValueError as error:
-        raise SettingsError(f"{path or 'environment'}: {error}") from None
-
-
-def _take_file(tables: _Tables, path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
-        if len(content) > FILE_BYTES_MAX:
-            raise SettingsError(f"{path}: longer than {FILE_BYTES_MAX} bytes: this is no configuration")
-        document: dict[str, object] = tomllib.loads(content.decode())
-    except FileNotFoundError:
-        raise SettingsError(f"{path}: no such file; 'oncegate init' makes one, --config names another") from None
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{path}: not UTF-8 at byte {error.start}") from None
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError tells line and column, and quotes no value
-        raise SettingsError(f"{path}: not TOML: {error}") from None
-    for table, content in document.items():
-        if table not in _TABLES:
-            what = "table" if isinstance(content, dict) else "table; a key belongs into one, under a line [table]:"
-            raise SettingsError(f"{path}: no {what} {table}{_hint(table, _TABLES)}")
-        _take_table(tables, table, _Given(f"{path}: [{table}]", content))
-
-
-def _take_table(tables: _Tables, table: str, given: _Given) -> None:
-    if table == "s3_credentials":
-        tables[table] = {"s3_credentials": given}
-        return
-    try:
-        content = read_table(given.value)
-    except ValueError as error:
-        raise SettingsError(f"{given.where}: {error}") from None
-    tables[table] = {key: _Given(f"{given.where} {key}", value) for key, value in content.items()}
-
-
-def _take_variables(tables: _Tables, environ: Mapping[str, str]) -> None:
-    ignored = {PREFIX + "CONFIG", _variable_of_key(tables, environ)}
-    for name in sorted(environ):  # ONCEGATE_VIEWER comes before ONCEGATE_VIEWER__LISTEN, which is to change it
-        if not name.startswith(PREFIX) or name in ignored or _is_from_kubernetes(name, environ):
-            continue
-        table, separator, key = name.removeprefix(PREFIX).partition("__")
-        if table != table.upper() or key != key.upper():
-            raise SettingsError(f"{name}: write it in capital letters, {name.upper()}")
-        table, key = table.lower(), key.lower()
-        if table not in _TABLES:
-            raise SettingsError(f"{name}: no table {table}{_hint(table, _TABLES) if separator else _hint_of(name)}")
-        if not separator:
-            _take_table(tables, table, _Given(name, _json(name, environ[name])))
-            continue
-        keys = {known.name: known for _, known in _keys_of(_TABLES[table])}
-        if table == "s3_credentials":
-            raise SettingsError(f"{name}: give the table whole, as JSON, in {PREFIX}S3_CREDENTIALS")
-        if key not in keys:
-            raise SettingsError(f"{name}: [{table}] {key}: unknown key{_hint(key, keys)}")
-        text = environ[name]
-        is_json = keys[key].is_many and text.startswith(("[", "{"))
-        tables.setdefault(table, {})[key] = _Given(name, _json(name, text) if is_json else text)
-
-
-def _variable_of_key(tables: _Tables, environ: Mapping[str, str]) -> str:
-    """Name the variable that holds the signing key, for it may well begin with ONCEGATE_ too."""
-    in_file = tables.get("keys", {}).get("signing")
-    signing = environ.get(PREFIX + "KEYS__SIGNING", in_file.value if in_file else "")
-    return signing.removeprefix("env:") if isinstance(signing, str) and signing.startswith("env:") else ""
-
-
-def _hint_of(name: str) -> str:
-    keys = [f"{table}__{key.name}" for table, settings in _TABLES.items() for _, key in _keys_of(settings)]
-    return _hint(name, [PREFIX + known.upper() for known in (*_TABLES, *keys)])
-
-
-_KUBERNETES = re.compile(
-    r"ONCEGATE_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
-)
-
-
-def _is_from_kubernetes(name: str, environ: Mapping[str, str]) -> bool:
-    """Say whether Kubernetes put the variable there: it does for every service, so for one named oncegate as well."""
-    return "KUBERNETES_SERVICE_HOST" in environ and _KUBERNETES.fullmatch(name) is not None
-
-
-def _json(name: str, text: str) -> object:
-    try:
-        value: object = json.loads(text)
-    except (ValueError, RecursionError):
-        raise SettingsError(f"{name}: not JSON: a table is an object, {{...}}, a list is an array, [...]") from None
-    return value
-
-
-def _build(table: type[_T], given: Mapping[str, _Given] | None) -> _T:
-    entries = {key.name: (entry.name, key) for entry, key in _keys_of(table)}
-    values: dict[str, object] = {}
-    for name, item in (given or {}).items():
-        if name not in entries:
-            raise SettingsError(f"{item.where}: unknown key{_hint(name, entries)}")
-        field_name, key = entries[name]
-        try:
-            values[field_name] = key.read(item.value)
-        except ValueError as error:
-            raise SettingsError(f"{item.where}: {error}") from None
-    return table(**values)
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - only where something is wrong
-
-    close = get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
+"""Every table of the configuration by its name."""

@@ -29,7 +29,8 @@ from oncegate.links.key_group import KeyGroup
 from oncegate.links.link_id import uuid7
 from oncegate.links.ticket import Ticket
 
-START_MAX_S = 20.0
+START_MAX_S = STOP_MAX_S = COMMAND_MAX_S = 120.0
+"""How long a process is waited for, on a machine that does other work too; one that has ended is waited for no more."""
 Value = str | int | bool | list[str]
 Tables = Mapping[str, Mapping[str, Value]]
 
@@ -56,7 +57,7 @@ class Serving:
         self.process.kill()
         self.process.wait()
 
-    def terminate(self, patience_s: float = 20.0) -> int:
+    def terminate(self, patience_s: float = STOP_MAX_S) -> int:
         """SIGTERM, and the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(patience_s)
@@ -105,7 +106,7 @@ class Installation:
             (folder / name).mkdir(exist_ok=True)
         (folder / "keys" / f"{self.key_id}.pem").write_bytes(public)
         (folder / "private" / f"{self.key_id}.pem").write_bytes(private)
-        self.signer = load_signing_key(private, self.key_id)
+        self.signer = load_signing_key(private).named(self.key_id)
         self.keys = KeyGroup({self.key_id: load_public_key(public)})
         self._tables = {name: dict(values) for name, values in (tables or {}).items()}
         ledger = self._tables.setdefault("ledger", {})
@@ -162,7 +163,7 @@ class Installation:
             env={**os.environ, **(environ or {})},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=COMMAND_MAX_S,
             check=False,
         )
 
@@ -190,7 +191,7 @@ class Installation:
             if process.poll() is None:
                 process.terminate()
                 try:
-                    process.wait(20)
+                    process.wait(STOP_MAX_S)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
@@ -200,16 +201,17 @@ class Installation:
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> dict[str, str]:
+    """Return the URLs of both listeners, once the process says that they answer."""
     deadline = time.monotonic() + START_MAX_S
-    while time.monotonic() < deadline:
-        urls = {
-            words[0]: words[2]
-            for words in (line.split() for line in log.read_text(errors="replace").splitlines())
-            if len(words) == 3 and words[1] == "ready"
-        }
+    while True:
+        has_ended = process.poll() is not None  # asked before its last words are read
+        said = log.read_text(errors="replace")
+        lines = (line.split() for line in said.splitlines())
+        urls = {words[0]: words[2] for words in lines if len(words) == 3 and words[1] == "ready"}
         if {"viewer", "control"} <= urls.keys():
             return urls
-        if process.poll() is not None:
-            break
+        if has_ended:
+            raise RuntimeError(f"oncegate serve ended with status {process.returncode} before it was ready: {said}")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"oncegate serve was not ready after {START_MAX_S:.0f} s: {said}")
         time.sleep(0.02)
-    raise RuntimeError(f"oncegate serve did not get ready: {log.read_text(errors='replace')}")

@@ -14,7 +14,7 @@ from types import TracebackType
 
 from oncegate.links.urls import parse_url
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 120.0
 HEAD_MAX_BYTES = 64 * 1024
 _RECEIVE_BYTES = 256 * 1024
 

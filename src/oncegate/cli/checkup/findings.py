@@ -96,7 +96,7 @@ def look_at_keys(settings: Settings) -> list[Finding]:
     try:
         keys = open_keys(settings)
     except Unfit as unfit:
-        return [_failed("keys", str(unfit), "see 'oncegate keys -h'")]
+        return [_failed("keys", unfit.words, unfit.remedy or "see 'oncegate keys -h'")]
     group = ", ".join(keys.group) or "no keys"
     if not len(keys.group) and not settings.s3_credentials:
         return [_failed("keys", f"{keys.path} holds no key: no link is accepted", "oncegate keys new --sign")]
@@ -108,7 +108,7 @@ def look_at_keys(settings: Settings) -> list[Finding]:
     try:
         signer = open_signer(settings, keys)
     except Unfit as unfit:
-        return [_failed("keys", str(unfit), "see 'oncegate keys -h'")]
+        return [_failed("keys", unfit.words, unfit.remedy or "see 'oncegate keys -h'")]
     found = [Finding(name="keys", words=f"trusted: {group}; {signer.key_id} signs")]
     if not settings.keys.signing.startswith(("env:", "kms:", "secretsmanager:", "ssm:")):
         found += _look_at_private_keys(settings.resolve(settings.keys.signing).parent, set(keys.group))
@@ -128,13 +128,13 @@ def _look_at_private_keys(folder: Path, trusted: set[str]) -> list[Finding]:
 
 def look_at_tokens(settings: Settings) -> list[Finding]:
     """Somebody may call the control API, and only who was given a token."""
-    from oncegate.control.tokens import TokenFile, TokensUnfit
+    from oncegate.control.tokens import TokenFile
 
     now_s = int(time.time())
     try:
         tokens = TokenFile(settings.resolve("tokens.json")).list_tokens()
-    except TokensUnfit as error:
-        return [_failed("tokens", str(error), "restore it, or move it away and make new tokens")]
+    except Unfit as unfit:
+        return [_failed("tokens", unfit.words, unfit.remedy or "restore it, or move it away and make new tokens")]
     living = [token for token in tokens if token.expires_s is None or now_s < token.expires_s]
     found = [Finding(name="tokens", words=f"{len(living)} in use, {len(tokens) - len(living)} expired")]
     if not living:

@@ -32,9 +32,9 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
     try:
         settings = settings_of(ctx)
     except Unfit as unfit:
-        words = ": ".join(part for part in (unfit.where, unfit.what) if part)
-        remedy = unfit.remedy or "correct it"
-        found = [Finding(name="configuration", state=State.FAILED, words=words, remedy=remedy)]
+        found = [
+            Finding(name="configuration", state=State.FAILED, words=unfit.words, remedy=unfit.remedy or "correct it")
+        ]
         broken = Misuse.exit_code
     else:
         found = asyncio.run(_look(settings))
