@@ -56,13 +56,16 @@ EMULATED = (
 """Two minutes on emulators in environments of their own, and on Ceph: in CI, or when asked for."""
 FRONTED = ("test_behind_proxies.py", "test_postgresql_elsewhere.py", "test_redis_elsewhere.py")
 """Two minutes on servers of system packages: in CI, or when asked for."""
+OUTAGES = (
+    *("test_postgresql_faults.py", "test_redis_faults.py", "test_postgresql_versions.py", "test_many_gateways.py"),
+    *("test_kills.py", "test_programs_people_have.py", "test_memory.py"),
+)
+"""Minutes of servers that are killed, frozen and waited for, and of other people's programs."""
 LEFT_OUT = {
+    "--slow": (OUTAGES, "takes long: pytest --slow, or .ci/run"),
     "--emulators": (EMULATED, "needs a server that speaks S3 or DynamoDB: pytest --emulators, or .ci/run"),
     "--servers": (FRONTED, "needs servers of system packages: pytest --servers, or .ci/run"),
 }
-
-
-SLOW = "takes long (outages, kills, other people's programs): pytest --slow, or .ci/run"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -77,7 +80,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if item.path.name in files and not config.getoption(option):
                 item.add_marker(pytest.mark.skip(reason=reason))
         if item.get_closest_marker("slow") and not config.getoption("--slow"):
-            item.add_marker(pytest.mark.skip(reason=SLOW))
+            item.add_marker(pytest.mark.skip(reason=LEFT_OUT["--slow"][1]))
 
 
 @pytest.fixture(scope="session")

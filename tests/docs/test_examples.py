@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from oncegate.settings import load
-from oncegate.testing.installation import free_port
+from oncegate.testing.installation import START_MAX_S, free_port
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -28,7 +28,8 @@ _FENCE = re.compile(r"^ {0,3}```([a-z]*)\n(.*?)^ {0,3}```$", re.MULTILINE | re.D
 _MARK = re.compile(r"<!-- (not run|run|file): ([^\n]+?) -->\n\Z")
 _NEEDS = re.compile(r"^<!-- needs: (.+?) -->$", re.MULTILINE)
 _PORT = re.compile(r"\b(?:80[89][0-9]|8443)\b")
-RUN_MAX_S = 30
+ALWAYS_RUN = {"README.md", "testing.md", "share-a-file.md", "embed.md"}
+"""The other pages take long together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +144,7 @@ class Shell:
             )
         self.background.append(process)
         wanted = len(re.findall(r"oncegate\b.* serve\b", text))
-        deadline = time.monotonic() + RUN_MAX_S
+        deadline = time.monotonic() + START_MAX_S
         while log.read_text().count("control ready") < wanted:
             assert process.poll() is None, f"it ended:\n{text}\n{log.read_text()}"
             assert time.monotonic() < deadline, f"not ready:\n{text}\n{log.read_text()}"
@@ -189,7 +190,14 @@ def missing_words(wanted: str, printed: str) -> str:
     return ""
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if is_run(p)], ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=str(page.relative_to(ROOT)), marks=[] if page.name in ALWAYS_RUN else pytest.mark.slow)
+        for page in PAGES
+        if is_run(page)
+    ],
+)
 def test_examples_do_what_the_page_says(page: pathlib.Path, shell: Shell) -> None:
     """An example that no longer works costs a reader more than one that is missing; so none is only read."""
     needs = {tool for words in _NEEDS.findall(page.read_text()) for tool in words.split()}

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+import pytest
+
 from oncegate.testing.installation import STOP_MAX_S
 from oncegate.testing.raw_http import TIMEOUT_S, ask
 from oncegate.uses.record import Lease, Record
@@ -93,6 +95,7 @@ def takes_no_connection(port: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_sigterm_lets_a_transfer_finish_and_takes_no_new_ones(
     home_with: Callable[..., object], until: Callable[..., object]
 ) -> None:
@@ -110,6 +113,7 @@ def test_sigterm_lets_a_transfer_finish_and_takes_no_new_ones(
         assert gateway.process.wait(STOP_MAX_S) == 0
 
 
+@pytest.mark.slow
 def test_what_does_not_finish_within_drain_is_cut_and_given_back(home_with: Callable[..., object]) -> None:
     """A viewer who takes nothing must not hold the process; he may resume at the next one."""
     home = home_with(viewer={"drain": "1s"})
@@ -121,6 +125,7 @@ def test_what_does_not_finish_within_drain_is_cut_and_given_back(home_with: Call
     assert 0 < claim.paid < 256 * MIB
 
 
+@pytest.mark.slow
 def test_a_reader_who_stalls_is_cut_and_what_he_did_not_get_is_given_back(
     home_with: Callable[..., object], until: Callable[..., object]
 ) -> None:
@@ -134,6 +139,7 @@ def test_a_reader_who_stalls_is_cut_and_what_he_did_not_get_is_given_back(
         assert len(read_all(viewer)) < 256 * MIB
 
 
+@pytest.mark.slow
 def test_a_sender_who_stalls_is_cut_and_the_use_is_free(
     home_with: Callable[..., object], until: Callable[..., object]
 ) -> None:
@@ -148,6 +154,7 @@ def test_a_sender_who_stalls_is_cut_and_the_use_is_free(
     assert home.stands(url) == b"whole"
 
 
+@pytest.mark.slow
 def test_an_object_that_is_cut_short_under_way_is_never_ended_cleanly(home_with: Callable[..., object]) -> None:
     """The viewer must see a broken connection, not a short file that looks whole; the rest stays his."""
     home = home_with()
@@ -213,6 +220,7 @@ def test_a_deleted_ledger_revives_no_ticket(home_with: Callable[..., object]) ->
         assert ask("GET", home.fresh(b"new")).status == 200
 
 
+@pytest.mark.slow
 def test_accept_from_refuses_what_was_made_before_a_restored_copy(home_with: Callable[..., object]) -> None:
     """Yesterday's copy forgot today's uses: the operator says from when on tickets count."""
     home = home_with()

@@ -25,7 +25,7 @@ BODY = b"only one of you may read this: " + bytes(range(256)) * 40
 BIG = bytes(range(256)) * 196_608  # 48 MiB: what sockets hold counts as delivered, and must fit into the slack
 TOLD_WITHIN_S, BACK_WITHIN_S = 5.0, 5.0
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
+pytestmark = pytest.mark.system
 
 
 @dataclass(frozen=True, slots=True)

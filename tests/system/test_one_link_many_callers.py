@@ -115,7 +115,8 @@ for path in sys.stdin.read().split():
 """
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_kill_9_at_random_moments_serves_no_link_twice(tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> None:
     """A claim that was answered before the kill must stand after it; a link that nobody opened must still work."""
     kills = 50 if request.config.getoption("--nightly") else 5
