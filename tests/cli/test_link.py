@@ -183,7 +183,7 @@ def test_a_ticket_needs_no_configuration(
     name, _, value = made.stdout.strip().partition("=")
     assert name == "once"
     assert value.startswith(begin)
-    assert read_ticket(value.encode(), now_s=int(time.time()), home="").operation.value == begin[0]
+    assert read_ticket(value.encode(), now_s=int(time.time()), homes=()).operation.value == begin[0]
 
 
 def test_tickets_are_fresh(invoke, folder: pathlib.Path) -> None:

@@ -27,6 +27,13 @@ def another_ticket(door: Any, operation: Operation = Operation.GET, uses: int = 
     return f"once={Ticket(operation=operation, uses=uses, nonce=nonce)}"
 
 
+@pytest.mark.parametrize("home", ["", "eu1", "us1"])
+def test_a_grant_names_the_ledger_of_its_ticket(door: Any, home: str) -> None:
+    """Whoever asks several ledgers must ask that one: in another the link would be unused."""
+    url = door.canned(f"/a?{door.once(home=home)}")
+    assert door.open(url, homes=frozenset(("eu1", "us1"))).home == home
+
+
 # What counts as signed.
 
 

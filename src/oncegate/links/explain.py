@@ -178,7 +178,7 @@ def _explain_narrowing(
     elif b"once" in limits:
         ticket = steps.run(
             "ticket",
-            lambda: read_ticket(limits[b"once"], now_s=now_s, home=trust.home),
+            lambda: read_ticket(limits[b"once"], now_s=now_s, homes=trust.homes),
             lambda found: f"{'upload' if found.operation is Operation.PUT else 'download'}, {found.uses} use(s)",
         )
     else:

@@ -89,6 +89,7 @@ class Grant(NamedTuple):
         key_id: the name of the key.
         expires_s: refused at this second and after.
         limits: what else is signed.
+        home: the ledger that counts its uses, as the ticket names it; empty: the installation's own.
     """
 
     link_id: bytes
@@ -101,3 +102,4 @@ class Grant(NamedTuple):
     key_id: str
     expires_s: int
     limits: Limits = NO_LIMITS
+    home: str = ""

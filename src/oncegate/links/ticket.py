@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from oncegate.links.errors import BadRequest
@@ -66,13 +67,14 @@ class Ticket:
         return f"{self.operation.value}{uses}.{text_of_id(self.nonce)}{home}"
 
 
-def read_ticket(text: bytes, *, now_s: int, home: str) -> Ticket:
+def read_ticket(text: bytes, *, now_s: int, homes: Collection[str]) -> Ticket:
     """Read the value of ``once``.
 
     Args:
         text: raw, as it stands in the URL.
         now_s: seconds since 1970 UTC.
-        home: of this installation; a ticket that names another is refused.
+        homes: the ledgers that this installation asks; a ticket that names another is refused, one that names none
+            is for the installation's own.
 
     Raises:
         Refused: MALFORMED_TICKET, TICKET_AHEAD, WRONG_HOME.
@@ -93,6 +95,6 @@ def read_ticket(text: bytes, *, now_s: int, home: str) -> Ticket:
     if ticket.made_ms > now_s * 1000 + NONCE_AHEAD_MAX_MS:
         raise Refused(Reason.TICKET_AHEAD)
     # another ledger counts its uses; this one would find it unused
-    if ticket.home not in ("", home):
+    if ticket.home and ticket.home not in homes:
         raise Refused(Reason.WRONG_HOME)
     return ticket

@@ -51,7 +51,7 @@ class Trust:
         s3_bucket: requests for this bucket drop its name: the object key is the rest. Empty: bucket and key.
         plain_links: ``once``, ``allow`` or ``refuse``.
         plain_put: key prefixes where a plain CloudFront link may PUT.
-        home: name of this installation's ledger, as tickets name it.
+        homes: names of this installation's ledgers, as tickets name them. A ticket without a home is for its own.
     """
 
     keys: KeyGroup
@@ -59,7 +59,7 @@ class Trust:
     s3_bucket: str = ""
     plain_links: str = "once"
     plain_put: tuple[str, ...] = ()
-    home: str = ""
+    homes: frozenset[str] = frozenset()
 
 
 ANY_MOMENT = frozenset(("not before", "expiry", "address"))
@@ -157,7 +157,7 @@ def grant_of(request: ViewerRequest, parameters: Parameters, signed: Signed, tru
     """
     # before anything in them is read: under a wildcard a holder adds a ticket of his own, with a new nonce each time
     limits = signed_limits(parameters, signed)
-    ticket = read_ticket(limits[b"once"], now_s=now_s, home=trust.home) if b"once" in limits else None
+    ticket = read_ticket(limits[b"once"], now_s=now_s, homes=trust.homes) if b"once" in limits else None
     object_key = served_key(request, parameters, signed, trust)
     operation = granted_operation(request.method, signed, ticket, object_key, trust)
     return Grant(
@@ -170,6 +170,7 @@ def grant_of(request: ViewerRequest, parameters: Parameters, signed: Signed, tru
         scheme=signed.scheme,
         key_id=signed.key_id,
         expires_s=signed.expires_s,
+        home=ticket.home if ticket else "",
         # a ticket alone, as in nearly every link: there is nothing more to read
         limits=read_limits(limits) if len(limits) > (ticket is not None) else NO_LIMITS,
     )
