@@ -270,6 +270,17 @@ def test_importing_what_the_edge_ships_loads_nothing_else() -> None:
     assert (SOURCE / "oncegate" / "web" / "plain.py").stat().st_size <= PAGES_MAX_BYTES
 
 
+def behind_cloudfront(arrows: Arrows) -> set[str]:
+    """Modules that take a link without checking its signature."""
+    return {module for module, imported in arrows if is_within(imported, "oncegate.links.behind_cloudfront")}
+
+
+def test_only_the_edge_leaves_the_signature_to_cloudfront() -> None:
+    """Anywhere else nobody has checked it, and a forged link would open."""
+    users = behind_cloudfront(imports())
+    assert {user for user in users if not is_within(user, "oncegate.edge")} == set()
+
+
 def test_links_need_no_dependency() -> None:
     """Whoever only signs or verifies a link installs nothing else for it."""
     for module, imported in imports():
@@ -365,6 +376,14 @@ def test_a_planted_circle_is_seen(planted: pathlib.Path) -> None:
     found = circle(imports(planted))
     assert set(found) == {f"oncegate.ledgers.{name}" for name in ("protocol", "opening", "redis.ledger")}
     assert found[0] == found[-1]
+
+
+def test_a_planted_way_past_the_signature_is_seen(planted: pathlib.Path) -> None:
+    """A gateway that verified the edge's way would serve forged links."""
+    path = planted / "oncegate" / "gateway" / "app.py"
+    path.parent.mkdir()
+    path.write_text("from oncegate.links.behind_cloudfront import verify_behind_cloudfront")
+    assert behind_cloudfront(imports(planted)) == {"oncegate.gateway.app"}
 
 
 @pytest.mark.parametrize("name", ["s3/ledger.py", "batching/batcher.py"])

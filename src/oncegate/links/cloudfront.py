@@ -186,13 +186,21 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 
 def signed_by(credential: Credential, keys: KeyGroup) -> Signed:
     """State what a credential proves. To be called when every check has passed."""
-    key, match = keys.get(credential.key_id), credential.match
-    if key is None or match is None:
+    key = keys.get(credential.key_id)
+    if key is None:
+        raise Refused(Reason.BAD_SIGNATURE)
+    return stated_by(credential, issuer=key.spki_sha256)
+
+
+def stated_by(credential: Credential, *, issuer: bytes) -> Signed:
+    """State what a credential says, for whoever knows that its signature holds and that its Resource matches."""
+    match = credential.match
+    if match is None:
         raise Refused(Reason.BAD_SIGNATURE)
     return Signed(
         scheme=credential.scheme,
         key_id=credential.key_id,
-        issuer=key.spki_sha256,
+        issuer=issuer,
         signed_bytes=credential.signed_bytes,
         expires_s=credential.policy.expires_s,
         not_before_s=credential.policy.not_before_s,
