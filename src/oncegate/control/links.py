@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from fastapi import Header, Path, Query
+from fastapi import APIRouter, Header, Path, Query
 
 from oncegate.control.access import CallerSeen, PartsSeen, scoped_router
 from oncegate.control.bodies.explaining import Explained, ExplainOrder
@@ -28,8 +28,8 @@ EVENTS_IN_A_LIST_MAX = 100
 
 LinkId = Annotated[str, Path(pattern=LINK_ID, description="The `id` of a link.")]
 
-reading = scoped_router("links:read", tag="links")
-writing = scoped_router("links:write", tag="links")
+reading: APIRouter = scoped_router("links:read", tag="links")
+writing: APIRouter = scoped_router("links:write", tag="links")
 
 
 @writing.post("/v1/links", status_code=201, responses=documented(422, 503))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Query
+from fastapi import APIRouter, Query
 
 from oncegate.control.access import PartsSeen, scoped_router
 from oncegate.control.bodies.forms import PAGE_MAX
@@ -13,7 +13,7 @@ from oncegate.control.problems import documented
 from oncegate.links.instants import instant_text
 from oncegate.stores.protocol import ObjectInfo
 
-reading = scoped_router("objects:read", tag="objects")
+reading: APIRouter = scoped_router("objects:read", tag="objects")
 
 
 @reading.get("/v1/objects", responses=documented(422, 503))

@@ -20,9 +20,9 @@ from oncegate.links.instants import instant_text
 READY_MAX_S = 5.0
 _NUMBER_MAX = 2**63 - 1
 
-probing = APIRouter(tags=["observing"])
-metering = scoped_router("metrics:read", tag="observing")
-reading = scoped_router("events:read", tag="observing")
+probing: APIRouter = APIRouter(tags=["observing"])
+metering: APIRouter = scoped_router("metrics:read", tag="observing")
+reading: APIRouter = scoped_router("events:read", tag="observing")
 
 
 @probing.get("/healthz", responses=documented())

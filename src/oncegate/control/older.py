@@ -12,7 +12,7 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import Query
+from fastapi import APIRouter, Query
 from starlette.responses import PlainTextResponse, Response
 
 from oncegate.control.access import CallerSeen, PartsSeen, scoped_router
@@ -32,8 +32,8 @@ OBJECTS_MAX = 10_000
 TRUNCATED_HEADER = "X-Oncegate-Truncated"
 _PAGE = 1_000
 
-reading = scoped_router("objects:read", tag="older calls")
-writing = scoped_router("links:write", tag="older calls")
+reading: APIRouter = scoped_router("objects:read", tag="older calls")
+writing: APIRouter = scoped_router("links:write", tag="older calls")
 
 _BAD_REQUEST: dict[int | str, dict[str, Any]] = {
     400: {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import http
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -39,7 +39,7 @@ class Fault(BaseModel):
 class Problem(BaseModel):
     """What went wrong."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="allow",
         json_schema_extra={
             "examples": [
@@ -82,8 +82,8 @@ class ProblemAnswer(Exception):
         super().__init__(detail)
         self.status = status
         self.detail = detail
-        self.headers = dict(headers or {})
-        self.members = dict(members or {})
+        self.headers: dict[str, str] = dict(headers or {})
+        self.members: dict[str, object] = dict(members or {})
 
 
 def problem_response(refusal: ProblemAnswer) -> Response:

@@ -84,7 +84,7 @@ class TokenFile:
         Raises:
             TokensUnfit: it is there and cannot be used.
         """
-        self.path = path
+        self.path: Path = path
         # before it is read: what changes in between has another stamp at the next call
         self._stamp = _stamp(path)
         self._entries = _read(path)

@@ -38,13 +38,13 @@ class Transfer:
     __slots__ = ("_task", "claim_id", "cut_why", "etag", "handed_bytes", "progress_at", "promised_bytes", "start")
 
     def __init__(self, claim_id: str, etag: str, span: tuple[int, int], now: float) -> None:
-        self.claim_id = claim_id
-        self.etag = etag
-        self.start = span[0]
-        self.promised_bytes = span[1] - span[0]
-        self.handed_bytes = 0
-        self.progress_at = now
-        self.cut_why = ""
+        self.claim_id: str = claim_id
+        self.etag: str = etag
+        self.start: int = span[0]
+        self.promised_bytes: int = span[1] - span[0]
+        self.handed_bytes: int = 0
+        self.progress_at: float = now
+        self.cut_why: str = ""
         self._task = asyncio.current_task()
 
     @property

@@ -48,20 +48,20 @@ class Exchange:
     def __init__(
         self, receive: Receive, send: Send, *, request_id: str, started_at: float, cors_origins: tuple[str, ...]
     ) -> None:
-        self.receive = receive
+        self.receive: Receive = receive
         self._send = send
-        self.request_id = request_id
-        self.started_at = started_at
+        self.request_id: str = request_id
+        self.started_at: float = started_at
         self._cors_origins = cors_origins
         self.request: ViewerRequest | None = None
         self.grant: Grant | None = None
-        self.status = 0
-        self.received_bytes = 0
-        self.sent_bytes = 0
+        self.status: int = 0
+        self.received_bytes: int = 0
+        self.sent_bytes: int = 0
         self.size_bytes: int | None = None
         self.reason: str | None = None
         self.outcome: str | None = None
-        self.unread_body = False
+        self.unread_body: bool = False
 
     async def send(self, message: Message) -> None:
         """Send a message of an answer whose head was built elsewhere."""

@@ -35,7 +35,7 @@ class KeyFolder:
         Raises:
             KeyUnfit: the folder or a file in it cannot be used; the message names it.
         """
-        self.path = path
+        self.path: Path = path
         self._complaint = ""
         # before it is read: what changes in between has another stamp at the next look
         self._stamps = _look(path)

@@ -67,7 +67,7 @@ class PemPublicKey:
             KeyUnfit: its size or curve is not accepted.
         """
         self.kind: KeyKind = _checked_kind(key)
-        self.spki_sha256 = _spki_sha256(key)
+        self.spki_sha256: bytes = _spki_sha256(key)
         self._verify: Callable[..., None] = key.verify
         self._arguments: Mapping[str, tuple[object, ...]] = _RSA if self.kind == "rsa" else _ECDSA
 
@@ -86,9 +86,9 @@ class PemSigningKey:
     __slots__ = ("_arguments", "_sign", "key_id", "kind", "spki_sha256")
 
     def __init__(self, loaded: LoadedKey, key_id: str) -> None:
-        self.key_id = key_id
+        self.key_id: str = key_id
         self.kind: KeyKind = loaded.kind
-        self.spki_sha256 = loaded.spki_sha256
+        self.spki_sha256: bytes = loaded.spki_sha256
         self._sign: Callable[..., bytes] = loaded.key.sign
         self._arguments: Mapping[str, tuple[object, ...]] = _RSA if self.kind == "rsa" else _ECDSA
 

@@ -32,7 +32,7 @@ class Trusting:
             KeyUnfit: the folder or a key in it cannot be used; the message names it.
         """
         self._settings = settings
-        self.folder = KeyFolder(settings.resolve(settings.keys.group))
+        self.folder: KeyFolder = KeyFolder(settings.resolve(settings.keys.group))
         self._trust = trust_of(settings, self.folder.group)
 
     def now(self) -> Trust:

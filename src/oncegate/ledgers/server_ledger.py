@@ -75,7 +75,7 @@ class ServerLedger(ABC):
         self._closes = closes
         self._is_closed = False
         writes, reads = BatchSizes(), BatchSizes()
-        self.batch_sizes = {"write": writes, "read": reads}
+        self.batch_sizes: dict[str, BatchSizes] = {"write": writes, "read": reads}
         self._inserts = Batcher[Insert, InsertOutcome](
             sends.insert,
             key_of=_link_id,

@@ -17,7 +17,7 @@ class UnderWay:
         self._count = 0
         self._none = asyncio.Event()
         self._none.set()
-        self.is_closed = False
+        self.is_closed: bool = False
 
     @contextmanager
     def one(self) -> Generator[None]:

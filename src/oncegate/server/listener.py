@@ -40,7 +40,7 @@ class Listener:
         Raises:
             PortTaken: somebody else listens there, or it is not ours to take.
         """
-        self.address = Address(address.host, _free_port(address))
+        self.address: Address = Address(address.host, _free_port(address))
         self._app = app
         self._server: Server | None = None
         self._task: asyncio.Task[None] | None = None

@@ -258,4 +258,6 @@ def read_header(raw: object) -> str:
 
 _HEADER_NAME = matching(r"[A-Za-z0-9-]{1,64}", "write the name of one header, as in x-forwarded-for")
 
-read_url = matching(r"[a-z][a-z0-9+]*:.*", "write a URL with a scheme, as in file:./objects or sqlite:./ledger.db")
+read_url: Callable[[object], str] = matching(
+    r"[a-z][a-z0-9+]*:.*", "write a URL with a scheme, as in file:./objects or sqlite:./ledger.db"
+)

@@ -21,7 +21,7 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
-from oncegate.keys.pem import KeyKind, load_public_key, load_signing_key, new_key_pair
+from oncegate.keys.pem import KeyKind, PemSigningKey, load_public_key, load_signing_key, new_key_pair
 from oncegate.ledgers.opening import create_ledger
 from oncegate.links.grant import Operation, Scheme
 from oncegate.links.issue import S3Issuer, Wish, make_link
@@ -96,18 +96,18 @@ class Installation:
         credentials: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
-        self.objects = folder / "objects"
-        self.port = free_port()
-        self.public_url = f"http://127.0.0.1:{self.port}"
-        self.credentials = dict(credentials or {})
-        self.key_id = f"KTEST{secrets.token_hex(4).upper()}"
+        self.objects: Path = folder / "objects"
+        self.port: int = free_port()
+        self.public_url: str = f"http://127.0.0.1:{self.port}"
+        self.credentials: dict[str, str] = dict(credentials or {})
+        self.key_id: str = f"KTEST{secrets.token_hex(4).upper()}"
         private, public = new_key_pair(key)
         for name in ("objects", "keys", "private"):
             (folder / name).mkdir(exist_ok=True)
         (folder / "keys" / f"{self.key_id}.pem").write_bytes(public)
         (folder / "private" / f"{self.key_id}.pem").write_bytes(private)
-        self.signer = load_signing_key(private).named(self.key_id)
-        self.keys = KeyGroup({self.key_id: load_public_key(public)})
+        self.signer: PemSigningKey = load_signing_key(private).named(self.key_id)
+        self.keys: KeyGroup = KeyGroup({self.key_id: load_public_key(public)})
         self._tables = {name: dict(values) for name, values in (tables or {}).items()}
         ledger = self._tables.setdefault("ledger", {})
         ledger.setdefault("url", "sqlite:./ledger.db")

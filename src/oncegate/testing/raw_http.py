@@ -80,7 +80,7 @@ class RawConnection:
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         host, _, port = parse_url(url).host.rpartition(":")
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.socket: socket.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             self.socket.settimeout(timeout_s)
             if receive_buffer_bytes is not None:

@@ -35,7 +35,7 @@ class RedisServer(Server):
         tls: tuple[bytes, bytes] | None = None,
     ) -> None:
         super().__init__(port)
-        self.tls_port = 0 if tls is None else free_port()
+        self.tls_port: int = 0 if tls is None else free_port()
         self._home = folder / f"redis-{self.port}"
         self._home.mkdir(parents=True)
         self._log = self._home / "log"

@@ -41,7 +41,7 @@ class Server(ABC):
     """Not SIGINT: whoever was started in the background of a shell ignores it, and so do its children."""
 
     def __init__(self, port: int = 0) -> None:
-        self.port = port or free_port()
+        self.port: int = port or free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:

@@ -47,7 +47,7 @@ class Sums:
     """Checksums of bytes as they come."""
 
     def __init__(self, expected: Mapping[str, bytes]) -> None:
-        self.expected = dict(expected)
+        self.expected: dict[str, bytes] = dict(expected)
         self._running = {name: hashlib.new(name, usedforsecurity=False) for name in expected}
 
     def update(self, data: bytes) -> None:

@@ -82,8 +82,8 @@ class StreamLanding:
 
     def __init__(self, stream: BinaryIO, facts: Facts) -> None:
         self._stream = stream
-        self.facts = facts
-        self.done_bytes = 0
+        self.facts: Facts = facts
+        self.done_bytes: int = 0
         self._sums = Sums(facts.digests)
 
     def note(self, facts: Facts) -> None:
@@ -120,9 +120,9 @@ class FileLanding:
         self._link_sha256 = link_sha256
         self._file = os.fdopen(descriptor, "r+b", buffering=0)
         self._is_forced = is_forced
-        self.facts = facts
+        self.facts: Facts = facts
         self._sums = Sums(facts.digests)
-        self.done_bytes = 0
+        self.done_bytes: int = 0
 
     @classmethod
     def create(cls, path: Path, link_sha256: str, facts: Facts, *, is_forced: bool) -> FileLanding:

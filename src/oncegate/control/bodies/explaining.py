@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -12,7 +12,9 @@ from oncegate.control.bodies.forms import EXAMPLE_URL, Given, Instant, Taken, re
 class ExplainOrder(Taken):
     """A link, and who would open it when."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"url": EXAMPLE_URL, "address": "203.0.113.7"}]})
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        json_schema_extra={"examples": [{"url": EXAMPLE_URL, "address": "203.0.113.7"}]}
+    )
 
     url: str = Field(min_length=1, max_length=20_000)
     method: Literal["GET", "HEAD", "PUT"] | None = Field(default=None, description="Default: what the link is for.")
@@ -34,7 +36,7 @@ class StepShown(Given):
 class Explained(Given):
     """Whether and why a link would be admitted."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         json_schema_extra={
             "examples": [
                 {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import ConfigDict, Field
 
 from oncegate.control.bodies.forms import (
@@ -26,7 +28,7 @@ from oncegate.links.ticket import USES_MAX, Ticket
 class LinkOrder(Taken):
     """A link to be made; what is left out is decided here."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         json_schema_extra={
             "examples": [
                 {"key": "reports/2026.pdf"},
@@ -96,7 +98,7 @@ class LinkOrder(Taken):
 class LinkMade(Given):
     """A link, and what was decided. The URL is the secret: it is not kept, and cannot be shown again."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         json_schema_extra={
             "examples": [
                 {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -12,7 +12,7 @@ from oncegate.control.bodies.forms import EXAMPLE_ID, Given, InstantText
 class ObjectShown(Given):
     """An object of the store."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         json_schema_extra={
             "examples": [
                 {
@@ -43,7 +43,7 @@ class ObjectPage(Given):
 class EventShown(Given):
     """What happened. Members beside these depend on the event; null ones are left out."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         extra="allow",
         json_schema_extra={
             "examples": [
@@ -89,7 +89,7 @@ class PartShown(Given):
 class Readiness(Given):
     """Every part can do its work."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         json_schema_extra={"examples": [{"ready": True, "parts": [{"name": "ledger", "ready": True, "words": ""}]}]}
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -12,7 +12,7 @@ from oncegate.control.bodies.forms import EXAMPLE_URL, Given, InstantText, Taken
 class UrlGiven(Given):
     """The answer of `GET /get-url`."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"url": EXAMPLE_URL}]})
+    model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra={"examples": [{"url": EXAMPLE_URL}]})
 
     url: str
 
@@ -20,7 +20,9 @@ class UrlGiven(Given):
 class FileWanted(Taken):
     """The body of `POST /urls`; other members are not looked at."""
 
-    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [{"file": "reports/2026.pdf"}]})
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="ignore", json_schema_extra={"examples": [{"file": "reports/2026.pdf"}]}
+    )
 
     file: str = Field(min_length=1, max_length=1_024)
 
@@ -28,7 +30,7 @@ class FileWanted(Taken):
 class SignedUrlGiven(Given):
     """The answer of `POST /urls`."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"signedUrl": EXAMPLE_URL}]})
+    model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra={"examples": [{"signedUrl": EXAMPLE_URL}]})
 
     signedUrl: str  # noqa: N815 - the name is the published one
 
@@ -36,7 +38,7 @@ class SignedUrlGiven(Given):
 class S3Object(Given):
     """An object as listObjectsV2 has it."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         json_schema_extra={
             "examples": [
                 {

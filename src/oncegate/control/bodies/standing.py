@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -32,7 +32,7 @@ class TransferShown(Given):
 class LinkShown(Given):
     """Where a link stands. What is null is not known: a link that was signed elsewhere tells the ledger only its id."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         json_schema_extra={
             "examples": [
                 {

@@ -19,7 +19,7 @@ class BatchSizes:
 
     def __init__(self) -> None:
         self._counts = [0] * (len(BUCKETS) + 1)
-        self.asks = 0
+        self.asks: int = 0
 
     def observe(self, size: int) -> None:
         """Count one batch of ``size`` asks, at least one."""

@@ -88,7 +88,7 @@ class DynamodbLedger:
         )
         self._swept_until_s = -1
         self._under_way = UnderWay()
-        self.repeats = 0
+        self.repeats: int = 0
         """Requests that were sent again; see ``CountsRepeats``."""
 
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:

@@ -94,7 +94,7 @@ class SqliteLedger:
         self._accept = tuple(accept)
         self._busy_s = busy_s
         self._find_mount = find_mount
-        self.batch_sizes = {"write": BatchSizes(), "read": BatchSizes()}
+        self.batch_sizes: dict[str, BatchSizes] = {"write": BatchSizes(), "read": BatchSizes()}
         self._writer = BatchThread[WriterAsk, WriterAnswer](
             Writer(path, busy_s=busy_s),
             name=f"oncegate-writer {path.name}",

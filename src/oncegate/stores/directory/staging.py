@@ -47,7 +47,7 @@ class StagedFile:
     def __init__(self, root_fd: int, folder_fd: int) -> None:
         self.root_fd = root_fd
         self._name: bytes | None = None
-        self.written_bytes = 0
+        self.written_bytes: int = 0
         if UNNAMED_FLAG:
             try:
                 self._fd = os.open(b".", os.O_WRONLY | UNNAMED_FLAG, _OBJECT_MODE, dir_fd=folder_fd)
