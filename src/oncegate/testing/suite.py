@@ -43,7 +43,7 @@ class Suite:
         """Run one check.
 
         Raises:
-            CheckFailed: the contract was not kept, or the check had not ended in time.
+            CheckFailed: the contract was not kept, a call raised what it may not, or the check had not ended in time.
             CheckSkipped: what is checked has not what this check is about.
             ValueError: no check has this name.
         """
@@ -54,6 +54,10 @@ class Suite:
                 await getattr(self, name)()
         except TimeoutError as late:
             raise CheckFailed(f"not at an end after {self._ends_within_s:g} s: some call was never answered") from late
+        except (CheckFailed, CheckSkipped):
+            raise
+        except Exception as error:
+            raise CheckFailed(f"a call raised {type(error).__name__}: {error}") from error
 
     async def run_all(self) -> Mapping[str, str]:
         """Run all checks; say ``passed``, ``skipped: why`` or ``failed: why`` of each."""
