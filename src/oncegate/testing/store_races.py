@@ -32,9 +32,9 @@ class RaceChecks(StoreChecks):
         async with self._opened() as store:
             for size_bytes in self._sizes_bytes:
                 key = f"{fresh_folder()}/x.txt"
-                datas = [bytes([65 + caller]) * size_bytes for caller in range(self._callers)]
-                said = await asyncio.gather(*(try_to_put(store, key, data) for data in datas))
-                _check_one_winner(said, datas, await content_of(store, key))
+                sent = [bytes([65 + caller]) * size_bytes for caller in range(self._callers)]
+                said = await asyncio.gather(*(try_to_put(store, key, data) for data in sent))
+                _check_one_winner(said, sent, await content_of(store, key))
 
     async def check_of_many_replacements_one_stands(self) -> None:
         """Of many uploads that saw one version one replaces it: to compare and to replace must be one step."""
@@ -43,12 +43,12 @@ class RaceChecks(StoreChecks):
             for size_bytes in self._sizes_bytes:
                 key = f"{fresh_folder()}/x.txt"
                 etag = (await put(store, key, b"1")).etag
-                datas = [bytes([65 + caller]) * size_bytes for caller in range(self._callers)]
-                said = await asyncio.gather(*(try_to_put(store, key, data, replaces=etag) for data in datas))
+                sent = [bytes([65 + caller]) * size_bytes for caller in range(self._callers)]
+                said = await asyncio.gather(*(try_to_put(store, key, data, replaces=etag) for data in sent))
                 if all(words.startswith((NotOnce.__name__, LengthNeeded.__name__)) for words in said):
                     continue
                 replaced += 1
-                _check_one_winner(said, datas, await content_of(store, key), may_be_busy=True)
+                _check_one_winner(said, sent, await content_of(store, key), may_be_busy=True)
             if not replaced:
                 raise CheckSkipped("the store replaces nothing")
 
@@ -106,16 +106,16 @@ class RaceChecks(StoreChecks):
         for key, size_bytes, replaces in races:
             told = [(bytes([int(fill)]) * size_bytes, str(words)) for at, fill, words in lines if at == key]
             check(len(told) == 2 * len(jobs), f"{len(told)} answers for {len(jobs)} processes")
-            datas, said, stands = [data for data, _ in told], [words for _, words in told], await content_of(store, key)
-            _check_one_winner(said, datas, stands, may_be_busy=replaces is not None)
+            sent, said, stands = [data for data, _ in told], [words for _, words in told], await content_of(store, key)
+            _check_one_winner(said, sent, stands, may_be_busy=replaces is not None)
 
 
-def _check_one_winner(said: Sequence[str], datas: Sequence[bytes], stands: bytes, *, may_be_busy: bool = False) -> None:
+def _check_one_winner(said: Sequence[str], sent: Sequence[bytes], stands: bytes, *, may_be_busy: bool = False) -> None:
     """Check a race: what each was told, what each sent, and what stands.
 
     ``may_be_busy``: a loser may also be told to try again, as by Ceph 16 in a race to replace one version (500).
     """
-    winners = [data for words, data in zip(said, datas, strict=True) if words == "stored"]
+    winners = [data for words, data in zip(said, sent, strict=True) if words == "stored"]
     check(len(winners) == 1, f"one must be stored, {len(winners)} were: {dict(Counter(said))}")
     losers = {words for words in said if not (may_be_busy and words.startswith(StoreBusy.__name__))} - {"stored"}
     check(losers <= {"stands"}, f"the others must be told that an object stands there: {losers}")
