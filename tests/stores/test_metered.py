@@ -13,27 +13,26 @@ from oncegate.stores.directory.store import DirectoryStore
 from oncegate.stores.metered import MeteredStore
 from oncegate.stores.protocol import KeyRefused, ObjectInfo, ObjectStands, StoreBusy, StoreFault
 
+pytestmark = pytest.mark.anyio
 
-def test_calls_are_counted_by_what_came_of_them(tmp_path: pathlib.Path) -> None:
+
+async def test_calls_are_counted_by_what_came_of_them(tmp_path: pathlib.Path) -> None:
     """A fault that is not counted would show a store as healthy that refuses everything."""
     meters = Meters()
 
-    async def use() -> None:
-        store = MeteredStore(DirectoryStore(tmp_path), meters)
-        upload = await store.start_upload("a.txt", content_type="text/plain", size_bytes=1, replaces=None)
-        await upload.write(b"x")
+    store = MeteredStore(DirectoryStore(tmp_path), meters)
+    upload = await store.start_upload("a.txt", content_type="text/plain", size_bytes=1, replaces=None)
+    await upload.write(b"x")
+    await upload.commit()
+    found = await store.look("a.txt")
+    assert found is not None
+    await found.aclose()
+    assert await store.look("nothing") is None
+    assert [info.key for info in await store.list_objects("", "", 10)] == ["a.txt"]
+    with pytest.raises(KeyRefused):
+        upload = await store.start_upload("a.txt/b", content_type="text/plain", size_bytes=1, replaces=None)
         await upload.commit()
-        found = await store.look("a.txt")
-        assert found is not None
-        await found.aclose()
-        assert await store.look("nothing") is None
-        assert [info.key for info in await store.list_objects("", "", 10)] == ["a.txt"]
-        with pytest.raises(KeyRefused):
-            upload = await store.start_upload("a.txt/b", content_type="text/plain", size_bytes=1, replaces=None)
-            await upload.commit()
-        await store.aclose()
-
-    asyncio.run(use())
+    await store.aclose()
     assert meters.of("store_calls")["look", "done"] == 2
     assert meters.of("store_calls")["write", "done"] == meters.of("store_calls")["commit", "done"] == 1
     assert meters.of("store_calls")["list_objects", "done"] == 1
@@ -73,76 +72,63 @@ class _OneObject:
         return self._held
 
 
-def test_a_read_that_fails_midway_counts_twice() -> None:
+async def test_a_read_that_fails_midway_counts_twice() -> None:
     """Its first byte was in time, which is one thing, and it broke, which is another; neither may hide the other."""
     meters = Meters()
 
-    async def use() -> None:
-        found = await MeteredStore(_OneObject(_FailingObject(StoreBusy("gone"))), meters).look("a.bin")  # type: ignore[arg-type]  # a store of one call
-        assert found is not None
-        pieces = found.read(0, 2, 1)
-        assert await anext(pieces) == b"x"
-        with pytest.raises(StoreBusy):
-            await anext(pieces)
-        with pytest.raises(StopAsyncIteration):
-            await anext(pieces)
-
-    asyncio.run(use())
+    found = await MeteredStore(_OneObject(_FailingObject(StoreBusy("gone"))), meters).look("a.bin")  # type: ignore[arg-type]  # a store of one call
+    assert found is not None
+    pieces = found.read(0, 2, 1)
+    assert await anext(pieces) == b"x"
+    with pytest.raises(StoreBusy):
+        await anext(pieces)
+    with pytest.raises(StopAsyncIteration):
+        await anext(pieces)
     assert {outcome: count for (call, outcome), count in meters.of("store_calls").items() if call == "read"} == {
         "done": 1,
         "StoreBusy": 1,
     }
 
 
-def test_a_read_that_nobody_waits_for_any_more_is_no_success() -> None:
+async def test_a_read_that_nobody_waits_for_any_more_is_no_success() -> None:
     """A store that hangs is left by viewers one after another: counted as done, it would look like a healthy one."""
     meters = Meters()
     held = _FailingObject(None)
 
-    async def use() -> None:
-        found = await MeteredStore(_OneObject(held), meters).look("a.bin")  # type: ignore[arg-type]  # a store of one call
-        assert found is not None
-        pieces = found.read(1, 2, 1)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01):
-                await anext(pieces)
-
-    asyncio.run(use())
+    found = await MeteredStore(_OneObject(held), meters).look("a.bin")  # type: ignore[arg-type]  # a store of one call
+    assert found is not None
+    pieces = found.read(1, 2, 1)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await anext(pieces)
     assert held.is_closed
     assert meters.of("store_calls")["read", "cancelled"] == 1
     assert meters.of("store_seconds")["read",] >= 0.01
 
 
-def test_a_read_that_is_left_is_closed() -> None:
+async def test_a_read_that_is_left_is_closed() -> None:
     """A viewer who leaves must free what the store holds for him, not the garbage collector some day."""
     held = _FailingObject(None)
 
-    async def use() -> None:
-        found = await MeteredStore(_OneObject(held), Meters()).look("a.bin")  # type: ignore[arg-type]  # a store of one call
-        assert found is not None
-        pieces = found.read(0, 2, 1)
-        assert await anext(pieces) == b"x"
-        await pieces.aclose()
-        assert held.is_closed
-
-    asyncio.run(use())
+    found = await MeteredStore(_OneObject(held), Meters()).look("a.bin")  # type: ignore[arg-type]  # a store of one call
+    assert found is not None
+    pieces = found.read(0, 2, 1)
+    assert await anext(pieces) == b"x"
+    await pieces.aclose()
+    assert held.is_closed
 
 
-def test_an_object_that_stands_is_told_from_one_that_was_placed(tmp_path: pathlib.Path) -> None:
+async def test_an_object_that_stands_is_told_from_one_that_was_placed(tmp_path: pathlib.Path) -> None:
     """Two uploads to one key: the second commit changed nothing, which is no fault of the store and no success either."""
     meters = Meters()
 
-    async def use() -> None:
-        store = MeteredStore(DirectoryStore(tmp_path), meters)
-        uploads = [
-            await store.start_upload("a.txt", content_type="text/plain", size_bytes=None, replaces=None)
-            for _ in range(2)
-        ]
-        await uploads[0].commit()
-        with pytest.raises(ObjectStands):
-            await uploads[1].commit()
-        await uploads[1].abort()
-        await store.aclose()
-
-    asyncio.run(use())
+    store = MeteredStore(DirectoryStore(tmp_path), meters)
+    uploads = [
+        await store.start_upload("a.txt", content_type="text/plain", size_bytes=None, replaces=None) for _ in range(2)
+    ]
+    await uploads[0].commit()
+    with pytest.raises(ObjectStands):
+        await uploads[1].commit()
+    await uploads[1].abort()
+    await store.aclose()
     assert meters.of("store_calls")["commit", "done"] == meters.of("store_calls")["commit", "ObjectStands"] == 1

@@ -19,6 +19,7 @@ from oncegate.testing.store_checks import (
     look,
     put,
     put_in_place_of,
+    try_to_put,
 )
 from oncegate.testing.suite import CheckFailed, CheckSkipped, check
 
@@ -105,11 +106,11 @@ class ObjectChecks(StoreChecks):
     async def check_a_read_gives_the_range_in_pieces(self) -> None:
         """Every piece but the last has the length that was asked for, and together they are the range."""
         async with self._opened() as store:
-            key, data = f"{fresh_folder()}/x.txt", bytes(range(256)) * 400
-            await put(store, key, data)
-            end = len(data)
-            for chunk_bytes in (1000, 4096, 65536, 1 << 20):
-                for span in ((0, end), (0, 1), (1, end - 1), (5, 1005), (end - 1, end), (9, 9), (0, 0)):
+            for chunk_bytes in (1, 7, 1000, 4096, 65536, 1 << 20):
+                key, data = f"{fresh_folder()}/x.txt", (bytes(range(256)) * 400)[: 1003 if chunk_bytes < 10 else None]
+                await put(store, key, data)
+                end = len(data)
+                for span in ((0, end), (0, 1), (1, end - 1), (5, min(1005, end)), (end - 1, end), (9, 9), (0, 0)):
                     found = await look(store, key)
                     pieces = [piece async for piece in found.read(*span, chunk_bytes)]
                     await found.aclose()
@@ -118,9 +119,6 @@ class ObjectChecks(StoreChecks):
                         b"".join(pieces) == data[slice(*span)], f"bytes {span} read as others, in pieces of {lengths}"
                     )
                     check(set(lengths[:-1]) <= {chunk_bytes}, f"pieces of {chunk_bytes} were asked for: {lengths}")
-            found = await look(store, key)
-            check([piece async for piece in found.read(3, 10, 2)] == [data[3:5], data[5:7], data[7:9], data[9:10]], "2")
-            await found.aclose()
 
     async def check_an_empty_object_stands_and_reads_as_nothing(self) -> None:
         """An upload of no bytes is an object all the same."""
@@ -129,6 +127,7 @@ class ObjectChecks(StoreChecks):
             await put(store, key, b"")
             check((await info_of(store, key)).size_bytes == 0, "no bytes were stored; a look says some")
             check(await content_of(store, key) == b"", "no bytes were stored; some are read")
+            check(await try_to_put(store, key, b"") == "stands", "an object of no bytes stood, and another was stored")
 
     async def check_a_read_may_be_left(self) -> None:
         """A viewer leaves midway: the read ends, and the object can be let go of, twice, and be read again."""

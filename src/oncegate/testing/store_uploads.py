@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 from oncegate.stores.protocol import LengthNeeded, ObjectStands, Store, StoreFault, Upload
 from oncegate.testing.store_checks import (
@@ -19,6 +20,8 @@ from oncegate.testing.store_checks import (
     write,
 )
 from oncegate.testing.suite import CheckSkipped, check
+
+SOON_S = 60
 
 
 class UploadChecks(StoreChecks):
@@ -60,6 +63,7 @@ class UploadChecks(StoreChecks):
     async def check_an_aborted_upload_leaves_nothing(self) -> None:
         """Given up before its first byte, midway, or with all its bytes: twice is as good as once, and the key is free."""
         async with self._opened() as store:
+            await store.sweep(int(time.time()) + SOON_S)
             for size_bytes in self._sizes_bytes:
                 folder, data = fresh_folder(), _bytes_of(size_bytes)
                 for came_bytes in (0, size_bytes // 2, size_bytes):
@@ -68,6 +72,8 @@ class UploadChecks(StoreChecks):
                     await upload.abort()
                     await upload.abort()
                     await _must_be_free(store, folder, f"aborted after {came_bytes} of {size_bytes} bytes")
+                    left = await store.sweep(int(time.time()) + SOON_S)
+                    check(left == 0, f"aborted after {came_bytes} of {size_bytes} bytes: {left} were left to be swept")
                 await put(store, f"{folder}/x.txt", data)
 
     async def check_an_ended_upload_takes_no_more(self) -> None:
