@@ -19,9 +19,8 @@ def read_instant_s(text: str, *, now_s: int) -> int:
     """Read an instant.
 
     Args:
-        text: a duration from now (``+10m``, ``10m``; ``-10m`` lies in the past), RFC 3339 with a zone, or seconds: a
-            number up to ten years is seconds from now, a larger one seconds since 1970, as no other number means
-            anything for a link.
+        text: a duration from now (``+10m``, ``10m``; ``-10m`` is in the past), RFC 3339 with a zone, or seconds: a
+            number up to ten years counts from now, a larger one from 1970; no link lives for longer than ten years.
         now_s: seconds since 1970 UTC.
 
     Returns:
@@ -38,7 +37,7 @@ def read_instant_s(text: str, *, now_s: int) -> int:
     else:
         instant_s = _read_rfc3339(text)
     if not 0 <= instant_s <= EPOCH_MAX_S:
-        raise ValueError(f"{text[:40]!r} lies before 1970 or beyond every calendar")
+        raise ValueError(f"{text[:40]!r} is before 1970 or beyond every calendar")
     return instant_s
 
 

@@ -1,4 +1,4 @@
-"""Where a link stands, as the command line shows it: lines for a person."""
+"""What has become of a link, as lines for a person."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def as_line(link_id: str, standing: Standing) -> str:
 
 
 def printable(text: str) -> str:
-    """Replace what would move a terminal's cursor or colour it: keys, labels and error bodies are others' text."""
+    """Replace what would move a terminal's cursor or colour it: others wrote the keys, labels and error bodies."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 

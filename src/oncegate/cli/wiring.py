@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def settings_of(ctx: click.Context) -> Settings:
-    """Read the configuration: of ``--config``, else ``./oncegate.toml``, else variables alone where there are any.
+    """Read the configuration: the file of ``--config``, or ``./oncegate.toml``, or, without a file, variables alone.
 
     Raises:
         SettingsError: there is none, or it cannot be used.

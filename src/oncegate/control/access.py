@@ -42,7 +42,7 @@ def scoped_router(scope: str, *, tag: str) -> APIRouter:
     """
 
     class ScopedRoute(APIRoute):
-        """A route that lets nobody else in. Not a dependency: FastAPI reads the body before it asks those."""
+        """A route that asks for the token first. A dependency would not do: FastAPI reads the body before it asks those."""
 
         def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]  # Coroutine
             handle = super().get_route_handler()
@@ -69,7 +69,7 @@ async def _let_in(request: Request, scope: str) -> Caller:
         TokensUnfit: nobody can be let in.
     """
     shown = request.headers.getlist("authorization")
-    # two Authorization headers are none: a proxy may have gone by the other
+    # two Authorization headers count as none: a proxy may have judged by the other one
     kind, _, secret = shown[0].partition(" ") if len(shown) == 1 else ("", "", "")
     if kind.lower() != "bearer":
         raise ProblemAnswer(

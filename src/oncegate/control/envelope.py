@@ -1,7 +1,7 @@
-"""What surrounds the application: limits, headers that every answer has, one line in the log, and no word of a fault.
+"""What surrounds the control application: limits, headers of every answer, one line in the log, no word of a fault.
 
-A plain ASGI callable. Answers of this listener hold links, so no cache may keep them. Beyond this no exception goes:
-its text may hold what a driver was told (a URL with a password), so the log gets its type and place alone.
+A plain ASGI callable. Answers of this listener hold links, so no cache may keep them. No exception leaves it: its text
+may hold a value of the configuration (a URL with a password), so the log gets its type and place alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BODY_MAX_BYTES = 65_536
 BODY_MAX_S = 10.0
 ANSWER_MAX_S = 30.0
 _UNNOTED = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Asked every few seconds by machines: lines about them would bury the others."""
+"""Machines call these every few seconds; their lines would bury the others."""
 
 
 class Envelope:
@@ -34,7 +34,7 @@ class Envelope:
         self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; anything that is none (lifespan) goes through."""
+        """Answer a request; anything else (lifespan) is passed on."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -56,7 +56,7 @@ class Envelope:
         except Exception as error:  # noqa: BLE001 - the outermost guard of this listener
             self._parts.journal.write("fault", where="control", what=_place_of(error), request_id=call.request_id)
             refusal = INTERNAL
-        # an answer that has begun can only break off
+        # an answer that has begun can only be broken off
         if refusal is not None and not call.status:
             await problem_response(refusal)(call.scope, call.receive, call.send)
 
@@ -94,7 +94,7 @@ class _Call:
 
     async def receive(self) -> Message:
         """Read on, within the limits of a body."""
-        # the body has come; what is awaited now is that the caller leaves, for which there is no limit
+        # the body is complete; this call waits for the caller to leave, for which there is no limit
         if not self._reads_body:
             return await self._receive()
         try:

@@ -1,8 +1,8 @@
-"""Why a link would be admitted or not: the checks of its signature, then what the ledger and the store say.
+"""Why a link would be admitted or refused: the checks of its signature, then what the ledger and the store say.
 
-For the issuer: behind a token, and for ``oncegate explain``. Writes nothing. The rules are those of the gateway
-(``links/explain.py``, ``uses/use.py``), asked for a viewer who shows no cookie and wants the whole object. Needs
-nothing heavy, so that the command line starts fast.
+For the issuer: behind a token, and for ``oncegate explain``. Nothing is written. The rules are those of the gateway
+(``links/explain.py``, ``uses/use.py``), for a viewer who shows no cookie and asks for the whole object. No heavy import,
+so that the command line starts fast.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _method_of(request: ViewerRequest, trust: Trust, now_s: int) -> str:
 
 
 def _with_address(step: Step, request: ViewerRequest) -> Step:
-    """Where nobody said whose address, the step is about nobody."""
+    """Say in the step that an address must be given, where none was."""
     if step.reason == Reason.IP_NOT_ALLOWED.value and request.address is None:
         return replace(step, words="the link is for one network only: say from which address it is opened")
     return step
@@ -164,16 +164,16 @@ async def _look(store: Store, grant: Grant) -> tuple[Step, ObjectInfo | None]:
             return _refused("object", Reason.NO_OBJECT), None
         return Step(name="object", passed=True, words=f"{info.size_bytes} bytes, {info.content_type}"), info
     if info is None:
-        return Step(name="object", passed=True, words="none stands there: there is room for the upload"), None
+        return Step(name="object", passed=True, words="there is none: there is room for the upload"), None
     if not grant.limits.may_replace:
         return _refused("object", Reason.OBJECT_STANDS), info
-    return Step(name="object", passed=True, words="the object that stands there may be replaced"), info
+    return Step(name="object", passed=True, words="there is one, which the link may replace"), info
 
 
 async def _ask_ledger(
     where: Installation, request: ViewerRequest, grant: Grant, info: ObjectInfo | None, now_s: int
 ) -> Step:
-    """Put the rules of a use to what stands in the ledger; nothing is written."""
+    """Apply the rules of a use to the record in the ledger; nothing is written."""
     if not grant.is_counted:
         return Step(name="ledger", passed=True, words='a plain link, not counted: plain_links = "allow"')
     if is_too_old(grant.made_ms, born_ms=where.born_ms, accept_from_ms=where.accept_from_ms):

@@ -1,11 +1,11 @@
-"""Making a link for the control API: what is decided when the order leaves it open, what is recorded, what is signed.
+"""Make a link for the control API: decide what the order leaves open, record it where that was asked for, sign it.
 
 Without a label and an idempotency key a link needs no ledger. With either, an issued record is inserted before the
 link is handed out, so that it is listed before anyone opens it.
 
-**Idempotency.** The ticket's nonce is derived from the caller's token and his key alone (HMAC-SHA256 under the token,
-which nobody else has), so the same call meets the same record in the ledger, whichever process answers it, and one
-atomic insert decides which of two calls at once made the link. The answer is then built from that record: the same
+**Idempotency.** The ticket's nonce is derived from the caller's token and key alone (HMAC-SHA256 under the token, which
+nobody else has). So the same call finds the same record in the ledger, whichever process answers it, and one atomic
+insert decides which of two concurrent calls made the link. The answer is then built from that record: the same
 id, the same times, the same one use. (An ECDSA signature has many spellings, so the text of the URL may differ.) The
 record also keeps a mark of the order; the same key with another order is refused. It holds as long as the record: a
 day longer than the link; then the key makes a new link. The nonce's time part is the beginning of the ledger (or
@@ -43,7 +43,7 @@ class Caller:
 
     Attributes:
         token: what is known of it.
-        secret: as it was shown; derives nonces and goes nowhere else.
+        secret: as it was sent; nonces are derived from it, and it is used for nothing else.
     """
 
     token: Token
@@ -62,7 +62,7 @@ class MadeLink:
         wish: what it allows.
         made_s: seconds since 1970 UTC.
         label: of the issuer.
-        is_listed: an issued record stands in the ledger.
+        is_listed: the ledger has a record of it before it is opened.
     """
 
     url: str
@@ -100,16 +100,16 @@ async def issue_link(
         BadRequest: no link can be made of it; nothing was written.
         KeyUsedOtherwise: see there.
         LedgerSilent: whether the link is recorded is not known; the same call with the same key will tell.
-        RecordUnreadable: what stands under the key is of another version, or damaged.
+        RecordUnreadable: the record under the key is of another version, or damaged.
     """
     now_s = parts.now_s()
     mark = ""
     if idempotency_key is None:
-        # by a clock that is behind the ledger's the link would be older than the ledger, and refused everywhere
+        # with a clock behind the ledger's, the link would be older than the ledger and refused everywhere
         nonce = uuid7(max(int(parts.clock_s() * 1000), parts.born_ms), parts.random_bytes(10))
     else:
         nonce, mark = _nonce_of(idempotency_key, caller, parts), _mark_of(order)
-        # before the order is checked: a call that is repeated is answered alike, also when its expires_at has passed
+        # before the order is checked: a repeated call gets the same answer, also after its expires_at
         standing = await read_record(parts.runner, nonce)
         if standing is not None:
             return await _make_again(parts, order, nonce=nonce, mark=mark, record=standing)
@@ -125,7 +125,8 @@ async def issue_link(
 
 def _nonce_of(idempotency_key: str, caller: Caller, parts: ControlParts) -> bytes:
     """The same 16 bytes for the same token and key, as long as the ledger is the same."""
-    # under the token: a key may be an order's number, and who guesses it must neither know the id nor meet its record
+    # keyed with the token: a key may be the number of an order, and nobody who guesses it may learn the id or find its
+    # record
     digest = hmac.digest(caller.secret, b"oncegate idempotency key\0" + idempotency_key.encode(), "sha256")
     return uuid7(max(parts.born_ms, parts.settings.ledger.accept_from_ms or 0), digest[:10])
 
@@ -166,7 +167,7 @@ async def _sign(
 
 
 async def _insert(parts: ControlParts, order: LinkOrder, made: MadeLink, mark: str) -> Record | None:
-    """Insert the issued record; return what stands there instead, where another call was first."""
+    """Insert the issued record; return the record of another call where that one was first."""
     ticket = made.wish.ticket
     issued = Issued(
         object_key=made.wish.object_key,
@@ -181,12 +182,12 @@ async def _insert(parts: ControlParts, order: LinkOrder, made: MadeLink, mark: s
         ticket.nonce, forget_after(issued.expires_s), lambda stands: mine if stands is None else None
     )
     stands = await run_until_known(parts.runner, ticket.nonce, talk)
-    # two calls within one second write the same bytes: then both made the link
+    # two calls within one second write the same bytes; both made the link then
     return None if stands == mine else stands or Record()
 
 
 async def _make_again(parts: ControlParts, order: LinkOrder, *, nonce: bytes, mark: str, record: Record) -> MadeLink:
-    """Answer as the call did that made the link."""
+    """Give the answer of the call that made the link."""
     issued = record.issued
     if issued is None or issued.label != _stored_label(order, mark):
         raise KeyUsedOtherwise

@@ -62,8 +62,8 @@ async def list_links(
         raise ProblemAnswer(501, "The ledger of this installation cannot list its records.")
     begin = b"" if after is None else id_of_text(after)
     try:
-        # one more than is shown tells whether there is a next page; a page begins behind an id, not at a number, so
-        # links that are made or forgotten meanwhile neither repeat nor hide others
+        # One row more than is shown tells whether there is a next page. A page begins after an id, not at a number, so a
+        # link that is made or forgotten meanwhile makes no other appear twice or vanish.
         rows = await parts.ledger.scan(begin, limit + 1)
     except OSError:
         raise ProblemAnswer(503, "The ledger does not answer.") from None
@@ -76,7 +76,7 @@ async def list_links(
 
 @reading.get("/v1/links/{id}", responses=documented(404, 422, 503))
 async def show_link(parts: PartsSeen, id: LinkId) -> LinkShown:  # noqa: A002 - the name in the path
-    """Show where a link stands. One that was signed elsewhere and never opened is not known: 404."""
+    """Show what has become of a link. One that was signed elsewhere and never opened is not known: 404."""
     link_id = id_of_text(id)
     record = await read_record(parts.runner, link_id)
     if record is None:

@@ -65,7 +65,7 @@ async def get_url(
 
 @writing.get("/url", response_class=PlainTextResponse, responses=documented())
 async def url(parts: PartsSeen, caller: CallerSeen) -> Response:
-    """Make an upload link for a quarter of an hour, to a key that nobody else has."""
+    """Make an upload link for a quarter of an hour, to a fresh key."""
     name = uuid.UUID(bytes=parts.random_bytes(16), version=4)
     return PlainTextResponse(await _url_of(parts, caller, f"uploads/{name}", UPLOAD_LIFETIME_S, operation="put"))
 

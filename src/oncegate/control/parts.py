@@ -1,4 +1,4 @@
-"""What the control API is made of; wired by the command line, which alone knows everything."""
+"""What the control API is made of; ``service`` puts it together."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ControlParts:
         meters: counts of the gateway, read at each ``/metrics``.
         gauges: what goes up and down, by name, read at each ``/metrics``.
         clock_s: seconds since 1970 UTC, with their fraction: a ticket's milliseconds come from it, and one that was
-            cut to whole seconds may lie before the ledger's birth.
+            cut to whole seconds may be earlier than the ledger's birth.
         random_bytes: draws as many random bytes as asked for.
     """
 

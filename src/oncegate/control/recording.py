@@ -1,7 +1,7 @@
-"""Records, as the control API reads and writes them: nobody waits longer than a viewer would.
+"""Records, as the control API and the command line read and write them: no caller waits longer than a viewer would.
 
-What is not known in time goes on in the background until it is (``LedgerRunner.drain`` waits for it): a revocation
-that was asked for happens, even when whoever asked was told 503.
+A write whose result is not known in time goes on in the background (``LedgerRunner.drain`` waits for it): a revocation
+that was asked for happens, even if its caller got 503.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class LedgerSilent(Exception):
 
 
 class RecordUnreadable(Exception):
-    """The record that stands there is of another version, or damaged. It is never taken for unused."""
+    """The record is of another version, or damaged. It is never taken for unused."""
 
 
 async def read_record(runner: LedgerRunner, link_id: bytes) -> Record | None:
-    """Read a link's record; None where none stands.
+    """Read a link's record; None where there is none.
 
     Raises:
         LedgerSilent: it is not known in time.
@@ -81,9 +81,9 @@ async def run_until_known(runner: LedgerRunner, link_id: bytes, talk: Talk[T]) -
 async def revoke_link(runner: LedgerRunner, link_id: bytes, *, expires_s: int | None = None) -> Record:
     """Revoke a link, whoever signed it: no gateway admits a new claim or range of it from then on.
 
-    Where nothing stands the ledger does not know when the link ends, so its revocation is kept for ever, unless
-    ``expires_s`` tells; one that tells too early lets it be forgotten before the link ends. Where a record of an
-    unlisted link stands ``expires_s`` is not believed: the record must not be forgotten while the link lives.
+    Without a record the ledger does not know when the link ends, so the revocation is kept for ever, unless
+    ``expires_s`` says when; a value that is too early lets the revocation be forgotten before the link ends. Where there
+    is a record of an unlisted link ``expires_s`` is ignored: the record must not be forgotten while the link lives.
 
     Args:
         runner: over the ledger.
@@ -91,7 +91,7 @@ async def revoke_link(runner: LedgerRunner, link_id: bytes, *, expires_s: int | 
         expires_s: when the link ends, seconds since 1970 UTC.
 
     Returns:
-        What stands now.
+        The record as it is now.
 
     Raises:
         LedgerSilent: whether it is revoked is not known yet.
@@ -102,7 +102,7 @@ async def revoke_link(runner: LedgerRunner, link_id: bytes, *, expires_s: int | 
         expires_s = None if record.issued is None else max(expires_s or 0, record.issued.expires_s)
     forget_after_s = FORGET_NEVER_S if expires_s is None else forget_after(expires_s)
     stands = await run_until_known(runner, link_id, insert_or_rewrite(link_id, forget_after_s, use.revoke))
-    if stands is None:  # the end that was told lies before what the ledger has swept: it cannot be relied on
+    if stands is None:  # the end that was given is before the ledger's last sweep, so it cannot be right
         talk = insert_or_rewrite(link_id, FORGET_NEVER_S, use.revoke)
         stands = await run_until_known(runner, link_id, talk)
     return stands if stands is not None else Record(is_revoked=True)

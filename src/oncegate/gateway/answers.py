@@ -21,8 +21,8 @@ Message = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
 Receive = Callable[[], Awaitable[Message]]
 
-# no-store: a cache that answers from its copy hands out a use that nobody claimed. nosniff: a file without a type must
-# not become HTML. no-referrer: the address of the page is the secret.
+# no-store: a cache that answered from its copy would deliver the object without a use. nosniff: a file without a type
+# must not be read as HTML. no-referrer: the URL of the page is the secret.
 _ALWAYS: tuple[Header, ...] = (
     (b"cache-control", b"private, no-store"),
     (b"x-content-type-options", b"nosniff"),
@@ -32,9 +32,9 @@ _ALWAYS: tuple[Header, ...] = (
 _OBJECT: tuple[Header, ...] = (
     *_ALWAYS,
     (b"accept-ranges", b"bytes"),
-    # nginx reads up to 1 GiB ahead into a file otherwise, and all of it would count as handed over
+    # otherwise nginx reads up to 1 GiB ahead into a file, and all of it would count as handed over
     (b"x-accel-buffering", b"no"),
-    # HTML or SVG that somebody uploaded runs nothing on the origin of the links
+    # so that uploaded HTML or SVG runs nothing on the origin of the links
     (b"content-security-policy", b"sandbox; default-src 'none'"),
 )
 _RETRY_AFTER_S = {
@@ -44,7 +44,7 @@ _RETRY_AFTER_S = {
     Reason.STORE_BUSY: 5,
     Reason.OVERLOADED: 5,
 }
-# Refusals that only the holder of a genuine signature can meet: he may read what is the matter.
+# Refusals that only the holder of a genuine signature can get: they may read what is the matter.
 _GENUINE = frozenset(
     (Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.IP_NOT_ALLOWED, Reason.METHOD_NOT_GRANTED, Reason.CROSS_SITE)
 )
@@ -141,7 +141,7 @@ def see_other(request: ViewerRequest, cookie: Header) -> Answer:
 
 
 def refusal_answer(refused: Refused, request: ViewerRequest | None, *, style: Style, request_id: str) -> Answer:
-    """Say no: in AWS's words for programs, as a page for browsers, as problem+json for who asks for JSON.
+    """Write a refusal: AWS's body for programs, a page for browsers, problem+json where Accept asks for JSON.
 
     Args:
         refused: why.
@@ -178,9 +178,9 @@ def _problem(refused: Refused, words: str, headers: list[Header]) -> Answer:
 def preflight(request: ViewerRequest, cors_origins: tuple[str, ...]) -> Answer:
     """OPTIONS: answered from the configuration alone, without looking at the signature."""
     headers = [*_ALWAYS, (b"allow", b"GET, HEAD, PUT, OPTIONS")]
-    # cors_headers themselves are added to every answer where it is sent; twice, browsers refuse them
+    # ``Exchange.send`` adds the CORS headers themselves to every answer; browsers refuse them twice
     if cors_headers(request, cors_origins) and request.header(b"access-control-request-method") is not None:
-        # whatever it is: headers that have a meaning are checked where they come
+        # any header: those with a meaning are checked in the request that carries them
         wanted = request.header(b"access-control-request-headers") or b""
         headers += [
             (b"access-control-allow-methods", b"GET, HEAD, PUT"),
@@ -191,7 +191,7 @@ def preflight(request: ViewerRequest, cors_origins: tuple[str, ...]) -> Answer:
 
 
 def cors_headers(request: ViewerRequest | None, cors_origins: tuple[str, ...]) -> list[Header]:
-    """Let the configured origins read the answer; no credentials, so no cookie of a link is sent across sites."""
+    """Let the configured origins read the answer, without credentials: no cookie of a link is sent across sites."""
     if not cors_origins or request is None:
         return []
     origin = request.header(b"origin")

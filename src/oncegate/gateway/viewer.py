@@ -1,7 +1,7 @@
-"""From an ASGI scope to a ViewerRequest: which public URL was meant, and whose address it is.
+"""From an ASGI scope to a ViewerRequest: which public URL was meant, and which address is the viewer's.
 
-Believes nothing that a viewer can write: the Host only picks one of the configured public URLs, and a forwarding
-header counts only from a trusted proxy.
+Nothing that a viewer can write is believed: Host only picks one of the configured public URLs, and a forwarding header
+counts only if a trusted proxy sent it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Viewers:
         is_forwarded = False
         for name, value in headers:
             if name == b"host":
-                # RFC 9112 3.2 asks for 400: with two, a proxy may have gone by the other
+                # RFC 9112 3.2 asks for 400: a proxy may have routed by the other one
                 if host is not None:
                     raise Refused(Reason.MALFORMED_REQUEST)
                 host = value.decode("latin-1").lower()
@@ -68,22 +68,22 @@ class Viewers:
     def _address_of(
         self, scope: Mapping[str, object], headers: Sequence[tuple[bytes, bytes]], *, is_forwarded: bool
     ) -> tuple[str | None, bool]:
-        """The viewer's address, and whether it is a proof of who asks."""
+        """The viewer's address, and whether it proves who asks."""
         client: Sequence[object] = scope.get("client") or ("",)  # type: ignore[assignment]  # ASGI
         peer = canonical_address(str(client[0]))
-        # a forwarding header from a stranger: he may be a proxy, and then everybody behind him has this address
+        # A stranger who sends a forwarding header may be a proxy; everybody behind it would have this address.
         if not self._is_trusted(peer):
             return peer, peer is not None and not is_forwarded
-        # each proxy adds at the right end; left of the first that is no proxy of ours stands what the viewer wrote
+        # Each proxy appends at the right. Everything left of the first address that is no trusted proxy's may be invented.
         for address in reversed(self._named_in(headers)):
             if not self._is_trusted(address):
                 return address, address is not None
-        return peer, False  # the proxy did not say for whom it asks
+        return peer, False  # the proxy did not name the viewer
 
     def _named_in(self, headers: Sequence[tuple[bytes, bytes]]) -> list[str | None]:
         text = ",".join(value.decode("latin-1") for name, value in headers if name == self._header)
         if self._header == b"forwarded":
-            # read whole or not at all: a quoted host, which a proxy may copy from the viewer, must not name an address
+            # all of it must be readable: a quoted host, which a proxy may copy from the viewer, must not name an address
             pairs = re.findall(_FORWARDED_PAIR, text) if _FORWARDED.fullmatch(text) else []
             named = [value.strip('"') for name, value in pairs if name.lower() == "for"]
         else:

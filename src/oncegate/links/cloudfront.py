@@ -1,7 +1,7 @@
 """CloudFront signed URLs and cookies: read the credential, check it step by step, and sign.
 
-Every check is a function of its own, so that ``verify`` can stop at the first and ``explain`` can run them all. The
-signature is checked before the conditions: only the holder of a genuine link may learn that it expired.
+Each check is a function of its own, so that ``verify`` can stop at the first failure and ``explain`` can run them all.
+The signature is checked before the conditions: only the holder of a genuine link may learn that it expired.
 
 Source: docs/aws-protocol.md 1.1-1.7; CloudFront Developer Guide, "Use signed URLs", "Use signed cookies"; vectors cf-*.
 """
@@ -24,15 +24,15 @@ from oncegate.links.urls import unescape
 HASH_NAMES = {b"SHA1": "SHA1", b"SHA256": "SHA256"}
 EXPIRES_DIGITS_MAX = 25  # the largest has 19; more zeros in front are another policy, and so a bad signature
 
-_TO_STANDARD = bytes.maketrans(b"-_~+=/", b"+=/!!!")  # standard base64's own characters must not come in
+_TO_STANDARD = bytes.maketrans(b"-_~+=/", b"+=/!!!")  # an unescaped + = or / is no part of CloudFront's base64
 _FROM_STANDARD = bytes.maketrans(b"+=/", b"-_~")
 
 
 class Credential(NamedTuple):
     """What a signed URL or a set of signed cookies says, decoded but not yet believed.
 
-    The values that ``verify`` makes on its way are named tuples: they cost a third of a frozen dataclass, and the
-    budget for all of it is a fifth of one signature (docs/performance.md).
+    The values that ``verify`` makes on its way are named tuples: one costs a third of a frozen dataclass, and the whole
+    of ``verify`` may cost a fifth of one signature check (docs/performance.md).
 
     Attributes:
         key_id: ``Key-Pair-Id``.
@@ -80,14 +80,14 @@ def read_credential(request: ViewerRequest, parameters: Parameters) -> Credentia
     if b"Policy" in values:
         scheme = Scheme.CUSTOM
         signed_bytes = _decode(values[b"Policy"], Reason.MALFORMED_POLICY)
-        # before its signature is checked, as at CloudFront, which answers garbage with MalformedPolicy,
-        # so this reads what strangers send
+        # Read before its signature is checked, because CloudFront answers garbage with MalformedPolicy. So the text may
+        # be a stranger's.
         policy = read_policy(signed_bytes)
         match = match_resource(
             policy.resource,
             scheme=request.scheme,
             host=request.host,
-            # a character a byte: what is not ASCII matches no policy, at CloudFront neither (vector cf-raw-unicode-c)
+            # one character for each byte: CloudFront matches no raw byte that is not ASCII (vector cf-raw-unicode-c)
             path=request.path.decode("latin-1"),
             query=own_query.decode("latin-1"),
         )
@@ -98,7 +98,7 @@ def read_credential(request: ViewerRequest, parameters: Parameters) -> Credentia
             raise Refused(Reason.MALFORMED_EXPIRES)
         resource = b"".join((request.scheme.encode(), b"://", request.host.encode(), request.path, own_query))
         signed_bytes = canned_policy(resource, expires)
-        # no Resource to match: it was made of this very request, and the signature tells whether it is the one signed
+        # no Resource to match: the policy was built from this request, and the signature tells whether it was signed
         policy = Policy(resource=None, expires_s=int(expires))
     if not values.get(b"Signature"):
         raise Refused(Reason.MISSING_SIGNATURE)
@@ -117,9 +117,11 @@ def read_credential(request: ViewerRequest, parameters: Parameters) -> Credentia
 
 
 def _match_canned(path: bytes, own_query: bytes) -> Match:
-    """A canned policy covers this URL; but its bytes, sent as ``Policy``, are a custom one, whose ``*`` and ``?`` count.
+    """Say how a canned policy covers its URL.
 
-    Both ways must lead to one link id, else a plain link of ``/a*b`` or ``/f?u=x?y`` could be used twice.
+    A holder can send the bytes of a canned policy as ``Policy``; they are then a custom policy, in which ``*`` and ``?``
+    are wildcards. Both ways must lead to the same link id. Otherwise a plain link of ``/a*b`` or ``/f?u=x?y`` could be
+    used twice.
     """
     return _URL_WITH_WILDCARDS if b"*" in path or b"*" in own_query or b"?" in own_query[1:] else _THIS_URL
 
@@ -159,11 +161,11 @@ def check_expiry(credential: Credential, request: ViewerRequest, keys: KeyGroup,
 
 
 def check_address(credential: Credential, request: ViewerRequest, keys: KeyGroup, now_s: int) -> None:
-    """The viewer's address is in the policy's network, and nobody else's claim."""
+    """The viewer's address is proved, and lies in the policy's network."""
     network = credential.policy.source_ip
     if network is None:
         return
-    # behind a proxy that nobody declared every viewer has its address, and a forwarding header is what anyone writes
+    # behind a proxy that is not configured every viewer has the proxy's address, and anyone can write the header
     if not request.address_is_proof:
         raise Refused(Reason.IP_NOT_ALLOWED, hint="a forwarding header came from a proxy that is not trusted")
     if not is_in_network(request.address, network):
@@ -185,7 +187,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 
 
 def signed_by(credential: Credential, keys: KeyGroup) -> Signed:
-    """State what a credential proves. To be called when every check has passed."""
+    """Say what a credential proves. Call it only after every check has passed."""
     key = keys.get(credential.key_id)
     if key is None:
         raise Refused(Reason.BAD_SIGNATURE)
@@ -193,7 +195,7 @@ def signed_by(credential: Credential, keys: KeyGroup) -> Signed:
 
 
 def stated_by(credential: Credential, *, issuer: bytes) -> Signed:
-    """State what a credential says, for whoever knows that its signature holds and that its Resource matches."""
+    """Say what a credential states, once its signature is known to hold."""
     match = credential.match
     if match is None:
         raise Refused(Reason.BAD_SIGNATURE)
@@ -251,7 +253,8 @@ def sign_url(
         signed_bytes = canned_policy(url.encode(), b"%d" % expires_s)
         first = f"Expires={expires_s}"
     signature = _encode(key.sign(signed_bytes, hash_name))
-    # where it is absent it is SHA1: a SHA256 that is not named is a wrong signature (docs/aws-protocol.md 1.3)
+    # An absent Hash-Algorithm means SHA1, so a SHA256 that is not named would be a wrong signature
+    # (docs/aws-protocol.md 1.3).
     named_hash = "" if hash_name == "SHA1" else f"&Hash-Algorithm={hash_name}"
     separator = "&" if "?" in url else "?"
     return f"{url}{separator}{first}&Signature={signature}&Key-Pair-Id={key.key_id}{named_hash}"
@@ -265,7 +268,8 @@ def _encode(data: bytes) -> str:
 def _decode(text: bytes, reason: Reason) -> bytes:
     """Read CloudFront's base64; ``~`` may come as ``%7E`` (vector cf-same-pct-tilde)."""
     try:
-        # strict: else what is no base64 is skipped, and garbage is not MalformedSignature but a signature that is wrong
+        # Strict, because Python otherwise skips other characters, and garbage would count as a wrong signature in place
+        # of a malformed one.
         return binascii.a2b_base64(unescape(text).translate(_TO_STANDARD), strict_mode=True)
     except binascii.Error:
         raise Refused(reason) from None

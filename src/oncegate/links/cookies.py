@@ -21,17 +21,17 @@ class Cookies:
     prefix: bytes
 
     def claim(self, link_id: bytes) -> bytes:
-        """Holds the claim id: a secret of the holder for as long as he may resume."""
+        """The cookie with the claim id, which is the holder's secret for as long as they may resume."""
         return self.prefix + b"og-" + text_of_id(link_id).encode()
 
     def go(self, link_id: bytes) -> bytes:
-        """Says that the button was pressed."""
+        """The cookie that says that the button was pressed."""
         return self.prefix + b"og-go-" + text_of_id(link_id).encode()
 
     def shown(self, request: ViewerRequest) -> dict[bytes, bytes]:
         """Our cookies in a request, at most ``OG_COOKIES_MAX``, the newest of them."""
         cookies = request.cookies(self.prefix + b"og-")
-        # RFC 6265 5.4: "cookies with earlier creation-times are listed before": this link's own stands at the end
+        # RFC 6265 5.4: "cookies with earlier creation-times are listed before", so this link's own are at the end
         return dict(list(cookies.items())[-OG_COOKIES_MAX:]) if cookies else cookies
 
     def claim_shown(self, request: ViewerRequest, link_id: bytes) -> bytes | None:
@@ -42,7 +42,7 @@ class Cookies:
     def header(self, name: bytes, value: str, max_age_s: int) -> tuple[bytes, bytes]:
         """Write Set-Cookie. Lax, because the first GET comes from a mail or another site."""
         secure = b"; Secure" if self.prefix else b""
-        # Path=/ and not the object's: a ; is legal in a path, and would end the attribute
+        # Path=/ and not the object's path, in which a ; is legal and would end the attribute
         text = b"%s=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax" % (name, value.encode(), max_age_s)
         return b"set-cookie", text + secure
 

@@ -1,7 +1,7 @@
 """The same checks as ``verify``, run to the end and put into words: for the issuer, never for a stranger.
 
-Nothing is decided here. Each step calls the function that ``verify`` calls; a step that needs what a failed one would
-have given is listed as not reached.
+Nothing is decided here. Each step calls the function that ``verify`` calls; a step that needs the result of a failed
+one is listed as not reached.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _explain_cloudfront(
 
 
 def _is_genuine(steps: _Steps, credential: cloudfront.Credential) -> bool:
-    """Whether the later checks mean anything: an expired link is still worth explaining, a forged one is not."""
+    """Whether the later checks have a meaning: those of an expired link do, those of a forged one do not."""
     failed = {step.name for step in steps.listed if step.passed is False}
     return not failed & {"key", "signature", "resource"} and credential.match is not None
 

@@ -1,4 +1,4 @@
-"""What a verified link allows. Values only; whoever holds a Grant holds a link that is genuine and valid now."""
+"""What a verified link allows. Values only: a ``Grant`` exists only for a link that is genuine and valid now."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Signed(NamedTuple):
     Attributes:
         scheme: how it is signed.
         key_id: the name of the key, as sent; not signed under CloudFront.
-        issuer: what the signature proves of the issuer: the public key's SPKI SHA-256, or the access key id.
+        issuer: who signed, as the signature proves it: the public key's SPKI SHA-256, or the access key id.
         signed_bytes: the policy, or SigV4's string to sign.
         expires_s: refused at this second and after.
         not_before_s: refused at this second and before; None: no limit.
@@ -82,9 +82,9 @@ class Grant(NamedTuple):
         link_id: the ledger's key, 16 bytes.
         object_key: decoded text.
         operation: ``GET`` admits GET and HEAD, ``PUT`` admits PUT.
-        uses: how often.
-        is_counted: uses are recorded; False only for plain links under ``plain_links = "allow"``.
-        made_ms: when the ticket was made, milliseconds since 1970 UTC; None for a plain link, which has no birth.
+        uses: how often it may be used.
+        is_counted: whether uses are recorded; False only for plain links under ``plain_links = "allow"``.
+        made_ms: when the ticket was made, milliseconds since 1970 UTC; None for a plain link, which does not say.
         scheme: how it is signed.
         key_id: the name of the key.
         expires_s: refused at this second and after.

@@ -16,7 +16,7 @@ def read_instant_s(text: str) -> int:
         Seconds since 1970 UTC; a fraction of a second is cut off.
 
     Raises:
-        ValueError: it is no instant, names no zone, or lies before 1970. The message does not quote the text.
+        ValueError: it is no instant, names no zone, or is before 1970. The message does not quote the text.
     """
     found = _RFC_3339.fullmatch(text)
     if found is None:
@@ -30,7 +30,7 @@ def read_instant_s(text: str) -> int:
     except (ValueError, OverflowError):
         raise ValueError(_FORM) from None
     if instant.timestamp() < 0:
-        raise ValueError("the instant lies before 1970")
+        raise ValueError("the instant is before 1970")
     return at_s
 
 

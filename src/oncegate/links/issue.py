@@ -25,7 +25,7 @@ from oncegate.links.verify import MEDIA_TYPE, SIZE_MAX_BYTES
 DEFAULT_LIFETIME_S = 3_600
 
 FILENAME_MAX = 255
-"""Characters: what file systems take, and far below what a URL can hold."""
+"""Characters; file systems take as many, and a URL could hold more."""
 
 
 def end_of(*, now_s: int, max_lifetime_s: int, expires_s: int | None = None, lifetime_s: int | None = None) -> int:
@@ -150,12 +150,12 @@ class S3Issuer:
 
 
 def url_to_sign(public_url: str, wish: Wish, *, bucket: str = "") -> str:
-    """Write the URL without its signature: escaped once, so that every client sends just these bytes.
+    """Write the URL without its signature, escaped once, so that every client sends exactly these bytes.
 
     Args:
         public_url: scheme and host, no path.
         wish: what the link should allow.
-        bucket: stands before the key where S3 links name one.
+        bucket: precedes the key in S3 links of an installation with one bucket.
     """
     parts = [f"once={wish.ticket}"]
     if wish.max_bytes is not None:

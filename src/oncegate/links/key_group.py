@@ -1,7 +1,7 @@
 """Who may sign: the public keys that the viewer trusts, as values and Protocols.
 
-No key is read or parsed here (``keys/`` does it); links/ only asks a key whether a signature is its own. Here is also
-the one place where secrets are compared.
+``keys/`` reads and parses keys; links/ only asks a key whether a signature is its own. This is also the one module
+that compares secrets.
 
 Source: CloudFront Developer Guide, "Specify signers that can create signed URLs and signed cookies".
 """
@@ -69,7 +69,7 @@ class KeyGroup:
         """Copy the keys.
 
         Args:
-            keys: public key by key id (1 to 128 letters, digits, ``_`` and ``-``); may be empty, then it trusts nobody.
+            keys: public key by key id (1 to 128 letters, digits, ``_`` and ``-``). An empty group trusts nobody.
 
         Raises:
             ValueError: more than ``KEYS_MAX`` keys, or an id that no URL would carry as it is.
@@ -108,5 +108,5 @@ def is_key_id(text: str) -> bool:
 
 
 def is_equal(a: bytes, b: bytes) -> bool:
-    """Compare secrets in a time that depends on their length alone. Every comparison of secrets comes here."""
+    """Compare secrets in a time that depends on their length alone. Every comparison of secrets uses this function."""
     return hmac.compare_digest(a, b)

@@ -1,8 +1,8 @@
 """The query of a link, read once: which parameters belong to a signature scheme, and which must be signed.
 
 Parameters that oncegate gives a meaning (``once`` and its limits, ``response-content-*``) count only where the
-signature covers them, else a holder adds his own. They are looked for under every spelling and accepted under one:
-the literal name, once (docs/request.md).
+signature covers them; otherwise a holder could add their own. They are looked for under every spelling and accepted
+under one: the literal name, once (docs/request.md).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def read_parameters(query: bytes) -> Parameters:
     """Sort a raw query.
 
     Raises:
-        Refused: a parameter that has a meaning stands twice or in another spelling, both schemes are there, or the
+        Refused: a parameter that has a meaning is given twice or in another spelling, both schemes are there, or the
             query is larger than its limits.
     """
     cloudfront: dict[bytes, bytes] = {}
@@ -65,7 +65,7 @@ def read_parameters(query: bytes) -> Parameters:
     is_s3 = is_s3_v2 = False
     if not query:
         return Parameters(cloudfront, limits, own, is_s3, is_s3_v2)
-    # anyone may send it, nothing is verified yet
+    # nothing is verified yet: anyone may have sent this
     if len(query) > QUERY_MAX_BYTES or query.count(b"&") >= PARAMETERS_MAX:
         raise Refused(Reason.MALFORMED_REQUEST, hint="the query is too long")
     for segment in query.split(b"&"):
@@ -75,11 +75,11 @@ def read_parameters(query: bytes) -> Parameters:
                 raise Refused(Reason.DUPLICATE_PARAMETER)
             cloudfront[name] = value
             continue
-        # ours too: a canned Resource has every parameter but CloudFront's, in the order in which they came (1.1)
+        # with oncegate's own: a canned Resource has every parameter but CloudFront's, in the order of the URL (1.1)
         own.append(segment)
         if name in LIMIT_NAMES:
             _add_limit(limits, name, value)
-        # from an issuer who is ahead of this version: served without it, the link would allow more than he signed
+        # of a later version: a link that was served without this limit would allow more than its issuer signed
         elif name.startswith(b"once-"):
             raise Refused(
                 Reason.UNSIGNED_PARAMETER, hint="an unknown once- parameter: a limit that cannot be kept here"
@@ -90,7 +90,7 @@ def read_parameters(query: bytes) -> Parameters:
             is_s3_v2 = True
         elif b"%" in name:
             is_s3 = _read_escaped(name).startswith(b"X-Amz-") or is_s3
-    # else the holder would choose by which of the two he is judged
+    # otherwise the holder could choose by which of the two the link is judged
     if cloudfront and is_s3:
         raise Refused(Reason.TWO_SCHEMES)
     # a CloudFront link may have a parameter of that name as its own

@@ -1,7 +1,7 @@
 """Who asks: a person's browser, a program, or something that only looks ahead.
 
-Only looking ahead must spend nothing: chat previews, mail scanners and browsers' prefetches get a page with a button
-(docs/promises.md).
+A request that only looks ahead must not use a link up: chat previews, mail scanners and browsers' prefetches get a
+page with a button (docs/promises.md).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from oncegate.links.request import ViewerRequest
 
-# Fetchers that act on a link before its reader does. Names as they stand in User-Agent.
+# Programs that fetch a link before its reader does; names as in User-Agent.
 _PREVIEW_AGENT = re.compile(
     rb"facebookexternalhit|facebot|meta-externalagent|twitterbot|slackbot|slack-imgproxy|discordbot|telegrambot|whatsapp|"
     rb"linkedinbot|skypeuripreview|microsoftpreview|teams|bingpreview|googlebot|google-pagerenderer|google-safety|"
@@ -27,18 +27,18 @@ _PREFETCH_HEADERS = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz")
 
 
 def is_navigation(request: ViewerRequest) -> bool:
-    """Whether a browser goes to the link: it says so, or, where it says nothing at all, wants HTML."""
+    """Whether a browser navigates to the link: ``Sec-Fetch-Mode`` says so, or, without any such header, Accept does."""
     mode = request.header(b"sec-fetch-mode")
     if mode is not None:
         return mode == b"navigate"
-    # browsers send them over https and to localhost only; elsewhere Accept is all there is to go by
+    # browsers send these headers over https and to localhost only; elsewhere Accept is the only sign
     if any(map(request.header, _FETCH_METADATA)):
         return False
     return b"text/html" in (request.header(b"accept") or b"").lower()
 
 
 def looks_ahead(request: ViewerRequest) -> str:
-    """Why this request comes before its reader: ``prefetch``, ``preview``, or nothing."""
+    """Why this request only looks ahead: ``prefetch`` or ``preview``; empty where it does not."""
     for name, value in request.headers:
         if name in _PREFETCH_HEADERS and (b"prefetch" in value.lower() or b"preview" in value.lower()):
             return "prefetch"
@@ -49,13 +49,13 @@ def looks_ahead(request: ViewerRequest) -> str:
 
 @lru_cache(maxsize=1024)
 def _is_preview_agent(agent: bytes) -> bool:
-    """Browsers' names are long and few: looking one up costs a tenth of a microsecond, searching it some twenty."""
+    """Search a User-Agent, 20 us; browsers send few different ones, and the cache finds one in 0.1 us."""
     return _PREVIEW_AGENT.search(agent) is not None
 
 
 def is_of_another_site(request: ViewerRequest) -> bool:
-    """Whether the button was pressed elsewhere."""
-    # "none" is the user himself; nothing at all an older browser, or plain http. "same-site" is another host.
+    """Whether the button was pressed on a page of another site."""
+    # "none" means that the user did it, no header an older browser or plain http; "same-site" is another host
     return (request.header(b"sec-fetch-site") or b"none") not in (b"none", b"same-origin")
 
 

@@ -19,7 +19,7 @@ from oncegate.links.refusal import Reason, Refused
 EPOCH_MAX_S = 2**63 - 1
 # our choice: in base64 it fits into a query of QUERY_MAX_BYTES
 POLICY_MAX_BYTES = 8_192
-# http* stands in older texts and libraries; the others are documented
+# http* is in older texts and libraries; the others are documented
 _PROTOCOLS = ("http", "https", "*", "http*")
 
 
@@ -51,7 +51,7 @@ def canned_policy(resource: bytes, expires: bytes) -> bytes:
 
     Source: CloudFront Developer Guide, "Create a signed URL using a canned policy"; vectors cf-plain-*.
     """
-    # joined, not encoded: CloudFront puts the request line in as it came, and an encoder would escape quotation marks
+    # joined, because CloudFront inserts the request line as it came; a JSON encoder would escape quotation marks
     return (
         b'{"Statement":[{"Resource":"'
         + resource
@@ -121,22 +121,22 @@ def read_policy(text: bytes) -> Policy:
 
 
 def _only(statements: object) -> object:
-    """CloudFront's page showed an object in 2023 and an array of one in 2026: both are read."""
+    """Read an array of one statement, as CloudFront's page of 2026 shows it, or an object, as that of 2023 did."""
     if isinstance(statements, list):
         (statements,) = cast("list[object]", statements)
     return statements
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    # of two members of one name one reader takes the first and another the last: the issuer may have meant either
+    # of two members with one name some readers take the first, others the last: the issuer may have meant either
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("a member stands twice")
+        raise ValueError("a member is given twice")
     return members
 
 
 def _members(value: object, allowed: set[str]) -> dict[str, object]:
-    """A JSON object with no other members: a condition that is not understood cannot be kept."""
+    """Take a JSON object without further members: a condition that is not understood cannot be enforced."""
     if not isinstance(value, dict) or not allowed.issuperset(value):  # pyright: ignore[reportUnknownArgumentType] - JSON
         raise ValueError(f"expected an object with {', '.join(sorted(allowed))}")
     return value  # pyright: ignore[reportUnknownVariableType] - JSON objects have text keys

@@ -1,7 +1,7 @@
 """Every way a request can be refused: code, status, message, whose fault it is, and whether the use is burned.
 
-One tree: ``Refused`` carries a ``Reason``; everything else is in ``TABLE``. Nothing else in oncegate makes up a
-status or an error body.
+One tree: ``Refused`` carries a ``Reason``; everything else is in ``TABLE``. No other module of the viewer chooses a
+status or writes an error body.
 
     reasons                       status      whose fault            the use
     ----------------------------  ----------  ---------------------  --------------------------------------------
@@ -13,8 +13,8 @@ status or an error body.
     ledger, store, ourselves      500 - 507   ours                   given back, or never taken
 
 Bodies are AWS's byte for byte where AWS has one. CloudFront: one line, ``text/xml``; S3: two lines,
-``application/xml``. What would help a guesser is always the one body ``Access denied``; ``words`` are shown only to
-whoever holds a genuine signature, and to the issuer (``explain``).
+``application/xml``. Whatever would help a guesser has the one body ``Access denied``; ``words`` are shown only to
+the holder of a genuine signature and to the issuer (``explain``).
 
 Source: docs/aws-protocol.md 1.7, 2.4; CloudFront Developer Guide; S3 API Reference, "Error responses".
 """
@@ -111,7 +111,7 @@ class Style(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table. ``words`` may be shown to who holds a genuine signature; None: the message says it all."""
+    """One row of the table. ``words`` may be shown to the holder of a genuine link; None: ``message`` is shown."""
 
     status: int
     style: Style
@@ -141,7 +141,7 @@ TABLE: dict[Reason, Row] = {
     Reason.MISSING_SIGNATURE: _denied("the Signature is missing"),
     Reason.MALFORMED_SIGNATURE: Row(403, Style.CLOUDFRONT, "MalformedSignature", "Could not unencode Signature"),
     Reason.UNSUPPORTED_HASH: _denied("Hash-Algorithm is neither SHA1 nor SHA256"),
-    Reason.DUPLICATE_PARAMETER: _denied("a parameter that must stand once stands twice, or in another spelling"),
+    Reason.DUPLICATE_PARAMETER: _denied("a parameter that may be given once is given twice, or in another spelling"),
     Reason.TWO_SCHEMES: _denied("the URL carries both CloudFront and S3 parameters"),
     Reason.BAD_SIGNATURE: _denied("the signature is not of this URL by this key"),
     Reason.RESOURCE_MISMATCH: _denied("the policy is for another URL"),
@@ -220,7 +220,7 @@ TABLE: dict[Reason, Row] = {
     Reason.STORE_FAILED: Row(502, Style.S3, "BadGateway", "The store did not answer as it should. Please retry."),
     Reason.STORE_BUSY: Row(503, Style.S3, "ServiceUnavailable", "The store is out of reach. Please retry."),
     Reason.STORE_FULL: Row(507, Style.S3, "InsufficientStorage", "There is no room for this object."),
-    # 501, and not 502 or 503: those are repeated by clients, and no other try ends better
+    # 501, because clients repeat after 502 and 503, and a second try would end the same way
     Reason.NOT_ONCE: Row(
         501, Style.S3, "NotImplemented", "The store does not keep what would make this upload happen only once."
     ),
@@ -281,7 +281,7 @@ class Refused(OncegateError):
 
     @property
     def words(self) -> str:
-        """What is the matter, for who holds a genuine signature and for the issuer."""
+        """What is the matter, for the holder of a genuine signature and for the issuer."""
         return self.row.words or self.message
 
 
@@ -316,5 +316,5 @@ _NOT_XML = re.compile("[\x00-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def _escape(text: str) -> str:
-    """Escape what XML reserves, and drop what XML 1.0 cannot hold at all (a holder chooses some of these texts)."""
+    """Escape what XML reserves, and drop what XML 1.0 cannot hold (a holder chooses some of these texts)."""
     return _NOT_XML.sub("", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

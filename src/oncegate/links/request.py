@@ -1,7 +1,7 @@
-"""A viewer's request as the rules see it: raw bytes of the target, and what the door says of its origin.
+"""A viewer's request as the rules see it: raw bytes of the target, and what the door knows of the viewer's address.
 
-Each door (gateway, edge) turns its own world into this value, once. Nothing here was decoded and encoded again: a
-signature is over the bytes that came.
+Each door (gateway, edge) makes this value once, from its own form of a request. Nothing in it was decoded and encoded
+again, because a signature is over the bytes that came.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class ViewerRequest:
         path: raw, percent-escapes kept, begins with ``/``.
         query: raw, without ``?``.
         headers: names in lower case, as they came.
-        address: the viewer's, canonical text (an IPv4-mapped IPv6 address as IPv4); None where nobody knows.
+        address: the viewer's, canonical text (an IPv4-mapped IPv6 address as IPv4); None where it is not known.
         address_is_proof: the address is the socket's peer and no forwarding header was sent, or it was given by a
-            trusted proxy. Where False, it may be a proxy's, and anybody's.
-        bucket: what stood before the public host in ``Host`` (S3's virtual-hosted style), else empty.
+            trusted proxy. Where False, it may be the address of a proxy, shared by anybody.
+        bucket: what preceded the public host in ``Host`` (S3's virtual-hosted style); empty where nothing did.
     """
 
     method: str
@@ -42,7 +42,7 @@ class ViewerRequest:
     _by_name: dict[bytes, bytes] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        by_name = dict(self.headers)  # a request asks for a dozen headers: one table in place of a dozen searches
+        by_name = dict(self.headers)  # the rules read a dozen headers: one table saves a dozen searches
         if len(by_name) != len(self.headers):
             by_name = {}
             for name, value in self.headers:
@@ -58,7 +58,7 @@ class ViewerRequest:
         """The cookies whose name begins with ``prefix``, raw.
 
         Raises:
-            Refused: one of them stands twice with different values, or all cookies are larger than a limit.
+            Refused: one of them is sent twice with different values, or all cookies are larger than a limit.
         """
         found: dict[bytes, bytes] = {}
         value = self._by_name.get(b"cookie")
@@ -68,11 +68,11 @@ class ViewerRequest:
             raise Refused(Reason.MALFORMED_REQUEST)
         for pair in value.split(b";"):
             name, _, text = pair.strip(b" \t").partition(b"=")
-            # a neighbour of the domain can set one of the same name for us, and nothing tells which of the two is ours
+            # a neighbouring host can set a cookie of the same name for this one; nothing tells which of the two is ours
             if name.startswith(prefix) and found.setdefault(name, text) != text:
                 raise Refused(Reason.DUPLICATE_PARAMETER)
         return found
 
     def as_method(self, method: str) -> ViewerRequest:
-        """The same request under another method (the page's button is a POST that is verified like a GET)."""
+        """The same request with another method (the page's button is a POST that is verified like a GET)."""
         return replace(self, method=method)

@@ -1,7 +1,7 @@
 """S3 presigned URLs (Signature Version 4): read and check them in S3's own order, and presign.
 
-SigV4 signs the query decoded, sorted and encoded again, and the path as it stands on the request line. So the order
-and the spelling of parameters do not matter, and the host and the method do.
+SigV4 signs the query decoded, sorted and encoded again, and the path as it is on the request line. So the order and
+the spelling of parameters do not matter; the host and the method do.
 
 Source: docs/aws-protocol.md 2.1-2.4; S3 API Reference, "Authenticating Requests: Using Query Parameters"; vectors s3-*.
 """
@@ -53,7 +53,7 @@ class Credential:
     Attributes:
         pairs: every query parameter but the signature, decoded.
         values: SigV4's own parameters by name, decoded.
-        date: as it stands in ``X-Amz-Date``.
+        date: ``X-Amz-Date`` as it was sent.
         date_s: the same in seconds since 1970 UTC.
         expires_s: how long it is valid from then on.
     """
@@ -110,7 +110,7 @@ def read_credential(request: ViewerRequest) -> Credential:
         name, value = unescape(raw_name), unescape(raw_value)
         if name.startswith(b"X-Amz-"):
             known = name.decode("latin-1")
-            # both would be signed, and each reader has his own rule for which of them counts
+            # both would be signed, and readers differ in which of them they take
             if known in values:
                 raise Refused(Reason.DUPLICATE_PARAMETER)
             values[known] = value.decode("latin-1")
@@ -169,7 +169,7 @@ def check_expiry(credential: Credential, request: ViewerRequest, trust: S3Trust,
 
 def _times(credential: Credential, now_s: int) -> tuple[tuple[str, str], ...]:
     def text(instant_s: int) -> str:
-        # anyone may send a date whose end lies beyond what Python's calendar holds
+        # anyone may send a date whose end is later than Python's calendar reaches
         return dt.datetime.fromtimestamp(min(instant_s, _YEAR_9999_ENDS_S), dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     return ("Expires", text(credential.date_s + credential.expires_s)), ("ServerTime", text(now_s))
@@ -208,9 +208,9 @@ def check_headers(credential: Credential, request: ViewerRequest, trust: S3Trust
     """Host is signed, and so is every ``x-amz-*`` header and Content-MD5 that was sent (docs/aws-protocol.md 2.3.3)."""
     signed = set(credential.signed_headers)
     sent = {name.decode("latin-1") for name, _ in request.headers} | {"host"}
-    # they change what S3 does: with x-amz-copy-source a PUT copies another object
+    # these headers change what S3 does: with x-amz-copy-source a PUT copies another object
     must = {name for name in sent if name in ("host", "content-md5") or name.startswith("x-amz-")}
-    # that one is signed without being named: it is the canonical request's line of the payload (2.2.8)
+    # x-amz-content-sha256 is signed without being named: it is the canonical request's line of the payload (2.2.8)
     unsigned = sorted(must - signed - {"x-amz-content-sha256"})
     if unsigned:
         raise Refused(Reason.S3_UNSIGNED_HEADER, members=(("HeadersNotSigned", ", ".join(unsigned)),))
@@ -224,8 +224,8 @@ def check_key(credential: Credential, request: ViewerRequest, trust: S3Trust, no
 
 
 def check_signature(credential: Credential, request: ViewerRequest, trust: S3Trust, now_s: int) -> None:
-    """The signature is of this request. S3's answer would echo the canonical request; ours does not (2.4.2)."""
-    # the key is known here; only explain, which runs every check, comes with one that is not
+    """The signature is of this request. S3's answer shows the canonical request; oncegate's does not (2.4.2)."""
+    # the access key is known by now; only ``explain``, which runs every check, gets here with an unknown one
     secret = trust.credentials.get(credential.access_key_id, "")
     expected = _signature(secret, credential.values["X-Amz-Credential"], string_to_sign(credential, request))
     if not is_equal(expected.encode(), credential.values["X-Amz-Signature"].encode("latin-1")):
@@ -249,13 +249,13 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 
 
 def signed_by(credential: Credential, request: ViewerRequest) -> Signed:
-    """State what a credential proves. To be called when every check has passed."""
+    """Say what a credential proves. Call it only after every check has passed."""
     return Signed(
         scheme=Scheme.S3,
         key_id=credential.access_key_id,
         issuer=credential.access_key_id.encode("latin-1"),
         signed_bytes=string_to_sign(credential, request),
-        # S3 serves its first and its last second, Signed names those that are refused: one more at each end
+        # S3 serves its first and its last second; ``Signed`` names the seconds that are refused, one beyond each
         expires_s=credential.date_s + credential.expires_s + 1,
         not_before_s=credential.date_s - SKEW_MAX_S - 1,
         method=request.method,
@@ -278,7 +278,7 @@ def string_to_sign(credential: Credential, request: ViewerRequest) -> bytes:
     canonical = b"\n".join(
         (
             request.method.encode(),
-            # as it came: S3 signs // and .. as they stand (2.2.2)
+            # as it came: S3 signs // and .. unchanged (2.2.2)
             request.path,
             query,
             headers,
@@ -292,7 +292,7 @@ def string_to_sign(credential: Credential, request: ViewerRequest) -> bytes:
 
 
 def _header_value(request: ViewerRequest, name: str) -> bytes:
-    # of the public URL that was picked, not of the request: a proxy in front may send any Host of its own
+    # the host of the public URL, not of the request: a proxy in front may send a Host of its own
     if name == "host":
         before = request.bucket.encode() + b"." if request.bucket else b""
         return before + request.host.encode()
@@ -340,7 +340,7 @@ def presign_url(
     request = ViewerRequest(
         method=method, scheme=parts.scheme, host=parts.host, path=parts.path, query=parts.query + b"&X-Amz-Signature=-"
     )
-    # through the reader of links, so that what is signed is what will be checked
+    # through the reader of links, so that the same bytes are signed and checked
     credential = read_credential(request)
     signature = _signature(secret, values["X-Amz-Credential"], string_to_sign(credential, request))
     return f"{unsigned}&X-Amz-Signature={signature}"

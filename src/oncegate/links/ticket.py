@@ -5,8 +5,8 @@
                                              once=g.AYkKXayWd0qh....eu1    of the ledger called eu1
 
 Grammar: ``g`` or ``p``; how many uses (1 to 9999, no leading zero, 1 is left out); a dot; a UUIDv7 as 22 base64url
-characters whose four spare bits are zero; optionally a dot and the home. Anything else that is called ``once`` is
-refused, never taken for a plain link (docs/request.md).
+characters whose four spare bits are zero; optionally a dot and the home. A ``once`` with any other
+value is refused; it is never taken for a plain link (docs/request.md).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from oncegate.links.link_id import is_uuid7, text_of_id
 from oncegate.links.refusal import Reason, Refused
 
 USES_MAX = 9999
-# a nonce far ahead would be younger than every ledger, also than one that lost its memory; a day is for wrong clocks
+# A nonce of the far future would be younger than every ledger, even one that lost its memory. A day is for wrong clocks.
 NONCE_AHEAD_MAX_MS = 86_400_000
-# the last character is one of four: base64 does not look at its spare bits, so each nonce would have 16 spellings
+# The last character is one of four: base64 ignores spare bits, so each nonce would otherwise have 16 spellings.
 _TICKET = re.compile(rb"([gp])([1-9][0-9]{0,3})?\.([A-Za-z0-9_-]{21}[AQgw])(?:\.([a-z0-9]{1,12}))?")
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _OPERATIONS = {b"g": Operation.GET, b"p": Operation.PUT}  # an enum called with its value takes five times as long
@@ -39,7 +39,7 @@ class Ticket:
         operation: ``GET`` admits GET and HEAD, ``PUT`` admits PUT.
         uses: 1 to 9999.
         nonce: 16 bytes, a UUIDv7; the link's id.
-        home: name of the ledger that is the authority, empty where there is one only.
+        home: name of the ledger that counts its uses; empty where there is only one.
     """
 
     operation: Operation
@@ -71,7 +71,7 @@ def read_ticket(text: bytes, *, now_s: int, homes: Collection[str]) -> Ticket:
     """Read the value of ``once``.
 
     Args:
-        text: raw, as it stands in the URL.
+        text: raw, as it is in the URL.
         now_s: seconds since 1970 UTC.
         homes: the ledgers that this installation asks; a ticket that names another is refused, one that names none
             is for the installation's own.
@@ -94,7 +94,7 @@ def read_ticket(text: bytes, *, now_s: int, homes: Collection[str]) -> Ticket:
         raise Refused(Reason.MALFORMED_TICKET) from None
     if ticket.made_ms > now_s * 1000 + NONCE_AHEAD_MAX_MS:
         raise Refused(Reason.TICKET_AHEAD)
-    # another ledger counts its uses; this one would find it unused
+    # another ledger counts its uses; in this one it would always be unused
     if ticket.home and ticket.home not in homes:
         raise Refused(Reason.WRONG_HOME)
     return ticket

@@ -1,7 +1,7 @@
-"""URLs and object keys: splitting, escaping once, and the one place that says which keys exist.
+"""URLs and object keys: splitting, escaping once, and the one rule of what can be an object key.
 
-An object key is the path after the first slash, percent-decoded once. Everything that two spellings could share, or
-that a file system or a store would quietly rewrite, is refused here (docs/request.md).
+An object key is the path after the first slash, percent-decoded once. A key that has two spellings, or that a file
+system or a store would rewrite in silence, is refused here (docs/request.md).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ OBJECT_KEY_MAX_BYTES = 1024
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 _ESCAPES = re.compile(rb"(?:[^%]|%[0-9A-Fa-f]{2})*")
-# stores rewrite or refuse these: two spellings could share an object, and have a use each (docs/decisions/0003)
+# stores rewrite or refuse these: two spellings could share an object and have one use each (docs/decisions/0003)
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
@@ -74,7 +74,7 @@ def object_key_of(path: bytes) -> str:
     Raises:
         Refused: OBJECT_KEY: no key that is served here.
     """
-    # a broken escape stays as it stands: %zz and %25zz would be two spellings of one key
+    # a broken escape would be kept as it is: %zz and %25zz would be two spellings of one key
     if not is_escaped_well(path):
         raise Refused(Reason.OBJECT_KEY, hint="a % in the path is not followed by two hex digits")
     try:
@@ -91,7 +91,7 @@ def object_key_problem(key: str) -> str:
     """Say what is wrong with an object key, or nothing: the same rules for making a link and for serving one."""
     if not key:
         return "the object key is empty"
-    # the decoded key: %2E%2E and %2F are dots and slashes to whoever opens the file, and "training/*" matches
+    # of the decoded key: to a file system %2E%2E and %2F are dots and slashes, and "training/*" matches
     # "training/../secret.pdf"
     fenced = f"/{key}/"
     if "//" in fenced or "/./" in fenced or "/../" in fenced:
@@ -107,5 +107,5 @@ def object_key_problem(key: str) -> str:
 
 
 def path_of(key: str) -> str:
-    """Write the path of an object key, as it will stand on the request line."""
+    """Write the path of an object key, as clients will send it on the request line."""
     return "/" + escape(key, safe="/")

@@ -1,4 +1,4 @@
-"""The only door in: from a viewer's request to a Grant, or a refusal. Pure; what is refused here has touched nothing.
+"""The only way in: from a viewer's request to a Grant, or a refusal. Pure: what is refused here was not looked up.
 
 ``authenticate`` says what AWS would say: the signature, the key, the resource, the time, the address. ``verify``
 adds what oncegate asks beyond AWS: limits must be signed, a ticket must be one, method and object key must be served
@@ -25,12 +25,12 @@ from oncegate.links.urls import object_key_of, unescape
 
 PLAIN_LINKS = ("once", "allow", "refuse")
 _METHODS = {"GET": Operation.GET, "PUT": Operation.PUT, "HEAD": Operation.GET}
-# 18 digits: whoever reads the number next holds it in a signed 64-bit one
+# 18 digits fit into a signed 64-bit number, which other programs keep a size in
 _SIZE = re.compile(rb"0|[1-9][0-9]{0,17}")
 SIZE_MAX_BYTES = 10**18 - 1
 MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/(?:\*|[a-z0-9!#$&^_.+-]+)")
-# RFC 9110 5.5: "Field values containing CR, LF, or NUL characters are invalid and dangerous"; these texts are
-# chosen by whoever signs, and become headers of our answer
+# RFC 9110 5.5: "Field values containing CR, LF, or NUL characters are invalid and dangerous". The issuer chooses these
+# texts, and they become headers of our answer.
 _HEADER_TEXT = re.compile(r"[\x20-\x7e\u0080-\U0010ffff]*")
 # S3 serves parts, versions and lists by presigned URL too; only whole objects can be counted (docs/decisions/0003)
 _S3_SUBRESOURCES = frozenset(
@@ -124,7 +124,8 @@ def _authenticate(
     request: ViewerRequest, parameters: Parameters, trust: Trust, now_s: int, without: frozenset[str]
 ) -> Signed:
     """The one dispatch between the schemes; ``explain`` walks the same tables of checks to their end."""
-    # first, because V2 has names of CloudFront's (Signature, Expires): its user would read that Key-Pair-Id is missing
+    # First, because V2 shares names with CloudFront (Signature, Expires): otherwise the message would be that
+    # Key-Pair-Id is missing.
     refuse_signature_v2(parameters)
     if parameters.is_s3:
         s3_credential = sigv4.read_credential(request)
@@ -155,7 +156,8 @@ def grant_of(request: ViewerRequest, parameters: Parameters, signed: Signed, tru
     Raises:
         Refused: a limit that is not signed, no ticket where one is called for, another method, no object key.
     """
-    # before anything in them is read: under a wildcard a holder adds a ticket of his own, with a new nonce each time
+    # Before any of their values is read: under a wildcard a holder could otherwise add a ticket of their own, with a new
+    # nonce each time.
     limits = signed_limits(parameters, signed)
     ticket = read_ticket(limits[b"once"], now_s=now_s, homes=trust.homes) if b"once" in limits else None
     object_key = served_key(request, parameters, signed, trust)
@@ -171,7 +173,7 @@ def grant_of(request: ViewerRequest, parameters: Parameters, signed: Signed, tru
         key_id=signed.key_id,
         expires_s=signed.expires_s,
         home=ticket.home if ticket else "",
-        # a ticket alone, as in nearly every link: there is nothing more to read
+        # nearly every link has a ticket and nothing more to read
         limits=read_limits(limits) if len(limits) > (ticket is not None) else NO_LIMITS,
     )
 
@@ -180,7 +182,7 @@ def signed_limits(parameters: Parameters, signed: Signed) -> dict[bytes, bytes]:
     """The parameters with a meaning, raw, once it is certain that the signature covers each of them.
 
     A canned policy and SigV4 cover the whole query. A custom policy covers what its Resource says literally: a
-    ``*`` there lets a holder add what he likes.
+    ``*`` there lets a holder add anything.
 
     Raises:
         Refused: UNSIGNED_PARAMETER: one is in the URL and not signed, or signed and not in the URL.
@@ -188,14 +190,14 @@ def signed_limits(parameters: Parameters, signed: Signed) -> dict[bytes, bytes]:
     if signed.signed_query is None:
         return parameters.limits
     literal: dict[bytes, bytes] = {}
-    # latin-1 as where it was matched; what that lacks becomes ?, which no limit may hold
+    # latin-1, as in matching; any other character becomes ?, which no limit may hold
     for segment in signed.signed_query.encode("latin-1", "replace").split(b"&"):
         name, _, value = segment.partition(b"=")
         if name in LIMIT_NAMES:
             if name in literal or b"*" in value or b"?" in value:
                 raise Refused(Reason.UNSIGNED_PARAMETER, hint="* and ? are wildcards in a policy: write %2A and %3F")
             literal[name] = value
-    # refused and never ignored: without the ticket that its holder spoilt, a single-use link would be a plain one
+    # Refused and never ignored: without a ticket that its holder spoilt, a single-use link would be a plain one.
     if literal != parameters.limits:
         hint = "once, once-* and response-content-* must stand literally in the policy's Resource, and in the URL"
         raise Refused(Reason.UNSIGNED_PARAMETER, hint=hint)
@@ -211,18 +213,18 @@ def served_key(request: ViewerRequest, parameters: Parameters, signed: Signed, t
     object_key = object_key_of(request.path)
     if signed.scheme is not Scheme.S3:
         return object_key
-    # decoded, as S3 reads and signs them: uploadI%64 is uploadId
+    # decoded, as S3 reads and signs names: uploadI%64 is uploadId
     for segment in parameters.own:
         if unescape(segment.partition(b"=")[0]) in _S3_SUBRESOURCES:
             raise Refused(Reason.S3_UNSUPPORTED)
     if request.bucket:
-        # it came with Host, which S3 signs: with another bucket the signature has failed already
+        # the bucket is part of Host, which S3 signs: with another one the signature check has failed already
         return object_key if request.bucket == trust.s3_bucket else f"{request.bucket}/{object_key}"
     return object_key.removeprefix(f"{trust.s3_bucket}/") if trust.s3_bucket else object_key
 
 
 def granted_operation(method: str, signed: Signed, ticket: Ticket | None, object_key: str, trust: Trust) -> Operation:
-    """What this request may do; operation and method must agree before anything is read.
+    """What this request may do. Operation and method must agree before ledger or store are asked.
 
     Raises:
         Refused: METHOD_NOT_GRANTED, PLAIN_REFUSED.
@@ -237,13 +239,13 @@ def granted_operation(method: str, signed: Signed, ticket: Ticket | None, object
     if trust.plain_links == "refuse":
         raise Refused(Reason.PLAIN_REFUSED, hint="put a ticket into the URL before signing: oncegate ticket")
     if operation is Operation.PUT and signed.method is None and not object_key.startswith(trust.plain_put):
-        # CloudFront signs no method: else a download link of any signer would replace the object
+        # CloudFront signs no method: without this, a download link of any signer could replace the object
         raise Refused(Reason.METHOD_NOT_GRANTED, hint="sign a p ticket, or name the prefix in [links] plain_put")
     return operation
 
 
 def read_limits(limits: Mapping[bytes, bytes]) -> Limits:
-    """Read the signed limits; a value that cannot be read cannot be kept, so it is refused.
+    """Read the signed limits. A value that cannot be read cannot be enforced, so it is refused.
 
     Raises:
         Refused: MALFORMED_LIMIT.
@@ -266,7 +268,7 @@ def read_limits(limits: Mapping[bytes, bytes]) -> Limits:
 
 
 def _text(raw: bytes) -> str:
-    """Decode once; what could not stand in a header is refused here, before anything is claimed."""
+    """Decode once. A text that no header can hold is refused here, before a use is claimed."""
     try:
         text = unescape(raw).decode()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Where a link stands: from its record and its events to what its issuer wants to know.
+"""What has become of a link: from its record and its events to what its issuer wants to know.
 
 Never holds a claim id: it is the secret of the holder's cookie. Never decides anything: whether a request is admitted
 is for ``uses/use.py``. What is known depends on who made the link: a record alone says how many uses were taken, by
@@ -155,10 +155,10 @@ def standing_of(
     events: Iterable[Mapping[str, object]] = (),
     grant: Grant | None = None,
 ) -> Standing:
-    """Say where a link stands.
+    """Say what has become of a link.
 
     Args:
-        record: what stands in the ledger; None: nothing, so it was never opened, or forgotten long after its end.
+        record: the link's, from the ledger; None: it has none, so it was never opened, or its record was swept.
         now_s: seconds since 1970 UTC.
         events: the link's audit events, oldest first, as ``events.py`` has them.
         grant: what its verified URL says; it knows better than what was told when it was issued.

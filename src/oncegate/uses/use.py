@@ -80,11 +80,11 @@ class DownloadAsk(NamedTuple):
         size_bytes: of the object, as seen at the look.
         etag: hash of its ETag.
         span: first byte and end (exclusive) of a satisfiable range; None: the whole object.
-        cookie: the claim id that the viewer shows for this link; None where he shows no cookie.
-        address: his, where it is a proof and may be used; None otherwise.
+        cookie: the claim id that the viewer shows for this link; None without a cookie.
+        address: the viewer's, where it is a proof and may be used; None otherwise.
         gateway: this process.
         claim_id: fresh, for a new claim.
-        mark: fresh, names this write; needed only where a record stands.
+        mark: fresh, names this write; needed only where there is a record already.
         running: of this process's transfers: claim id to bytes promised and not yet sent, of those that still have to
             send what is asked for; of all, where there is none.
     """
@@ -110,7 +110,7 @@ def admit_download(record: Record | None, ask: DownloadAsk, now_s: int, rules: R
     """Decide a GET.
 
     Args:
-        record: what stands in the ledger; None: nothing.
+        record: the link's, from the ledger; None: it has none.
         ask: the request.
         now_s: seconds since 1970 UTC.
         rules: of the configuration.
@@ -121,7 +121,7 @@ def admit_download(record: Record | None, ask: DownloadAsk, now_s: int, rules: R
     claim, by_cookie = _claim_of_holder(record, ask, now_s, rules)
     if claim is not None:
         admission = _continue(record, claim, ask, now_s, by_cookie=by_cookie)
-        # a seek is no new use: a player would take all uses of a link within one film
+        # a seek is no new use: otherwise a player would take all uses of a link within one film
         begins_anew = ask.span is None or ask.span[0] == 0
         if admission.kind is not Kind.REFUSE or record.uses >= ask.uses or not begins_anew:
             return admission
@@ -130,19 +130,19 @@ def admit_download(record: Record | None, ask: DownloadAsk, now_s: int, rules: R
     new = Claim(claim_id=ask.claim_id, at_s=now_s, address=ask.address, gateway=ask.gateway)
     if ask.span is not None:
         new = new._replace(size_bytes=ask.size_bytes, etag=ask.etag, paid=ask.asked_bytes)
-    # EMPTY itself, so this is an insert; a record that stands may be just as empty, after a give-back
+    # the object EMPTY, so there was no record and this is an insert; a stored record may be equal to it after a give-back
     if record is EMPTY:
         written = Record(uses=1, claims=(new,))
     else:
         claims = (*record.claims, new)[-CLAIMS_MAX:]
         written = record._replace(uses=record.uses + 1, claims=claims, marks=_with_mark(record, ask.mark))
-    # the first claim's id is its own mark: another would add 17 bytes to the 62 of nearly every record
+    # the first claim's id serves as its mark: a mark of its own would add 17 bytes to the 62 of nearly every record
     return Admission(kind=Kind.ADMIT, claim_id=ask.claim_id, record=written, mark=ask.claim_id)
 
 
 def _claim_of_holder(record: Record, ask: DownloadAsk, now_s: int, rules: Rules) -> tuple[Claim | None, bool]:
-    """The claim that this viewer may resume, and whether he showed its cookie. Another cookie is never he."""
-    # the newest: of several uses from one address it is the one that can still run
+    """The claim that this viewer may resume, and whether they showed its cookie; with another cookie they have none."""
+    # newest first: of several uses from one address, only the last may still be running
     for claim in reversed(record.claims):
         if now_s - claim.at_s > rules.resume_window_s:
             continue
@@ -160,24 +160,24 @@ def _continue(record: Record, claim: Claim, ask: DownloadAsk, now_s: int, *, by_
     if claim.size_bytes is None:
         paid = size  # the whole was promised, and nothing broke
     elif (claim.size_bytes, claim.etag) != (size, ask.etag):
-        # paid counts bytes of one version, and halves of two make no object
+        # ``paid`` counts bytes of one version, and two halves of different versions are no object
         return _refuse(Reason.OBJECT_REPLACED)
     asked, slack = ask.asked_bytes, slack_bytes(size)
 
     def fits(paid: int) -> bool:
-        # once all is paid nothing more is admitted, though slack be left; but a download manager asks again for the
-        # end of what another of its connections was sent and it never read (docs/decisions/0005)
+        # Once all bytes are paid nothing more is admitted, even if slack is left. The exception is a download manager:
+        # it asks again for bytes that another of its connections was sent and never read (docs/decisions/0005).
         is_open = paid < size or claim.is_parallel
         return is_open and over + max(0, paid + asked - size) <= slack
 
-    # what is promised to a transfer that runs here, and not sent yet, can be promised to this one in its place;
-    # a whole GET never cuts anything
+    # Bytes that are promised to a transfer of this process and not sent yet can be promised to this request instead.
+    # A GET of the whole object never cuts a transfer.
     cut = 0 if ask.span is None else min(ask.running.get(claim.claim_id, 0), max(0, paid + asked - size))
     if cut and by_cookie and fits(paid - cut):
         return Admission(kind=Kind.CUT, claim_id=claim.claim_id, cut_bytes=cut)
     if fits(paid):
         charged = claim._replace(
-            # gateways' clocks differ: one that is behind must not shorten the window that another gave
+            # a gateway whose clock is behind must not shorten the window that another gateway gave
             at_s=max(now_s, claim.at_s),
             gateway=claim.gateway if claim.gateway == ask.gateway else "*",
             size_bytes=size,
@@ -188,8 +188,9 @@ def _continue(record: Record, claim: Claim, ask: DownloadAsk, now_s: int, *, by_
         claims = tuple(charged if other is claim else other for other in record.claims)
         written = record._replace(claims=claims, marks=_with_mark(record, ask.mark))
         return Admission(kind=Kind.ADMIT, claim_id=claim.claim_id, record=written, mark=ask.mark)
-    # an address alone must not cut: a neighbour would kill and inherit a running download. And success writes nothing,
-    # so another gateway's transfer may run still: until the window ends the holder is asked to wait, not sent away
+    # Never cut a transfer for a request that is known by its address alone: anyone behind the same router could take the
+    # download over. Another gateway may also still be sending (success is not recorded), so within the window the answer
+    # is 503, not 403.
     may_end_here = cut > 0 and fits(paid - cut)
     may_run_elsewhere = claim.gateway != ask.gateway and over + max(0, asked - size) <= slack
     if ask.span is not None and (may_end_here or may_run_elsewhere):
@@ -208,10 +209,10 @@ def settle(
     now_s: int,
     is_parallel: bool = False,
 ) -> Record | None:
-    """Give back what was promised and never handed to the server; the claim itself, where nothing ever was.
+    """Give back bytes that were promised and never handed to the server; the use itself, if no byte ever was.
 
     Args:
-        record: what stands.
+        record: the link's.
         claim_id: whose promise it was.
         mark: names this settlement, so that doing it twice is harmless.
         back_bytes: not handed over; 0 for an object of no bytes whose answer was never begun.
@@ -227,14 +228,14 @@ def settle(
         return None
     claim = next((claim for claim in record.claims if claim.claim_id == claim_id), None)
     if claim is None:
-        return None  # a forgotten claim of a link with very many uses: it stays spent
+        return None  # one of very many claims, and no longer in the record: its use stays spent
     paid = size_bytes if claim.size_bytes is None else claim.paid
     settled = claim._replace(
-        # again the later of two clocks
+        # the later of two clocks, as in ``_continue``
         at_s=max(claim.at_s, now_s),
         size_bytes=size_bytes,
         etag=etag,
-        # what paid cannot take comes off over, so that a claim that delivered nothing ends at 0 and 0 and is removed
+        # the rest is taken from ``over``, so that a claim that delivered nothing ends with both at 0 and is removed
         paid=max(0, paid - back_bytes),
         over=claim.over - max(0, back_bytes - paid),
         is_parallel=claim.is_parallel or is_parallel,
@@ -252,7 +253,7 @@ class UploadAsk(NamedTuple):
     Attributes:
         uses: how many the ticket allows.
         may_replace: the link may take the place of an object.
-        stands: ETag of the object that stands there, empty where none does.
+        stands: ETag of the object under this key; empty where there is none.
         claim_id: fresh; it names the upload and this write.
     """
 
@@ -263,7 +264,7 @@ class UploadAsk(NamedTuple):
 
 
 def admit_upload(record: Record | None, ask: UploadAsk, now_s: int, rules: Rules) -> Admission:
-    """Decide a PUT. The lease that is written spares others the work; the store's condition makes the upload once."""
+    """Decide a PUT. The lease spares other clients the work; the store's condition is what makes the upload once."""
     record = record or EMPTY
     if record.is_revoked:
         return _refuse(Reason.REVOKED)
@@ -273,7 +274,7 @@ def admit_upload(record: Record | None, ask: UploadAsk, now_s: int, rules: Rules
         return Admission(kind=Kind.BUSY, reason=Reason.UPLOAD_RUNNING)
     replaces = None
     if ask.may_replace:
-        # the version that may be replaced is the one seen at the link's first claim, and stays
+        # only the version that the link's first claim saw may be replaced
         replaces = ask.stands if record.replaces is None else record.replaces
     lease = Lease(ask.claim_id, now_s + rules.lease_s)
     written = record._replace(lease=lease, replaces=replaces)
@@ -281,29 +282,29 @@ def admit_upload(record: Record | None, ask: UploadAsk, now_s: int, rules: Rules
 
 
 def renew_lease(record: Record, claim_id: str, now_s: int, rules: Rules) -> Record | None:
-    """Keep others waiting while bytes come; None where the lease is another's by now."""
+    """Extend the lease while bytes come; None where another upload holds it by now."""
     if record.lease is None or record.lease.claim_id != claim_id:
         return None
     return record._replace(lease=Lease(claim_id, now_s + rules.lease_s))
 
 
 def upload_stored(record: Record, claim_id: str, etag: str) -> Record | None:
-    """Spend a use: the object stands. Whoever holds the lease by now. None where this was written before."""
+    """Spend a use, because the object is stored, whoever holds the lease by now; None where it was spent before."""
     if claim_id in record.marks:
         return None
-    # ours may have run out, and another upload have begun: that one goes on, and meets the store's condition
+    # our lease may have run out and another upload begun: that one goes on, and the store's condition refuses it
     ours = record.lease is not None and record.lease.claim_id == claim_id
     return record._replace(
         uses=record.uses + 1,
         lease=None if ours else record.lease,
-        # the next use of this link may take the place of what this one stored, and of nothing else
+        # the next use of this link may replace what this one stored, and nothing else
         replaces=None if record.replaces is None else etag,
         marks=_with_mark(record, claim_id),
     )
 
 
 def upload_failed(record: Record, claim_id: str) -> Record | None:
-    """Let go of the lease; None where it is not ours (any more)."""
+    """End the lease; None where another upload holds it by now."""
     if record.lease is None or record.lease.claim_id != claim_id:
         return None
     return record._replace(lease=None)
@@ -316,7 +317,10 @@ def revoke(record: Record | None) -> Record | None:
 
 
 def is_written(record: Record, mark: str) -> bool:
-    """Whether the write with this mark happened. Ask it of what a write met, never of what a read saw."""
+    """Whether the write with this mark happened.
+
+    Ask it of the record that a refused write returned, never of one that was read: a lost write may still arrive.
+    """
     return (
         mark in record.marks
         or any(claim.claim_id == mark for claim in record.claims)
@@ -325,7 +329,7 @@ def is_written(record: Record, mark: str) -> bool:
 
 
 def refusal_of_use(record: Record | None, ask: DownloadAsk, now_s: int, rules: Rules) -> Reason | None:
-    """Why this viewer could get no byte through the link any more; None where he could. For HEAD and the page."""
+    """Why this viewer can get no more bytes through the link; None where they can. For HEAD and the page."""
     record = record or EMPTY
     if record.is_revoked:
         return Reason.REVOKED

@@ -1,6 +1,6 @@
-"""``oncegate link``: sign a link, offline: no ledger, no network, and nothing imported that it does not need.
+"""``oncegate link``: sign a link offline: no ledger, no network, and no import that it does not need.
 
-What may be wished and what is signed is ``links/issue.py``'s; here the words of a command line become a wish.
+``links/issue.py`` decides what a link can hold and how it is signed; here the options become its ``Wish``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from oncegate.settings.units import parse_size_bytes
 @click.option("--inline", is_flag=True, help="A browser may show the object in place of saving it.")
 @click.option("--max-size", metavar="SIZE", help="The largest upload: 10MB, 1GiB.")
 @click.option("--type", "media_type", metavar="TYPE", help="The media type of an upload: image/png, image/*.")
-@click.option("--overwrite", is_flag=True, help="The upload may take the place of the object that stands there.")
+@click.option("--overwrite", is_flag=True, help="The upload may replace the object under this key.")
 @click.option(
     "--scheme",
     type=click.Choice([scheme.value for scheme in Scheme]),
@@ -73,7 +73,7 @@ def command(
 ) -> None:
     """Sign a link to the object KEY and print its URL.
 
-    Nothing is asked and nothing is written: whether the object exists shows when the link is opened.
+    Neither the store nor the ledger is asked: whether the object exists shows when the link is opened.
     """
     settings, now_s = settings_of(ctx), int(time.time())
     ends_s = instant_option(expires, name="--expires", now_s=now_s)

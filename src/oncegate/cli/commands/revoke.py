@@ -48,7 +48,7 @@ def command(ctx: click.Context, *, link: str, expires: str | None) -> None:
         raise Refusal('a plain link opens as often as it likes ([links] plain_links = "allow") and cannot be revoked')
     expires_s = instant_option(expires, name="--expires", now_s=now_s)
     if named.grant is not None:
-        expires_s = named.grant.expires_s  # what is signed is certain; what was typed is not
+        expires_s = named.grant.expires_s  # the signed end counts, not a typed one
     standing = with_records(settings, lambda records: _revoke(records, named, expires_s, now_s))
     click.echo(shown.as_line(text_of_id(named.link_id), standing))
 

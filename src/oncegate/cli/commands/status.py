@@ -45,11 +45,11 @@ def command(ctx: click.Context, *, link: str, as_json: bool) -> None:
 
 
 async def standing_in(records: Records, named: Named, now_s: int) -> Standing:
-    """Read where a link stands.
+    """Read what has become of a link.
 
     Raises:
         LedgerSilent: the ledger does not answer.
-        RecordUnreadable: what stands there cannot be read.
+        RecordUnreadable: its record cannot be read.
     """
     from oncegate.control.recording import read_record
     from oncegate.uses.standing import standing_of

@@ -15,7 +15,7 @@ from oncegate.links.ticket import USES_MAX
 
 
 def _home_of(ctx: click.Context) -> str:
-    """The home that links made here name; none where there is no configuration: another signer's machine has none."""
+    """The home that links made here name; empty without a configuration, which another signer's machine may not have."""
     from oncegate.settings.finding import DEFAULT_CONFIG
 
     is_configured = ctx.find_root().obj is not None or Path(DEFAULT_CONFIG).exists()

@@ -1,4 +1,4 @@
-"""Where a link stands: one of them, and a page of them."""
+"""What has become of a link: of one, and of a page of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TransferShown(Given):
 
 
 class LinkShown(Given):
-    """Where a link stands. What is null is not known: a link that was signed elsewhere tells the ledger only its id."""
+    """What has become of a link. null: not known, because of a link that was signed elsewhere the ledger has its id alone."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(
         json_schema_extra={
