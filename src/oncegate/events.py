@@ -45,16 +45,16 @@ def _row(level: str, fields: str, *, audited: bool = False) -> Row:
 
 
 ROWS: dict[str, Row] = {
-    # one line per request, at its end
+    # One line for each request, at its end.
     "request": _row("info", "method status reason link_id key bytes ms address request_id outcome"),
-    # what the issuer of a link may want to know
+    # What the issuer of a link may want to know.
     "download": _row("info", "link_id key outcome bytes size address agent", audited=True),
     "upload": _row("info", "link_id key outcome bytes address agent reason", audited=True),
     "preview": _row("info", "link_id key why address agent", audited=True),
     "refused": _row("info", "link_id key reason address agent", audited=True),
     "issued": _row("info", "link_id key operation uses expires label token", audited=True),
     "revoked": _row("info", "link_id token", audited=True),
-    # the program itself
+    # The program itself.
     "ready": _row("info", "listener url"),
     "draining": _row("info", "transfers limit_s"),
     "stopped": _row("info", "transfers"),
@@ -66,7 +66,7 @@ ROWS: dict[str, Row] = {
 
 
 class Journal:
-    """Writes events: to a file descriptor as lines, and the audited ones to whoever keeps them."""
+    """Writes events as lines to a file descriptor, and hands the audited ones to the ledger that keeps them."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Journal:
         keep: Callable[[Sequence[Event]], Coroutine[object, object, None]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Take the other end; nothing runs until the first event.
+        """Start nothing yet: the thread that writes lines starts with the first event.
 
         Args:
             descriptor: where lines go.
@@ -97,7 +97,7 @@ class Journal:
         self._thread: threading.Thread | None = None
 
     def write(self, name: str, **fields: Value) -> None:
-        """Note an event; must be called in the loop.
+        """Record an event; must be called in the event loop.
 
         Args:
             name: a row of ``ROWS``.
@@ -114,7 +114,9 @@ class Journal:
         event: Event = {"at": int(now), "event": name}
         event.update((key, value) for key, value in fields.items() if value is not None)
         if not row.audited or self._keep is None:
-            self._lines.append((now, row.level, event))  # written out with the others of the tick: half the cost
+            self._lines.append(
+                (now, row.level, event)
+            )  # formatted together with the other lines of the tick, which costs half
         elif len(self._audited) < PENDING_EVENTS_MAX:
             self._audited.append(event)
         else:
@@ -151,10 +153,10 @@ class Journal:
                 while chunk:
                     chunk = chunk[os.write(self._descriptor, chunk) :]
             except OSError:
-                continue  # nobody reads the log any more; there is nobody to tell
+                continue  # the reader of the log is gone, and there is nobody to tell
 
     async def aclose(self) -> None:
-        """Write what is pending, but wait for no reader longer than a second."""
+        """Write what is pending; wait at most a second for a log that is not read."""
         if self._timer is not None:
             self._timer.cancel()
         self._tick()
@@ -182,7 +184,7 @@ class JournalHandler(logging.Handler):
         self._loop = loop
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Note a record."""
+        """Write a record as the event ``fault``."""
         what = record.getMessage()
         if record.exc_info and record.exc_info[0] is not None:
             what = f"{what}: {record.exc_info[0].__name__}"
@@ -190,7 +192,7 @@ class JournalHandler(logging.Handler):
         def note() -> None:
             self._journal.write("fault", where=record.name, what=what)
 
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody writes any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so no event is written any more
             self._loop.call_soon_threadsafe(note)
 
 
@@ -199,7 +201,7 @@ _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  #
 
 def _json_line(now: float, level: str, event: Event) -> str:
     text = _to_json({"time": _instant(now), "level": level, **event})
-    # legal in JSON, and line breaks to many readers of logs: an object key must not begin a line of its own
+    # Legal in JSON, but line breaks to many readers of logs: an object key could forge a line of its own.
     return text.replace("\u2028", r"\u2028").replace("\u2029", r"\u2029") + "\n"
 
 

@@ -56,7 +56,7 @@ def openapi_document() -> dict[str, Any]:
 
 
 class _Application(FastAPI):
-    """FastAPI with a document that is whole."""
+    """FastAPI, with an OpenAPI document that lacks nothing."""
 
     def openapi(self) -> dict[str, Any]:
         """Write the document when it is first asked for: it costs 40 ms, which a start need not wait for."""
@@ -73,10 +73,10 @@ def _application() -> FastAPI:
         version=__version__,
         description=_DESCRIPTION,
         openapi_url="/openapi.json",
-        # those pages load scripts from another host
+        # These pages would load scripts from another host.
         docs_url=None,
         redoc_url=None,
-        # a redirect would be built from Host
+        # The redirect would be built from the Host header.
         redirect_slashes=False,
     )
     install_problems(app, [route for router in _ROUTERS for route in router.routes])

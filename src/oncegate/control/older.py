@@ -91,7 +91,7 @@ async def s3objects(parts: PartsSeen, response: Response) -> list[S3Object]:
 async def _url_of(
     parts: ControlParts, caller: Caller, key: str, lifetime_s: int, *, operation: OperationName = "get"
 ) -> str:
-    # the callers cannot ask for a shorter life, so max_lifetime shortens here what it would refuse elsewhere
+    # These callers cannot ask for a shorter life, so here max_lifetime shortens it. Elsewhere it would be refused.
     lifetime_s = min(lifetime_s, parts.settings.links.max_lifetime_s)
     order = LinkOrder(key=key, operation=operation, expires_in=lifetime_s)
     return (await issue_link(parts, order, caller=caller)).url

@@ -40,7 +40,7 @@ class TokensUnfit(Unfit):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """What is known of a token; its secret is not.
+    """What is stored of a token, without its secret.
 
     Attributes:
         id: 8 hexadecimal digits.
@@ -85,7 +85,7 @@ class TokenFile:
             TokensUnfit: it is there and cannot be used.
         """
         self.path: Path = path
-        # before it is read: what changes in between has another stamp at the next call
+        # Taken before the file is read: a change in between has another stamp at the next call.
         self._stamp = _stamp(path)
         self._entries = _read(path)
 
@@ -160,7 +160,7 @@ class TokenFile:
             return None
         self._refresh()
         entry = self._entries.get(match["id"])
-        # by their hashes: the file has nothing else, and nobody can feel his way to a secret through its hash
+        # Hashes are compared: the file holds nothing else, and a timing attack on a hash reveals nothing of the secret.
         if entry is None or not is_equal(entry.sha256, _sha256(token)):
             return None
         if entry.token.expires_s is not None and now_s >= entry.token.expires_s:
@@ -175,9 +175,9 @@ class TokenFile:
 
     @contextmanager
     def _changing(self) -> Generator[dict[str, _Entry]]:
-        """Hold the lock, give the entries as they stand, and write them when they were changed without a fault."""
+        """Hold the lock and yield the present entries; write them if they were changed and nothing was raised."""
         try:
-            # a file of its own: the tokens' is replaced whole, and a lock on the old one keeps nobody out
+            # The lock has a file of its own: tokens.json is replaced, and a lock on the old file would exclude nobody.
             lock = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -186,7 +186,7 @@ class TokenFile:
                 yield entries
                 if entries != before:
                     replace_file(self.path, _as_json(entries), mode=0o600)
-                    # still under the lock, so it is the stamp of what was written here
+                    # Still under the lock, so this is the stamp of the file written here.
                     self._stamp = _stamp(self.path)
                 self._entries = entries
             finally:
@@ -269,7 +269,7 @@ def write_operator_token(path: Path, tokens: TokenFile, *, now_s: int) -> Token:
     try:
         create_file(path, text.encode() + b"\n", mode=0o600)
     except OSError as error:
-        # else a token that opens everything is in force, and nobody has it
+        # Otherwise a token for everything would stay valid although nobody has it.
         tokens.revoke(token.id)
         raise TokensUnfit(f"cannot be written: {error.strerror}", where=str(path)) from None
     return token

@@ -1,9 +1,9 @@
 """The key group as a folder: ``<key id>.pem`` holds the public key that goes by that id.
 
-Read at start and again when a name or a file changes. What is broken at start is an error. What is broken later is
-logged once: a file that can no longer be read keeps the key that it held, while every other change takes effect, so
-that a half-written file neither closes the gateway nor keeps a key trusted that was taken away. Hidden files, other
-endings and folders (``retired/``) are not looked at.
+Read at the start, and again when a name or a file changes. A broken file is an error at the start. Later it is logged
+once: the key that the file held stays trusted, while every other change takes effect. So a half-written file does not
+stop the gateway, and a key whose file was removed is no longer trusted. Hidden files, other endings and folders
+(``retired/``) are ignored.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class KeyFolder:
         """
         self.path: Path = path
         self._complaint = ""
-        # before it is read: what changes in between has another stamp at the next look
+        # Taken before the files are read: a file that changes in between has another stamp at the next look.
         self._stamps = _look(path)
         self._keys = {name.removesuffix(".pem"): _read(path / name) for name in self._stamps}
         try:
@@ -56,7 +56,7 @@ class KeyFolder:
         return self._keys
 
     def refresh(self) -> bool:
-        """Look whether the folder changed, and read what did; one ``stat`` a file where nothing did.
+        """Read the files that changed; where none did, this costs one ``stat`` for each file.
 
         Blocks for as long as the file system does; to be called by one thread, about every second.
 
@@ -78,7 +78,7 @@ class KeyFolder:
                 keys[key_id] = held if held and stamp == self._stamps.get(name) else _read(self.path / name)
             except KeyUnfit as error:
                 complaints.append(str(error))
-                # a key that is being written is cut short for a moment: links that it signed must not fail for that
+                # A file that is being written is incomplete for a moment; links that its key signed must not fail then.
                 if held:
                     keys[key_id] = held
         try:
@@ -86,7 +86,7 @@ class KeyFolder:
         except ValueError as error:
             return self._complain(f"{self.path}: {error}")
         self._complain("; ".join(complaints))
-        # by the keys themselves: a file that was only touched is no news
+        # Compared by the keys themselves: a file that was only touched is no change.
         is_other = _digests(group) != _digests(self._group)
         self._group, self._keys, self._stamps = group, keys, stamps
         if is_other:
@@ -113,10 +113,10 @@ def _look(path: Path) -> dict[str, _Stamp]:
                 continue
             try:
                 seen = entry.stat()
-            except FileNotFoundError:  # taken away since it was listed, or a link to nowhere: the next look tells
+            except FileNotFoundError:  # removed since it was listed, or a dangling link; the next look tells
                 continue
             if stat.S_ISREG(seen.st_mode):
-                # a file that was restored may have its old time and size; its change time and its number are new
+                # A restored file may have its old time and size; its change time and inode number are new.
                 stamps[entry.name] = (seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino)
     except FileNotFoundError:
         raise KeyUnfit(

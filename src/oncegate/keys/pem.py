@@ -143,7 +143,7 @@ def load_public_key(pem: bytes) -> PemPublicKey:
         KeyUnfit: it holds a private key, more than one key, none, or one that links are not signed with.
     """
     _check_pem(pem)
-    # before the parser, whose error could not say what to do
+    # Looked for before the parser runs: its error could not say what to do.
     if b"PRIVATE KEY-----" in pem:
         raise KeyUnfit(
             "this is a private key: it must not lie in the key group", remedy="move it away and treat it as leaked"

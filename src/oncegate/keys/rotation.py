@@ -4,9 +4,9 @@ r"""Rotation: a new key pair, the switch to it, and the end of the old one, in t
     switch  [keys] signing names it; private/rotation.json keeps when the old one stopped
     retire  after ``max_lifetime`` no link of the old one lives: both its halves move to a folder ``retired/``
 
-When a key stopped is known only where the switch was made here. Of every other key the first ``retire`` notes the
-time, and the wait begins then. Links that others sign with a copy of the key are not known here at all. Nothing is
-deleted. A running gateway signs with the old key until it is started anew.
+When a key stopped signing is known only if the switch was made by this command. For every other key the first
+``retire`` notes the time, and the wait begins then. Links that others sign with a copy of the key are unknown here.
+Nothing is deleted. A running gateway signs with the old key until it is started anew.
 
 Source: CloudFront Developer Guide, "Rotating key pairs": add, switch, wait for the last link, remove.
 """
@@ -67,7 +67,7 @@ class KeyStatus:
         kind: ``ecdsa`` or ``rsa``.
         is_signing: new links are signed with it.
         has_private: its private half lies in ``KeyPlaces.private``.
-        stopped_s: seconds since 1970 UTC from when on it signs nothing; None where it does, or nobody noted it.
+        stopped_s: seconds since 1970 UTC at which it stopped signing; None if it signs, or the time was not noted.
     """
 
     key_id: str
@@ -130,7 +130,8 @@ def make_key(places: KeyPlaces, kind: KeyKind) -> str:
     private_pem, public_pem = new_key_pair(kind)
     try:
         places.private.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # the private half first: a crash in between leaves one that nobody trusts, not a trusted one that nobody has
+        # The private half first: a crash in between leaves a key that is not trusted yet. The other order would leave a
+        # trusted key that cannot sign.
         create_file(_private_path(places, key_id), private_pem, mode=0o600)
         create_file(places.group / f"{key_id}.pem", public_pem, mode=0o644)
     except OSError as error:
@@ -141,7 +142,7 @@ def make_key(places: KeyPlaces, kind: KeyKind) -> str:
 def switch_signing(
     config: Path, places: KeyPlaces, key_id: str, *, old_id: str | None, environ: Mapping[str, str], now_s: int
 ) -> None:
-    """Let new links be signed with another key: change the one line of the configuration, and note the time.
+    """Let another key sign new links: change the one line of the configuration, and note the time.
 
     Args:
         config: the configuration file; comments and all else in it stay as they are.
@@ -161,11 +162,11 @@ def switch_signing(
     for half in (private, places.group / f"{key_id}.pem"):
         if not half.exists():
             raise KeyUnfit("no such file: a key signs only when both its halves are in place", where=str(half))
-    # relative where it can be: the folder may be moved, or mounted elsewhere in a container
+    # Relative where possible: the folder may be moved, or mounted elsewhere in a container.
     path = Path(os.path.relpath(private.absolute(), config.absolute().parent))
     spec = str(private.absolute()) if ".." in path.parts else f"./{path}"
     try:
-        # a symbolic link stays one: the file behind it is replaced
+        # If the configuration is a symbolic link, it stays one: the file that it points to is replaced.
         target = config.resolve()
         changed = _with_signing(target.read_bytes().decode(), spec)
         replace_file(target, changed.encode(), mode=target.stat().st_mode & 0o777)
@@ -174,7 +175,8 @@ def switch_signing(
             f"cannot be changed ({error})", remedy=f'write signing = "{spec}" under [keys]', where=str(config)
         ) from None
     stopped = _read_stopped(places)
-    # after the configuration: a crash in between leaves the end unnoted, and retire then waits too long, not too short
+    # After the configuration: a crash in between loses the time of the switch, and retire then waits too long, never
+    # too short.
     stopped.pop(key_id, None)
     if old_id is not None and old_id != key_id:
         stopped[old_id] = now_s
@@ -232,7 +234,7 @@ def retire_key(
     if key_id == signing_id:
         raise KeyUnfit(f"{key_id} signs new links", remedy="switch to another key first ('oncegate keys new --sign')")
     stopped = _read_stopped(places)
-    # it may have signed a second ago, elsewhere
+    # Another machine may have signed with this key a second ago.
     if not is_forced and key_id not in stopped:
         _write_stopped(places, {**stopped, key_id: now_s})
         raise KeyUnfit(
@@ -245,7 +247,7 @@ def retire_key(
             f"links signed with {key_id} may live until {_as_text(stopped[key_id] + max_lifetime_s)}",
             remedy="retire it then; --force does it now and ends them",
         )
-    # the public half first: trust ends, whatever becomes of the rest
+    # The public half first: then the key is no longer trusted, even if the next step fails.
     _move_to_retired(public)
     _move_to_retired(_private_path(places, key_id))
     _write_stopped(places, {other: since for other, since in stopped.items() if other != key_id})
@@ -259,7 +261,7 @@ def _move_to_retired(path: Path) -> None:
             raise KeyUnfit("stands already", remedy="move it away first", where=str(target))
         path.rename(target)
     except FileNotFoundError:
-        return  # the private half may be elsewhere
+        return  # the private half may be kept elsewhere
     except OSError as error:
         raise KeyUnfit(f"cannot be moved to {target}: {error.strerror}", where=str(path)) from None
 

@@ -1,4 +1,4 @@
-"""Whom a gateway believes: the key group and the S3 credentials of a configuration, as ``links.verify`` wants them."""
+"""Whom a gateway trusts: the key group and the S3 credentials of a configuration, as ``links.verify`` wants them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from oncegate.settings import Settings
 
 
 def trust_of(settings: Settings, group: KeyGroup) -> Trust:
-    """Whom a configuration believes, with this key group."""
+    """Return whom a configuration trusts, with this key group."""
     links = settings.links
     return Trust(
         keys=group,
@@ -23,7 +23,7 @@ def trust_of(settings: Settings, group: KeyGroup) -> Trust:
 
 
 class Trusting:
-    """Trust that follows the key group's folder."""
+    """Whom to trust, following the folder of the key group."""
 
     def __init__(self, settings: Settings) -> None:
         """Read the key group.
@@ -36,11 +36,11 @@ class Trusting:
         self._trust = trust_of(settings, self.folder.group)
 
     def now(self) -> Trust:
-        """Whom to believe now."""
+        """Return whom to trust now."""
         return self._trust
 
     def refresh(self) -> bool:
-        """Follow the folder, as ``KeyFolder.refresh`` does; say whether it changed."""
+        """Read the folder again, as ``KeyFolder.refresh`` does; return whether the keys changed."""
         if not self.folder.refresh():
             return False
         self._trust = trust_of(self._settings, self.folder.group)

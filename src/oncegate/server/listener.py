@@ -81,7 +81,7 @@ class Listener:
         raise PortTaken("the server did not start", where=str(self.address))
 
     async def stop(self, patience_s: float) -> bool:
-        """Take no new connections, let what runs finish; say whether it did within that time."""
+        """Accept no new connections and let requests finish; return whether they did within that time."""
         if self._server is None or self._task is None:
             return True
         self._server.stop()
@@ -90,7 +90,7 @@ class Listener:
 
 
 def _free_port(address: Address) -> int:
-    """Bind and let go, so that a taken port is an error: granian itself would share it silently."""
+    """Bind the port and release it, so that a taken port is an error: granian itself would share it silently."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

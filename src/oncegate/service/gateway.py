@@ -75,7 +75,7 @@ async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncG
         facts = await ledger.probe()
         try:
             await store.probe()
-        except StoreFault as fault:  # whatever a store raises: at the start it is words for the operator
+        except StoreFault as fault:  # at the start, every fault of a store is a message for the operator
             raise StoreUnfit(f"store.url: {fault}") from fault
         meters = Meters()
         keep = ledger.append_events if isinstance(ledger, KeepsEvents) else None
@@ -91,8 +91,8 @@ async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncG
             transfers=Transfers(time.monotonic),
             meters=meters,
         )
-        # Left in reverse: ticking and sweeping end, what broke is settled, events are written, maybe to the ledger, and
-        # only then store and ledger are closed.
+        # Left in reverse order: ticking and sweeping end, what broke is settled, and events are written (to the ledger,
+        # if it keeps them). Only then are store and ledger closed.
         last.push_async_callback(parts.journal.aclose)
         last.push_async_callback(_settle, parts)
         for work in (_tick(parts, trusting), _sweep(parts, ledger)):
@@ -108,14 +108,14 @@ async def _tick(parts: Parts, trusting: Trusting) -> None:
         try:
             if await asyncio.to_thread(trusting.refresh):
                 parts.journal.write("keys-changed", keys=len(trusting.folder.group))
-        except Exception:  # noqa: BLE001  a task that died would trust a retired key for the rest of the process
+        except Exception:  # noqa: BLE001  if this task died, a retired key would be trusted until the process ends
             _log.exception("the key group could not be followed; looking again in a second")
 
 
 async def _sweep(parts: Parts, ledger: Ledger) -> None:
     """At the start and every hour: forget records of links that are over, and what killed uploads left."""
     while True:
-        # an outage must not end sweeping for good: ledgers raise OSError (and TimeoutError) while they are out of reach
+        # An outage must not end sweeping for good: ledgers raise OSError (and TimeoutError) while out of reach.
         with contextlib.suppress(StoreFault, LedgerUnfit, OSError):
             records = await ledger.sweep(parts.now_s()) if isinstance(ledger, Sweeps) else 0
             leftovers = await parts.store.sweep(parts.now_s() - LEFTOVER_AGE_S)
@@ -127,7 +127,7 @@ async def _sweep(parts: Parts, ledger: Ledger) -> None:
 async def _settle(parts: Parts) -> None:
     """Cut what still runs, and wait until everything is given back that was not handed over."""
     left = len(parts.transfers)
-    # -1: so that what moved in this very moment counts as stalled too
+    # With -1, transfers that made progress this very moment count as stalled too.
     parts.transfers.cut_stalled(-1)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(max(SETTLE_MIN_S, parts.settings.viewer.drain_s)):

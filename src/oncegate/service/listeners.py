@@ -77,7 +77,7 @@ def _open_signer(settings: Settings) -> SigningKey:
 
 @contextlib.asynccontextmanager
 async def _listening(parts: Parts, announce: Callable[[str], None]) -> AsyncGenerator[_Listen]:
-    """Give a function that starts a listener and returns its URL; on leaving, stop them, letting transfers finish."""
+    """Yield a function that starts a listener and returns its URL; on leaving, stop all, letting transfers finish."""
     listeners: list[Listener] = []
 
     async def listen(name: str, app: Callable[..., Any], address: Address) -> str:
@@ -96,14 +96,14 @@ async def _listening(parts: Parts, announce: Callable[[str], None]) -> AsyncGene
 
 
 def url_of(address: Address) -> str:
-    """The URL of a listener."""
+    """Return the URL of a listener."""
     host = f"[{address.host}]" if ":" in address.host else address.host
     return f"http://{host}:{address.port}"
 
 
 @contextlib.asynccontextmanager
 async def _module_logs(journal: Journal) -> AsyncGenerator[None]:
-    """Bring what modules say through ``logging`` into the journal."""
+    """Write what modules log through ``logging`` into the journal."""
     handler = JournalHandler(journal, asyncio.get_running_loop())
     logging.getLogger("oncegate").addHandler(handler)
     try:

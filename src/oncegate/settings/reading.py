@@ -149,7 +149,7 @@ def _take_variables(tables: _Tables, environ: Mapping[str, str]) -> None:
 
 
 def _variable_of_key(tables: _Tables, environ: Mapping[str, str]) -> str:
-    """Name the variable that holds the signing key, for it may well begin with ONCEGATE_ too."""
+    """Return the name of the variable that holds the signing key: it may begin with ONCEGATE_ and is no setting."""
     in_file = tables.get("keys", {}).get("signing")
     signing = environ.get(PREFIX + "KEYS__SIGNING", in_file.value if in_file else "")
     return signing.removeprefix("env:") if isinstance(signing, str) and signing.startswith("env:") else ""
@@ -166,7 +166,7 @@ _KUBERNETES = re.compile(
 
 
 def _is_from_kubernetes(name: str, environ: Mapping[str, str]) -> bool:
-    """Say whether Kubernetes put the variable there: it does for every service, so for one named oncegate as well."""
+    """Return whether Kubernetes set the variable: it does so for every service, also for one that is named oncegate."""
     return "KUBERNETES_SERVICE_HOST" in environ and _KUBERNETES.fullmatch(name) is not None
 
 

@@ -63,7 +63,7 @@ class Finding:
 
 
 def look_at_configuration(settings: Settings) -> list[Finding]:
-    """It was read; look at who else can read its secrets, and at what it shows to the world."""
+    """Look at who else can read the secrets of the configuration, and at what it exposes."""
     words = f"{settings.file} is read" if settings.file else "variables alone, no file"
     found = [Finding(name="configuration", words=words)]
     if settings.file is not None and _is_open(settings.file) and _has_secrets(settings.file):
@@ -79,7 +79,7 @@ def look_at_configuration(settings: Settings) -> list[Finding]:
 
 
 def _has_secrets(file: Path) -> bool:
-    """Whether the file itself holds any: what comes from a variable is not in it."""
+    """Return whether the file itself holds secrets; those from variables do not count."""
     tables: dict[str, object] = tomllib.loads(file.read_text())
     store, ledger = (cast("Mapping[str, object]", tables.get(name) or {}) for name in ("store", "ledger"))
     options = cast("Mapping[str, object]", store.get("options") or {})
@@ -92,7 +92,7 @@ def _has_secrets(file: Path) -> bool:
 
 
 def look_at_keys(settings: Settings) -> list[Finding]:
-    """The group loads, the signing key is in it, and private keys are private and of use."""
+    """Check that the group loads, that the signing key is in it, and that private keys are private and of use."""
     try:
         keys = open_keys(settings)
     except Unfit as unfit:
@@ -127,7 +127,7 @@ def _look_at_private_keys(folder: Path, trusted: set[str]) -> list[Finding]:
 
 
 def look_at_tokens(settings: Settings) -> list[Finding]:
-    """Somebody may call the control API, and only who was given a token."""
+    """Check that somebody may call the control API, and that nobody else can read a token."""
     from oncegate.control.tokens import TokenFile
 
     now_s = int(time.time())
@@ -146,7 +146,7 @@ def look_at_tokens(settings: Settings) -> list[Finding]:
 
 
 async def look_at_ledger(settings: Settings) -> tuple[list[Finding], LedgerFacts | None]:
-    """It can keep its promise; what the probe found is for the clock too."""
+    """Check that the ledger can keep its promise; return the facts of its probe too, for the clock."""
     from oncegate.ledgers.protocol import LedgerUnfit
 
     scheme = settings.ledger.url.partition(":")[0]
@@ -175,7 +175,7 @@ async def look_at_ledger(settings: Settings) -> tuple[list[Finding], LedgerFacts
 
 
 def look_at_clock(facts: LedgerFacts | None, dates_s: Sequence[float | None]) -> list[Finding]:
-    """This clock beside the ledger's and beside what the public URLs say in Date; links live by it."""
+    """Compare this clock, by which links live, with the ledger's and with the Date of the public URLs."""
     ahead = [] if facts is None else [("the ledger's", facts.clock_ahead_s)]
     ahead += [("the public URL's", date_s - time.time()) for date_s in dates_s if date_s is not None]
     if not ahead:
@@ -190,7 +190,7 @@ def look_at_clock(facts: LedgerFacts | None, dates_s: Sequence[float | None]) ->
 
 
 async def look_at_store(settings: Settings) -> list[Finding]:
-    """It can be read and written."""
+    """Check that the store can be read and written."""
     from oncegate.stores.protocol import StoreFault, StoreUnfit
 
     try:
@@ -218,7 +218,7 @@ async def look_at_store(settings: Settings) -> list[Finding]:
 
 @contextlib.contextmanager
 def _warnings_in(said: list[str]) -> Generator[None]:
-    """Collect what parts warn of, which a gateway would log."""
+    """Collect the warnings of parts, which a gateway would log."""
 
     class Collecting(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -272,7 +272,7 @@ def _failed(name: str, words: str, remedy: str) -> Finding:
 
 
 def _is_open(path: Path) -> bool:
-    """Whether others than the owner may read it."""
+    """Return whether others than the owner may read a file."""
     try:
         return bool(stat.S_IMODE(path.stat().st_mode) & 0o077)
     except OSError:

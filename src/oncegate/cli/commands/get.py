@@ -106,7 +106,7 @@ class Place:
 
     @property
     def label(self) -> str:
-        """What stands before the progress bar."""
+        """The text before the progress bar."""
         return self._link.host if self._path is None else self._path.name
 
     def find_left(self) -> Landing | None:
@@ -132,7 +132,7 @@ class Place:
         return landing
 
     def land(self, response: httpx.Response, facts: Facts) -> Landing:
-        """Begin a landing, once an answer tells what comes."""
+        """Open the file or stream for a download, once the first answer tells what comes."""
         from oncegate.cli.transfer.landing import FileLanding, StreamLanding
         from oncegate.cli.transfer.naming import free_path, proposed_name
 
@@ -149,7 +149,7 @@ class Place:
 
 
 def _header_text(raw: bytes) -> str:
-    """Many servers write UTF-8 into a header, though latin-1 is what it says it is."""
+    """Decode a header: many servers write UTF-8 there, although HTTP says latin-1."""
     try:
         return raw.decode()
     except UnicodeDecodeError:

@@ -133,7 +133,7 @@ def _make_parts(folder: Path, *, is_rsa: bool) -> str:
 
 
 def _undo(folder: Path, *, had_folder: bool, had_objects: bool) -> None:
-    """Leave nothing half made; none of it stood before, or init had refused."""
+    """Remove whatever was made; none of it existed before, otherwise init would have refused."""
     for name in (*NAMES, *_BESIDE):
         path = folder / name
         if path.is_dir():

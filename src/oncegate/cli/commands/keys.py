@@ -140,7 +140,7 @@ def retire(ctx: click.Context, *, key_id: str, force: bool) -> None:
 
 
 def _check_id(key_id: str) -> None:
-    """An id becomes the name of a file."""
+    """Refuse what is no key id, because an id becomes the name of a file."""
     from oncegate.links.key_group import is_key_id
 
     if not is_key_id(key_id):
@@ -154,5 +154,5 @@ def _places(settings: Settings) -> KeyPlaces:
 
 
 def _signing_id(settings: Settings) -> str | None:
-    """The id of the key that signs now; None where nothing is signed here."""
+    """Return the id of the key that signs now; None where nothing is signed here."""
     return open_signer(settings, open_keys(settings)).key_id if settings.keys.signing else None

@@ -77,7 +77,7 @@ def upload_file(file: str, url: str, media_type: str | None, *, patience: Patien
 
 @contextmanager
 def _opened(file: str) -> Generator[BinaryIO]:
-    """Open what is uploaded; stdin is kept aside, for its length comes first and it may have to be sent twice."""
+    """Open what is uploaded. Stdin is copied first: its length comes before its bytes, and it may be sent twice."""
     if file == "-":
         with tempfile.SpooledTemporaryFile(SPOOLED_MAX_BYTES) as kept:
             while data := sys.stdin.buffer.read(SPOOLED_MAX_BYTES):

@@ -24,13 +24,13 @@ from oncegate.cli.shown import printable
 BODY_MAX_BYTES = 65_536
 WORDS_MAX = 500
 RETRIED = frozenset((409, 429, 500, 502, 503, 504))
-"""Answers after which the same request may fare better; our gateway has given the use back, or another runs."""
+"""Statuses after which the same request may succeed: the use was given back, or another transfer is running."""
 
 _MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
 
 
 def refusal_of(status: int, body: bytes) -> Refusal:
-    """Put an answer into words: S3's and CloudFront's XML, problem+json, else what the status means."""
+    """Put an answer into words: from S3's and CloudFront's XML or from problem+json, otherwise from its status."""
     text = body[:BODY_MAX_BYTES].decode(errors="replace")
     words = _words_of_xml(text) or _words_of_json(text)
     if not words:
@@ -69,7 +69,7 @@ def retry_after_s(value: str | None, *, now_s: float) -> float:
 
 @dataclass(slots=True, kw_only=True)
 class Patience:
-    """How often the same is tried again. Progress restores it.
+    """How often a request is tried again; progress begins the count anew.
 
     Attributes:
         attempts_max: without progress; 8 wait for 100 s in all, longer than an upload's lease of 60 s.
@@ -90,11 +90,11 @@ class Patience:
     _has_answered: bool = field(default=False, init=False)
 
     def note_answer(self) -> None:
-        """A server is there."""
+        """Note that a server answered."""
         self._has_answered = True
 
     def note_progress(self) -> None:
-        """Bytes came: begin anew."""
+        """Note that bytes came: the count of attempts begins anew."""
         self._attempts = 0
 
     def wait(self, why: Refusal, *, retry_after: str | None = None) -> None:

@@ -51,12 +51,12 @@ class Sums:
         self._running = {name: hashlib.new(name, usedforsecurity=False) for name in expected}
 
     def update(self, data: bytes) -> None:
-        """Take in a piece."""
+        """Add a piece."""
         for running in self._running.values():
             running.update(data)
 
     def wrong(self) -> str:
-        """Name the checksum that does not fit what came; empty where all do."""
+        """Return the name of a checksum that differs from what came; empty where all agree."""
         for name, running in self._running.items():
             if not hmac.compare_digest(running.digest(), self.expected[name]):
                 return name

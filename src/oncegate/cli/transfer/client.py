@@ -38,17 +38,17 @@ def read_url(text: str) -> Url:
 
 
 def open_client() -> httpx.Client:
-    """A client that keeps no cookies of its own, follows no redirect, and honours the usual proxy variables."""
+    """Return a client that follows no redirect and honours the usual proxy variables."""
     import httpx
 
     timeout = httpx.Timeout(SILENCE_MAX_S, connect=CONNECT_TIMEOUT_S)
-    # no connection is kept: one that the server closed during a pause would look like a transfer that broke
+    # No connection is kept: one that the server closed during a pause would look like a broken transfer.
     limits = httpx.Limits(max_keepalive_connections=0)
     return httpx.Client(headers=_HEADERS, timeout=timeout, limits=limits, follow_redirects=False)
 
 
 def request_of(client: httpx.Client, method: str, link: Url, **kwargs: Any) -> httpx.Request:
-    """Build a request whose target is byte for byte the link's, for its signature is over these bytes.
+    """Build a request whose target is byte for byte that of the link, because its signature covers these bytes.
 
     Raises:
         Misuse: no request line could hold it.
@@ -68,12 +68,12 @@ def request_of(client: httpx.Client, method: str, link: Url, **kwargs: Any) -> h
 
 
 def words_of(error: httpx.TransportError, link: Url) -> str:
-    """Say what broke; the host alone is named, for the rest of the URL is a secret."""
+    """Say what broke; only the host is named, because the rest of the URL is a secret."""
     return f"{link.host}: {str(error) or type(error).__name__}"
 
 
 def read_body(response: httpx.Response, limit_bytes: int) -> bytes:
-    """Read the beginning of a body that is only to be put into words."""
+    """Read the beginning of a body from which only words are taken."""
     body = b""
     for piece in response.iter_raw():
         body += piece

@@ -35,7 +35,7 @@ Land = Callable[["httpx.Response", Facts], Landing]
 
 @dataclass(frozen=True, slots=True)
 class _Again:
-    """It was not to be had now."""
+    """The object could not be had now, but perhaps later."""
 
     why: Refusal
     retry_after: str | None = None
@@ -94,7 +94,7 @@ class Download:
         return f"{words}: {self.landing.done_bytes} bytes came; the same command goes on from there"
 
     def _attempt(self, client: httpx.Client) -> _Again | None:
-        """Ask once, and take what comes; None: that was all of it."""
+        """Ask once and take what comes; return None when the object is complete."""
         response = client.send(request_of(client, "GET", self._link, headers=self._headers()), stream=True)
         try:
             client.cookies.clear()  # cookies are kept in the facts, by us
@@ -121,7 +121,7 @@ class Download:
         return headers
 
     def _begin(self, response: httpx.Response) -> Landing:
-        """Make sure that what comes is what is missing."""
+        """Check that the answer is what is missing, and return where its bytes go."""
         known = Facts() if self.landing is None else self.landing.facts
         cookies = dict(known.cookies) | _cookies_of(response)
         if response.status_code == 206:
@@ -164,7 +164,7 @@ class Download:
 
 
 def _cookies_of(response: httpx.Response) -> dict[str, str]:
-    """The cookies that an answer sets; attributes do not matter, for they go nowhere but to this link."""
+    """Return the cookies of an answer. Attributes do not matter, because they are sent to this link alone."""
     cookies: dict[str, str] = {}
     for line in response.headers.get_list("set-cookie")[:COOKIES_MAX]:
         name, separator, value = line.partition(";")[0].strip().partition("=")
@@ -174,7 +174,7 @@ def _cookies_of(response: httpx.Response) -> dict[str, str]:
 
 
 def _strong_etag(response: httpx.Response) -> str:
-    """The ETag that If-Range may name; a weak one proves nothing of the bytes."""
+    """Return the ETag for If-Range; empty for a weak one, which proves nothing about the bytes."""
     etag: str = response.headers.get("etag", "")
     return etag if etag.startswith('"') and etag.isascii() and etag.isprintable() else ""
 

@@ -73,12 +73,12 @@ class Landing(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go, keeping what came."""
+        """Close, and keep what came for another run."""
         ...
 
 
 class StreamLanding:
-    """To a pipe: what was written is gone."""
+    """Writes to a pipe, where nothing can be taken back."""
 
     def __init__(self, stream: BinaryIO, facts: Facts) -> None:
         self._stream = stream
@@ -109,11 +109,11 @@ class StreamLanding:
         return ""
 
     def close(self) -> None:
-        """The stream is not ours."""
+        """Leave the stream open: it belongs to the caller."""
 
 
 class FileLanding:
-    """To a file, by way of ``NAME.part``."""
+    """Writes ``NAME.part``, which becomes the file ``NAME`` when it is complete."""
 
     def __init__(self, path: Path, link_sha256: str, descriptor: int, facts: Facts, *, is_forced: bool) -> None:
         self.path = path
@@ -179,7 +179,7 @@ class FileLanding:
         replace_file(_state(self.path), json.dumps(document).encode(), mode=0o600)
 
     def restart(self, facts: Facts) -> None:
-        """Begin anew."""
+        """Begin again from the first byte."""
         self._file.seek(0)
         self._file.truncate()
         self.done_bytes = 0
@@ -224,12 +224,12 @@ class FileLanding:
         part.unlink()
 
     def discard(self) -> None:
-        """Remove what came: it is of no use to anybody."""
+        """Remove what came, because it is wrong."""
         for path in (_part(self.path), _state(self.path)):
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go, keeping what came."""
+        """Close, and keep what came for another run."""
         self._file.close()
 
 
@@ -244,7 +244,7 @@ def find_left(folder: Path, link_sha256: str) -> Path | None:
 
 
 def sha256_of_link(url: str) -> str:
-    """What tells one link from another without being it."""
+    """Return what identifies a link without revealing it."""
     return hashlib.sha256(url.encode(errors="surrogateescape")).hexdigest()
 
 
@@ -257,7 +257,7 @@ def _state(path: Path) -> Path:
 
 
 def _read_state(path: Path, link_sha256: str) -> Facts | None:
-    """What an earlier run knew of this link; None where it is of another link, or cannot be read."""
+    """Return what an earlier run stored about this link; None if it is about another link or unreadable."""
     try:
         with _state(path).open("rb") as file:
             document = cast("Mapping[str, object]", json.loads(file.read(STATE_BYTES_MAX)))

@@ -40,7 +40,7 @@ def proposed_name(content_disposition: str | None, url_path: bytes) -> str:
 
 
 def _names_in(content_disposition: str) -> dict[str, str]:
-    """The parameters that name a file; of several of one name the first."""
+    """Return the parameters that name a file; the first of each."""
     names: dict[str, str] = {}
     for match in _PARAMETER.finditer(content_disposition):
         kind, value = match[1].lower(), match[2]
@@ -65,7 +65,7 @@ def _decode(value: str) -> str:
 
 
 def _safe(name: str) -> str:
-    """The last segment of a name, whatever separator it uses; nothing where none is left."""
+    """Return the last segment of a name, whatever separator it uses; empty where none is left."""
     last = re.split(r"[/\\]", name)[-1]
     plain = "".join(c if c.isprintable() else "_" for c in last).strip()
     if plain.startswith("."):
@@ -79,7 +79,7 @@ def _safe(name: str) -> str:
 
 
 def free_path(folder: Path, name: str, *, is_forced: bool) -> Path:
-    """Find a path at which nothing stands, nor a download under way: ``name``, else ``name (1)`` and so on.
+    """Return a path where neither a file nor an unfinished download is: ``name``, ``name (1)`` and so on.
 
     A single-use link was opened to learn this name, so giving up here would lose it.
 

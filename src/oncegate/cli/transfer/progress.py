@@ -1,4 +1,4 @@
-"""A progress bar on stderr, where that is a terminal; else nothing.
+"""A progress bar on stderr where that is a terminal, otherwise nothing.
 
 Depends on rich for the bar alone; it is not imported where nobody would see one.
 """

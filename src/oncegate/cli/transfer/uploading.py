@@ -43,7 +43,7 @@ class Content:
 
 
 def read_content(file: BinaryIO, media_type: str) -> Content:
-    """Measure a file: its checksum must be known before its first byte is sent."""
+    """Read the size and checksum of a file: both are sent before its first byte."""
     digest, size_bytes = hashlib.sha256(), 0
     file.seek(0)
     while data := file.read(CHUNK_BYTES):
@@ -89,7 +89,7 @@ def _send(client: httpx.Client, link: Url, content: Content, progress: Progress)
     headers = {
         "content-length": str(content.size_bytes),
         "content-type": content.media_type,
-        # not Content-MD5, nor x-amz-checksum-*: an S3 link that did not sign them refuses them
+        # Neither Content-MD5 nor x-amz-checksum-*: an S3 link that did not sign them refuses them.
         "repr-digest": f"sha-256=:{base64.b64encode(content.sha256).decode()}:",
     }
     body = _pieces(content, progress)
@@ -101,7 +101,7 @@ def _send(client: httpx.Client, link: Url, content: Content, progress: Progress)
 
 
 def _pieces(content: Content, progress: Progress) -> Generator[bytes]:
-    """The body. One that does not fit its announced length breaks the connection here, so nothing is stored."""
+    """Yield the body; raise where its length is not the announced one, so that nothing is stored."""
     content.file.seek(0)
     sent_bytes = 0
     while data := content.file.read(CHUNK_BYTES):
