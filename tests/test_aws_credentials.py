@@ -1,6 +1,6 @@
 """Where AWS credentials come from, and that no request waits for them twice."""
 
-import asyncio
+import pathlib
 
 import pytest
 
@@ -9,7 +9,7 @@ from oncegate.aws_requests.credentials import LOOK_AGAIN_S, ChainCredentials, No
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch, tmp_path):
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     """No credentials of this machine."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
@@ -18,32 +18,35 @@ def environment(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
 
 
-def test_the_chain_is_asked(monkeypatch, tmp_path):
+@pytest.mark.anyio
+async def test_the_chain_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
     """Files and variables work as with every AWS tool; a token comes along."""
     (tmp_path / "credentials").write_text("[other]\naws_access_key_id=AKID\naws_secret_access_key=s\n")
-    found = asyncio.run(ChainCredentials("other").current())
+    found = await ChainCredentials("other").current()
     assert (found.access_key_id, found.secret, found.token) == ("AKID", "s", "")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "OTHER")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
-    assert asyncio.run(ChainCredentials().current()).token == "token"
+    assert (await ChainCredentials().current()).token == "token"
 
 
-def test_none_at_all_is_said():
+@pytest.mark.anyio
+async def test_none_at_all_is_said() -> None:
     """The operator reads what to set."""
     with pytest.raises(NoCredentials, match="AWS_ACCESS_KEY_ID"):
-        asyncio.run(ChainCredentials().current())
+        await ChainCredentials().current()
 
 
-def test_without_botocore_it_is_named(monkeypatch):
+@pytest.mark.anyio
+async def test_without_botocore_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The chain is an extra."""
 
-    def missing(name):
+    def missing(name: str) -> None:
         raise ModuleNotFoundError(f"no {name}", name=name)
 
     monkeypatch.setattr(aws_credentials.importlib, "import_module", missing)
     with pytest.raises(NoCredentials, match="botocore"):
-        asyncio.run(ChainCredentials().current())
+        await ChainCredentials().current()
 
 
 @pytest.mark.anyio
@@ -52,7 +55,6 @@ async def test_a_later_look_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "FIRST")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
     now_s = 0.0
-
     chain = ChainCredentials(monotonic=lambda: now_s)
     assert (await chain.current()).access_key_id == "FIRST"
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "SECOND")

@@ -56,7 +56,7 @@ class BadServer:
             def do_PUT(self) -> None:
                 outer._answer(self)
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - of the standard library
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002  of the standard library
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

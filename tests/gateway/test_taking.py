@@ -20,19 +20,15 @@ from oncegate.stores.protocol import ObjectInfo
 from oncegate.uses.use import Admission, Kind
 
 
-def after_taking(
+async def after_taking(
     spans: list[tuple[int, int]], wanted: int, span: tuple[int, int], *, has_left: int = 0
 ) -> tuple[int, list[int]]:
     """Let ``span`` take what it wants; return what was taken, and what each transfer of the claim still promises."""
-
-    async def live() -> tuple[int, list[int]]:
-        transfers = Transfers(asyncio.get_running_loop().time)
-        begun = [await asyncio.create_task(_begin(transfers, each)) for each in spans]
-        for transfer in begun[:has_left]:
-            transfer.leave()
-        return transfers.take("C", wanted, "e", span), [transfer.unsent_bytes for transfer in begun]
-
-    return asyncio.run(live())
+    transfers = Transfers(asyncio.get_running_loop().time)
+    begun = [await asyncio.create_task(_begin(transfers, each)) for each in spans]
+    for transfer in begun[:has_left]:
+        transfer.leave()
+    return transfers.take("C", wanted, "e", span), [transfer.unsent_bytes for transfer in begun]
 
 
 async def _begin(transfers: Transfers, span: tuple[int, int]) -> Transfer:
@@ -40,15 +36,17 @@ async def _begin(transfers: Transfers, span: tuple[int, int]) -> Transfer:
     return transfers.begin("C", "e", span)
 
 
-def test_what_a_settlement_gives_back_is_not_taken_as_well() -> None:
+@pytest.mark.anyio
+async def test_what_a_settlement_gives_back_is_not_taken_as_well() -> None:
     """Given back twice, the record would say that less was sent than was: more bytes, or a second holder, per use.
 
     The window is the time of one ledger write: the viewer leaves and asks for a Range before it is settled.
     """
-    assert after_taking([(0, 100)], 60, (40, 100), has_left=1) == (0, [100])
-    assert after_taking([(0, 100), (0, 100)], 60, (40, 100), has_left=1) == (60, [100, 40])
+    assert await after_taking([(0, 100)], 60, (40, 100), has_left=1) == (0, [100])
+    assert await after_taking([(0, 100), (0, 100)], 60, (40, 100), has_left=1) == (60, [100, 40])
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("spans", "wanted", "span", "outcome"),
     [
@@ -58,22 +56,20 @@ def test_what_a_settlement_gives_back_is_not_taken_as_well() -> None:
         ([(0, 50)], 20, (60, 80), (20, [30])),
     ],
 )
-def test_who_would_have_to_send_the_same_loses_its_end_first(
+async def test_who_would_have_to_send_the_same_loses_its_end_first(
     spans: list[tuple[int, int]], wanted: int, span: tuple[int, int], outcome: tuple[int, list[int]]
 ) -> None:
     """A connection that sends another part is left alone while there is one that sends this part."""
-    assert after_taking(spans, wanted, span) == outcome
+    assert await after_taking(spans, wanted, span) == outcome
 
 
-def test_of_an_object_that_was_replaced_nothing_is_taken() -> None:
+@pytest.mark.anyio
+async def test_of_an_object_that_was_replaced_nothing_is_taken() -> None:
     """Settled by the new size, a smaller object would free a use that had sent half of the larger one."""
-
-    async def live() -> tuple[int, int]:
-        transfers = Transfers(asyncio.get_running_loop().time)
-        await asyncio.create_task(_begin(transfers, (0, 100)))
-        return transfers.takeable_bytes("C", "another", (0, 10)), transfers.take("C", 10, "another", (0, 10))
-
-    assert asyncio.run(live()) == (0, 0)
+    transfers = Transfers(asyncio.get_running_loop().time)
+    await asyncio.create_task(_begin(transfers, (0, 100)))
+    assert transfers.takeable_bytes("C", "another", (0, 10)) == 0
+    assert transfers.take("C", 10, "another", (0, 10)) == 0
 
 
 class _Hurried(asyncio.SelectorEventLoop):

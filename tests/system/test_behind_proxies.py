@@ -6,7 +6,6 @@ of their own, and the proxy speaks to them from 127.0.0.1.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -25,6 +24,7 @@ from oncegate.links.grant import Operation
 from oncegate.links.urls import parse_url
 from oncegate.testing.certificates import make_authority
 from oncegate.testing.installation import Installation, Serving, free_port
+from oncegate.testing.races import race
 from oncegate.testing.raw_http import RawAnswer, RawConnection, ask, target_of
 
 GUIDE = pathlib.Path(__file__).parents[2] / "docs" / "guides" / "several-gateways.md"
@@ -221,36 +221,14 @@ def is_up(fleet: Fleet, process: subprocess.Popen[bytes]) -> bool:
         return False
 
 
-async def race(fleet: Fleet, link: str) -> list[tuple[int, bytes]]:
-    """Ask from all callers at once: connected first, then the starting shot."""
-    go = asyncio.Event()
-    name = "files.example" if fleet.trust else None
-    host = parse_url(link).host
-
-    async def call() -> tuple[int, bytes]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", fleet.port, ssl=fleet.trust, server_hostname=name)
-        connected.append(1)
-        await go.wait()
-        writer.write(f"GET {target_of(link)} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-        return int(head.split()[1]), body
-
-    connected: list[int] = []
-    calls = [asyncio.create_task(call()) for _ in range(CALLERS)]
-    while len(connected) < CALLERS:
-        await asyncio.sleep(0.01)
-    go.set()
-    return await asyncio.gather(*calls)
-
-
-def test_losers_get_no_bytes(fleet: Fleet) -> None:
+@pytest.mark.anyio
+async def test_losers_get_no_bytes(fleet: Fleet) -> None:
     """48 callers race one link through the proxy: a proxy that repeats or shares an answer would make two winners."""
     fleet.made.put("secret.bin", BODY)
     for _ in range(3):
-        answers = asyncio.run(race(fleet, fleet.made.link("secret.bin")))
+        answers = await race(
+            fleet.made.link("secret.bin"), [f"http://127.0.0.1:{fleet.port}"], callers=CALLERS, tls=fleet.trust
+        )
         assert [body for status, body in answers if status == 200] == [BODY]
         assert {status for status, _ in answers} == {200, 403}
         assert not [body for status, body in answers if status == 403 and BODY[:16] in body]

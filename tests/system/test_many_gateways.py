@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import pathlib
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from oncegate.control.tokens import TokenFile
 from oncegate.testing.installation import Installation, Serving, free_port
 from oncegate.testing.postgresql_server import PostgresqlServer
+from oncegate.testing.races import race
 from oncegate.testing.raw_http import RawAnswer, RawConnection, ask, target_of
 from oncegate.testing.redis_server import RedisServer
 from oncegate.testing.servers import Server
@@ -66,31 +67,11 @@ def fleet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         server.thaw()
 
 
-async def race(urls: list[str], link: str) -> list[tuple[int, bytes]]:
-    """Ask from all callers at once, in turns over the gateways: connected first, then the starting shot."""
-    go = asyncio.Event()
-
-    async def call(url: str) -> tuple[int, bytes]:
-        host, _, port = url.removeprefix("http://").rpartition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        await go.wait()
-        writer.write(f"GET {target_of(link)} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
-        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-        return int(head.split()[1]), body
-
-    calls = [asyncio.create_task(call(urls[n % len(urls)])) for n in range(CALLERS)]
-    await asyncio.sleep(0.05)
-    go.set()
-    return await asyncio.gather(*calls)
-
-
-def test_losers_get_no_bytes(fleet: Fleet) -> None:
+@pytest.mark.anyio
+async def test_losers_get_no_bytes(fleet: Fleet) -> None:
     """48 callers race one link over three gateways: one has the object, and no other a byte of it."""
     for _ in range(20):
-        answers = asyncio.run(race(fleet.urls(), fleet.made.link("secret.bin")))
+        answers = await race(fleet.made.link("secret.bin"), fleet.urls(), callers=CALLERS)
         assert [body for status, body in answers if status == 200] == [BODY]
         losers = [(status, body) for status, body in answers if status != 200]
         assert {status for status, _ in losers} == {403}
@@ -115,14 +96,15 @@ def test_metrics_tell_how_many_claims_shared_a_request(fleet: Fleet) -> None:
     assert rise['bucket{call="write",le="64.0"}'] == rise['count{call="write"}']
 
 
-def test_uses_are_counted_over_all_gateways(fleet: Fleet) -> None:
+@pytest.mark.anyio
+async def test_uses_are_counted_over_all_gateways(fleet: Fleet) -> None:
     """A link for five opens five times, wherever it is opened."""
-    answers = asyncio.run(race(fleet.urls(), fleet.made.link("secret.bin", uses=5)))
+    answers = await race(fleet.made.link("secret.bin", uses=5), fleet.urls(), callers=CALLERS)
     assert sorted(status for status, _ in answers) == [200] * 5 + [403] * (CALLERS - 5)
 
 
-def test_a_cut_download_is_continued_elsewhere(fleet: Fleet) -> None:
-    """The holder shows his cookie at another gateway and gets the rest; a stranger gets nothing there."""
+def test_a_cut_download_is_continued_elsewhere(fleet: Fleet, until: Callable[..., object]) -> None:
+    """The holder shows the cookie at another gateway and gets the rest; a stranger gets nothing there."""
     link = fleet.made.link("big.bin")
     first, second, third = fleet.urls()
     with RawConnection(first, receive_buffer_bytes=65_536) as connection:
@@ -131,10 +113,15 @@ def test_a_cut_download_is_continued_elsewhere(fleet: Fleet) -> None:
         begun = connection.read_some(1_000_000)
     assert head.status == 200
     headers = {"Cookie": head.cookie, "Range": f"bytes={len(begun)}-"}
-    deadline = time.monotonic() + 15
-    while (rest := ask("GET", link, headers, at=second)).status == 503 and time.monotonic() < deadline:
-        assert int(rest.header("retry-after") or 0) >= 1  # the first gateway has not settled yet
-        time.sleep(0.2)
+
+    def rest_of_it() -> RawAnswer | None:
+        answer = ask("GET", link, headers, at=second)
+        if answer.status != 503:
+            return answer
+        assert int(answer.header("retry-after") or 0) >= 1
+        return None
+
+    rest: Any = until(rest_of_it, "the first gateway has settled")
     assert rest.status == 206
     assert begun + rest.body == BIG
     for url in (first, second, third):
@@ -155,7 +142,12 @@ def test_a_link_revoked_through_one_is_refused_by_all_at_once(fleet: Fleet) -> N
 
 
 @pytest.mark.parametrize("outage", ["freeze", "kill"])
-def test_without_its_ledger_nothing_is_served(fleet: Fleet, outage: str) -> None:
+def test_without_its_ledger_nothing_is_served(
+    fleet: Fleet,
+    outage: str,
+    until: Callable[..., object],
+    within: Callable[[float], contextlib.AbstractContextManager[None]],
+) -> None:
     """503 with Retry-After within five seconds, not a byte; service again by itself, and a spent link stays spent."""
     spent, fresh = fleet.made.link("secret.bin"), fleet.made.link("secret.bin")
     assert ask("GET", spent, at=fleet.urls()[0]).status == 200
@@ -164,42 +156,27 @@ def test_without_its_ledger_nothing_is_served(fleet: Fleet, outage: str) -> None
     else:
         fleet.server.kill()
     try:
-        with ThreadPoolExecutor(3 * GATEWAYS) as pool:
-            told = list(pool.map(lambda asked: timed(*asked), [(fresh, url) for url in fleet.urls() * 3]))
+        with ThreadPoolExecutor(3 * GATEWAYS) as pool, within(TOLD_WITHIN_S):
+            told = list(pool.map(lambda url: ask("GET", fresh, at=url), fleet.urls() * 3))
     finally:
         if outage == "freeze":
             fleet.server.thaw()
         else:
             fleet.server.start()
-    back_s = time.monotonic()
-    for answer, took_s in told:
+    for answer in told:
         assert answer.status == 503
         assert int(answer.header("retry-after") or 0) >= 1
         assert BODY[:16] not in answer.body
-        assert took_s < TOLD_WITHIN_S
-    for url in fleet.urls():
-        while (answer := ask("GET", fleet.made.link("secret.bin"), at=url)).status == 503:
-            assert time.monotonic() - back_s < BACK_WITHIN_S
-            time.sleep(0.1)
-        assert answer.body == BODY
-    assert time.monotonic() - back_s < BACK_WITHIN_S
+
+    def opened(url: str, link: str) -> RawAnswer | None:
+        answer = ask("GET", link, at=url)
+        return None if answer.status == 503 else answer
+
+    with within(BACK_WITHIN_S):
+        for url in fleet.urls():
+            served: Any = until(lambda url=url: opened(url, fleet.made.link("secret.bin")), "it serves again")
+            assert served.body == BODY
     assert ask("GET", spent, at=fleet.urls()[1]).status == 403
-    assert opened_by_its_viewer(fleet, fresh)
-
-
-def timed(link: str, url: str) -> tuple[RawAnswer, float]:
-    """Ask, and say how many seconds it took."""
-    begun_s = time.monotonic()
-    answer = ask("GET", link, at=url)
-    return answer, time.monotonic() - begun_s
-
-
-def opened_by_its_viewer(fleet: Fleet, link: str) -> bool:
-    """Say whether a link whose viewers were all sent away opens: what landed late is given back, soon."""
-    deadline = time.monotonic() + 15
-    while time.monotonic() < deadline:
-        answer = ask("GET", link, at=fleet.urls()[2])
-        if answer.status == 200:
-            return answer.body == BODY
-        time.sleep(0.3)
-    return False
+    # what landed late, of viewers who were all sent away, is given back
+    mine: Any = until(lambda: (answer := ask("GET", fresh, at=fleet.urls()[2])).status == 200 and answer, "it is free")
+    assert mine.body == BODY

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import pathlib
@@ -17,32 +16,10 @@ import pytest
 
 from oncegate.links.grant import Operation
 from oncegate.testing.installation import Installation, free_port
+from oncegate.testing.races import race
 
 CALLERS, ROUNDS = 64, 10
 BODY = b"only one of you may read this: " + bytes(range(256)) * 40
-
-
-async def ask(port: int, path: str, go: asyncio.Event) -> tuple[int, bytes]:
-    """Open the connection first, and send the request when all are ready."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    await go.wait()
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
-    answer = await reader.read()
-    writer.close()
-    with contextlib.suppress(ConnectionError):
-        await writer.wait_closed()
-    head, _, body = answer.partition(b"\r\n\r\n")
-    return int(head.split()[1]), body
-
-
-async def race(ports: list[int], url: str) -> list[tuple[int, bytes]]:
-    """Ask from all callers at once, in turns over the gateways."""
-    parts, go = urlsplit(url), asyncio.Event()
-    path = f"{parts.path}?{parts.query}"
-    asked = [asyncio.create_task(ask(ports[n % len(ports)], path, go)) for n in range(CALLERS)]
-    await asyncio.sleep(0.05)
-    go.set()
-    return await asyncio.gather(*asked)
 
 
 def assert_one_winner(answers: list[tuple[int, bytes]]) -> None:
@@ -55,25 +32,27 @@ def assert_one_winner(answers: list[tuple[int, bytes]]) -> None:
         assert BODY[:16] not in body
 
 
-def test_losers_get_no_bytes(tmp_path: pathlib.Path) -> None:
+@pytest.mark.anyio
+async def test_losers_get_no_bytes(tmp_path: pathlib.Path) -> None:
     """64 GETs of one link at once, ten times over: check-then-act designs let two through here."""
     made = Installation(tmp_path)
     made.put("secret.bin", BODY)
     with made.serve():
         for _ in range(ROUNDS):
-            assert_one_winner(asyncio.run(race([made.port], made.link("secret.bin"))))
+            assert_one_winner(await race(made.link("secret.bin"), [made.public_url], callers=CALLERS))
 
 
-def test_losers_get_no_bytes_from_three_gateways_on_one_file(tmp_path: pathlib.Path) -> None:
+@pytest.mark.anyio
+async def test_losers_get_no_bytes_from_three_gateways_on_one_file(tmp_path: pathlib.Path) -> None:
     """An in-process lock would let one through per process: three processes share nothing but the SQLite file."""
     made = Installation(tmp_path)
     made.put("secret.bin", BODY)
     ports = [made.port, free_port(), free_port()]
     with contextlib.ExitStack() as stack:
-        for port in ports:
-            stack.enter_context(made.serve(made.write_config(f"gateway-{port}.toml", port=port)))
+        configs = [made.write_config(f"gateway-{port}.toml", port=port) for port in ports]
+        urls = [stack.enter_context(made.serve(config)).viewer_url for config in configs]
         for _ in range(ROUNDS):
-            assert_one_winner(asyncio.run(race(ports, made.link("secret.bin"))))
+            assert_one_winner(await race(made.link("secret.bin"), urls, callers=CALLERS))
 
 
 def test_an_upload_link_raced_by_many_stores_one_object(tmp_path: pathlib.Path) -> None:
@@ -117,7 +96,10 @@ for path in sys.stdin.read().split():
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_kill_9_at_random_moments_serves_no_link_twice(tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> None:
+@pytest.mark.anyio
+async def test_kill_9_at_random_moments_serves_no_link_twice(
+    tmp_path: pathlib.Path, request: pytest.FixtureRequest
+) -> None:
     """A claim that was answered before the kill must stand after it; a link that nobody opened must still work."""
     kills = 50 if request.config.getoption("--nightly") else 5
     made = Installation(tmp_path)
@@ -152,5 +134,4 @@ def test_kill_9_at_random_moments_serves_no_link_twice(tmp_path: pathlib.Path, r
     assert served
     assert max(served.values()) == 1
     with made.serve():
-        fresh = asyncio.run(race([made.port], made.link("a.bin")))
-    assert_one_winner(fresh)
+        assert_one_winner(await race(made.link("a.bin"), [made.public_url], callers=CALLERS))

@@ -96,7 +96,7 @@ def test_a_browser_presses_the_button_and_plays_a_video_in_parts(
 ) -> None:
     """A person opens the link: a page first, then the object, once; the media player's ranges are the same use."""
     chromium, chromedriver = require_tool("chromium"), require_tool("chromedriver")
-    from selenium import webdriver  # noqa: PLC0415 - only where a browser is
+    from selenium import webdriver  # noqa: PLC0415  only where a browser is
     from selenium.webdriver.chrome.service import Service  # noqa: PLC0415
     from selenium.webdriver.common.by import By  # noqa: PLC0415
 

@@ -53,7 +53,7 @@ class Envelope:
                     await self._app(call.scope, call.receive, call.send)
         except TimeoutError:
             refusal = ProblemAnswer(503, "This took too long. What was asked for may still happen.")
-        except Exception as error:  # noqa: BLE001 - the outermost guard of this listener
+        except Exception as error:  # noqa: BLE001  the outermost guard of this listener
             self._parts.journal.write("fault", where="control", what=_place_of(error), request_id=call.request_id)
             refusal = INTERNAL
         # an answer that has begun can only be broken off

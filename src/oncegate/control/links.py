@@ -75,7 +75,7 @@ async def list_links(
 
 
 @reading.get("/v1/links/{id}", responses=documented(404, 422, 503))
-async def show_link(parts: PartsSeen, id: LinkId) -> LinkShown:  # noqa: A002 - the name in the path
+async def show_link(parts: PartsSeen, id: LinkId) -> LinkShown:  # noqa: A002  the name in the path
     """Show what has become of a link. One that was signed elsewhere and never opened is not known: 404."""
     link_id = id_of_text(id)
     record = await read_record(parts.runner, link_id)
@@ -88,7 +88,7 @@ async def show_link(parts: PartsSeen, id: LinkId) -> LinkShown:  # noqa: A002 - 
 async def revoke(
     parts: PartsSeen,
     caller: CallerSeen,
-    id: LinkId,  # noqa: A002 - the name in the path
+    id: LinkId,  # noqa: A002  the name in the path
     expires_at: Annotated[
         str | None,
         Query(

@@ -68,7 +68,7 @@ class Gateway:
             await self._refuse(exchange, refused)
         except StoreFault as fault:
             await self._refuse(exchange, self._refusal_of_fault(exchange, fault))
-        except Exception as error:  # noqa: BLE001 - the one place: whatever it is, the viewer learns nothing of it
+        except Exception as error:  # noqa: BLE001  the one place: whatever it is, the viewer learns nothing of it
             self._note_fault(exchange, "gateway", error)
             await self._refuse(exchange, Refused(Reason.INTERNAL))
         finally:

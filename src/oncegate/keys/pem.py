@@ -44,7 +44,7 @@ _AnyPublic = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 _AnyPrivate = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 # What cryptography's verify() and sign() take after the bytes, by kind of key and name of hash.
-_HASHES = {"SHA1": SHA1(), "SHA256": SHA256()}  # noqa: S303 - CloudFront's default hash; links made here use SHA-256
+_HASHES = {"SHA1": SHA1(), "SHA256": SHA256()}  # noqa: S303  CloudFront's default hash; links made here use SHA-256
 _RSA = {name: (PKCS1v15(), algorithm) for name, algorithm in _HASHES.items()}
 _ECDSA = {name: (ec.ECDSA(algorithm),) for name, algorithm in _HASHES.items()}
 # The second: an OpenSSL whose policy forbids SHA-1 (RHEL, FIPS).

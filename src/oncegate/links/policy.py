@@ -153,7 +153,7 @@ def _epoch(value: object) -> int:
 def _source(value: object) -> str:
     source = _members(value, {"AWS:SourceIp"})["AWS:SourceIp"]
     if not isinstance(source, str):
-        raise ValueError("AWS:SourceIp is no text")  # noqa: TRY004 - one kind of error for one kind of answer
+        raise ValueError("AWS:SourceIp is no text")  # noqa: TRY004  one kind of error for one kind of answer
     ipaddress.IPv4Network(source, strict=False)
     return source
 

@@ -195,7 +195,7 @@ def _table_of(table: type[_T], given: Mapping[str, _Given] | None) -> _T:
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415 - only where something is wrong
+    from difflib import get_close_matches  # noqa: PLC0415  only where something is wrong
 
     close = get_close_matches(name, known, n=1)
     return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"

@@ -48,7 +48,7 @@ class Address:
 def read_text(raw: object) -> str:
     """Take text without control characters."""
     if not isinstance(raw, str):
-        raise ValueError("write it as text in quotes")  # noqa: TRY004 - a wrong setting is a ValueError throughout
+        raise ValueError("write it as text in quotes")  # noqa: TRY004  a wrong setting is a ValueError throughout
     if not raw.isprintable():
         raise ValueError("it holds a control character or a line break, or is not UTF-8")
     return raw
@@ -64,7 +64,7 @@ def read_texts(raw: object) -> tuple[str, ...]:
 def read_table(raw: object) -> Mapping[str, object]:
     """Take a table, its values as they are."""
     if not isinstance(raw, Mapping):
-        raise ValueError("must be a table (in a variable: a JSON object)")  # noqa: TRY004 - as above
+        raise ValueError("must be a table (in a variable: a JSON object)")  # noqa: TRY004  as above
     return cast("Mapping[str, object]", raw)
 
 
@@ -203,7 +203,7 @@ def read_instant(raw: object) -> datetime | None:
     if instant is None:
         return None
     if not isinstance(instant, datetime):
-        raise ValueError("write a date and time with a zone, as in 2026-01-01T00:00:00Z")  # noqa: TRY004 - as above
+        raise ValueError("write a date and time with a zone, as in 2026-01-01T00:00:00Z")  # noqa: TRY004  as above
     if instant.utcoffset() is None:
         raise ValueError("the time has no zone: add Z for UTC, as in 2026-01-01T00:00:00Z")
     if instant < datetime.fromtimestamp(0, UTC):

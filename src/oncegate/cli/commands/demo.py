@@ -38,7 +38,7 @@ class Step(NamedTuple):
 
 @click.command(name="demo")
 @click.option("--keep-serving/--exit", default=None, help="Go on serving.  [default: on a terminal]")
-def command(keep_serving: bool | None) -> None:  # noqa: FBT001 - click passes options as they are
+def command(keep_serving: bool | None) -> None:  # noqa: FBT001  click passes options as they are
     """Try it: a gateway, a link used twice, an upload tried twice.
 
     Prints what happened as a table, and exits with 0 when each went as it should.

@@ -32,7 +32,7 @@ class SignedUrlGiven(Given):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(json_schema_extra={"examples": [{"signedUrl": EXAMPLE_URL}]})
 
-    signedUrl: str  # noqa: N815 - the name is the published one
+    signedUrl: str  # noqa: N815  the name is the published one
 
 
 class S3Object(Given):
