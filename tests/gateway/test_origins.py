@@ -7,7 +7,7 @@ from oncegate.testing.raw_http import RawConnection, ask, target_of
 
 PROXY, VIEWER = "127.0.0.9", "203.0.113.7"
 BEHIND_PROXY = {"viewer": {"trusted_proxies": ["127.0.0.9", "10.0.0.0/8"]}}
-NAVIGATION = {"Sec-Fetch-Mode": "navigate"}
+NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Accept": "text/html"}
 
 
 def address_logged(home, url, until):

@@ -9,8 +9,14 @@ import pytest
 from oncegate.links.cloudfront import sign_url
 from oncegate.testing.raw_http import ask, target_of
 
-NAVIGATION = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "cross-site", "Accept": "text/html,*/*;q=0.8"}
-OLD_NAVIGATION = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+NAVIGATION = {
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Dest": "document",
+    "Sec-Fetch-Site": "cross-site",
+    "Accept": "text/html,*/*;q=0.8",
+}
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0"
+OLD_NAVIGATION = {"User-Agent": FIREFOX, "Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 EVIL = "<img src=x onerror=alert(1)>&\"'.txt"
 
 
@@ -25,7 +31,7 @@ def go_cookie(answer):
     return {"Cookie": answer.cookie}
 
 
-@pytest.mark.parametrize("headers", [NAVIGATION, OLD_NAVIGATION, {"Sec-Fetch-Mode": "navigate"}])
+@pytest.mark.parametrize("headers", [NAVIGATION, OLD_NAVIGATION, {"Accept": "text/html"}])
 def test_navigation_gets_the_page_and_spends_nothing(gateway, headers):
     """The page names the file and its size; looking at it, however often, leaves the use (T9, T11)."""
     url = gateway.fresh(b"x" * 2_500_000, "Quarterly report.pdf")
@@ -43,10 +49,13 @@ def test_navigation_gets_the_page_and_spends_nothing(gateway, headers):
 
 
 def test_programs_get_the_object_without_a_page(gateway):
-    """A fetch, an image, a player's request and curl are no navigation, whatever they accept."""
+    """No navigation, whatever they accept: a page with 200 would be saved as the file."""
     for headers in (
         {},
         {"Accept": "*/*"},
+        {"User-Agent": "Wget/2.1.0", "Accept": "text/html,application/xhtml+xml,*/*;q=0.8"},
+        {"User-Agent": "Java/21.0.5", "Accept": "text/html, image/gif, image/jpeg, */*; q=0.2"},
+        {"Sec-Fetch-Mode": "navigate", "User-Agent": FIREFOX, "Accept": "text/html,*/*;q=0.8"},
         {"Sec-Fetch-Mode": "no-cors", "Accept": "text/html"},
         {"Sec-Fetch-Site": "same-origin", "Accept": "text/html"},
     ):
@@ -163,6 +172,15 @@ def test_prefetch_spends_nothing_even_with_the_buttons_cookie(gateway, headers):
     assert gateway.record(url) is None
 
 
+@pytest.mark.parametrize("headers", [{"Purpose": "prefetch"}, {"Sec-Purpose": "prefetch", "Accept": "*/*"}])
+def test_page_in_place_of_the_object_is_403_for_who_reads_no_page(gateway, headers):
+    """A program that saves whatever comes with 200 would save the page as the file; a browser shows it all the same."""
+    url = gateway.fresh(b"object")
+    answer = ask("GET", url, headers)
+    assert (answer.status, answer.header("content-type")) == (403, "text/html; charset=utf-8")
+    assert gateway.record(url) is None
+
+
 def test_ordinary_agents_are_no_previews(gateway):
     """A tool whose name only looks like one must get its file."""
     for agent in ("curl/8.5.0", "Wget/1.21", "python-requests/2.32", "VLC/3.0.20 LibVLC/3.0.20", "aria2/1.36.0"):
@@ -186,7 +204,7 @@ def test_confirm_never_serves_navigations_but_not_previews(gateway_with):
     assert ask("GET", home.fresh(b"object"), NAVIGATION).body == b"object"
     url = home.fresh(b"object")
     assert is_page(ask("GET", url, {"User-Agent": "Slackbot 1.0"}))
-    assert is_page(ask("GET", url, {"Sec-Purpose": "prefetch"}))
+    assert is_page(ask("GET", url, {"Sec-Purpose": "prefetch", "Accept": "text/html"}))
     assert home.record(url) is None
 
 

@@ -119,7 +119,7 @@ async def _show_page(parts: Parts, exchange: Exchange, request: ViewerRequest, g
             address=request.address,
             agent=people.agent_of(request),
         )
-    await exchange.answer(page_answer(page))
+    await exchange.answer(page_answer(page, status=people.page_status(request)))
     return True
 
 
@@ -135,7 +135,8 @@ async def _show_player(
     exchange.outcome = "page"
     name, query = info.key.rpartition("/")[2], request.query.decode("latin-1")
     media_type = grant.limits.response_type or info.content_type
-    await exchange.answer(page_answer(player_page(name=name, media_type=media_type, query=query)))
+    page = player_page(name=name, media_type=media_type, query=query)
+    await exchange.answer(page_answer(page, status=people.page_status(request)))
 
 
 async def _refuse_if_spent(parts: Parts, request: ViewerRequest, grant: Grant, info: ObjectInfo) -> Record | None:

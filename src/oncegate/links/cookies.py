@@ -5,6 +5,7 @@ One holds the claim id, with which a holder resumes; the other says that the but
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from oncegate.links.link_id import text_of_id
@@ -55,3 +56,11 @@ COOKIES_HTTPS = Cookies(b"__Host-")
 def cookies_of(request: ViewerRequest) -> Cookies:
     """How cookies are called where the public URL is https, and where it is not."""
     return COOKIES_HTTPS if request.scheme == "https" else COOKIES_HTTP
+
+
+_OURS = re.compile(rb"(?:^|;)[ \t]*(?:__Host-)?og-")
+
+
+def has_our_cookies(request: ViewerRequest) -> bool:
+    """Whether a request shows a cookie of any link, however many there are. Refuses nothing."""
+    return _OURS.search(request.header(b"cookie") or b"") is not None
