@@ -134,7 +134,7 @@ def respellings_of_cloudfront(url: str) -> list[str]:
     return [
         base + "&".join([*own, *reversed(cloudfront)]),
         base + "&".join([*cloudfront, *own]),
-        url.replace("~", "%7E").replace("_", "%5F"),
+        url.replace("~", "%7E").replace("_", "%5F").replace("Signature=M", "Signature=%4D"),  # as each of ours begins
         url.replace(quote(given["Signature"], safe="~_-"), mirrored),
         url.replace("Key-Pair-Id=", "Key-Pair-Id=%4B", 1).replace("%4BK", "%4B", 1),
     ]
