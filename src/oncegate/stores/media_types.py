@@ -1,8 +1,8 @@
-"""What a file's name says of its content: one fixed table, so that no machine and no Python version changes an answer.
+"""The media type of a file, by the suffix of its name: one fixed table, the same on every machine and Python version.
 
-The standard library's ``mimetypes`` reads the system's files and grows with each Python. Types carry no charset: a
-name does not tell it, and object stores give back what they were given, without one. A compressed file is what it is
-on disk (``application/gzip``), never its content with an encoding: viewers save the bytes that were stored.
+The standard library's ``mimetypes`` reads the system's files and grows with each Python. Types have no charset, since a
+name does not tell it and object stores add none. A compressed file has the type of the archive (``application/gzip``),
+never that of its content with a Content-Encoding: viewers are to save the bytes that were stored.
 
 Source: IANA's registry of media types; our choice of suffixes.
 """
@@ -114,6 +114,6 @@ _TYPE_BY_SUFFIX = {
 
 
 def media_type_of(key: str) -> str:
-    """Guess the media type of an object from the last suffix of its key; ``application/octet-stream`` where it says nothing."""
+    """Guess an object's media type from the last suffix of its key; ``application/octet-stream`` for any other."""
     _, dot, suffix = key.rpartition(".")
     return _TYPE_BY_SUFFIX.get(suffix.lower(), DEFAULT_MEDIA_TYPE) if dot else DEFAULT_MEDIA_TYPE

@@ -1,7 +1,7 @@
-"""Counts what a store is asked, what comes of it and how long it takes; everything else is the store's own.
+"""A store that counts its calls, their outcomes and their seconds, and hands every call to the real store.
 
-A read is counted when its first bytes are there, and its seconds are those until then: how long the rest takes is the
-viewer's pace, not the store's. A fault after them counts once more, under its own name.
+A read is counted when its first bytes arrive, with the seconds until then: the rest takes as long as the viewer does. A
+fault after the first bytes is counted once more, under its own name.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class MeteredStore:
     """A store, counted.
 
     Args:
-        store: the one that does the work.
-        meters: gets each call by the name of its method of a store, object or upload, with its outcome: the name of
+        store: the store that does the work.
+        meters: receives each call by the name of its method of a store, object or upload, with its outcome: the name of
             the exception, ``done`` or ``cancelled``.
     """
 
@@ -56,7 +56,7 @@ class MeteredStore:
         await self._store.probe()
 
     async def aclose(self) -> None:
-        """Let go of everything."""
+        """Close the store."""
         await self._store.aclose()
 
 
@@ -75,15 +75,15 @@ class _MeteredObject:
         return _MeteredRead(self._opened.read(start, end, chunk_bytes), self._meters)
 
     async def aclose(self) -> None:
-        """Let go of it."""
+        """Close the object."""
         await self._opened.aclose()
 
 
 class _MeteredRead(AsyncGenerator[bytes]):
     """The pieces of one read.
 
-    Not an ``async def`` with a loop, which would cost a download of 1 KiB three times as much: to close such a
-    generator within another is a walk through both.
+    It is a class, not an ``async def`` with a loop, which would cost a download of 1 KiB three times as much: closing a
+    generator that runs inside another one has to walk through both.
     """
 
     __slots__ = ("_has_begun", "_meters", "_pieces")
@@ -104,7 +104,7 @@ class _MeteredRead(AsyncGenerator[bytes]):
             raise
 
     async def asend(self, value: None, /) -> bytes:
-        """Go on: nothing is sent into a read."""
+        """Return the next piece; the value is not used."""
         return await anext(self)
 
     async def athrow(
@@ -114,11 +114,11 @@ class _MeteredRead(AsyncGenerator[bytes]):
         tb: TracebackType | None = None,
         /,
     ) -> bytes:
-        """Raise something where the read stands."""
+        """Refuse: nobody throws into a read."""
         raise NotImplementedError("nothing is thrown into a read")
 
     def aclose(self) -> Coroutine[object, object, None]:
-        """End it."""
+        """Close the read of the real store."""
         return self._pieces.aclose()
 
 

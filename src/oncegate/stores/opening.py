@@ -1,7 +1,6 @@
-"""Turns ``[store] url`` into a store; the only place that knows all kinds.
+"""Opens the store that ``[store] url`` names; the only module that knows all kinds of stores.
 
-The path of a ``file:`` URL is taken as it is written, without percent-decoding: it stands in a configuration file,
-beside other paths.
+The path of a ``file:`` URL is not percent-decoded: in a configuration file it is written like the other paths there.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ def open_store(url: str, *, folder: pathlib.Path, options: Mapping[str, str]) ->
     Args:
         url: ``file:./objects``, ``file:/srv/objects`` or ``file:///srv/objects``; ``s3://bucket/prefix``, ``gs://``
             or ``az://`` alike.
-        folder: what a relative path is relative to, the folder of the configuration file.
+        folder: the folder of the configuration file, to which a path is relative.
         options: the table ``[store.options]``; a ``file:`` store has none.
 
     Raises:

@@ -1,7 +1,8 @@
 """What a store is: a place that holds objects, looked at before a claim and read after it.
 
-A store knows nothing of links or uses. It answers in values, raises ``StoreFault`` for everything that is not the
-viewer's doing, and never lets a path, a URL or a driver's text reach a viewer: those are for the log.
+A store knows nothing of links or uses. It returns values and raises ``StoreFault`` for each fault that is not the
+viewer's. Its texts may name paths, URLs and a driver's words: the gateway writes them to the log and shows viewers
+none.
 """
 
 from __future__ import annotations
@@ -39,23 +40,23 @@ class StoreBusy(StoreFault):
 
 
 class StoreRefused(StoreFault):
-    """The store says no to us (credentials, permissions): 502; the log gets a hint."""
+    """The store refuses our requests (credentials, permissions): 502; the log names what to check."""
 
 
 class StoreFull(StoreFault):
-    """No room for the upload: 507."""
+    """The store has no room for the upload: 507."""
 
 
 class NotOnce(StoreFault):
-    """The store keeps no condition by which this upload would happen once: 501, since another try ends no better."""
+    """The store keeps no condition that would make this upload happen once: 501, since no further try can succeed."""
 
 
 class LengthNeeded(StoreFault):
-    """The upload has become so large that this store takes it only where its length is announced: 411."""
+    """The upload has become longer than this store takes without an announced length: 411."""
 
 
 class UploadTooLarge(StoreFault):
-    """The announced length is more than this store can take once: 413."""
+    """The announced length is above what this store can make happen once: 413."""
 
 
 class ObjectChanged(StoreFault):
@@ -63,11 +64,11 @@ class ObjectChanged(StoreFault):
 
 
 class KeyRefused(StoreFault):
-    """This store cannot hold an object of this name: 404 for a download, 400 for an upload."""
+    """This store cannot hold an object with this key: 404 for a download, 400 for an upload."""
 
 
 class ObjectStands(Exception):
-    """An object stands where the upload should go (or another version than the one to be replaced): 412."""
+    """There is an object at the key already, or not the version that was to be replaced: 412."""
 
 
 class StoreUnfit(Unfit):
@@ -79,48 +80,48 @@ class OpenObject(Protocol):
 
     @property
     def info(self) -> ObjectInfo:
-        """What was seen at the look."""
+        """Return what the look saw."""
         ...
 
     def read(self, start: int, end: int, chunk_bytes: int) -> AsyncGenerator[bytes]:
         """Yield bytes ``start`` (inclusive) to ``end`` (exclusive) in pieces of ``chunk_bytes`` (the last is shorter).
 
         Raises:
-            ObjectChanged: it was replaced or truncated since the look.
+            ObjectChanged: the object was replaced or truncated since the look.
             StoreFault: the store failed midway.
         """
         ...
 
     async def aclose(self) -> None:
-        """Let go of it; safe to call twice."""
+        """Close the object; a second call does nothing."""
         ...
 
 
 class Upload(Protocol):
-    """One upload, staged where nobody lists or serves it until ``commit`` puts it in place at once."""
+    """One upload: staged where it is neither listed nor served, until ``commit`` puts it in place in one step."""
 
     async def write(self, data: bytes) -> None:
-        """Add bytes at the end; returns when the store can take more.
+        """Append bytes; returns when the store can take more.
 
         Raises:
-            StoreFull: no room.
-            LengthNeeded: it grows beyond what can be taken without an announced length.
-            NotOnce: it grows beyond what this store can take once.
+            StoreFull: the store has no room.
+            LengthNeeded: the upload grows beyond what this store takes without an announced length.
+            NotOnce: the upload grows beyond the length up to which this store can make it happen once.
             StoreFault: the store failed.
         """
         ...
 
     async def commit(self) -> ObjectInfo:
-        """Make the object durable and put it in place by one atomic, conditional step.
+        """Make the object durable and put it in place in one atomic, conditional step.
 
         Raises:
             ObjectStands: the condition of ``start_upload`` does not hold; nothing was changed.
-            StoreFault: the store failed; whether the object stands is unknown.
+            StoreFault: the store failed; whether the object was stored is unknown.
         """
         ...
 
     async def abort(self) -> None:
-        """Forget what was written; safe to call after anything."""
+        """Discard what was written, unless it was committed; may be called at any time, also twice."""
         ...
 
 
@@ -128,13 +129,14 @@ class Store(Protocol):
     """Where the objects are."""
 
     async def look(self, key: str) -> OpenObject | None:
-        """Open an object without reading it; None where none stands.
+        """Open an object without reading it; None if there is no object at this key.
 
         Args:
-            key: as ``links.urls`` accepts it: no empty, ``.`` or ``..`` segment, no control character, <= 1,024 bytes.
+            key: a key that ``links.urls`` refuses has no object (an empty, ``.`` or ``..`` segment, a control
+                character, over 1,024 bytes).
 
         Raises:
-            StoreFault: see the subclasses.
+            StoreFault: or one of its subclasses.
         """
         ...
 
@@ -145,14 +147,15 @@ class Store(Protocol):
 
         Args:
             key: object key.
-            content_type: kept where the store can keep it.
-            size_bytes: how much will come, None where the viewer did not say.
-            replaces: None: only where no object stands. An ETag: only in place of that version.
+            content_type: stored with the object where the store can.
+            size_bytes: announced length; None if the viewer announced none.
+            replaces: None: the upload succeeds only if there is no object at the key. An ETag: only if the object
+                there has it.
 
         Raises:
-            KeyRefused: the store cannot hold an object of this name.
+            KeyRefused: the store cannot hold an object with this key.
             NotOnce, UploadTooLarge: the store can never take this upload.
-            StoreFault: see the other subclasses.
+            StoreFault: or another of its subclasses.
         """
         ...
 
@@ -161,17 +164,17 @@ class Store(Protocol):
         ...
 
     async def sweep(self, older_than_s: int) -> int:
-        """Remove what killed uploads left, where its last write is before ``older_than_s``; return how many."""
+        """Remove leftovers of killed uploads that were last written before ``older_than_s``; return how many."""
         ...
 
     async def probe(self) -> None:
-        """Check that the store can be read and written as the contract asks.
+        """Check that the store can be read and written as this contract says.
 
         Raises:
-            StoreUnfit: it cannot; the message is for the operator.
+            StoreUnfit: it cannot be; the message is for the operator.
         """
         ...
 
     async def aclose(self) -> None:
-        """Let go of everything."""
+        """Close the store; uploads are to be ended before. A second call does nothing."""
         ...

@@ -1,4 +1,4 @@
-"""What the parts of an upload to a bucket tell each other: the target, and by which conditions a server can be trusted."""
+"""Values that the parts of an upload to a bucket share: its target, and the conditions that the server keeps."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from typing import Literal, Protocol
 from oncegate.stores.protocol import LengthNeeded, NotOnce, StoreRefused, UploadTooLarge
 
 Way = Literal["held", "completion", "copy", "put"]
-"""How an object is put in place, each time on a condition: by one PUT of what was held in memory; by completing its
-multipart upload; by a copy of a temporary object; or by one PUT that is sent while the bytes come."""
+"""How an object is put in place, always on a condition: by one PUT of what was held in memory; by completing its
+multipart upload; by a copy of a temporary object; or by one PUT that is sent while the bytes arrive."""
 
 PUT_BYTES_MAX = 5 << 30
-"""What S3 takes in one PUT; its length must be known at the beginning."""
+"""The limit of S3 for one PUT, whose length must be known at its beginning."""
 
 CHUNK_BYTES = 8 << 20
-"""Up to here an upload is held in memory and is one PUT; beyond, this is the size of a part (10,000 are 80 GiB)."""
+"""An upload up to this length is held in memory and sent as one PUT. A longer one is sent in parts of this size (10,000
+are 80 GiB)."""
 
 MARK = "oncegateupload"
-"""Name of the metadata by which an upload knows its own object again when an answer was lost."""
+"""Name of the metadata by which an upload recognises its own object after a lost answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectTarget:
-    """What an upload is to become.
+    """The object that an upload is to become.
 
     Attributes:
         key: object key.
         content_type: media type.
-        size_bytes: what was announced; None for nothing.
-        replaces: None: only where nothing stands; an ETag, quoted: only in place of that.
-        upload_id: drawn for this upload.
+        size_bytes: announced length; None if none was announced.
+        replaces: None: only if there is no object; an ETag, quoted: only if the object has it.
+        upload_id: drawn at random for this upload.
     """
 
     key: str
@@ -44,16 +45,16 @@ class ObjectTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abilities:
-    """Which conditions this server really keeps, as the probe found.
+    """Which conditions this server keeps, as the probe found by trying them.
 
     Attributes:
-        creates: a PUT only where nothing stands.
-        replaces: a PUT only in place of one version.
-        large_creates: how a large object is put only where nothing stands; empty: it cannot be.
-        large_replaces: how a large object is put only in place of one version.
+        creates: keeps the condition on a PUT that there is no object.
+        replaces: keeps the condition on a PUT that a certain version is there.
+        large_creates: ways of placing a large object only if there is none; empty: there is no way.
+        large_replaces: ways of placing a large object only if a certain version is there.
         has_bare_etags: ``If-Match`` must have the ETag without its quotes, as Ceph 16 compares it.
-        may_write: whether the credentials may; else nothing was found out of the server.
-        why: what was seen, where something is missing.
+        may_write: whether the credentials may write; if not, nothing is known of the server.
+        why: what the probe saw, if something is missing.
     """
 
     creates: bool = False
@@ -65,7 +66,7 @@ class Abilities:
     why: str = ""
 
     def way(self, target: ObjectTarget, size_bytes: int) -> Way:
-        """Say how an upload is put in place so that it happens once.
+        """Return the way of placing an upload that makes it happen once.
 
         Args:
             target: what the upload is to become.
@@ -74,7 +75,7 @@ class Abilities:
         Raises:
             StoreRefused: the credentials may not write.
             LengthNeeded: the upload can be made once only if its length was announced.
-            UploadTooLarge: it is longer than one PUT, the only way on this server, takes.
+            UploadTooLarge: it is too long for one PUT, which is the only way on this server.
             NotOnce: the server keeps no condition that would make it once.
         """
         if not self.may_write:
@@ -97,7 +98,7 @@ class Abilities:
         raise UploadTooLarge(f"{target.size_bytes} bytes are more than the {PUT_BYTES_MAX} that one PUT takes")
 
     def warnings(self) -> Sequence[str]:
-        """What an operator should know."""
+        """Return what an operator should know, one sentence each."""
         because = f" ({self.why})" if self.why else ""
         if not self.creates:
             return [f"this store keeps no condition on a PUT{because}: downloads work, uploads are refused"]
@@ -112,19 +113,19 @@ class Abilities:
 
 
 class LargeUpload(Protocol):
-    """An object that is sent in parts while it comes.
+    """A large object that is sent in parts while it arrives.
 
-    Until ``place`` is asked for nothing may stand, also where every byte was appended: the checksum is compared after
-    the last one, and the process may be killed there.
+    Before ``place`` there must be no object, even after the last ``append``: the checksum is compared only then, and
+    the process may be killed there.
     """
 
     @property
     def chunk_bytes(self) -> int:
-        """How long each part must be, but the last."""
+        """Return the length of each part but the last."""
         ...
 
     async def append(self, chunk: bytes) -> None:
-        """Send a part; returns when another can be taken. Raises ``StoreFault``."""
+        """Send a part; returns when the next can be taken. Raises ``StoreFault``."""
         ...
 
     async def place(self) -> str:
@@ -132,5 +133,5 @@ class LargeUpload(Protocol):
         ...
 
     async def discard(self) -> None:
-        """Remove what was sent; never raises for an expected fault, for what is left is swept."""
+        """Remove what was sent. Raises nothing for an expected fault: leftovers are swept."""
         ...

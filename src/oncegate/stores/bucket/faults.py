@@ -1,7 +1,7 @@
-"""What an error of obstore means: whose fault it is, and what the operator reads in the log.
+"""What an error of obstore means: the fault for the gateway, and the words for the operator's log.
 
-The driver's texts hold URLs and paths: they go into the fault, which is for the log only, and never further. obstore
-has one kind of error for a refused connection, a time-out and a 500, so those are told apart by the status in its text.
+The driver's texts hold URLs and paths, so they go into the fault and from there to the log only. obstore has one class
+of error for a refused connection, a time-out and a 500: they are told apart by the status in its text.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from obstore import exceptions
 from oncegate.stores.protocol import KeyRefused, ObjectChanged, StoreBusy, StoreFault, StoreRefused
 
 DRIVER_ERRORS = (exceptions.BaseError, OSError, ValueError, TimeoutError)
-"""Everything that obstore raises for an expected fault; ``FileNotFoundError`` is an ``OSError``."""
+"""All that obstore raises for expected faults; ``FileNotFoundError`` is an ``OSError``."""
 
 TEXT_MAX = 400
 
@@ -24,11 +24,11 @@ _log = logging.getLogger("oncegate")
 
 
 def fault_of(error: Exception, *, doing: str) -> StoreFault:
-    """Say what an error of the driver is to the gateway.
+    """Return the fault that an error of the driver means.
 
     Args:
         error: one of ``DRIVER_ERRORS``.
-        doing: what was asked of the store, for the log: ``look``, ``read``, ``upload``, ``list``, ``sweep``.
+        doing: the call, for the log: ``look``, ``read``, ``upload``, ``list``, ``sweep``.
     """
     text = f"{doing}: {type(error).__name__}: {first_line(error)}"
     match error:
@@ -47,7 +47,7 @@ def fault_of(error: Exception, *, doing: str) -> StoreFault:
 
 
 def fault_of_status(status: int, text: str) -> StoreFault:
-    """Say what an HTTP status of the store is to the gateway; 5xx, and what may pass, is worth another try."""
+    """Return the fault that an HTTP status of the store means: ``StoreBusy`` if another try may succeed."""
     if status in {401, 403}:
         return refused(text, doing="request")
     is_busy = (status >= 500 and status != 501) or status in _BUSY_STATUSES
@@ -55,12 +55,12 @@ def fault_of_status(status: int, text: str) -> StoreFault:
 
 
 def first_line(error: Exception) -> str:
-    """Return what an error says, without the driver's dump of itself."""
+    """Return the first line of an error: after it, the driver prints its internal state."""
     return str(error).partition("\n")[0][:TEXT_MAX]
 
 
 def refused(text: str, *, doing: str) -> StoreRefused:
-    """Say that the store says no to us, and tell the log what to look at."""
+    """Return the fault for a request that the store does not allow us, and log what to check."""
     _log.warning(
         "the store refused a %s: check the credentials, the clock, and that they may get, put, delete and list "
         "objects and abort multipart uploads",

@@ -1,8 +1,8 @@
-"""Finds out what a bucket really does: whether it can be read, and which conditions its server keeps.
+"""Finds out by trying whether a bucket can be read, and which conditions its server keeps.
 
-Servers that speak S3 differ most in what they pass over in silence: an older one takes ``If-None-Match`` and overwrites
-all the same. So each condition is tried on objects of the probe's own, one after another and at once, and what is not
-seen to be refused counts as not kept.
+Servers that speak S3 differ most in what they silently ignore: an older one accepts ``If-None-Match`` and overwrites
+nevertheless. So each condition is tried on objects of the probe, both one after another and at once, and a condition
+whose violation was not refused counts as not kept.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _CONDITION_FAILED = (exceptions.AlreadyExistsError, exceptions.PreconditionError
 
 
 async def check_reading(store: ObjectStore) -> None:
-    """List one page and look for an object that is not there.
+    """List one page, and look for an object that does not exist.
 
     Raises:
-        StoreUnfit: either fails; the message says what to change.
+        StoreUnfit: one of them failed; it says what to change.
     """
     try:
         async for _ in pages_of(store, RESERVED_NAME, page_objects=1):
@@ -47,7 +47,7 @@ async def check_reading(store: ObjectStore) -> None:
     except FileNotFoundError as error:
         raise _no_bucket(error) from error
     except DRIVER_ERRORS as error:
-        if "status code: 404" in str(error):  # obstore's list has no error of its own for it
+        if "status code: 404" in str(error):  # obstore's list has no class of error for this
             raise _no_bucket(error) from error
         match fault_of(error, doing="probe"):
             case StoreRefused() as fault:
@@ -70,7 +70,7 @@ async def find_abilities(store: ObjectStore, scheme: str, calls: S3Calls | None)
     """Try every condition that uploads need.
 
     Raises:
-        obstore's errors: the store failed, so nothing was found out.
+        obstore's errors: the store failed, so nothing is known of its conditions.
         StoreFault: the same.
     """
     key = f"{RESERVED_NAME}/probe/{secrets.token_hex(8)}"
@@ -95,11 +95,11 @@ async def _try_conditions(store: ObjectStore, scheme: str, calls: S3Calls | None
     won = (await asyncio.gather(*tries)).count(True)
     if won != 1 or await _put(store, key, b"again", "create"):
         why = f"of {AT_ONCE} writes only where nothing stands {won} were taken, or one more later"
-        if calls is not None and await calls.keeps_versions():  # as Ceph 16: it keeps conditions in other buckets
+        if calls is not None and await calls.keeps_versions():  # as Ceph 16, which keeps conditions in other buckets
             why += "; the bucket keeps versions, and there some servers pass over conditions: take one that keeps none"
         return Abilities(why=why)
     if calls is None:
-        # Copies of Google's and Azure's stores are conditional by themselves; none names what it replaces.
+        # Copies in Google's and Azure's stores can be conditional, but cannot name the version that they replace.
         return Abilities(creates=True, replaces=await _keeps_match(store, scheme, key), large_creates=("copy",))
     replaces = await _keeps_match(store, scheme, key)
     has_bare_etags = not replaces and await _keeps_match(store, scheme, key, has_bare_etags=True)
@@ -113,7 +113,7 @@ async def _try_conditions(store: ObjectStore, scheme: str, calls: S3Calls | None
 
 
 async def _large_ways(calls: S3Calls, key: str, replaced: str | None) -> Sequence[Way]:
-    """Name the ways that are seen to refuse what they must, with something that stands at the key."""
+    """Return the ways that refuse what they must; there is an object at ``key``."""
     if await _is_completion_refused(calls, key, replaced) and (replaced or await _has_race_one_winner(calls, key)):
         return ("completion",)
     if await _is_copy_refused(calls, key, replaced):
@@ -132,7 +132,7 @@ async def _put(store: ObjectStore, key: str, data: bytes, mode: PutMode) -> bool
 
 
 async def _keeps_match(store: ObjectStore, scheme: str, key: str, *, has_bare_etags: bool = False) -> bool:
-    """Replace what stands there, then try the same with the version that it replaced."""
+    """Replace the object, then try the same again with the version that was replaced."""
     meta = await obstore.head_async(store, key)
     raw = meta["e_tag"] or ""
     etag = raw.strip('"') if has_bare_etags else raw
@@ -163,7 +163,7 @@ async def _is_completion_refused(calls: S3Calls, key: str, replaced: str | None)
 
 
 async def _has_race_one_winner(calls: S3Calls, key: str) -> bool:
-    """Complete several uploads at once where nothing stands: a server that looks first and writes later lets two win."""
+    """Complete several uploads to a free key at once: a server that first compares and then writes lets two win."""
     target = f"{key}-race"
     ids = [await calls.create(target, content_type="application/octet-stream", mark="probe") for _ in range(AT_ONCE)]
 
@@ -204,7 +204,7 @@ async def _is_copy_refused(calls: S3Calls, key: str, replaced: str | None) -> bo
 
 
 async def _is_put_refused(calls: S3Calls, key: str, replaced: str | None) -> bool:
-    """Try the request that would carry a whole large object; that such PUTs have one winner was tried before."""
+    """Try the request that is used for large objects. That of such PUTs one wins was tried before."""
 
     async def body() -> AsyncGenerator[bytes]:
         yield b"probe"

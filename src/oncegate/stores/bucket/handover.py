@@ -1,7 +1,8 @@
-"""Hands the pieces of an upload to one request that is under way while they come.
+"""Passes the pieces of an upload, while they arrive, to one request that is under way.
 
-The request is never cancelled, which would leave parts of it in the driver: to give it up, its body raises. What waits
-for a piece to be taken waits for the end of the request too, so that a request that failed is noticed at once.
+The request is never cancelled, since that would leave parts of it in the driver: to give it up, its body raises. A
+caller who waits until a piece is taken also waits for the end of the request, so that a failed request is noticed at
+once.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ T = TypeVar("T")
 
 
 class Handover(Generic[T]):
-    """One request with a body that comes piece by piece; it is begun at once.
+    """One request whose body arrives piece by piece; the constructor begins it.
 
     Args:
-        request: makes it, with the body given; raises ``StoreFault``, or what the body raises.
+        request: makes the request with the given body; raises ``StoreFault``, or what the body raises.
     """
 
     def __init__(self, request: Callable[[AsyncGenerator[bytes]], Coroutine[object, object, T]]) -> None:
@@ -29,10 +30,10 @@ class Handover(Generic[T]):
         self._answer = asyncio.ensure_future(request(self._body()))
 
     async def hand(self, piece: bytes) -> None:
-        """Hand over a piece; waits while the request has enough.
+        """Pass a piece on; waits while the request takes none.
 
         Raises:
-            StoreFault: the request failed, or ended before its body did.
+            StoreFault: the request failed, or ended before its body.
         """
         await self._hand(piece)
         if self._answer.done():
@@ -40,12 +41,12 @@ class Handover(Generic[T]):
             raise StoreFault("the store took the upload for ended")
 
     async def finish(self) -> T:
-        """End the body, and return what the request does. Raises ``StoreFault``."""
+        """End the body, and return the request's result. Raises ``StoreFault``."""
         await self._hand(None)
         return await self._answer
 
     async def give_up(self) -> None:
-        """Let the body raise, and wait until the request is over, however it ends."""
+        """Make the body raise, and wait for the end of the request, however it ends."""
         self._is_given_up = True
         while not self._answer.done():
             with contextlib.suppress(asyncio.QueueFull):
@@ -68,4 +69,4 @@ class Handover(Generic[T]):
 
 
 class GivenUp(ValueError):
-    """Raised inside a request whose upload was given up; the driver then removes what it has sent."""
+    """Raised by the body of a request that is given up; the driver then removes what it has sent."""

@@ -1,7 +1,7 @@
-"""Turns ``s3://bucket/prefix``, ``gs://`` and ``az://`` with ``[store.options]`` into a store.
+"""Opens the store of ``s3://bucket/prefix``, ``gs://`` or ``az://`` with ``[store.options]``.
 
-Options are obstore's own names, with or without ``aws_``, ``google_`` or ``azure_`` before them. What is not given is
-taken from the environment, as obstore and every AWS tool do: ``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL`` and so on.
+Options have obstore's names, with or without ``aws_``, ``google_`` or ``azure_`` before them. A missing option is taken
+from the environment, as obstore and every AWS tool do: ``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL`` and so on.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _TRUE = frozenset({"true", "1", "yes", "on"})
 
 
 def open_obstore(url: str, *, options: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> Store:
-    """Open a bucket; nothing is asked of it yet.
+    """Open a bucket, without a request to it.
 
     Args:
         url: ``s3://bucket`` or ``s3://bucket/prefix``, taken literally; ``gs:`` and ``az:`` alike.
         options: the table ``[store.options]``.
-        environ: where what is not given is looked for.
+        environ: has the options that are not given.
 
     Raises:
         StoreUnfit: the URL names no bucket, or an option is unknown.
@@ -71,11 +71,11 @@ def open_obstore(url: str, *, options: Mapping[str, str], environ: Mapping[str, 
         if endpoint := settings.endpoint():
             config["aws_endpoint"] = endpoint
             client["allow_http"] = allow_http_of(endpoint, given=plain.get("allow_http"), environ=environ)
-        if "disable_bulk_delete" not in plain:  # one object at a time is what every server knows
+        if "disable_bulk_delete" not in plain:  # every server can delete one object at a time
             config["aws_disable_bulk_delete"] = "true"
 
     def make(limits: ClientConfig) -> ObjectStore:
-        # The casts: options are checked by obstore itself, which names the one that it does not know.
+        # The casts: obstore checks the options itself, and names one that it does not know.
         both = cast("ClientConfig", {**limits, **_typed(client)})
         known = cast("Any", config)
         match scheme:
@@ -101,7 +101,7 @@ def open_obstore(url: str, *, options: Mapping[str, str], environ: Mapping[str, 
 
 
 class _S3Settings:
-    """What our own requests must know, found as obstore finds it."""
+    """What our own requests need to know, found in the same places as obstore does."""
 
     def __init__(self, config: Mapping[str, str], environ: Mapping[str, str]) -> None:
         self._config = config
@@ -114,7 +114,7 @@ class _S3Settings:
         return ""
 
     def credentials(self) -> GivesCredentials:
-        """Take the given ones, or ask the chain."""
+        """Return the given credentials, else those of the chain."""
         key, secret = self._value("access_key_id"), self._value("secret_access_key")
         if self._value("skip_signature").lower() in _TRUE:
             return GivenCredentials(AwsCredentials("", ""))
@@ -125,12 +125,12 @@ class _S3Settings:
         return ChainCredentials()
 
     def endpoint(self) -> str:
-        """Say which server it is; empty for AWS."""
+        """Return the server's URL; empty for AWS."""
         given = next((self._config[name] for name in _ENDPOINT_OPTIONS if name in self._config), "")
         return endpoint_of("S3", given=given, environ=self._environ)
 
     def place(self, bucket: str, prefix: str) -> S3Place:
-        """Say where the bucket is."""
+        """Return where the bucket is."""
         region = self._value("region", "default_region") or "us-east-1"
         endpoint = self.endpoint()
         is_virtual = self._value("virtual_hosted_style_request").lower() in _TRUE

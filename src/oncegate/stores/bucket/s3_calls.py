@@ -1,7 +1,8 @@
-"""The requests to S3 that obstore cannot make: on a condition, a multipart upload completed, an object copied or streamed.
+"""Requests to S3 that obstore cannot make: complete a multipart upload, copy or stream an object, each on a condition.
 
-Signed by ourselves over one kept-alive client. Each call is made once: whoever makes it knows whether it may be made
-again. Answers are believed only in full: S3 may answer 200 and hold an error in the body.
+We sign them ourselves and send them over one client with kept-alive connections. A call is sent once, since only its
+caller knows whether it may be repeated. A status of 200 alone is not believed: S3 may send it with an error in the
+body.
 
 httpx saves us an HTTP client; ElementTree reads answers of the server that the operator configured.
 
@@ -39,20 +40,20 @@ PAUSE_S = 0.2
 PIECE_BYTES = 1 << 18
 TIMEOUT = httpx.Timeout(60.0, connect=2.0)
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-"""As many as there are uploads, which the gateway limits: one that is sent while it comes keeps its connection."""
+"""No limit here: the gateway limits uploads, and each that is sent while it arrives keeps a connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Place:
-    """Where a bucket is.
+    """The place of a bucket.
 
     Attributes:
         endpoint: URL before the keys: with the bucket in its host or as its path, no slash at the end.
-        prefix: before every key, no slash at either end; empty: none.
+        prefix: stands before every key, no slash at either end; may be empty.
         bucket: its name, for the source of a copy.
         region: in signatures.
         is_signed: False for buckets open to all.
-        is_payload_signed: False spares hashing; for endpoints with TLS.
+        is_payload_signed: False saves hashing the body; for endpoints with TLS.
     """
 
     endpoint: str
@@ -64,12 +65,12 @@ class S3Place:
 
 
 class S3Calls:
-    """Makes them; see the module.
+    """Makes the requests of this module.
 
     Args:
         place: where the bucket is.
-        credentials: with what to sign.
-        transport: of the client, for tests.
+        credentials: signs the requests.
+        transport: the client's, for tests.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class S3Calls:
         self._scope = SigningScope(region=place.region, service="s3")
 
     async def create(self, key: str, *, content_type: str, mark: str) -> str:
-        """Begin a multipart upload and return its id; nobody sees it before it is completed."""
+        """Begin a multipart upload and return its id; it is no object before it is completed."""
         headers = {"content-type": content_type, f"x-amz-meta-{MARK}": mark}
         answer = await self._repeated("POST", key, query=[("uploads", "")], headers=headers)
         return _element(answer, "UploadId")
@@ -96,11 +97,11 @@ class S3Calls:
         return etag
 
     async def complete(self, key: str, upload_id: str, etags: Sequence[str], condition: Mapping[str, str]) -> str:
-        """Put the parts in place at once, on a condition; returns the object's ETag.
+        """Make an object of the parts, on a condition; returns the object's ETag.
 
         Raises:
             ObjectStands: the condition does not hold.
-            StoreFault: or it is unknown whether the object stands.
+            StoreFault: or it is unknown whether the object was stored.
         """
         parts = "".join(
             f"<Part><PartNumber>{number}</PartNumber><ETag>{escape_xml(etag)}</ETag></Part>"
@@ -114,13 +115,13 @@ class S3Calls:
         return _element(_on_condition(answer, condition), "ETag")
 
     async def abort(self, key: str, upload_id: str) -> None:
-        """Forget a multipart upload; one that is not there is no fault."""
+        """Discard a multipart upload; one that does not exist is no fault."""
         answer = await self._once("DELETE", key, query=[("uploadId", upload_id)])
         if answer.status_code != 404:
             _good(answer)
 
     async def copy(self, source: str, key: str, condition: Mapping[str, str]) -> None:
-        """Copy an object with its type and metadata, on a condition on what stands at ``key``.
+        """Copy an object with its type and metadata to ``key``, on a condition about the object there.
 
         Raises:
             ObjectStands: the condition does not hold.
@@ -139,11 +140,11 @@ class S3Calls:
         mark: str,
         condition: Mapping[str, str],
     ) -> str:
-        """Store an object whose body comes piece by piece, on a condition; returns its ETag.
+        """Store an object whose body arrives piece by piece, on a condition; returns its ETag.
 
         Raises:
             ObjectStands: the condition does not hold.
-            StoreFault: or it is unknown whether the object stands.
+            StoreFault: or it is unknown whether the object was stored.
         """
         headers = {"content-type": content_type, f"x-amz-meta-{MARK}": mark, **condition}
         answer = await self._once("PUT", key, headers=headers, body=body, size_bytes=size_bytes)
@@ -153,11 +154,11 @@ class S3Calls:
         return etag
 
     async def delete(self, key: str) -> None:
-        """Remove an object; one that is not there is no fault."""
+        """Remove an object; one that does not exist is no fault."""
         _good(await self._once("DELETE", key))
 
     async def keeps_versions(self) -> bool:
-        """Whether the bucket keeps versions now; False where nobody says so.
+        """Tell whether the bucket keeps versions now; False if the server does not say.
 
         Source: S3 API Reference, GetBucketVersioning: a bucket that never kept any has no Status.
         """
@@ -184,7 +185,7 @@ class S3Calls:
         headers: Mapping[str, str] | None = None,
         data: bytes = b"",
     ) -> httpx.Response:
-        """Make a call that harms nobody when it is made twice."""
+        """Make a call, again if need be; twice does the same as once."""
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
                 return _good(await self._once(method, key, query=query, headers=headers, data=data))
@@ -240,15 +241,15 @@ class S3Calls:
             return EMPTY_SHA256
         if not self._place.is_payload_signed:
             return UNSIGNED_PAYLOAD
-        # 8 MiB keep the loop for 5 to 40 ms: a thread's work, and hashing lets go of the interpreter.
+        # In a thread: hashing 8 MiB would block the loop for 5 to 40 ms, and hashing releases the interpreter's lock.
         return await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
 
 
 async def _in_pieces(data: bytes) -> AsyncGenerator[bytes]:
-    """Give a body piece by piece.
+    """Yield a body piece by piece.
 
-    httpx keeps a body that is given whole until Python collects cycles (measured: 110 MiB at 8 MiB parts), and its
-    socket copies what it cannot send at once.
+    httpx holds a body that it gets whole until Python collects cycles (measured: 110 MiB at 8 MiB parts), and its
+    socket copies all that it cannot send at once.
     """
     view = memoryview(data)
     for start in range(0, len(data), PIECE_BYTES):
@@ -270,7 +271,7 @@ def _on_condition(answer: httpx.Response, condition: Mapping[str, str]) -> httpx
 
 
 def _code(answer: httpx.Response) -> str:
-    """The code of an error, also of one that came with status 200."""
+    """Return the code of an error, also of one with status 200; empty if there is none."""
     body = answer.content.lstrip()
     if not body.startswith(b"<") or b"<Error" not in body[:200]:
         return ""

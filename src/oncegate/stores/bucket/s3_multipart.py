@@ -1,9 +1,10 @@
-"""A large upload to S3: parts are sent while they come, and one conditional request puts the object in place.
+"""A large upload to S3: parts are sent while they arrive, and one conditional request puts the object in place.
 
-The multipart upload is begun under the final key, where nobody sees it before it is completed; where the server keeps
-no condition on a completion but one on a copy, under a temporary key, to be copied. Before its first part a note is
-written under ``.oncegate/uploads/``, and again every hour: by old notes ``sweep`` finds what a killed gateway left, and
-touches nothing of other programs. (Killed between the beginning and the note, it leaves an upload without any part.)
+The multipart upload is begun under the final key, and is no object before it is completed. If the server keeps no
+condition on a completion but one on a copy, it is begun under a temporary key, whose object is copied. Before the first
+part, and every hour after it, a note is written under ``.oncegate/uploads/``: by old notes ``sweep`` finds what a
+killed gateway left, and touches nothing of other programs. (A kill between the beginning and the note leaves an upload
+without any part.)
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:  # the driver has these names for type checkers alone
 
 PARTS_MAX = 10_000
 CHUNK_BYTES_MAX = 64 << 20
-"""Objects whose length was announced may be 625 GiB, others 78 GiB: three parts are held in memory at once."""
+"""Objects of announced length may have 625 GiB, others 78 GiB: three parts are held in memory at once."""
 AT_ONCE = 2
 NOTE_EVERY_S = 3600.0
 NOTE_SUFFIX = ".json"
@@ -38,20 +39,20 @@ COPY_HEADERS = {
     "if-none-match": "cf-copy-destination-if-none-match",
     "if-match": "cf-copy-destination-if-match",
 }
-"""Cloudflare R2 has its own names for conditions on what a copy replaces; others pass over them."""
+"""Cloudflare R2 has its own names for conditions on what a copy replaces; other servers ignore them."""
 
 _log = logging.getLogger("oncegate")
 
 
 def condition_of(replaces: str | None, *, has_bare_etags: bool = False) -> Mapping[str, str]:
-    """Name the condition of an upload as a header."""
+    """Return the condition of an upload as a header."""
     if replaces is None:
         return {"if-none-match": "*"}
     return {"if-match": replaces.strip('"') if has_bare_etags else replaces}
 
 
 def copy_condition_of(replaces: str | None) -> Mapping[str, str]:
-    """Name the condition of an upload as headers of a copy."""
+    """Return the condition of an upload as headers of a copy."""
     condition = condition_of(replaces)
     return {**condition, **{COPY_HEADERS[name]: value for name, value in condition.items()}}
 
@@ -62,8 +63,8 @@ class S3Multipart:
     Args:
         store: for notes and temporary objects.
         calls: the requests that obstore lacks.
-        target: what it is to become.
-        way: how it is put in place.
+        target: what the upload is to become.
+        way: how the object is put in place.
     """
 
     def __init__(self, store: ObjectStore, calls: S3Calls, target: ObjectTarget, way: Way) -> None:
@@ -85,7 +86,7 @@ class S3Multipart:
         return self._chunk_bytes
 
     async def append(self, chunk: bytes) -> None:
-        """Send a part, when fewer than two are under way."""
+        """Send a part as soon as fewer than two are under way."""
         if len(self._sending) == PARTS_MAX:
             raise LengthNeeded(f"an upload without an announced length ends at {PARTS_MAX} parts; announce it")
         if not self._upload_id:
@@ -98,12 +99,12 @@ class S3Multipart:
             await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
         for part in self._sending[-AT_ONCE - 1 :]:
             if part.done():
-                part.result()  # raises what went wrong
+                part.result()  # raises its fault
         number = len(self._sending) + 1
         self._sending.append(asyncio.ensure_future(self._calls.upload_part(self._key, self._upload_id, number, chunk)))
 
     async def place(self) -> str:
-        """Complete the upload on its condition; or complete it under its temporary key, and copy on the condition."""
+        """Complete the upload on its condition, or complete it under its temporary key and copy it on the condition."""
         etags = [await part for part in self._sending]
         replaces = self._target.replaces
         if self._way == "completion":
@@ -148,7 +149,7 @@ class S3Multipart:
 
 
 def _chunk_bytes(size_bytes: int | None) -> int:
-    """How long parts are: 8 MiB, or whole MiB as many as an announced length needs."""
+    """Return the length of a part: 8 MiB, or as many whole MiB as an announced length needs."""
     needed = -(-(size_bytes or 0) // PARTS_MAX)
     chunk_bytes = max(CHUNK_BYTES, -(-needed // (1 << 20)) << 20)
     if chunk_bytes > CHUNK_BYTES_MAX:
@@ -157,10 +158,10 @@ def _chunk_bytes(size_bytes: int | None) -> int:
 
 
 async def sweep_uploads(store: ObjectStore, calls: S3Calls | None, older_than_s: int) -> int:
-    """Remove what killed uploads left, where its last write is before ``older_than_s``; return how many.
+    """Remove leftovers of killed uploads that were last written before ``older_than_s``; return how many.
 
     Raises:
-        StoreFault: or an error of the driver: it goes on where it stopped at the next sweep.
+        StoreFault: or an error of the driver. The next sweep continues.
     """
     removed = 0
     async for page in pages_of(store, UPLOADS_FOLDER):

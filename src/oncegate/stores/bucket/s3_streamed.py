@@ -1,12 +1,12 @@
-"""A large upload as one conditional PUT that is sent while it comes, for servers that keep conditions on nothing else.
+"""A large upload as one conditional PUT, sent while it arrives: for servers that keep conditions on PUTs alone.
 
-Ceph's radosgw passes over conditions on completions and copies, and keeps those on a PUT of any size (measured: 16.2).
-The length must be announced, for S3 takes no body without one; it ends at 5 GiB. What breaks off half way never
-appears, and leaves nothing that we should sweep. The body is not hashed for the signature: it would have to be held.
+Ceph's radosgw ignores conditions on completions and copies, but keeps those on a PUT of any size (measured: 16.2). The
+length must be announced, since S3 takes no body without one, and is at most 5 GiB. A request that breaks off stores
+nothing and leaves nothing to sweep. The body is not hashed for the signature, since it would have to be held for that.
 
-With its last byte such a request is over, whatever is found out afterwards (a wrong checksum, a viewer who has gone). So
-the last piece waits here until the object is to be placed: before that the server never holds a whole body, and a
-request that is broken off, or whose process is killed, leaves nothing.
+S3 stores the object as soon as it has the last byte, even if we then find a wrong checksum or a lost client. So the
+last piece is held back until ``place``: before that the server never has a whole body, and a request that breaks off,
+or whose process is killed, leaves nothing.
 
 Source: S3 API Reference, PutObject; User Guide, "Uploading objects": 5 GiB in one PUT.
 """
@@ -29,7 +29,7 @@ class S3StreamedPut:
 
     Args:
         calls: makes the request.
-        target: what it is to become; its size is announced.
+        target: what the upload is to become; its size is announced.
         has_bare_etags: whether this server compares ``If-Match`` with the ETag without its quotes.
     """
 
@@ -43,14 +43,14 @@ class S3StreamedPut:
 
     @property
     def chunk_bytes(self) -> int:
-        """How long each piece is that is handed to the request."""
+        """Return the length of a piece that is passed to the request."""
         return PIECE_BYTES
 
     async def append(self, chunk: bytes) -> None:
-        """Send the piece before this one, which is held back; waits while the request has enough.
+        """Hold this piece back, and send the one before it; waits while the request takes none.
 
         Raises:
-            StoreFault: also where this is more than was announced: what was handed over must never be a whole body.
+            StoreFault: also if this is more than was announced, since the request must not get a whole body here.
         """
         size_bytes = self._target.size_bytes or 0
         ready, self._last = self._last, chunk
@@ -61,14 +61,14 @@ class S3StreamedPut:
             await self._put.hand(ready)
 
     async def place(self) -> str:
-        """Send the last piece and end the request: the object stands by its answer, or never."""
+        """Send the last piece and end the request: its answer says whether the object is stored."""
         last, self._last = self._last, b""
         await self._put.hand(last)
         etag = await self._put.finish()
         return etag if etag.startswith('"') else f'"{etag}"'
 
     async def discard(self) -> None:
-        """Break the request off, unless it is over; its last piece was never sent."""
+        """Break off the request, unless it has ended; without its last piece it stores nothing."""
         self._last = b""
         await self._put.give_up()
 

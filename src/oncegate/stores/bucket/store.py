@@ -1,12 +1,12 @@
 """The stores ``s3:``, ``gs:`` and ``az:``: objects in a bucket or container, through obstore.
 
-A look is one HEAD; a read names the ETag that was seen and the range that is wanted, and believes no answer that is of
-another object, another length or another range. Reading waits for the viewer: nothing is read ahead of him but one
-piece. Keys are byte-exact. Whatever has a segment ``.oncegate`` in its key is ours: never listed, never served, never
-written through a key. Uploads are in ``obstore_upload``, what only S3 needs in ``s3_multipart``.
+A look is one HEAD. A read names the ETag that was seen and the range that is wanted, and refuses an answer with another
+object, length or range. It reads at most one piece ahead of the viewer. Keys are byte-exact. A key with a segment
+``.oncegate`` is reserved: neither listed nor served nor written for a viewer. Uploads are in ``upload``, the parts of
+them that only S3 needs in ``s3_multipart`` and ``s3_streamed``.
 
 obstore saves us three protocols, their credentials and retries. Its traps, measured: ``min_chunk_size`` must be given
-(10 MiB otherwise); its time-out covers a whole transfer; a put is never cancelled; prefixes are whole segments.
+(10 MiB otherwise); its time-out covers a whole transfer; a put must never be cancelled; prefixes are whole segments.
 """
 
 from __future__ import annotations
@@ -48,22 +48,22 @@ PAGE_OBJECTS = 1000
 
 RETRIES: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}
 SHORT_CALLS: ClientConfig = {"connect_timeout": "2s", "timeout": "30s"}
-"""Looks, lists and puts of one chunk; 8 MiB in 30 s need 2.3 Mbit/s."""
+"""For looks, lists and puts of one chunk; 8 MiB in 30 s need 2.3 Mbit/s."""
 TRANSFERS: ClientConfig = {"connect_timeout": "2s", "timeout": "7days", "read_timeout": "30s"}
-"""A viewer may take hours; what must not take long is each read from the store."""
+"""A viewer may take hours for a transfer, but each read from the store must be quick."""
 
 _log = logging.getLogger("oncegate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bucket:
-    """A bucket or container, as opened for its three uses.
+    """A bucket or container, opened for each of its uses.
 
     Attributes:
         short: for calls that end soon.
         long: for reading objects.
         scheme: ``s3``, ``gs``, ``az``, or ``memory`` in tests.
-        calls: the S3 requests that obstore lacks; None elsewhere.
+        calls: the S3 requests that obstore lacks; None for other schemes.
     """
 
     short: ObjectStore
@@ -76,7 +76,7 @@ class ObstoreStore:
     """Objects in a bucket.
 
     Args:
-        bucket: where.
+        bucket: where the objects are.
     """
 
     def __init__(self, bucket: Bucket) -> None:
@@ -105,7 +105,7 @@ class ObstoreStore:
 
         Raises:
             KeyRefused: the key is reserved.
-            NotOnce, UploadTooLarge: this server keeps no condition that would make the upload once.
+            NotOnce, UploadTooLarge: this server keeps no condition that would make the upload happen once.
             StoreRefused: the credentials may not write.
         """
         if is_reserved(key) or object_key_problem(key):
@@ -119,7 +119,7 @@ class ObstoreStore:
         """List objects in the order of their keys as UTF-8 bytes, page by page; see ``Store.list_objects``.
 
         Raises:
-            StoreFault: also where the bucket holds a key that obstore cannot name (``a//b``, ``..``).
+            StoreFault: also if the bucket holds a key that obstore cannot name (``a//b``, ``..``).
         """
         listed: list[ObjectInfo] = []
         folder, start = prefix.rpartition("/")[0], _start_of(prefix, after)
@@ -143,19 +143,19 @@ class ObstoreStore:
         return sorted(listed, key=_key_of)[:limit]
 
     async def sweep(self, older_than_s: int) -> int:
-        """Remove what killed uploads left: temporary objects and unfinished multipart uploads; see ``Store.sweep``."""
+        """Remove leftovers of killed uploads, temporary objects and multipart uploads; see ``Store.sweep``."""
         try:
             return await sweep_uploads(self._bucket.short, self._bucket.calls, older_than_s)
         except DRIVER_ERRORS as error:
             raise fault_of(error, doing="sweep") from error
 
     async def probe(self) -> None:
-        """Check that the bucket can be read, and find out by which condition uploads can be made once.
+        """Check that the bucket can be read, and find out which conditions on uploads its server keeps.
 
-        A bucket that takes no conditional writes serves downloads all the same: that is logged, and uploads are refused.
+        Without conditional writes a bucket can still serve downloads: that is logged, and uploads are refused.
 
         Raises:
-            StoreUnfit: it is not there, out of reach, may not be read, or failed while its conditions were tried.
+            StoreUnfit: it does not exist, is out of reach, may not be read, or failed while its conditions were tried.
         """
         await fitness.check_reading(self._bucket.short)
         try:
@@ -169,7 +169,7 @@ class ObstoreStore:
             _log.warning("%s", warning)
 
     async def aclose(self) -> None:
-        """Let go of the connections for S3's control calls; obstore has nothing to close."""
+        """Close the connections of our own requests to S3; obstore has nothing to close."""
         if self._bucket.calls is not None:
             await self._bucket.calls.aclose()
 
@@ -186,11 +186,11 @@ class ObstoreStore:
 
 
 _SORTED_SCHEMES = frozenset({"s3", "gs"})
-"""Their lists are sorted and begin where they are told to; elsewhere all is listed, then sorted."""
+"""Their lists are sorted and can begin anywhere; with others everything is listed, then sorted."""
 
 
 class OpenRemote:
-    """An object that was looked at; reads of it name its ETag."""
+    """An object that was looked at; its reads name the ETag that was seen."""
 
     __slots__ = ("_info", "_seen", "_store")
 
@@ -201,7 +201,7 @@ class OpenRemote:
 
     @property
     def info(self) -> ObjectInfo:
-        """What was seen at the look."""
+        """Return what the look saw."""
         return self._info
 
     async def read(self, start: int, end: int, chunk_bytes: int) -> AsyncGenerator[bytes, None]:
@@ -226,13 +226,13 @@ class OpenRemote:
                     raise ObjectChanged(f"the store sent more than the {end - start} bytes that were asked for")
         except DRIVER_ERRORS as error:
             raise fault_of(error, doing="read") from error
-        # The last piece waits for the end of the answer: once it is sent, the viewer holds a whole object.
+        # The last piece is held back until the answer has ended well: with it the viewer has a whole object.
         if at + len(held) != end:
             raise StoreBusy(f"the store ended its answer {end - at - len(held)} bytes early")
         yield bytes(held)
 
     async def aclose(self) -> None:
-        """Nothing is held open by a look."""
+        """Do nothing: a look holds nothing open."""
 
     def _check(self, meta: ObjectMeta, got: tuple[int, ...], asked: tuple[int, int]) -> None:
         if meta["size"] != self._info.size_bytes or etag_of(meta) != self._info.etag:
@@ -242,16 +242,16 @@ class OpenRemote:
 
 
 def _start_of(prefix: str, after: str) -> str:
-    """A key before which nothing is wanted, close to the first that is; lists begin after it.
+    """Return a key shortly before the first wanted one; lists begin after it.
 
-    Skipping to it and not past it is all that matters: what is listed is filtered. Without it a prefix late in a
-    folder of 100,000 objects would cost 100 pages.
+    It must not be past a wanted key; unwanted keys after it are filtered out. Without it a prefix late in a folder of
+    100,000 objects would cost 100 pages.
     """
     before = prefix[:-1]
     if prefix and prefix[-1].isascii() and prefix[-1].isalnum() and chr(ord(prefix[-1]) - 1).isalnum():
         before += chr(ord(prefix[-1]) - 1) + "~~~~"
     start = max(before, after)
-    # obstore takes the offset apart as a path; what it cannot name is left to the filter.
+    # obstore reads the offset as a path. If it cannot, we list from the beginning and filter.
     return start if start and not object_key_problem(start) else ""
 
 

@@ -1,9 +1,9 @@
-"""One upload to a bucket: held while it is small and then one conditional PUT, else sent in parts with constant memory.
+"""One upload to a bucket: a small one is held and is one conditional PUT, a large one is sent in parts.
 
-Nobody sees anything of it before ``commit``. The condition is the server's (``If-None-Match: *``, ``If-Match``, a
-generation), so of many uploads to one key exactly one stands, whatever the ledger says. When the answer to the last
-step is lost, the object that stands is looked at: ours carries a mark. A put of obstore is never cancelled, since that
-leaves its parts for ever: it is let run out, or made to raise by its own iterator.
+There is no object before ``commit``. The server itself keeps the condition (``If-None-Match: *``, ``If-Match``, a
+generation), so of many uploads to one key exactly one is stored, whatever the ledger says. If the answer to the last
+step is lost, we look at the object there: ours has a mark. A put of obstore is never cancelled, since that would leave
+its parts for ever: it runs to its end, or its own iterator makes it raise.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class ObstoreUpload:
         """Add bytes at the end; see ``Upload.write``.
 
         Raises:
-            LengthNeeded, NotOnce: it grows beyond what this server can take once.
+            LengthNeeded, NotOnce: it grows beyond what this server can make happen once.
         """
         self._must_be_whole()
         self._held += data
@@ -81,7 +81,7 @@ class ObstoreUpload:
         self._is_broken = False
 
     async def commit(self) -> ObjectInfo:
-        """Put the object in place; see ``Upload.commit``. A caller who is cancelled does not stop it half way."""
+        """Put the object in place; see ``Upload.commit``. Cancelling the caller does not stop it."""
         self._must_be_whole()
         size_bytes = self._sent_bytes + len(self._held)
         if self._target.size_bytes not in {None, size_bytes}:
@@ -97,12 +97,12 @@ class ObstoreUpload:
         )
 
     async def abort(self) -> None:
-        """Forget what was written; see ``Upload.abort``. A commit under way is waited for."""
+        """Discard what was written; see ``Upload.abort``. Waits for a commit that is under way."""
         self._is_broken = True
         self._held = bytearray()
         if self._placing is not None:
             await asyncio.wait({self._placing})
-            self._placing.exception()  # whoever waited was told; nobody else need be
+            self._placing.exception()  # its caller was told; reading it here avoids asyncio's complaint
         large, self._large = self._large, None
         if large is not None:
             await large.discard()
@@ -150,7 +150,7 @@ class ObstoreUpload:
         return raw if raw.startswith('"') else f'"{raw}"'
 
     async def _mode(self) -> PutMode:
-        """Name the condition: in Google's stores the generation that had the ETag, elsewhere the ETag itself."""
+        """Return the condition: for Google the generation that has the ETag, elsewhere the ETag itself."""
         if self._target.replaces is None:
             return "create"
         meta = await obstore.head_async(self._store, self._target.key)
@@ -165,7 +165,7 @@ class ObstoreUpload:
         return version
 
     async def _own_etag(self) -> str:
-        """Return the ETag of what stands there if this upload put it there; empty otherwise."""
+        """Return the ETag of the object there if it is this upload's; empty otherwise."""
         try:
             found = await obstore.get_async(self._store, self._target.key, options={"head": True})
         except DRIVER_ERRORS:
@@ -174,9 +174,9 @@ class ObstoreUpload:
 
 
 class StagedCopy:
-    """A large upload where obstore alone must do: put under a temporary key, then copied where nothing stands.
+    """A large upload without requests of our own: put under a temporary key, then copied if there is no object.
 
-    Only creates: no copy of obstore can name the version that it replaces.
+    It can only create: obstore's copies cannot name the version that they replace.
     """
 
     def __init__(self, store: ObjectStore, target: ObjectTarget) -> None:
@@ -187,15 +187,15 @@ class StagedCopy:
 
     @property
     def chunk_bytes(self) -> int:
-        """How long each piece is that is handed to the driver."""
+        """Return the length of a piece that is passed to the driver."""
         return CHUNK_BYTES
 
     async def append(self, chunk: bytes) -> None:
-        """Hand a piece to the driver; waits while it has enough."""
+        """Pass a piece to the driver; waits while it takes none."""
         await self._put.hand(chunk)
 
     async def place(self) -> str:
-        """Finish the temporary object and copy it where nothing stands."""
+        """Finish the temporary object, and copy it if there is no object at the key."""
         await self._put.finish()
         try:
             await obstore.copy_async(self._store, self._key, self._target.key, overwrite=False)

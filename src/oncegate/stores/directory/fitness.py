@@ -1,6 +1,6 @@
-"""Finds out whether a folder can be a ``file:`` store, by doing in its staging folder all that an upload needs.
+"""Checks whether a folder can be a ``file:`` store, by doing every step of an upload in its staging folder.
 
-A folder on a file system that is mounted read-only serves downloads all the same: that is logged, and uploads fail.
+A folder on a file system that is mounted read-only can still serve downloads: that is logged, and uploads fail.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _log = logging.getLogger("oncegate")
 
 
 def check(root_fd: int, path: pathlib.Path) -> None:
-    """Write, lock, link and rename beneath the root; warn where the file system ignores case, or takes no writes.
+    """Write, lock, link and rename beneath the root; warn if the file system ignores case or is read-only.
 
     Raises:
-        StoreUnfit: something of it does not work; says what, and what to change.
+        StoreUnfit: one of these does not work; names it, and what to change.
     """
     if not os.path.samestat(os.fstat(root_fd), _status_of(path)):
         raise StoreUnfit(f"{path} is another folder than when it was opened", remedy="start again", where="store.url")

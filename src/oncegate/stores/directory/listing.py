@@ -1,8 +1,8 @@
-"""Pages through the files beneath a folder in the order in which S3 lists keys, holding at most a page of names.
+"""Lists the files beneath a folder page by page, in the order in which S3 lists keys, holding at most a page of names.
 
-The order is that of whole keys as UTF-8 bytes, which is not the order of a folder by folder walk of sorted names:
-``a.txt`` comes before ``a/b``, since ``.`` is less than ``/``. It is a walk all the same if a folder is sorted as its
-name with the slash that all keys below it have. Folders that lie wholly outside of what is asked for are not opened.
+The order is that of whole keys as UTF-8 bytes. A walk from folder to folder through sorted names would have another:
+``a.txt`` comes before ``a/b``, since ``.`` is less than ``/``. A walk does give this order if each folder is sorted
+under its name with a slash at the end. Folders that can hold no key of the page are not opened.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def page(root_fd: int, *, prefix: str, after: str, limit: int) -> list[ObjectInf
             return []
         raise walk.fault_of(error) from error
     try:
-        # A lone surrogate is in no key, but it may be in what is asked for.
+        # No key has a lone surrogate, but a prefix that is asked for may.
         wanted = _Wanted(prefix.encode(errors="surrogatepass"), after.encode(errors="surrogatepass"), limit)
         with closing(_objects_in(folder_fd, (above + slash).encode(), wanted)) as objects:
             return list(islice(objects, limit))
@@ -52,7 +52,7 @@ def page(root_fd: int, *, prefix: str, after: str, limit: int) -> list[ObjectInf
 
 
 class _Wanted:
-    """What a page is to hold. Keys are bytes here; a folder's ends in a slash."""
+    """Which keys a page may hold. Keys are bytes here; that of a folder ends in a slash."""
 
     __slots__ = ("after", "limit", "prefix")
 
@@ -65,7 +65,7 @@ class _Wanted:
         return key > self.after and key.startswith(self.prefix)
 
     def has_folder(self, path: bytes) -> bool:
-        """Tell whether a key below ``path`` may be wanted: where it is less than ``after`` and no beginning of it, none is."""
+        """Tell whether a key beneath ``path`` may be wanted: not if all of them sort before ``after``."""
         return (path > self.after or self.after.startswith(path)) and (
             path.startswith(self.prefix) or self.prefix.startswith(path)
         )
@@ -74,15 +74,15 @@ class _Wanted:
 def _objects_in(folder_fd: int, path: bytes, wanted: _Wanted) -> Generator[ObjectInfo, None, None]:
     last = b""
     while True:
-        # A page of names at a time: of 100,000 in one folder, only so many are held. Another round comes only where
-        # some of the first were empty folders or vanished.
+        # One page of names at a time, so that of 100,000 in one folder few are held. A second round is needed only if
+        # some of the first names were empty folders or have vanished.
         names = heapq.nsmallest(wanted.limit, _names_in(folder_fd, path, wanted, last))
         for name in names:
             if not name.endswith(b"/"):
                 if info := _look_at(folder_fd, path, name):
                     yield info
             elif (inner_fd := _open_inner(folder_fd, path, name)) is not None:
-                try:  # here and not in a function: 512 levels deep, each one counts against the recursion limit
+                try:  # not in a function of its own: at 512 levels each frame counts against the recursion limit
                     yield from _objects_in(inner_fd, path + name, wanted)
                 finally:
                     os.close(inner_fd)
@@ -119,7 +119,7 @@ def _open_inner(folder_fd: int, path: bytes, name: bytes) -> int | None:
     except OSError as error:
         if error.errno in _GONE_MEANWHILE:
             return None
-        if error.errno == errno.EACCES:  # a disk's lost+found must not make its whole list fail
+        if error.errno == errno.EACCES:  # such as a disk's lost+found, which must not make the whole list fail
             _log.warning("the list leaves out folder %r, which may not be read", path + name)
             return None
         raise

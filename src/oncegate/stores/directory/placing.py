@@ -1,9 +1,9 @@
-"""The one atomic step by which an upload becomes an object of the ``file:`` store, and the folders above it.
+"""The one atomic step that turns an upload into an object of the ``file:`` store, and the folders above the object.
 
-A new object appears by ``link``, which never overwrites, so of any number of writers one wins. One that takes another
-version's place comes by ``rename`` under a lock that all gateways on this folder share, held while the version is
-compared. Folders are made only now, and taken away again if the object got no place, so that an upload that lost
-leaves nothing. Everything here blocks and runs in the store's threads.
+A new object is put in place by ``link``, which never overwrites, so of any number of writers one wins. An object that
+replaces a version is put in place by ``rename``, under a lock that all gateways on this folder share and that is held
+while the version is compared. Folders are made only now, and removed again if the upload failed, so that it leaves
+nothing. Everything here blocks and runs in the store's threads.
 
 Source: our choice; linkat(2), rename(2), flock(2), fsync(2).
 """
@@ -22,7 +22,7 @@ from oncegate.stores.protocol import KeyRefused, ObjectStands, StoreBusy
 
 PLACING_TRIES_MAX = 8
 LOCK_WAIT_MAX_S = 5.0
-"""The lock is held for microseconds; who waits longer waits for a process that was stopped."""
+"""The lock is held for microseconds; after this time its holder is taken for a stopped process."""
 
 LOCK_NAME = b"replace.lock"
 
@@ -32,7 +32,7 @@ _FOLDER_MODE = 0o777
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileTarget:
-    """Where an upload is to go, and on what condition; the words of ``Store.start_upload``."""
+    """Where an upload is to be put, and on which condition; named as in ``Store.start_upload``."""
 
     key: str
     segments: Sequence[bytes]
@@ -44,11 +44,11 @@ def open_nearest_folder(root_fd: int, target: FileTarget) -> tuple[int, int]:
     """Open the deepest folder above the target that exists.
 
     Returns:
-        Its descriptor, and how many segments of the key led there.
+        Its descriptor, and the number of segments of the key that led there.
 
     Raises:
         KeyRefused: a folder, a link or a special file has the target's name.
-        OSError: for ``walk.fault_of``; also where a name is too long, before a byte was read.
+        OSError: for ``walk.fault_of``; also for a name that is too long, so before a byte of the body was read.
     """
     folder_fd = walk.open_folder(root_fd, ())
     depth = 0
@@ -71,18 +71,18 @@ def open_nearest_folder(root_fd: int, target: FileTarget) -> tuple[int, int]:
 
 
 def put_in_place(root_fd: int, target: FileTarget, staged: staging.StagedFile, *, stood: int) -> None:
-    """Give a staged file, already durable, its place, and make that durable too.
+    """Put a staged file, whose bytes are durable, in place, and make its name durable too.
 
     Args:
         root_fd: the store's folder.
-        target: where it goes.
+        target: where the file is to be put.
         staged: the file.
-        stood: how many of the folders above it stood before the upload; the others are not known to be durable.
+        stood: number of folders above it that existed before the upload; the others are not known to be durable.
 
     Raises:
         ObjectStands: the condition does not hold; nothing was changed.
-        KeyRefused: a folder, a link or a special file took the name meanwhile.
-        StoreBusy: somebody makes and removes these folders all the time.
+        KeyRefused: meanwhile a folder, a link or a special file got the name.
+        StoreBusy: the folders were removed at each of ``PLACING_TRIES_MAX`` tries.
         OSError: for ``walk.fault_of``.
     """
     for _ in range(PLACING_TRIES_MAX):
@@ -93,7 +93,7 @@ def put_in_place(root_fd: int, target: FileTarget, staged: staging.StagedFile, *
                 else:
                     _replace(root_fd, target, staged, folder_fd)
         except FileNotFoundError:
-            # An upload that lost took away a folder that it had made, between our step into it and our link.
+            # Another upload failed and removed a folder that it had made, after we had opened it and before our link.
             continue
         return
     raise StoreBusy("the folders above this key come and go")
@@ -123,7 +123,7 @@ def _replace(root_fd: int, target: FileTarget, staged: staging.StagedFile, folde
 
 
 def _must_be_object(standing: os.stat_result, *, of: FileTarget, depth: int | None = None) -> None:
-    """Refuse where the target's own name is taken by what is no object; ``depth`` is where ``standing`` was met."""
+    """Refuse if ``standing`` has the target's own name and is no object; ``depth`` says how deep it was found."""
     is_target = depth is None or depth == len(of.segments) - 1
     if is_target and not walk.is_object(standing):
         raise KeyRefused("a folder, a link or a special file has this name")
@@ -131,9 +131,9 @@ def _must_be_object(standing: os.stat_result, *, of: FileTarget, depth: int | No
 
 @contextmanager
 def _folders_above(root_fd: int, target: FileTarget, *, stood: int) -> Generator[int, None, None]:
-    """Open the folders down to the target, made where an upload may make them.
+    """Open the folders above the target, and make those that are missing unless a version is to be replaced.
 
-    On the way out they are made durable; after a fault, those that were made here and are empty are removed again.
+    At the end they are made durable; after a fault, those that were made here and are empty are removed.
     """
     path = [walk.open_folder(root_fd, ())]
     made: list[tuple[int, bytes]] = []
@@ -154,7 +154,7 @@ def _folders_above(root_fd: int, target: FileTarget, *, stood: int) -> Generator
             os.fsync(folder_fd)
     except BaseException:
         for folder_fd, name in reversed(made):
-            with suppress(OSError):  # not empty: another upload found a place in it
+            with suppress(OSError):  # not empty: another upload has put its object there
                 os.rmdir(name, dir_fd=folder_fd)
         raise
     finally:
@@ -166,7 +166,7 @@ def _folders_above(root_fd: int, target: FileTarget, *, stood: int) -> Generator
 def _lock_for_replacing(root_fd: int) -> Generator[None, None, None]:
     ours_fd = staging.open_ours(root_fd, staging.STAGING[:1])
     try:
-        # Opened anew for each use: descriptors that share one opening do not exclude each other.
+        # Opened for each use: locks on descriptors of one opening do not exclude each other.
         lock_fd = os.open(LOCK_NAME, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=ours_fd)
     finally:
         os.close(ours_fd)

@@ -1,9 +1,9 @@
-"""Files that wait: an upload's bytes before they have a place in the ``file:`` store, where nobody lists or serves them.
+"""Staged files: the bytes of uploads that are not committed yet, where they are neither listed nor served.
 
-A staged file has no name (``O_TMPFILE``) and lies in the deepest folder of its key that exists, so that it is in the
-right file system and the kernel forgets it with the process. Where there is no such thing (NFS) it has a random name in
-``.oncegate/staging``, and its writer holds a lock on it as long as it lives: what is old and not locked is a dead
-process's, and swept. Everything here blocks and runs in the store's threads.
+A staged file has no name (``O_TMPFILE``). It is made in the deepest existing folder of its key, so that it is in the
+right file system, and the kernel removes it when the process ends. File systems without such files (NFS) get a file
+with a random name in ``.oncegate/staging``; its writer keeps it locked while it lives, so an old file that is not
+locked belongs to a dead process and is swept. Everything here blocks and runs in the store's threads.
 
 Source: our choice; open(2) O_TMPFILE, linkat(2), flock(2), fallocate(2).
 """
@@ -22,23 +22,23 @@ from oncegate.stores.directory import walk
 
 STAGING = (walk.RESERVED_NAME, b"staging")
 
-# Without /proc a file without a name cannot be given one.
+# Giving a name to a file without one needs /proc.
 UNNAMED_FLAG: int = getattr(os, "O_TMPFILE", 0) if os.access("/proc/self/fd", os.X_OK) else 0
 
 _UNNAMED_UNKNOWN = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOSYS})
 _OBJECT_MODE = 0o666
-_OURS_MODE = 0o700  # what is staged was not yet let go of; gateways on one folder run as one user
+_OURS_MODE = 0o700  # nobody else may read what is not committed; gateways on one folder run as one user
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _KEEP_SIZE = ctypes.c_int(1)  # FALLOC_FL_KEEP_SIZE
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class StagedFile:
-    """An open file that waits; it is locked from the moment it has a name.
+    """An open file that is not committed yet; it is locked as soon as it has a name.
 
     Args:
         root_fd: the store's folder.
-        folder_fd: a folder in the file system where the file shall go.
+        folder_fd: a folder in the file system of the object's future place.
 
     Raises:
         OSError: for ``walk.fault_of``, as from all methods.
@@ -67,9 +67,9 @@ class StagedFile:
         fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def reserve(self, size_bytes: int) -> None:
-        """Take the room now, where the file system can, so that a full disk is met before a byte is read.
+        """Reserve the room now, where the file system can, so that a full disk is noticed before a byte is read.
 
-        Not by ``os.posix_fallocate``: where the file system cannot, glibc does it by writing into every block.
+        ``os.posix_fallocate`` will not do: if the file system cannot reserve, glibc writes into every block.
         """
         try:
             result = _LIBC.fallocate(self._fd, _KEEP_SIZE, ctypes.c_long(0), ctypes.c_long(size_bytes))
@@ -91,14 +91,14 @@ class StagedFile:
         os.fsync(self._fd)
 
     def status(self) -> os.stat_result:
-        """Return what a look at the file would see now."""
+        """Return the file's status."""
         return os.fstat(self._fd)
 
     def link_to(self, name: bytes, folder_fd: int) -> None:
-        """Give the file a name, and only this one.
+        """Give the file its only name.
 
         Raises:
-            FileExistsError: something has that name.
+            FileExistsError: the name is taken.
         """
         if self._name is None:
             # With a folder's descriptor Python calls linkat(2); without one link(2), which does not follow /proc.
@@ -107,13 +107,13 @@ class StagedFile:
         staging_fd = open_ours(self.root_fd)
         try:
             os.link(self._name, name, src_dir_fd=staging_fd, dst_dir_fd=folder_fd, follow_symlinks=False)
-            # At once: it moves the change time, so the ETag. Who looks in between sees another one.
+            # At once: removing a name changes the change time and with it the ETag. A look in between sees another.
             self._unlink(staging_fd)
         finally:
             os.close(staging_fd)
 
     def prepare_rename(self) -> None:
-        """Give a file without a name one in the staging folder, for ``rename_to``."""
+        """Give the file a name in the staging folder if it has none, for ``rename_to``."""
         if self._name is not None:
             return
         fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -126,7 +126,7 @@ class StagedFile:
             os.close(staging_fd)
 
     def rename_to(self, name: bytes, folder_fd: int) -> None:
-        """Take the place of the file that has this name; after ``prepare_rename``."""
+        """Replace the file that has this name; to be called after ``prepare_rename``."""
         staging_fd = open_ours(self.root_fd)
         try:
             os.rename(self._name or b"", name, src_dir_fd=staging_fd, dst_dir_fd=folder_fd)
@@ -135,7 +135,7 @@ class StagedFile:
             os.close(staging_fd)
 
     def discard(self) -> None:
-        """Close the file and forget its staged name, if it has one. Once only."""
+        """Close the file and remove its staged name, if it has one. To be called once."""
         try:
             if self._name is not None:
                 staging_fd = open_ours(self.root_fd)
@@ -144,7 +144,7 @@ class StagedFile:
                 finally:
                     os.close(staging_fd)
         finally:
-            os.close(self._fd)  # after the name, since the lock goes with it
+            os.close(self._fd)  # last, since it ends the lock
 
     def _unlink(self, staging_fd: int) -> None:
         with suppress(FileNotFoundError):
@@ -153,7 +153,7 @@ class StagedFile:
 
 
 def open_ours(root_fd: int, names: Sequence[bytes] = STAGING) -> int:
-    """Open a folder of our own for listing or fsync; it is made where it is missing."""
+    """Open a folder of our own for listing or fsync; make it if it is missing."""
     folder_fd = walk.open_folder(root_fd, ())
     for name in names:
         try:
@@ -167,7 +167,7 @@ def open_ours(root_fd: int, names: Sequence[bytes] = STAGING) -> int:
 
 
 def sweep(root_fd: int, older_than_s: int) -> int:
-    """Remove staged files of dead processes whose last write was before ``older_than_s`` (seconds since 1970 UTC).
+    """Remove staged files of dead processes that were last written before ``older_than_s`` (seconds since 1970 UTC).
 
     Returns:
         How many were removed.
@@ -191,7 +191,7 @@ def sweep(root_fd: int, older_than_s: int) -> int:
 
 def _sweep_one(staging_fd: int, name: bytes, older_than_s: int) -> bool:
     try:
-        # For writing, since NFS gives exclusive locks to writers only.
+        # Opened for writing, since NFS gives exclusive locks only then.
         fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=staging_fd)
     except OSError as error:
         if error.errno in walk.NOT_THERE or error.errno == errno.EISDIR:

@@ -1,9 +1,9 @@
-"""The ``file:`` store: objects are the regular files beneath one folder, read through descriptors that are held.
+"""The ``file:`` store: its objects are the regular files beneath one folder.
 
-It never follows a symbolic link, never opens anything but regular files, and never waits for the disk in the event
-loop while it reads: what the page cache holds is taken at once, the rest by a thread. What is looked at stays open, so
-what is read is that very file, whatever is put in its place meanwhile. Uploads are in ``upload``, pages
-of names in ``listing``, the walk and the meaning of errors in ``walk``.
+It follows no symbolic link, opens nothing but regular files, and never waits for the disk in the event loop while it
+reads: bytes in the page cache are read at once, others by a thread. An object that was looked at stays open, so that a
+read gives that very file even if another has taken its name since. ``upload`` has uploads, ``listing`` pages of names,
+``walk`` the way to a file and the meaning of its errors.
 
 Source: our choice; open(2), preadv2(2). A cached 256 KiB chunk costs 17 times more CPU by a thread than in the loop.
 """
@@ -24,7 +24,7 @@ from oncegate.stores.directory.placing import FileTarget
 from oncegate.stores.protocol import KeyRefused, ObjectChanged, ObjectInfo, OpenObject, StoreUnfit, Upload
 
 THREADS_MAX = 16
-"""Reads of cold files, uploads, lists: what waits for the disk. More would only queue there."""
+"""For everything that waits for the disk: reads of cold files, uploads, lists. More threads would only queue there."""
 
 COLD_READ_BYTES_MAX = 1 << 20
 COLD_READ_CHUNKS_MAX = 4
@@ -39,13 +39,13 @@ _Result = TypeVar("_Result")
 class DirectoryStore:
     """Objects in a folder.
 
-    To be used from one event loop.
+    A store belongs to one event loop.
 
     Args:
-        root: the folder; it may be reached through links, nothing beneath it may.
+        root: the folder. The path to it may have symbolic links; nothing beneath it is reached through one.
 
     Raises:
-        StoreUnfit: root is not there, is no folder, or may not be read.
+        StoreUnfit: root does not exist, is no folder, or may not be read.
     """
 
     def __init__(self, root: pathlib.Path) -> None:
@@ -58,7 +58,7 @@ class DirectoryStore:
             ) from error
         self._is_closed = False
         self._pool = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="oncegate-store")
-        # One for all transfers: it is filled and copied from without an await between, and stays in the CPU's cache.
+        # One buffer for all transfers: no await comes between filling and copying it, and it stays in the CPU's cache.
         self._scratch = memoryview(bytearray(1 << 18))
 
     async def look(self, key: str) -> OpenObject | None:
@@ -81,10 +81,10 @@ class DirectoryStore:
     async def start_upload(
         self, key: str, *, content_type: str, size_bytes: int | None, replaces: str | None
     ) -> Upload:
-        """Begin an upload; see ``Store.start_upload``. Files keep no content type: it is guessed from the name.
+        """Begin an upload; see ``Store.start_upload``. The content type is not stored: a look guesses it from the name.
 
         Raises:
-            KeyRefused: the name is reserved or too long, leads through a file or a link, or is a folder's.
+            KeyRefused: the name is reserved or too long, belongs to a folder, or leads through a file or a link.
             StoreFull: ``size_bytes`` do not fit.
             StoreFault: the store failed.
         """
@@ -92,7 +92,7 @@ class DirectoryStore:
         if segments is None or object_key_problem(key):
             raise KeyRefused("the store's folder has no place for this key")
         target = FileTarget(key=key, segments=segments, size_bytes=size_bytes, replaces=replaces)
-        # Shielded: a viewer who leaves now must not leave a descriptor behind that nobody knows.
+        # Shielded: if the viewer leaves now, the thread goes on and opens a descriptor that somebody has to close.
         started = asyncio.ensure_future(self._in_thread(lambda: upload.start(self._root_fd, target, self._pool)))
         try:
             return await asyncio.shield(started)
@@ -105,11 +105,11 @@ class DirectoryStore:
         return await self._in_thread(lambda: listing.page(self._root_fd, prefix=prefix, after=after, limit=limit))
 
     async def sweep(self, older_than_s: int) -> int:
-        """Remove what killed uploads left; see ``Store.sweep``."""
+        """Remove leftovers of killed uploads; see ``Store.sweep``."""
         return await self._in_thread(lambda: staging.sweep(self._root_fd, older_than_s))
 
     async def probe(self) -> None:
-        """Try, in the staging folder, all that an upload needs; see ``Store.probe``."""
+        """Try in the staging folder every step of an upload; see ``Store.probe``."""
         await self._in_thread(lambda: fitness.check(self._root_fd, self._path))
 
     async def aclose(self) -> None:
@@ -130,7 +130,7 @@ def _abandon(started: asyncio.Future[upload.DirectoryUpload]) -> None:
 
 
 class OpenFile:
-    """A regular file that was looked at; its descriptor is held, so its name no longer matters. One read at a time."""
+    """A regular file that was looked at. It stays open, so a change of its name does not matter. One read at a time."""
 
     __slots__ = ("_changed_ns", "_fd", "_info", "_is_nowait", "_pool", "_reading", "_scratch")
 
@@ -170,7 +170,8 @@ class OpenFile:
         if self._reading is None:
             os.close(fd)
         else:
-            # Closed under a reading thread, the number could by then name another file. Runs at once if it is done.
+            # The thread still reads. If we closed now, the descriptor's number could name another file by then. The
+            # callback runs at once if the thread is done.
             self._reading.add_done_callback(lambda _: os.close(fd))
 
     def _read_cached(self, at: int, size_bytes: int) -> bytes | None:
@@ -212,7 +213,7 @@ class OpenFile:
         return self._fd
 
     def _fault_of(self, error: OSError) -> Exception:
-        # NFS says this of a file that was removed on the server while we held it.
+        # NFS reports ESTALE for an open file that was removed on the server.
         return ObjectChanged(str(error)) if error.errno == errno.ESTALE else walk.fault_of(error)
 
 

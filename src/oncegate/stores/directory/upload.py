@@ -1,7 +1,8 @@
-"""One upload to the ``file:`` store as the event loop sees it: bytes are collected, threads do what waits for the disk.
+"""One upload to the ``file:`` store: the event loop collects bytes, threads do everything that waits for the disk.
 
-The steps of one upload come one after another, whatever was cancelled: a thread cannot be stopped, so it ends its step
-and the next one waits for its turn. So no thread ever writes to a descriptor that was closed and given to another file.
+The steps of one upload run one after another, even if a caller was cancelled: a thread cannot be stopped, so it
+finishes its step while the next one waits. Therefore no thread writes to a descriptor that was closed and reused for
+another file.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from oncegate.stores.directory.staging import StagedFile
 from oncegate.stores.protocol import ObjectInfo, StoreFault
 
 FLUSH_BYTES = 1 << 18
-"""Bytes held before a thread writes them: handing over to a thread costs as much as writing 64 KiB."""
+"""Bytes collected before a thread writes them: starting a thread's work costs as much as writing 64 KiB."""
 
 _log = logging.getLogger("oncegate")
 _Result = TypeVar("_Result")
@@ -76,10 +77,10 @@ class DirectoryUpload:
             self._is_broken = False
 
     async def commit(self) -> ObjectInfo:
-        """Put the object in place; see ``Upload.commit``. Whatever comes of it, nothing stays staged.
+        """Put the object in place; see ``Upload.commit``. Afterwards nothing is staged, even if it failed.
 
         Raises:
-            KeyRefused: a folder, a link or a special file took the name, or one above it, meanwhile.
+            KeyRefused: meanwhile a folder, a link or a special file got this name or one above it.
         """
         self._must_be_whole()
         return await self._in_thread(self._commit)
@@ -90,7 +91,7 @@ class DirectoryUpload:
             await self._in_thread(self._let_go)
 
     def abandon(self) -> None:
-        """Abort without waiting."""
+        """Abort the upload without waiting for it."""
         try:
             self._pool.submit(self._let_go)
         except RuntimeError:  # the store is closing and takes no more work
@@ -106,7 +107,7 @@ class DirectoryUpload:
     def _append(self, data: bytearray) -> None:
         with self._turn:
             if self._is_ended:
-                return  # aborted before this write had its turn
+                return  # the upload was aborted before this write had its turn
             try:
                 self._staged.append(data)
             except OSError as error:
@@ -128,7 +129,7 @@ class DirectoryUpload:
         staged.append(self._held)
         if target.size_bytes not in {None, staged.written_bytes}:
             raise StoreFault(f"{target.size_bytes} bytes were announced, {staged.written_bytes} came")
-        staged.sync()  # before it has a name: after a loss of power a name never stands for half an object
+        staged.sync()  # before the file gets its name, or after a loss of power the name could belong to half an object
         put_in_place(self._root_fd, target, staged, stood=self._stood)
         return walk.info_of(target.key, staged.status())
 
@@ -143,5 +144,5 @@ class DirectoryUpload:
         try:
             self._staged.discard()
         except OSError as error:
-            # The outcome of the upload stands; the sweeper comes for the file.
+            # This does not change the outcome of the upload; the file will be swept.
             _log.warning("a staged upload could not be removed and is left to be swept: %s", error)

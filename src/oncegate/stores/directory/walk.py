@@ -1,8 +1,8 @@
-"""Opens what lies beneath a folder and never anything else: no symbolic link is followed, at any depth.
+"""Opens files beneath a folder and nothing outside it: no symbolic link is followed, at any depth.
 
-Every step is taken from the descriptor of the folder before it, so that a folder swapped for a link between two steps
-is met as a link and refused. Paths are bytes here, so that no locale of the machine changes a name. This module also
-says, once for all of the ``file:`` store, which errno is whose fault. It decides nothing about links or uses.
+Each name is opened relative to the descriptor of the folder above it, so a folder that is swapped for a link between
+two steps is found to be a link and refused. Paths are bytes here, so that the machine's locale changes no name. This
+module also says, for the whole ``file:`` store, what each errno means.
 
 Source: our choice; openat(2) and its O_NOFOLLOW, O_PATH and O_NONBLOCK.
 """
@@ -19,15 +19,15 @@ from oncegate.stores.media_types import media_type_of
 from oncegate.stores.protocol import KeyRefused, ObjectInfo, StoreBusy, StoreFault, StoreFull, StoreRefused
 
 RESERVED_NAME = b".oncegate"
-"""The one folder at the top that holds staged uploads and is no part of the store."""
+"""The folder at the top that holds staged uploads and is no part of the store."""
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 """To list or to fsync a folder."""
 
-# Only to step through a folder: needs no right to list it, and is what open(2) does cheapest.
+# Only to pass through a folder: needs no right to list it, and is the cheapest way of open(2).
 _STEP_FLAGS: int = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW
 
-# O_NONBLOCK: a FIFO without a writer would hold the event loop for ever. It changes nothing for regular files.
+# O_NONBLOCK: opening a FIFO without a writer would block the event loop for ever. Regular files are unaffected.
 OBJECT_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 NOT_THERE = frozenset(
@@ -36,8 +36,8 @@ NOT_THERE = frozenset(
         errno.ENOTDIR,
         errno.ELOOP,  # the last name is a symbolic link
         errno.ENAMETOOLONG,
-        errno.EILSEQ,  # a file system that takes only some spellings
-        errno.ENXIO,  # a socket, or a FIFO or device with nobody behind it
+        errno.EILSEQ,  # the file system takes UTF-8 names only, or only some
+        errno.ENXIO,  # a socket, or a FIFO or device without a peer
         errno.ENODEV,
     }
 )
@@ -50,10 +50,10 @@ _BUSY = frozenset(
         errno.EMFILE,
         errno.ENFILE,
         errno.ENOMEM,
-        errno.EAGAIN,  # somebody holds a lease on the file (O_NONBLOCK)
+        errno.EAGAIN,  # another process holds a lease on the file (O_NONBLOCK)
         errno.EBUSY,
         errno.ETIMEDOUT,
-        errno.ESTALE,  # NFS: the server forgot the handle; the next try walks anew
+        errno.ESTALE,  # NFS: the server forgot the handle; the next try opens it anew
         errno.ENOLCK,
     }
 )
@@ -62,9 +62,9 @@ _NO_SEGMENTS = frozenset({"", ".", ".."})
 
 
 def segments_of(key: str) -> list[bytes] | None:
-    """Split a key into the names to walk, or None where no object of this store can have that key.
+    """Split a key into the names on the way to its file; None if no object of this store can have that key.
 
-    ``links.urls`` has refused such keys before; this is the second lock on the same door.
+    ``links.urls`` has refused such keys already; this is the second lock on that door.
     """
     parts = key.split("/")
     if not _NO_SEGMENTS.isdisjoint(parts) or "\0" in key:
@@ -77,12 +77,12 @@ def segments_of(key: str) -> list[bytes] | None:
 
 
 def is_reserved(name: bytes) -> bool:
-    """Tell whether a name at the top of the store is ours; in any case, for file systems that ignore case."""
+    """Tell whether a name at the top of the store is ours, in upper or lower case: some file systems ignore case."""
     return len(name) == len(RESERVED_NAME) and name.lower() == RESERVED_NAME
 
 
 def open_object(root_fd: int, segments: Sequence[bytes]) -> int:
-    """Open the last name for reading; the caller must still see by fstat that it is a regular file.
+    """Open the last name for reading; the caller must check by fstat that it is a regular file.
 
     Raises:
         OSError: one of ``NOT_THERE``, or for ``fault_of``.
@@ -101,7 +101,7 @@ def open_object(root_fd: int, segments: Sequence[bytes]) -> int:
 
 
 def open_folder(root_fd: int, segments: Sequence[bytes]) -> int:
-    """Open a folder for listing or fsync; without segments, the root anew (flock and readdir need their own)."""
+    """Open a folder for listing or fsync; without segments, the root: flock and readdir need openings of their own."""
     folder_fd = os.open(b".", FOLDER_FLAGS, dir_fd=root_fd)
     for name in segments:
         try:
@@ -124,23 +124,23 @@ def info_of(key: str, status: os.stat_result) -> ObjectInfo:
 
 
 def etag_of(status: os.stat_result) -> str:
-    """Make a strong entity tag that is another one as soon as the file is.
+    """Make a strong entity tag that changes with the file.
 
-    The change time is in it because the modification time can be set back. The device is not: its number may be
-    another after a restart. 16 hex digits, since clients take 32 for the MD5 of the body; hashed, since an inode
-    number is nobody's business.
+    It includes the change time, because the modification time can be set back, but not the device, whose number may
+    change at a restart. It has 16 hex digits, since clients take 32 for the MD5 of the body, and is hashed to hide the
+    inode number.
     """
     facts = b"%d %d %d %d" % (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     return f'"{hashlib.blake2b(facts, digest_size=8).hexdigest()}"'
 
 
 def is_object(status: os.stat_result) -> bool:
-    """Tell whether this is a regular file, the only thing that is an object."""
+    """Tell whether this is a regular file; nothing else is an object."""
     return stat.S_ISREG(status.st_mode)
 
 
 def fault_of(error: OSError) -> StoreFault:
-    """Say whose fault an errno is. The text names folder entries: for the log only."""
+    """Return the fault that an errno means. Its text names files: for the log only."""
     number = error.errno
     if number in _FULL:
         return StoreFull(f"no room in the store's file system: {error}")
