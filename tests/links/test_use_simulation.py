@@ -13,7 +13,7 @@ import pytest
 
 from oncegate.ledgers import claiming
 from oncegate.ledgers.protocol import Unknown
-from oncegate.uses import use
+from oncegate.uses import edge_use, use
 from oncegate.uses.record import Record
 
 CHUNKS = 8
@@ -124,6 +124,23 @@ def test_taking_the_end_of_a_transfer_that_is_being_settled_gives_it_back_twice(
     """Whoever ended gives back all of his rest; a Range of the same holder must not give back the same bytes."""
     monkeypatch.setattr(downloads, "may_lose_its_end", lambda _transfer: True)
     assert _seeds_until(downloads.simulate_downloads, {"bytes", "record"})
+
+
+def test_an_edge_that_remembers_the_claim_of_an_earlier_run_serves_two(
+    downloads: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The earlier run of the event passed its request on; whoever is remembered for it next would be a second viewer."""
+    monkeypatch.setattr(edge_use.EdgeAsk, "has_run_before", lambda _ask, _record: False)
+    assert _seeds_until(downloads.simulate_downloads, {"holders"})
+
+
+def test_without_the_mark_of_its_give_back_an_event_takes_a_use_again(
+    downloads: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CloudFront runs it once more, and nobody gives back what nobody went by."""
+    draws = iter(range(10**9))
+    monkeypatch.setattr(edge_use, "_back_mark", lambda _claim_id: f"-{next(draws)}")
+    assert _seeds_until(downloads.simulate_downloads, {"edge"})
 
 
 def test_without_the_stores_condition_an_upload_link_stores_twice(

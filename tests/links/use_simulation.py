@@ -1,6 +1,6 @@
 """A world in which everything goes wrong that can, around the real rules of a use: the harness of the simulations.
 
-The real parts: ``uses/use.py``, records as JSON, and the talks of ``ledgers/claiming.py``. The simulated parts: a
+The real parts: ``uses/use.py`` and ``uses/edge_use.py``, records as JSON, and the talks of ``ledgers/claiming.py``. The simulated parts: a
 ledger that loses answers before, after or long before the write, gateways that crash anywhere and whose clocks
 differ, and the turns and the patience of ``LedgerRunner``. One seed is one history; a fault names what was broken.
 
@@ -13,15 +13,17 @@ import random
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from oncegate.ledgers import claiming
 from oncegate.ledgers.claiming import Insert, Pause, Read, Replace
 from oncegate.ledgers.protocol import Done, Gone, Stands, Swept, Unknown
 from oncegate.links.refusal import Reason
+from oncegate.uses import edge_use, use
 from oncegate.uses import record as records
-from oncegate.uses import use
 from oncegate.uses.record import Record, from_json
 
+T = TypeVar("T")
 LINK = b"a link's 16 byte"
 NOW_S = 1_767_290_400
 FORGET_AFTER_S = NOW_S + 8 * 86_400
@@ -179,6 +181,18 @@ class Gateway:
         self.boots += 1
         self.running = []
         self.turns = deque()
+
+
+@dataclass(eq=False)
+class Instance(Gateway):
+    """One instance of the edge function: an event at a time, and what it remembers of answers that never came."""
+
+    unanswered: tuple[str, ...] = ()
+
+    def restart(self) -> None:
+        """Another instance takes its place."""
+        super().restart()
+        self.unanswered = ()
 
 
 Doing = Generator[claiming.Step | None, claiming.Outcome | None, object]
@@ -358,6 +372,8 @@ class DownloadWorld(World):
         self.uses = self.rnd.choice((1, 1, 1, 3))
         self.etag = "e0000000"
         self.sizes: dict[str, int] = {}
+        self.instances = [Instance("@", self.rnd.choice((-2, 0, 2))) for _ in range(2)]
+        self.abandoned = 0
         self.keeps_open = self.rnd.random() < 0.5  # a file that was replaced is still read to its end
         self.sent: Counter[str] = Counter()
         self.receivers: defaultdict[str, set[Viewer]] = defaultdict(set)
@@ -419,6 +435,94 @@ class DownloadWorld(World):
             yield from run(self, gateway, talk)
         gateway.running.remove(transfer)
 
+    def download_at_edge(
+        self, first: Instance, second: Instance, viewer: Viewer, *, fails: bool, is_repeated: bool
+    ) -> Doing:
+        """An event of viewer request and, where it was passed on, the bucket's answer and its event."""
+        event = self.draw(edge_use.EVENT_CHARACTERS)
+        was_revoked = self.is_revoked
+        answers: list[use.Admission | None] = []
+
+        def run_again(instance: Instance) -> Doing:
+            answers.append((yield from self.run_at_edge(instance, viewer, event)))
+
+        if is_repeated:
+            self.abandoned += 1  # a run may be admitted whose answer nobody goes by
+            self.spawn(second, run_again(second))
+        answers.append((yield from self.run_at_edge(first, viewer, event)))
+        for _ in range(self.rnd.choice((0, 50)) if is_repeated else 0):
+            yield None
+        admission = self.rnd.choice(answers)
+        if admission is None or admission.kind is not use.Kind.ADMIT:
+            return
+        if was_revoked:
+            self.faults.append("a request that began after revocation was admitted")
+        claim_id = admission.claim_id
+        self.sizes.setdefault(claim_id, self.size)
+        if not fails:
+            self.receivers[claim_id].add(viewer)
+            self.sent[claim_id] += self.size
+            viewer.got += self.size
+            return
+        yield None
+        instance = self.rnd.choice(self.instances)
+        talk = claiming.rewrite(LINK, FORGET_AFTER_S, lambda record: edge_use.give_back_whole(record, claim_id))
+        is_back = yield from self.drive_at_edge(instance, talk)
+        if is_back is None:
+            self.abandoned += 1
+        elif is_back and is_repeated and self.rnd.random() < 0.5:
+            self.spawn(instance, self.run_too_late(instance, viewer, event))
+
+    def run_too_late(self, instance: Instance, viewer: Viewer, event: str) -> Doing:
+        """A run of an event whose use was given back; nobody goes by its answer, so it must take nothing."""
+        admission = yield from self.run_at_edge(instance, viewer, event)
+        if admission is not None and admission.kind is use.Kind.ADMIT:
+            marks = self.ledger.record.marks if self.ledger.record else ()
+            if len(marks) < records.MARKS_MAX:
+                self.faults.append("edge: an event that was given back was admitted again")
+
+    def run_at_edge(
+        self, instance: Instance, viewer: Viewer, event: str
+    ) -> Generator[claiming.Step | None, claiming.Outcome, use.Admission | None]:
+        """One run of the function; None: it answered 503, and its instance remembers the claim."""
+        mine = yield from take_turn(self, instance.turns, float("inf"))
+        ask = edge_use.EdgeAsk(
+            uses=self.uses, address=viewer.address, claim_id=event + self.draw(4), unanswered=instance.unanswered
+        )
+        has_run_before = False
+
+        def decide(record: Record | None) -> use.Admission:
+            nonlocal has_run_before
+            has_run_before = has_run_before or ask.has_run_before(record)
+            return edge_use.admit_whole(record, ask, self.now_s + instance.skew_s)
+
+        talk = claiming.claim(LINK, FORGET_AFTER_S, decide)
+        admission = yield from self.drive_at_edge(instance, talk)
+        if admission is None:
+            if not has_run_before:
+                instance.unanswered = (*instance.unanswered, ask.claim_id)
+            self.abandoned += 1
+        elif admission.kind is use.Kind.ADMIT:
+            instance.unanswered = ()
+        instance.turns.remove(mine)
+        return admission
+
+    def drive_at_edge(
+        self, instance: Instance, talk: claiming.Talk[T]
+    ) -> Generator[claiming.Step | None, claiming.Outcome, T | None]:
+        """Until it is known or the time is up; nothing goes on afterwards."""
+        patience = self.rnd.choice((0, 1, 2))
+        try:
+            step = next(talk)
+            while not isinstance(step, Pause) or patience > 0:
+                patience -= isinstance(step, Pause)
+                step = talk.send((yield step))
+        except StopIteration as stop:
+            found: T = stop.value
+            return found
+        talk.close()
+        return None
+
     def give_back(
         self,
         gateway: Gateway,
@@ -469,8 +573,16 @@ def simulate_downloads(seed: int) -> DownloadWorld:
     is_attack, is_swept, is_revoked, is_replaced = (rnd.random() < share for share in (0.5, 0.05, 0.15, 0.1))
     first, second = "203.0.113.178", rnd.choice(("203.0.113.178", "198.51.100.100", None))
     viewers = [Viewer(first, rnd.random() < 0.5), Viewer(second, rnd.random() < 0.5)]
+    at_edge = rnd.choice((0.0, 0.0, 0.3, 1.0))
     for _ in range(rnd.randint(20, 50) if is_stressed else rnd.randint(2, 12)):
         gateway, viewer = rnd.choice(world.gateways), rnd.choice(viewers)
+        if rnd.random() < at_edge:
+            first, second = rnd.sample(world.instances, 2)
+            fails, is_repeated = rnd.random() < 0.3, rnd.random() < 0.2
+            doing = world.download_at_edge(first, second, viewer, fails=fails, is_repeated=is_repeated)
+            world.spawn(first, doing)
+            world.steps(rnd.choice((0, 3, 30)))
+            continue
         span, leaves_after = (_attack if is_attack else _usual)(rnd, world.size)
         fails = rnd.random() < 0.2
         world.spawn(gateway, world.download(gateway, viewer, span, leaves_after=leaves_after, fails=fails))
@@ -526,16 +638,17 @@ def _faults_of_record(world: DownloadWorld, record: Record) -> list[str]:
     holders = world.holders
     if record.uses < len(holders):
         faults.append(f"record: it says {record.uses} uses, and there were {len(holders)} holders")
-    if world.crashes == 0 and record.uses > len(holders):
+    is_lost_by_design = world.crashes or world.abandoned  # what an instance never knew may stay spent
+    if not is_lost_by_design and record.uses > len(holders):
         faults.append(f"lost: it says {record.uses} uses, and there were {len(holders)} holders, without a crash")
     for claim in record.claims:
         size = world.sizes.get(claim.claim_id, world.size)
         kept, sent = _kept(claim, size), world.sent[claim.claim_id]
-        if kept < sent or (kept > sent and world.crashes == 0):
+        if kept < sent or (kept > sent and not is_lost_by_design):
             faults.append(f"record: a claim says {kept} bytes, and {sent} were sent, {world.crashes} crashes")
     if world.uses == 1 and world.ledger.largest_bytes >= 220:
         faults.append(f"size: a record of {world.ledger.largest_bytes} bytes")
-    if world.crashes == 0 and len(holders) < world.uses and not record.is_revoked:
+    if not is_lost_by_design and len(holders) < world.uses and not record.is_revoked:
         world.become_fair()
         fresh = Viewer("192.0.2.9", keeps_cookies=True)
         world.spawn(world.gateways[0], world.download(world.gateways[0], fresh, None, leaves_after=None, fails=False))

@@ -21,6 +21,8 @@ from oncegate.links.grant import Operation
 # with 4 kept, one of 20,000 simulated histories broke a promise; with 8, and one write at a time, none of 8,000
 # (docs/decisions/0002)
 MARKS_MAX = 8
+EDGE = "@"
+"""The gateway that claims of the edge name: no process draws it, and nobody resumes such a claim."""
 # of a link with 9,999 uses; 32 that were all broken and resumed take 3.5 KiB
 CLAIMS_MAX = 32
 
@@ -32,7 +34,7 @@ class Claim(NamedTuple):
         claim_id: 16 base64url characters, drawn by the gateway; a secret of the holder's cookie.
         at_s: last write of this claim, seconds since 1970 UTC.
         address: the holder's, where it is a proof: IPv4, or the first 64 bits of IPv6; None where it is none.
-        gateway: which process wrote it; ``*`` where several did.
+        gateway: which process wrote it; ``*`` where several did, ``@`` at the edge.
         size_bytes: of the object; None while nothing but a whole download was promised.
         etag: hash of its ETag.
         paid: bytes promised or sent, at most the size.

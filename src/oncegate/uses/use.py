@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from oncegate.links.refusal import Reason
-from oncegate.uses.record import CLAIMS_MAX, EMPTY, MARKS_MAX, Claim, Lease, Record
+from oncegate.uses.record import CLAIMS_MAX, EDGE, EMPTY, MARKS_MAX, Claim, Lease, Record
 
 # one break can lose 10 MiB that lie in socket buffers (stock Linux: 4 to send, 6 to receive)
 SLACK_MAX_BYTES = 16 * 1024 * 1024
@@ -144,7 +144,8 @@ def _claim_of_holder(record: Record, ask: DownloadAsk, now_s: int, rules: Rules)
     """The claim that this viewer may resume, and whether they showed its cookie; with another cookie they have none."""
     # newest first: of several uses from one address, only the last may still be running
     for claim in reversed(record.claims):
-        if now_s - claim.at_s > rules.resume_window_s:
+        # the edge passes a request on and sees no byte of the answer: nobody could say what is left of its claim
+        if claim.gateway == EDGE or now_s - claim.at_s > rules.resume_window_s:
             continue
         if ask.cookie is not None:
             if ask.cookie == claim.claim_id:
