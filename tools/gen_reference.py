@@ -40,8 +40,10 @@ EVENT_WORDS: Mapping[str, str] = {
     "download": "bytes of an object went out; `outcome` is `complete`, `broken`, `stalled`, `failed` or "
     "`continued elsewhere`",
     "upload": "bytes of an upload came in; `outcome` is `complete`, or what broke it",
-    "preview": "a preview or a prefetch got the page in place of the object; nothing was spent",
-    "refused": "a genuine link was refused; `reason` is a row of [errors.md](errors.md)",
+    "preview": "a preview or a prefetch got the page in place of the object; nothing was spent. At most one event a "
+    "minute for each link and `why`; `count`: how many it stands for, where more than one",
+    "refused": "a genuine link was refused; `reason` is a row of [errors.md](errors.md). At most one event a minute for "
+    "each link and reason; `count`: how many it stands for, where more than one",
     "issued": "the control API made a link; `token` is the id of the caller's token",
     "revoked": "a link was revoked",
     "ready": "a listener answers",

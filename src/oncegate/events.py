@@ -4,6 +4,9 @@ An event is a flat row. The audited ones go to the ledger's events, in batches a
 by no rule; all others, and these too where the ledger keeps no events, are lines of the log. No row has room for a signature, a policy, a token, a
 cookie or a URL: fields that are not listed here are refused, so a secret cannot slip in.
 
+Refusals and previews of one link are counted, because anyone who holds a link can cause a thousand a second: each link
+and reason has at most one event a minute, with a count.
+
 The log never stops the gateway: lines are handed to a thread of their own in one piece per tick, and dropped (and
 counted) while nobody reads the other end.
 """
@@ -29,19 +32,31 @@ Event = dict[str, Value]
 TICK_S = 0.1
 PENDING_EVENTS_MAX = 10_000
 PENDING_LOG_CHUNKS_MAX = 64
+COUNTED_S = 60.0
+"""For how long events of one link and reason are counted together."""
+COUNTED_MAX = 10_000
+"""How many links and reasons are counted at a time; some 300 bytes each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One kind of event: fields beside ``at`` and ``event``, its level, and whether the issuer is to see it."""
+    """One kind of event.
+
+    Attributes:
+        level: of its log line.
+        fields: beside ``at`` and ``event``.
+        audited: whether the issuer is to see it.
+        counted_by: the field that, with ``link_id``, tells which events are counted together; empty: none are.
+    """
 
     level: str
     fields: frozenset[str]
     audited: bool = False
+    counted_by: str = ""
 
 
-def _row(level: str, fields: str, *, audited: bool = False) -> Row:
-    return Row(level, frozenset(fields.split()), audited)
+def _row(level: str, fields: str, *, audited: bool = False, counted_by: str = "") -> Row:
+    return Row(level, frozenset(fields.split()), audited, counted_by)
 
 
 ROWS: dict[str, Row] = {
@@ -50,8 +65,8 @@ ROWS: dict[str, Row] = {
     # What the issuer of a link may want to know.
     "download": _row("info", "link_id key outcome bytes size address agent", audited=True),
     "upload": _row("info", "link_id key outcome bytes address agent reason", audited=True),
-    "preview": _row("info", "link_id key why address agent", audited=True),
-    "refused": _row("info", "link_id key reason address agent", audited=True),
+    "preview": _row("info", "link_id key why address agent count", audited=True, counted_by="why"),
+    "refused": _row("info", "link_id key reason address agent count", audited=True, counted_by="reason"),
     "issued": _row("info", "link_id key operation uses expires label token", audited=True),
     "revoked": _row("info", "link_id token", audited=True),
     # The program itself.
@@ -65,6 +80,15 @@ ROWS: dict[str, Row] = {
 }
 
 
+@dataclass(slots=True)
+class _Counted:
+    """Events of one kind, link and reason since ``since_s``, after one that was written then."""
+
+    since_s: float
+    fields: dict[str, Value]
+    count: int = 0
+
+
 class Journal:
     """Writes events as lines to a file descriptor, and hands the audited ones to the ledger that keeps them."""
 
@@ -75,6 +99,7 @@ class Journal:
         console: bool = False,
         keep: Callable[[Sequence[Event]], Coroutine[object, object, None]] | None = None,
         clock: Callable[[], float] = time.time,
+        counted_s: float = COUNTED_S,
     ) -> None:
         """Start nothing yet: the thread that writes lines starts with the first event.
 
@@ -83,6 +108,7 @@ class Journal:
             console: for a person's eye, in place of JSON.
             keep: takes a batch of audited events; None: the log is all there is.
             clock: seconds since 1970 UTC.
+            counted_s: for how long refusals and previews are counted together.
         """
         self._descriptor = descriptor
         self._format = _console_line if console else _json_line
@@ -91,6 +117,9 @@ class Journal:
         self._lines: list[tuple[float, str, Event]] = []
         self._audited: list[Event] = []
         self._dropped_lines = self._dropped_events = 0
+        self._counted_s = counted_s
+        self._counted: dict[tuple[str, Value, Value], _Counted] = {}  # in order of ``since_s``
+        self._counting: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._chunks: queue.Queue[bytes | None] = queue.Queue(PENDING_LOG_CHUNKS_MAX)
@@ -110,6 +139,49 @@ class Journal:
         row = ROWS[name]
         if not row.fields.issuperset(fields):
             raise ValueError(f"event {name} has no {', '.join(sorted(set(fields) - row.fields))}")
+        if row.counted_by and self._is_counted(name, row, fields):
+            return
+        self._write(name, row, fields)
+
+    def _is_counted(self, name: str, row: Row, fields: dict[str, Value]) -> bool:
+        """Return whether the event was only counted; the first of its kind, link and reason is written at once."""
+        key = (name, fields.get("link_id"), fields.get(row.counted_by))
+        counted = self._counted.get(key)
+        if counted is not None:
+            counted.count += 1
+            counted.fields = fields
+            return True
+        loop = asyncio.get_running_loop()
+        if len(self._counted) >= COUNTED_MAX:
+            self._end_count(next(iter(self._counted)))
+        self._counted[key] = _Counted(loop.time(), fields)
+        if self._counting is None:
+            self._counting = loop.call_later(self._counted_s, self._end_counts)
+        return False
+
+    def _end_counts(self) -> None:
+        """Write the counts whose time is over; what was counted goes on being counted, what was not is forgotten."""
+        loop = asyncio.get_running_loop()
+        self._counting = None
+        while self._counted:
+            key = next(iter(self._counted))
+            left_s = self._counted[key].since_s + self._counted_s - loop.time()
+            if left_s > 0:
+                self._counting = loop.call_later(left_s, self._end_counts)
+                return
+            counted = self._counted[key]
+            if self._end_count(key):
+                self._counted[key] = _Counted(loop.time(), counted.fields)
+
+    def _end_count(self, key: tuple[str, Value, Value]) -> bool:
+        """Write one count and forget it; return whether there was anything to write."""
+        counted = self._counted.pop(key)
+        if counted.count:
+            more = {"count": counted.count} if counted.count > 1 else {}
+            self._write(key[0], ROWS[key[0]], {**counted.fields, **more})
+        return counted.count > 0
+
+    def _write(self, name: str, row: Row, fields: dict[str, Value]) -> None:
         now = self._clock()
         event: Event = {"at": int(now), "event": name}
         event.update((key, value) for key, value in fields.items() if value is not None)
@@ -157,6 +229,10 @@ class Journal:
 
     async def aclose(self) -> None:
         """Write what is pending; wait at most a second for a log that is not read."""
+        if self._counting is not None:
+            self._counting.cancel()
+        while self._counted:
+            self._end_count(next(iter(self._counted)))
         if self._timer is not None:
             self._timer.cancel()
         self._tick()

@@ -118,6 +118,7 @@ def test_with_several_uses_halves_of_two_make_no_whole() -> None:
 def test_suppressed_previews_are_counted() -> None:
     """So that an issuer reads "2 previews, never opened" and not a riddle."""
     events = [{"event": "preview"}, {"event": "preview"}, {"event": "refused"}]
+    assert standing_of(None, now_s=NOW_S, events=[{"event": "preview", "count": 7}]).previews_suppressed == 7
     standing = standing_of(None, now_s=NOW_S, events=events)
     assert (standing.previews_suppressed, standing.refusals) == (2, 1)
     assert standing.words == "never opened, 2 preview(s) suppressed"

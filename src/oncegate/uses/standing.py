@@ -300,7 +300,7 @@ def _is_whole(receipt: Receipt) -> bool:
 
 
 def _count(events: Iterable[Mapping[str, object]], name: str) -> int:
-    return sum(event.get("event") == name for event in events)
+    return sum(_whole_number(event.get("count", 1)) for event in events if event.get("event") == name)
 
 
 def _say_state(standing: Standing) -> str:
