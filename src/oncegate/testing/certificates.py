@@ -1,4 +1,4 @@
-"""Certificates for tests of TLS, by an authority of their own that lives for a day.
+"""Certificates for tests of TLS, issued by an authority of their own and valid for a day.
 
 authority = make_authority()
 certificate_pem, key_pem = authority.issue("127.0.0.1")
@@ -20,12 +20,12 @@ _AGO = datetime.timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Who signs.
+    """An authority that issues certificates.
 
     Attributes:
-        certificate: as PEM; who trusts it trusts all that it signed.
+        certificate: its own certificate as PEM; a client that trusts it trusts whatever the authority issues.
         key: its private key.
-        name: of the authority.
+        name: its name, the issuer in its certificates.
     """
 
     certificate: bytes
@@ -33,7 +33,7 @@ class Authority:
     name: x509.Name
 
     def issue(self, host: str) -> tuple[bytes, bytes]:
-        """Make a certificate for a host name or an address, and its key, both as PEM."""
+        """Return a certificate for a host name or an IP address, and its private key, both as PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         try:
             alternative: x509.GeneralName = x509.IPAddress(ip_address(host))
@@ -52,7 +52,7 @@ class Authority:
 
 
 def make_authority(name: str = "an authority of tests") -> Authority:
-    """Make an authority, each time another, also under the same name."""
+    """Make an authority with a new key, also where the name was used before."""
     key = ec.generate_private_key(ec.SECP256R1())
     named = _named(name)
     certificate = (

@@ -1,10 +1,10 @@
-"""A whole installation in a folder, for tests of programs that use links: real keys, real files, real processes.
+"""A complete installation in a folder, for tests of programs that use links: real keys, files and processes.
 
     with Installation(tmp_path) as gateway_folder, gateway_folder.serve() as gateway:
         url = gateway_folder.link("report.pdf")
         httpx.get(url)
 
-Everything runs on loopback, on ports that the system chose.
+Everything listens on 127.0.0.1, on free ports that the operating system chose.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from oncegate.links.link_id import uuid7
 from oncegate.links.ticket import Ticket
 
 START_MAX_S = STOP_MAX_S = COMMAND_MAX_S = 120.0
-"""How long a process is waited for, on a machine that does other work too; one that has ended is waited for no more."""
+"""Limits of waiting for a process. Generous, for machines that do other work too; a wait stops when the process ends."""
 Value = str | int | bool | list[str]
 Tables = Mapping[str, Mapping[str, Value]]
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
+    """Return a port of 127.0.0.1 on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -44,7 +44,7 @@ def free_port() -> int:
 
 
 class Serving:
-    """A running ``oncegate serve``."""
+    """A running ``oncegate serve``: its process, its log file, and the URLs of its two listeners."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path, viewer_url: str, control_url: str) -> None:
         self.process = process
@@ -53,27 +53,27 @@ class Serving:
         self.control_url = control_url
 
     def kill(self) -> None:
-        """End it by kill -9: no chance to settle anything."""
+        """End the process by SIGKILL, so that it settles nothing."""
         self.process.kill()
         self.process.wait()
 
     def terminate(self, patience_s: float = STOP_MAX_S) -> int:
-        """SIGTERM, and the exit status."""
+        """Send SIGTERM, wait for the process, and return its exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(patience_s)
 
     def rss_bytes(self) -> int:
-        """Memory that the process holds now."""
+        """Return the resident memory of the process."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def peak_bytes(self) -> int:
-        """The most memory that the process ever held."""
+        """Return the highest resident memory that the process has had."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
     def log_lines(self) -> list[dict[str, object]]:
-        """What it logged, as JSON."""
+        """Return the lines of its log that are JSON, decoded."""
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
 
@@ -81,10 +81,10 @@ class Installation:
     """A folder with a configuration, keys, a ledger and objects.
 
     Args:
-        folder: empty; relative paths of the configuration begin here.
-        key: kind of the signing key.
-        tables: over the defaults, by table: ``{"links": {"resume_by": "cookie"}}``.
-        credentials: access key id to secret, to accept S3 links.
+        folder: an empty folder; relative paths of the configuration begin there.
+        key: the kind of the signing key.
+        tables: settings that replace the defaults, by table: ``{"links": {"resume_by": "cookie"}}``.
+        credentials: secrets by access key id; S3 links that are signed with them are accepted.
     """
 
     def __init__(
@@ -118,7 +118,13 @@ class Installation:
     def write_config(
         self, name: str = "oncegate.toml", *, port: int | None = None, **more: Mapping[str, Value]
     ) -> Path:
-        """Write the configuration; ``port`` and further tables make it one of several gateways."""
+        """Write the configuration and return its path.
+
+        Args:
+            name: of the file.
+            port: of the viewer's listener, where the configuration is that of a further gateway.
+            more: settings for this gateway alone, by table.
+        """
         tables = {table: dict(values) for table, values in self._tables.items()}
         for table, values in more.items():
             tables.setdefault(table, {}).update(values)
@@ -136,7 +142,7 @@ class Installation:
         return path
 
     def put(self, key: str, data: bytes) -> Path:
-        """Lay an object into the store."""
+        """Write an object into the store, and return the path of its file."""
         path = self.objects / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -145,7 +151,7 @@ class Installation:
     def link(
         self, key: str, *, operation: Operation = Operation.GET, uses: int = 1, expires_in_s: int = 3600, **wish: object
     ) -> str:
-        """Sign a link; further arguments are those of ``links.issue.Wish``."""
+        """Sign a link and return its URL; further arguments are those of ``oncegate.links.issue.Wish``."""
         now_ms = time.time_ns() // 1_000_000
         ticket = Ticket(operation=operation, uses=uses, nonce=uuid7(now_ms, secrets.token_bytes(10)))
         full = Wish(object_key=key, ticket=ticket, expires_s=now_ms // 1000 + expires_in_s, **wish)  # type: ignore[arg-type]
@@ -156,7 +162,7 @@ class Installation:
         return make_link(full, public_url=self.public_url, key=signer, s3=s3, now_s=now_ms // 1000)
 
     def run(self, *arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a command of ``oncegate`` with this configuration."""
+        """Run a command of ``oncegate`` with this configuration to its end."""
         return subprocess.run(
             self._command(self.folder / "oncegate.toml", arguments),
             cwd=self.folder,
@@ -172,7 +178,7 @@ class Installation:
         """Run ``oncegate serve`` until the block ends.
 
         Raises:
-            RuntimeError: it did not get ready; the message is what it said.
+            RuntimeError: it ended before it was ready, or was not ready in time; the message holds its log.
         """
         config = config or self.folder / "oncegate.toml"
         log = config.with_suffix(".log")

@@ -1,7 +1,7 @@
-"""An HTTP/1.1 client of a socket and nothing else: it sends exactly the bytes it is given and counts those that come.
+"""An HTTP/1.1 client over a bare socket: it sends exactly the bytes that it is given, and counts those that come.
 
-Client libraries put URLs into a normal form, repeat requests, and hide whether a connection ended cleanly: all that a
-test of links has to see. Answers are read as RFC 9112 frames them; one that was cut is ``is_whole = False``, not an error.
+Client libraries normalise URLs, repeat requests, and hide whether a connection ended cleanly; a test of links has to see
+all of that. Answers are framed as RFC 9112 says. An answer that was cut off has ``is_whole = False``; it is no error.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class RawAnswer:
-    """An answer as it came.
+    """An answer as it was received.
 
     Attributes:
         status: 0 where the connection ended before an answer began.
-        headers: names in lower case, in their order.
-        body: the bytes that came, without the framing of chunks; empty where they were only counted.
-        body_bytes: how many came.
-        is_whole: whether the answer ended as its framing says.
+        headers: names in lower case and values, in the order in which they came.
+        body: the bytes received, without the framing of chunks; empty where they were only counted.
+        body_bytes: how many bytes of the body were received.
+        is_whole: whether the answer ended where its framing says.
     """
 
     status: int
@@ -40,35 +40,35 @@ class RawAnswer:
     is_whole: bool = False
 
     def header(self, name: str) -> str | None:
-        """The value of a header, several joined by a comma; None where it is absent."""
+        """Return the value of a header, several values joined by a comma; None where it is absent."""
         values = [value for key, value in self.headers if key == name]
         return ", ".join(values) if values else None
 
     @property
     def text(self) -> str:
-        """The body as text."""
+        """The body, decoded as UTF-8."""
         return self.body.decode()
 
     @property
     def cookies(self) -> dict[str, str]:
-        """What Set-Cookie says, without attributes."""
+        """The cookies that the answer sets, without their attributes."""
         pairs = (value.partition(";")[0].partition("=") for key, value in self.headers if key == "set-cookie")
         return {name: value for name, _, value in pairs}
 
     @property
     def cookie(self) -> str:
-        """The value of a Cookie header that shows what was set here."""
+        """The value of a Cookie header that sends back the cookies set here."""
         return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
 
 
 class RawConnection:
-    """One connection; a context manager.
+    """One connection, closed at the end of a ``with`` block.
 
     Args:
-        url: names host and port; its path is not used.
-        source: the address to come from: 127.0.0.2 is another viewer than 127.0.0.1.
-        receive_buffer_bytes: of the socket, small for a viewer who reads slowly.
-        timeout_s: for every single step.
+        url: its host and port are connected to; its path is not used.
+        source: the client's own address: 127.0.0.2 is another viewer than 127.0.0.1.
+        receive_buffer_bytes: size of the socket's receive buffer; small for a viewer who reads slowly.
+        timeout_s: limit for each single call of the socket.
     """
 
     def __init__(
@@ -103,21 +103,21 @@ class RawConnection:
         self.close()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self.socket.close()
 
     def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send bytes unchanged."""
         self.socket.sendall(data)
 
     def send_request(
         self, method: str, target: str, *, host: str, headers: Headers = (), body: bytes | None = None
     ) -> None:
-        """Send a request; Content-Length is added where there is a body and no header of the kind."""
+        """Send a request; Content-Length is added where there is a body and no header that frames it."""
         self.send(request_bytes(method, target, host=host, headers=headers, body=body) + (body or b""))
 
     def read_head(self) -> RawAnswer:
-        """Read up to the body, which is left to ``read_body``; 1xx answers are returned as any other."""
+        """Read the head of an answer and leave its body; a 1xx answer is returned like any other."""
         while b"\r\n\r\n" not in self._held:
             data = self._receive()
             if not data or len(self._held) > HEAD_MAX_BYTES:
@@ -129,7 +129,7 @@ class RawConnection:
         return RawAnswer(int(first.split(" ")[1]), tuple((name.lower(), value.strip()) for name, _, value in pairs))
 
     def read_some(self, size_bytes: int) -> bytes:
-        """Read so many bytes of a body, or fewer where the connection ends."""
+        """Read ``size_bytes`` bytes of a body, or fewer where the connection ends before."""
         some = bytearray(self._held)
         while len(some) < size_bytes:
             data = self._receive()
@@ -140,11 +140,11 @@ class RawConnection:
         return bytes(some[:size_bytes])
 
     def read_answer(self, *, is_head: bool = False, keep: bool = True) -> RawAnswer:
-        """Read a whole answer, or what comes of it; 100 Continue is passed over.
+        """Read a whole answer, or as much of it as comes; 100 (Continue) is skipped.
 
         Args:
-            is_head: it answers HEAD, so it has no body.
-            keep: the body; False: count it only.
+            is_head: the answer is to HEAD, so it has no body.
+            keep: keep the body; False: only count its bytes.
         """
         answer = self.read_head()
         while answer.status == 100:
@@ -162,7 +162,7 @@ class RawConnection:
         return RawAnswer(answer.status, answer.headers, body, size_bytes, is_whole=is_whole)
 
     def is_cut(self) -> bool:
-        """Read whatever still comes, and say whether the connection ended within the time limit."""
+        """Read whatever still comes, and return whether the connection ended within the time limit."""
         try:
             while self._receive():
                 pass
@@ -214,7 +214,7 @@ class RawConnection:
 
 
 def request_bytes(method: str, target: str, *, host: str, headers: Headers = (), body: bytes | None = None) -> bytes:
-    """Write the head of a request."""
+    """Return the head of a request."""
     pairs: list[tuple[str, str]] = [*headers.items()] if isinstance(headers, Mapping) else [*headers]
     names = {name.lower() for name, _ in pairs}
     if "host" not in names:
@@ -226,7 +226,7 @@ def request_bytes(method: str, target: str, *, host: str, headers: Headers = (),
 
 
 def target_of(url: str) -> str:
-    """What stands on the request line for a URL."""
+    """Return the request target of a URL: its path and query, byte for byte."""
     parts = parse_url(url)
     return (parts.path + (b"?" + parts.query if parts.query else b"")).decode()
 
@@ -245,14 +245,14 @@ def ask(
     """Send one request on a connection of its own, and read the answer.
 
     Args:
-        method: as sent.
-        url: as sent, byte for byte.
-        headers: as sent; Host is the URL's where none is given.
-        body: as sent.
-        at: another URL whose host and port are connected to.
-        source: the address to come from.
+        method: sent as it is.
+        url: its path and query are sent byte for byte.
+        headers: sent as they are; Host is that of the URL where none is given.
+        body: sent as it is.
+        at: a URL whose host and port are connected to in place of those of ``url``.
+        source: the client's own address.
         keep: the answer's body; False: count it only.
-        timeout_s: for every single step.
+        timeout_s: limit for each single call of the socket.
     """
     with RawConnection(at or url, source=source, timeout_s=timeout_s) as connection:
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):  # refused while we send: the answer is there
