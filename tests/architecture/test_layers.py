@@ -48,6 +48,7 @@ EDGE = {
     "oncegate.ledgers.protocol", "oncegate.ledgers.claiming",
     "oncegate.ledgers.dynamodb.requests", "oncegate.ledgers.dynamodb.items",
     "oncegate.aws_requests.flow", "oncegate.aws_requests.signature", "oncegate.web.plain",
+    "oncegate.web.answers",
 }  # fmt: skip
 PAGES_MAX_BYTES = 6 * 1024
 

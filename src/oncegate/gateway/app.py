@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 
-from oncegate.gateway.answers import Receive, Send, preflight, refusal_answer, style_of
+from oncegate.gateway.answers import Receive, Send
 from oncegate.gateway.downloads import serve_button, serve_download
 from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.parts import Parts
@@ -26,6 +26,7 @@ from oncegate.links.verify import verify
 from oncegate.server.limits import OPEN_REQUESTS_MAX
 from oncegate.stores.protocol import KeyRefused, LengthNeeded, NotOnce, StoreBusy, StoreFault, StoreFull, UploadTooLarge
 from oncegate.uses.use import is_too_old
+from oncegate.web.answers import preflight, refusal_answer, style_of
 
 METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "OPTIONS"))
 

@@ -15,8 +15,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Generator
 
-from oncegate.gateway.answers import Header, Receive, Send
+from oncegate.gateway.answers import Receive, Send
 from oncegate.stores.protocol import ObjectChanged, OpenObject, StoreFault
+from oncegate.web.answers import Header
 
 WHOLE_MAX_BYTES = 64 * 1024
 """Up to here an object goes out in one message."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from oncegate.gateway.answers import Answer, is_played, not_modified, object_headers, page_answer, see_other
+from oncegate.gateway.answers import is_played, not_modified, object_headers
 from oncegate.gateway.delivery import FirstByteFailed, deliver
 from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.parts import Parts, fresh_claim_id, fresh_mark
@@ -23,6 +23,7 @@ from oncegate.links.request import ViewerRequest
 from oncegate.stores.protocol import ObjectInfo, OpenObject, StoreFault
 from oncegate.uses.record import Record, etag_mark, from_json
 from oncegate.uses.use import Admission, DownloadAsk, Kind, admit_download, refusal_of_use
+from oncegate.web.answers import Answer, page_answer, see_other
 from oncegate.web.pages import player_page
 from oncegate.web.plain import confirm_page
 

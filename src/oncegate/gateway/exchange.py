@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from oncegate.gateway.answers import Answer, Message, Receive, Send, cors_headers, send_answer
+from oncegate.gateway.answers import Message, Receive, Send, send_answer
 from oncegate.links.grant import Grant
 from oncegate.links.request import ViewerRequest
+from oncegate.web.answers import Answer, cors_headers
 
 # refused unread, senders met a broken pipe after 0.3 to 2.9 MB: RFC 9112 9.6 tells of "a significant risk that the
 # client will not be able to read the last HTTP response"

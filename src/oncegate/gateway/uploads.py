@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from oncegate.gateway.answers import page_answer, stored
+from oncegate.gateway.answers import stored
 from oncegate.gateway.checksums import Checksums
 from oncegate.gateway.delivery import Transfer
 from oncegate.gateway.exchange import Exchange
@@ -33,6 +33,7 @@ from oncegate.uses.use import (
     upload_failed,
     upload_stored,
 )
+from oncegate.web.answers import page_answer
 from oncegate.web.plain import upload_page
 
 
