@@ -15,7 +15,11 @@ from oncegate.aws.stacks.home import home_template
 from oncegate.aws.stacks.options import Home, Options
 from oncegate.keys.pem import new_key_pair
 
-CODE = "import json\n\n\ndef handler(event, context):\n    return event['Records'][0]['cf']['request']\n"
+CODE = """
+def handler(event, context):
+    cf = event["Records"][0]["cf"]
+    return cf.get("response") or cf["request"]
+"""
 DISTRIBUTION = "arn:aws:cloudfront::111122223333:distribution/EDFDVBD6EXAMPLE"
 DOMAIN = {"domain": "links.example.com", "certificate": "arn:aws:acm:us-east-1:111122223333:certificate/abc"}
 TOPIC = "arn:aws:sns:us-east-1:111122223333:alarms"
