@@ -44,7 +44,7 @@ SHARED = {"ledgers": {"batching"}, "stores": set[str]()}
 # Of links/ it is everything but these.
 LINKS_NOT_AT_THE_EDGE = {"oncegate.links.explain", "oncegate.links.issue"}
 EDGE = {
-    "oncegate.uses.use", "oncegate.uses.edge_use", "oncegate.uses.record", "oncegate.unfit",
+    "oncegate.uses.use", "oncegate.uses.upload", "oncegate.uses.edge_use", "oncegate.uses.record", "oncegate.unfit",
     "oncegate.ledgers.protocol", "oncegate.ledgers.claiming",
     "oncegate.ledgers.dynamodb.requests", "oncegate.ledgers.dynamodb.items",
     "oncegate.aws_requests.flow", "oncegate.aws_requests.signature", "oncegate.web.plain",

@@ -6,24 +6,20 @@ import pytest
 
 from oncegate.links.refusal import Reason
 from oncegate.uses.record import CLAIMS_MAX, EMPTY, MARKS_MAX, Claim, Lease, Record
+from oncegate.uses.upload import UploadAsk, admit_upload, renew_lease, upload_failed, upload_stored
 from oncegate.uses.use import (
     SLACK_MAX_BYTES,
     Admission,
     DownloadAsk,
     Kind,
     Rules,
-    UploadAsk,
     admit_download,
-    admit_upload,
     is_too_old,
     is_written,
     refusal_of_use,
-    renew_lease,
     revoke,
     settle,
     slack_bytes,
-    upload_failed,
-    upload_stored,
 )
 
 NOW_S = 1_767_290_400

@@ -81,7 +81,7 @@ def test_a_download_that_goes_well_writes_once(downloads: ModuleType) -> None:
 
 def test_without_marks_the_simulation_finds_faults(downloads: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """A charge or a give-back whose answer was lost is then done twice: marks are what tells."""
-    monkeypatch.setattr(use, "_with_mark", lambda record, mark: record.marks)
+    monkeypatch.setattr(use, "with_mark", lambda record, mark: record.marks)
     assert _seeds_until(downloads.simulate_downloads, {"record", "bytes", "holders"})
 
 

@@ -22,7 +22,7 @@ from use_simulation import (  # in sys.modules by conftest.py
 
 from oncegate.ledgers import claiming
 from oncegate.uses import record as records
-from oncegate.uses import use
+from oncegate.uses import upload, use
 from oncegate.uses.record import Record
 
 
@@ -78,11 +78,11 @@ class UploadWorld(World):
             return 412
 
         def decide(record: Record | None) -> use.Admission:
-            ask = use.UploadAsk(uses=self.uses, may_replace=self.may_replace, stands=stands, claim_id=self.draw(16))
-            return use.admit_upload(record, ask, self.now_s + gateway.skew_s, RULES)
+            ask = upload.UploadAsk(uses=self.uses, may_replace=self.may_replace, stands=stands, claim_id=self.draw(16))
+            return upload.admit_upload(record, ask, self.now_s + gateway.skew_s, RULES)
 
         def undo(admission: use.Admission) -> claiming.Talk[bool]:
-            return _rewrite(lambda record: use.upload_failed(record, admission.claim_id))
+            return _rewrite(lambda record: upload.upload_failed(record, admission.claim_id))
 
         admission = yield from claim(self, gateway, decide, undo)
         if admission.kind is not use.Kind.ADMIT:
@@ -100,7 +100,7 @@ class UploadWorld(World):
         if not is_stored:
             yield from run(self, gateway, undo(admission))
             return 412
-        yield from run(self, gateway, _rewrite(lambda record: use.upload_stored(record, claim_id, etag)))
+        yield from run(self, gateway, _rewrite(lambda record: upload.upload_stored(record, claim_id, etag)))
         self.answers.append(200)
         return 200
 
@@ -113,7 +113,7 @@ class UploadWorld(World):
                 return False
             if self.rnd.random() < 0.3:
                 now_s = self.now_s + gateway.skew_s
-                talk = _rewrite(lambda record, now_s=now_s: use.renew_lease(record, claim_id, now_s, RULES))
+                talk = _rewrite(lambda record, now_s=now_s: upload.renew_lease(record, claim_id, now_s, RULES))
                 yield from run(self, gateway, talk)
         return True
 

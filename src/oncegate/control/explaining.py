@@ -24,7 +24,8 @@ from oncegate.links.verify import Trust, verify, verify_by_any_method
 from oncegate.stores.protocol import ObjectInfo, Store, StoreBusy, StoreFault
 from oncegate.uses.record import Record
 from oncegate.uses.standing import standing_of
-from oncegate.uses.use import Admission, DownloadAsk, Kind, Rules, UploadAsk, admit_download, admit_upload, is_too_old
+from oncegate.uses.upload import UploadAsk, admit_upload
+from oncegate.uses.use import Admission, DownloadAsk, Kind, Rules, admit_download, is_too_old
 
 LOOK_MAX_S = 5.0
 _LATER = ("ledger", "object")

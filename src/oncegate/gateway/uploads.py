@@ -24,15 +24,8 @@ from oncegate.links.upload_head import UploadHead, read_upload_head
 from oncegate.stores.protocol import KeyRefused, ObjectInfo, ObjectStands
 from oncegate.stores.protocol import Upload as StagedUpload
 from oncegate.uses.record import Record
-from oncegate.uses.use import (
-    Admission,
-    Kind,
-    UploadAsk,
-    admit_upload,
-    renew_lease,
-    upload_failed,
-    upload_stored,
-)
+from oncegate.uses.upload import UploadAsk, admit_upload, renew_lease, upload_failed, upload_stored
+from oncegate.uses.use import Admission, Kind
 from oncegate.web.answers import page_answer
 from oncegate.web.plain import upload_page
 

@@ -20,8 +20,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from oncegate.links.refusal import Reason
-from oncegate.uses.record import CLAIMS_MAX, EDGE, EMPTY, MARKS_MAX, Claim, Record
-from oncegate.uses.use import Admission, Kind, Rules, UploadAsk, admit_upload, settle
+from oncegate.uses.record import CLAIMS_MAX, EDGE, EMPTY, Claim, Record, with_mark
+from oncegate.uses.upload import UploadAsk, admit_upload
+from oncegate.uses.use import Admission, Kind, Rules, settle
 
 EVENT_CHARACTERS = 12
 """How much of a claim id names the event: 72 bits, which nobody guesses."""
@@ -81,10 +82,10 @@ def admit_whole(record: Record | None, ask: EdgeAsk, now_s: int) -> Admission:
         written = Record(uses=1, claims=(new,))
     elif own is not None:
         claims = tuple(new if claim is own else claim for claim in record.claims)
-        written = record._replace(claims=claims, marks=_marks(record, ask.claim_id[-MARK_CHARACTERS:]))
+        written = record._replace(claims=claims, marks=with_mark(record, ask.claim_id[-MARK_CHARACTERS:]))
     else:
         claims = (*record.claims, new)[-CLAIMS_MAX:]
-        marks = _marks(record, ask.claim_id[-MARK_CHARACTERS:])
+        marks = with_mark(record, ask.claim_id[-MARK_CHARACTERS:])
         written = record._replace(uses=record.uses + 1, claims=claims, marks=marks)
     return Admission(kind=Kind.ADMIT, claim_id=ask.claim_id, record=written, mark=ask.claim_id)
 
@@ -119,7 +120,3 @@ def _event_of(claim_id: str) -> str:
 def _back_mark(claim_id: str) -> str:
     """Of the event, whichever of its runs gave back; no gateway draws a mark that begins like this and is as long."""
     return f"-{_event_of(claim_id)}"
-
-
-def _marks(record: Record, mark: str) -> tuple[str, ...]:
-    return (*record.marks, mark)[-MARKS_MAX:]

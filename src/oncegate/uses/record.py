@@ -103,6 +103,11 @@ def etag_mark(etag: str) -> str:
     return f"{zlib.crc32(etag.encode()):08x}"
 
 
+def with_mark(record: Record, mark: str) -> tuple[str, ...]:
+    """Return the marks of a record after one more write."""
+    return (*record.marks, mark)[-MARKS_MAX:]
+
+
 def to_json(record: Record) -> bytes:
     """Write a record as compact JSON; what has its usual value is left out (one use taken, no marks, not revoked)."""
     document: dict[str, object] = {}

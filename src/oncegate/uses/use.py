@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from oncegate.links.refusal import Reason
-from oncegate.uses.record import CLAIMS_MAX, EDGE, EMPTY, MARKS_MAX, Claim, Lease, Record
+from oncegate.uses.record import CLAIMS_MAX, EDGE, EMPTY, Claim, Record, with_mark
 
 # one break can lose 10 MiB that lie in socket buffers (stock Linux: 4 to send, 6 to receive)
 SLACK_MAX_BYTES = 16 * 1024 * 1024
@@ -117,7 +117,7 @@ def admit_download(record: Record | None, ask: DownloadAsk, now_s: int, rules: R
     """
     record = record or EMPTY
     if record.is_revoked:
-        return _refuse(Reason.REVOKED)
+        return refused(Reason.REVOKED)
     claim, by_cookie = _claim_of_holder(record, ask, now_s, rules)
     if claim is not None:
         admission = _continue(record, claim, ask, now_s, by_cookie=by_cookie)
@@ -126,7 +126,7 @@ def admit_download(record: Record | None, ask: DownloadAsk, now_s: int, rules: R
         if admission.kind is not Kind.REFUSE or record.uses >= ask.uses or not begins_anew:
             return admission
     if record.uses >= ask.uses:
-        return _refuse(Reason.USED)
+        return refused(Reason.USED)
     new = Claim(claim_id=ask.claim_id, at_s=now_s, address=ask.address, gateway=ask.gateway)
     if ask.span is not None:
         new = new._replace(size_bytes=ask.size_bytes, etag=ask.etag, paid=ask.asked_bytes)
@@ -135,7 +135,7 @@ def admit_download(record: Record | None, ask: DownloadAsk, now_s: int, rules: R
         written = Record(uses=1, claims=(new,))
     else:
         claims = (*record.claims, new)[-CLAIMS_MAX:]
-        written = record._replace(uses=record.uses + 1, claims=claims, marks=_with_mark(record, ask.mark))
+        written = record._replace(uses=record.uses + 1, claims=claims, marks=with_mark(record, ask.mark))
     # the first claim's id serves as its mark: a mark of its own would add 17 bytes to the 62 of nearly every record
     return Admission(kind=Kind.ADMIT, claim_id=ask.claim_id, record=written, mark=ask.claim_id)
 
@@ -162,7 +162,7 @@ def _continue(record: Record, claim: Claim, ask: DownloadAsk, now_s: int, *, by_
         paid = size  # the whole was promised, and nothing broke
     elif (claim.size_bytes, claim.etag) != (size, ask.etag):
         # ``paid`` counts bytes of one version, and two halves of different versions are no object
-        return _refuse(Reason.OBJECT_REPLACED)
+        return refused(Reason.OBJECT_REPLACED)
     asked, slack = ask.asked_bytes, slack_bytes(size)
 
     def fits(paid: int) -> bool:
@@ -187,7 +187,7 @@ def _continue(record: Record, claim: Claim, ask: DownloadAsk, now_s: int, *, by_
             over=over + max(0, paid + asked - size),
         )
         claims = tuple(charged if other is claim else other for other in record.claims)
-        written = record._replace(claims=claims, marks=_with_mark(record, ask.mark))
+        written = record._replace(claims=claims, marks=with_mark(record, ask.mark))
         return Admission(kind=Kind.ADMIT, claim_id=claim.claim_id, record=written, mark=ask.mark)
     # Never cut a transfer for a request that is known by its address alone: anyone behind the same router could take the
     # download over. Another gateway may also still be sending (success is not recorded), so within the window the answer
@@ -196,7 +196,7 @@ def _continue(record: Record, claim: Claim, ask: DownloadAsk, now_s: int, *, by_
     may_run_elsewhere = claim.gateway != ask.gateway and over + max(0, asked - size) <= slack
     if ask.span is not None and (may_end_here or may_run_elsewhere):
         return Admission(kind=Kind.BUSY, claim_id=claim.claim_id, reason=Reason.BUSY)
-    return _refuse(Reason.USED)
+    return refused(Reason.USED)
 
 
 def settle(
@@ -243,72 +243,9 @@ def settle(
     )
     if settled.paid == 0 and settled.over == 0:
         claims = tuple(other for other in record.claims if other is not claim)
-        return record._replace(uses=record.uses - 1, claims=claims, marks=_with_mark(record, mark))
+        return record._replace(uses=record.uses - 1, claims=claims, marks=with_mark(record, mark))
     claims = tuple(settled if other is claim else other for other in record.claims)
-    return record._replace(claims=claims, marks=_with_mark(record, mark))
-
-
-class UploadAsk(NamedTuple):
-    """A request to store an object.
-
-    Attributes:
-        uses: how many the ticket allows.
-        may_replace: the link may take the place of an object.
-        stands: ETag of the object under this key; empty where there is none.
-        claim_id: fresh; it names the upload and this write.
-    """
-
-    uses: int
-    may_replace: bool
-    stands: str
-    claim_id: str
-
-
-def admit_upload(record: Record | None, ask: UploadAsk, now_s: int, rules: Rules) -> Admission:
-    """Decide a PUT. The lease spares other clients the work; the store's condition is what makes the upload once."""
-    record = record or EMPTY
-    if record.is_revoked:
-        return _refuse(Reason.REVOKED)
-    if record.uses >= ask.uses:
-        return _refuse(Reason.USED)
-    if record.lease and now_s < record.lease.until_s:
-        return Admission(kind=Kind.BUSY, reason=Reason.UPLOAD_RUNNING)
-    replaces = None
-    if ask.may_replace:
-        # only the version that the link's first claim saw may be replaced
-        replaces = ask.stands if record.replaces is None else record.replaces
-    lease = Lease(ask.claim_id, now_s + rules.lease_s)
-    written = record._replace(lease=lease, replaces=replaces)
-    return Admission(kind=Kind.ADMIT, claim_id=ask.claim_id, record=written, mark=ask.claim_id, replaces=replaces)
-
-
-def renew_lease(record: Record, claim_id: str, now_s: int, rules: Rules) -> Record | None:
-    """Extend the lease while bytes come; None where another upload holds it by now."""
-    if record.lease is None or record.lease.claim_id != claim_id:
-        return None
-    return record._replace(lease=Lease(claim_id, now_s + rules.lease_s))
-
-
-def upload_stored(record: Record, claim_id: str, etag: str) -> Record | None:
-    """Spend a use, because the object is stored, whoever holds the lease by now; None where it was spent before."""
-    if claim_id in record.marks:
-        return None
-    # our lease may have run out and another upload begun: that one goes on, and the store's condition refuses it
-    ours = record.lease is not None and record.lease.claim_id == claim_id
-    return record._replace(
-        uses=record.uses + 1,
-        lease=None if ours else record.lease,
-        # the next use of this link may replace what this one stored, and nothing else
-        replaces=None if record.replaces is None else etag,
-        marks=_with_mark(record, claim_id),
-    )
-
-
-def upload_failed(record: Record, claim_id: str) -> Record | None:
-    """End the lease; None where another upload holds it by now."""
-    if record.lease is None or record.lease.claim_id != claim_id:
-        return None
-    return record._replace(lease=None)
+    return record._replace(claims=claims, marks=with_mark(record, mark))
 
 
 def revoke(record: Record | None) -> Record | None:
@@ -354,9 +291,6 @@ def is_too_old(made_ms: int | None, *, born_ms: int, accept_from_ms: int | None)
     return made_ms is not None and made_ms < (born_ms if accept_from_ms is None else accept_from_ms)
 
 
-def _with_mark(record: Record, mark: str) -> tuple[str, ...]:
-    return (*record.marks, mark)[-MARKS_MAX:]
-
-
-def _refuse(reason: Reason) -> Admission:
+def refused(reason: Reason) -> Admission:
+    """Make the decision that refuses."""
     return Admission(kind=Kind.REFUSE, reason=reason)
