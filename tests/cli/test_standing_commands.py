@@ -57,6 +57,16 @@ def claim(folder: pathlib.Path, link_id: bytes, expires_s: int) -> None:
     in_ledger(folder, work)
 
 
+def preview(folder: pathlib.Path, link_id: bytes, count: int) -> None:
+    """Note previews of a link."""
+
+    async def work(ledger) -> None:
+        event = {"at": int(time.time()), "event": "preview", "link_id": text_of_id(link_id)}
+        await ledger.append_events([event] * count)
+
+    in_ledger(folder, work)
+
+
 def signed(folder: pathlib.Path, url: str, *, expires_s: int) -> str:
     """A URL as any CloudFront signer signs it."""
     settings = load(folder / "oncegate.toml", {})
@@ -159,6 +169,16 @@ def test_status_says_who_claimed_and_how_it_ended(invoke, folder: pathlib.Path) 
         assert found.exit_code == 0
         assert "by 203.0.113.7, complete, 6 bytes" in found.stdout
         assert "c" * 16 not in found.stdout + invoke("status", name, "--json").stdout
+
+
+def test_status_tells_a_download_between_thousands_of_previews(invoke, folder: pathlib.Path) -> None:
+    """Only the oldest thousand events were read, and a complete download behind them was "end unknown"."""
+    url, link_id = link(invoke)
+    preview(folder, id_of_text(link_id), 1_100)
+    claim(folder, id_of_text(link_id), int(time.time()) + 3600)
+    preview(folder, id_of_text(link_id), 1_100)
+    for told in (invoke("status", url), invoke("links")):
+        assert "complete, 6 bytes, 2200 preview(s) suppressed" in told.stdout
 
 
 def test_status_of_an_expired_link_is_not_refused(invoke, folder: pathlib.Path) -> None:

@@ -287,6 +287,7 @@ def test_a_list_that_breaks_says_to_try_again(world: World, talk: Talk) -> None:
         raise OSError("/secret/path")
 
     world.ledger.read_events = broken  # type: ignore[method-assign]
+    world.ledger.events_of_link = broken  # type: ignore[method-assign]
 
     async def calls(client: httpx.AsyncClient) -> None:
         made = (await client.post("/v1/links", json={"key": "a.txt", "label": "a"})).json()
@@ -295,6 +296,22 @@ def test_a_list_that_breaks_says_to_try_again(world: World, talk: Talk) -> None:
         world.ledger.scan = broken  # type: ignore[method-assign]
         for answer in (*of_events, await client.get("/v1/links")):
             assert (answer.status_code, "/secret" in answer.text) == (503, False)
+
+    talk(calls)
+
+
+def test_a_download_behind_a_thousand_previews_is_told(world: World, talk: Talk) -> None:
+    """The first hundred, or thousand, events were read: a complete download behind them was "end unknown"."""
+
+    async def calls(client: httpx.AsyncClient) -> None:
+        await world.ledger.insert(NONCE, to_json(Record(uses=1, claims=(CLAIM,))), FORGET_NEVER_S)
+        previews = [{"at": NOW_S, "event": "preview", "link_id": NAME} for _ in range(1_200)]
+        receipt = {"at": NOW_S, "event": "download", "link_id": NAME, "outcome": "complete", "bytes": 5, "size": 5}
+        await world.ledger.append_events([*previews, receipt, *previews])
+        for answer in (await client.get(f"/v1/links/{NAME}"), await client.get("/v1/links")):
+            shown = answer.json() if "id" in answer.json() else answer.json()["links"][0]
+            assert (shown["outcome"], shown["bytes"], shown["previews_suppressed"]) == ("complete", 5, 2_400)
+            assert shown["counted_all"] is True
 
     talk(calls)
 

@@ -229,6 +229,16 @@ async def test_events_of_one_link_are_found_among_many(url: str, tmp_path: pathl
         assert len(await ledger.read_events(801, 2, link_id=link_id)) == 2
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(("count", "is_whole"), [(999, True), (1_000, False)])
+async def test_a_stream_is_not_read_for_ever(url: str, tmp_path: pathlib.Path, count: int, is_whole: bool) -> None:
+    """It cannot count by itself: from a thousand events of one link on, it says that there may be more."""
+    async with ledger_at(url, tmp_path) as ledger:
+        await ledger.append_events([{"at": 1, "event": "preview", "link_id": "a"}] * count)
+        found = await ledger.events_of_link("a", 3)
+        assert (found.counts, found.is_whole, len(found.newest)) == ({"preview": count}, is_whole, 3)
+
+
 # Memory.
 
 

@@ -124,6 +124,14 @@ def test_suppressed_previews_are_counted() -> None:
     assert standing.words == "never opened, 2 preview(s) suppressed"
 
 
+def test_a_count_that_is_not_whole_says_so() -> None:
+    """A ledger that stops counting at a thousand must not be quoted as if there were no more."""
+    standing = standing_of(None, now_s=NOW_S, counts={"preview": 1_000}, is_whole=False)
+    assert standing.words == "never opened, 1000 or more preview(s) suppressed"
+    newest = standing_of(CLAIMED, now_s=NOW_S, events=[_download("complete", 100)], counts={"download": 2})
+    assert newest.words.endswith("complete, 100 bytes or more")
+
+
 def test_an_upload_is_told_by_its_receipt() -> None:
     """The record of an upload has no claim: only the receipt knows when."""
     event = {"event": "upload", "at": NOW_S, "outcome": "complete", "bytes": 7}

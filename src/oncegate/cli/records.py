@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -13,11 +13,13 @@ import click
 
 from oncegate.cli.main import Misuse, Refusal
 from oncegate.cli.wiring import open_ledger
-from oncegate.control.recording import LedgerSilent, RecordUnreadable
-from oncegate.ledgers.protocol import KeepsEvents, Ledger, LedgerFacts
+from oncegate.control.recording import LedgerSilent, RecordUnreadable, read_events_of_link
+from oncegate.ledgers.protocol import Ledger, LedgerFacts
 from oncegate.ledgers.runner import LedgerRunner
-from oncegate.links.link_id import text_of_id
+from oncegate.links.grant import Grant
 from oncegate.settings import Settings
+from oncegate.uses.record import Record
+from oncegate.uses.standing import Standing, standing_of
 
 EVENTS_OF_A_LINK_MAX = 1_000
 
@@ -38,12 +40,16 @@ class Records:
     runner: LedgerRunner
     facts: LedgerFacts
 
-    async def events_of(self, link_id: bytes) -> list[Mapping[str, object]]:
-        """The link's audit events, oldest first; none where the ledger keeps none."""
-        if not isinstance(self.ledger, KeepsEvents):
-            return []
-        found = await self.ledger.read_events(0, EVENTS_OF_A_LINK_MAX, link_id=text_of_id(link_id))
-        return [event for _, event in found]
+    async def standing_of(self, link_id: bytes, record: Record | None, *, now_s: int, grant: Grant | None) -> Standing:
+        """Return what has become of a link, from its record and its events.
+
+        Raises:
+            LedgerSilent: the events cannot be read.
+        """
+        found = await read_events_of_link(self.ledger, link_id, EVENTS_OF_A_LINK_MAX)
+        return standing_of(
+            record, now_s=now_s, events=found.newest, counts=found.counts, is_whole=found.is_whole, grant=grant
+        )
 
 
 def with_records(settings: Settings, work: Callable[[Records], Coroutine[object, object, T]]) -> T:

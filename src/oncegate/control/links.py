@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query
@@ -16,8 +15,8 @@ from oncegate.control.explaining import Installation, explain_link
 from oncegate.control.issuing import issue_link
 from oncegate.control.parts import ControlParts
 from oncegate.control.problems import ProblemAnswer, documented
-from oncegate.control.recording import read_events, read_record, revoke_link
-from oncegate.ledgers.protocol import KeepsEvents, Scans
+from oncegate.control.recording import read_events_of_link, read_record, revoke_link
+from oncegate.ledgers.protocol import Scans
 from oncegate.links.instants import read_instant_s
 from oncegate.links.link_id import id_of_text, text_of_id
 from oncegate.uses.record import Record, from_json
@@ -138,11 +137,10 @@ async def _show(parts: ControlParts, link_id: bytes, record: Record | None, even
     name = text_of_id(link_id)
     if record is None:
         return LinkShown.model_validate(members_of(UNREADABLE, name))
-    events: Sequence[Mapping[str, object]] = ()
-    if isinstance(parts.ledger, KeepsEvents):
-        found = await read_events(parts.ledger, 0, events_max, link_id=name)
-        events = [event for _, event in found]
-    standing = standing_of(record, now_s=parts.now_s(), events=events)
+    found = await read_events_of_link(parts.ledger, link_id, events_max)
+    standing = standing_of(
+        record, now_s=parts.now_s(), events=found.newest, counts=found.counts, is_whole=found.is_whole
+    )
     return LinkShown.model_validate(members_of(standing, name))
 
 

@@ -11,8 +11,18 @@ from collections.abc import Sequence
 from typing import TypeVar, cast
 
 from oncegate.ledgers.claiming import Talk, insert_or_rewrite
-from oncegate.ledgers.protocol import FORGET_NEVER_S, Event, KeepsEvents, Stands, Unknown, forget_after
+from oncegate.ledgers.protocol import (
+    FORGET_NEVER_S,
+    Event,
+    KeepsEvents,
+    Ledger,
+    LinkEvents,
+    Stands,
+    Unknown,
+    forget_after,
+)
 from oncegate.ledgers.runner import WAIT_MAX_S, LedgerRunner
+from oncegate.links.link_id import text_of_id
 from oncegate.uses import use
 from oncegate.uses.record import Record, from_json
 
@@ -45,6 +55,20 @@ async def read_record(runner: LedgerRunner, link_id: bytes) -> Record | None:
         return from_json(found.record) if isinstance(found, Stands) else None
     except ValueError:
         raise RecordUnreadable from None
+
+
+async def read_events_of_link(ledger: Ledger, link_id: bytes, limit: int) -> LinkEvents:
+    """Read the newest events of a link and their counts, as ``KeepsEvents`` does; none where the ledger keeps none.
+
+    Raises:
+        LedgerSilent: the ledger does not answer; its own error may hold what a driver was told.
+    """
+    if not isinstance(ledger, KeepsEvents):
+        return LinkEvents()
+    try:
+        return await ledger.events_of_link(text_of_id(link_id), limit)
+    except OSError:
+        raise LedgerSilent from None
 
 
 async def read_events(

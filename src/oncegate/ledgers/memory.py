@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+from oncegate.ledgers.link_events import pick
 from oncegate.ledgers.protocol import (
     CLOSED,
     Done,
@@ -23,6 +24,7 @@ from oncegate.ledgers.protocol import (
     InsertOutcome,
     Ledger,
     LedgerFacts,
+    LinkEvents,
     ReadOutcome,
     ReplaceOutcome,
     Row,
@@ -125,6 +127,10 @@ class MemoryLedger:
             if number > after and (link_id is None or event.get("link_id") == link_id)
         )
         return list(itertools.islice(found, limit))
+
+    async def events_of_link(self, link_id: str, limit: int) -> LinkEvents:
+        """Return the newest events of one link and their counts; see ``KeepsEvents.events_of_link``."""
+        return pick((event for _, event in reversed(self._events) if event.get("link_id") == link_id), limit)
 
     def _put(self, link_id: bytes, record: bytes, forget_after_s: int) -> Done:
         version = next(self._versions)

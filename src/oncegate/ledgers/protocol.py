@@ -222,6 +222,20 @@ class CountsRepeats(Protocol):
         ...
 
 
+class LinkEvents(NamedTuple):
+    """What a ledger kept of one link's events.
+
+    Attributes:
+        newest: the newest of each name (``event``), all together oldest first.
+        counts: how many there are of each name; one that stands for several (``count``) counts as these.
+        is_whole: every event was looked at; if not, there are at least ``counts``.
+    """
+
+    newest: Sequence[Event] = ()
+    counts: Mapping[str, int] = {}
+    is_whole: bool = True
+
+
 @runtime_checkable
 class KeepsEvents(Protocol):
     """A ledger that keeps audit events. They are not records: no rule reads them, and a crash may lose the last ones."""
@@ -232,6 +246,16 @@ class KeepsEvents(Protocol):
 
     async def read_events(self, after: int, limit: int, *, link_id: str | None = None) -> Sequence[tuple[int, Event]]:
         """List up to ``limit`` events whose number is above ``after``, oldest first; of one link where given.
+
+        Raises:
+            OSError: the ledger cannot be read.
+        """
+        ...
+
+    async def events_of_link(self, link_id: str, limit: int) -> LinkEvents:
+        """Return the newest events of one link, up to ``limit`` of each name, and how many there are.
+
+        Of each name, so that a thousand refusals do not hide one download.
 
         Raises:
             OSError: the ledger cannot be read.

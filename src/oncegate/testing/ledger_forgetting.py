@@ -139,6 +139,23 @@ class ForgettingChecks(LedgerChecks):
             of_link = [dict(event) for _, event in await keeps.read_events(0, 100, link_id=link_id)]
             check(of_link == events, f"of one link {events} were appended, {of_link} are listed")
 
+    async def check_events_of_a_link_are_its_newest_and_counted(self) -> None:
+        """A thousand refusals hide no download: the newest of each name are listed, and all are counted."""
+        async with self._opened() as ledger:
+            keeps, link_id, other = optional_of(ledger, KeepsEvents), fresh_link_id().hex(), fresh_link_id().hex()
+            events = [{"at": n, "event": "download", "link_id": link_id, "bytes": n} for n in range(3)]
+            refused = [{"at": n, "event": "refused", "link_id": link_id, "count": n + 1} for n in range(600)]
+            await keeps.append_events(events)
+            await keeps.append_events([{"at": 0, "event": "download", "link_id": other}])
+            await keeps.append_events(refused)
+            found = await keeps.events_of_link(link_id, 2)
+            check(found.is_whole, "603 events of a link are looked at in whole")
+            check(dict(found.counts) == {"download": 3, "refused": 600 * 601 // 2}, f"counted: {dict(found.counts)}")
+            newest = [dict(event) for event in found.newest]
+            check(newest == events[1:] + refused[-2:], f"the newest two of each name, oldest first: {newest}")
+            nothing = await keeps.events_of_link(fresh_link_id().hex(), 2)
+            check(not nothing.newest and not nothing.counts and nothing.is_whole, f"of an unknown link: {nothing}")
+
 
 async def _unswept_s(ledger: Ledger) -> int:
     """Find a limit for a sweep, above those of earlier checks, and within what the server's clock allows."""

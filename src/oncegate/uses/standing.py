@@ -10,6 +10,7 @@ gateway was killed, its log is elsewhere), so its absence proves nothing: "end u
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,9 @@ from oncegate.uses.record import EMPTY, Claim, Issued, Record
 
 LABEL_SEPARATOR = "\x1f"
 """What follows it in a stored label is not the issuer's: the control API keeps a mark of the request there."""
+
+RECEIPTS = ("download", "upload")
+"""Events that tell the end of a transfer."""
 
 COMPLETE = "complete"
 """How the gateway calls the outcome of a transfer that was handed over whole; any other names what broke it."""
@@ -93,6 +97,8 @@ class Standing:
         receipts: of the events, oldest first.
         previews_suppressed: previews and prefetches that got the page in place of the object.
         refusals: requests with this genuine link that were refused.
+        is_counted_whole: no event was left out of these two counts; if not, there are at least so many.
+        is_receipts_whole: ``receipts`` are all; if not, they are the newest.
     """
 
     state: State
@@ -110,6 +116,8 @@ class Standing:
     receipts: tuple[Receipt, ...] = ()
     previews_suppressed: int = 0
     refusals: int = 0
+    is_counted_whole: bool = True
+    is_receipts_whole: bool = True
 
     @property
     def moved_bytes(self) -> int | None:
@@ -135,13 +143,14 @@ class Standing:
         if self.uses_taken:
             said.append(self._say_end())
         if self.previews_suppressed:
-            said.append(f"{self.previews_suppressed} preview(s) suppressed")
+            more = "" if self.is_counted_whole else " or more"
+            said.append(f"{self.previews_suppressed}{more} preview(s) suppressed")
         return ", ".join(said)
 
     def _say_end(self) -> str:
         if self.outcome is None:
             return "end unknown"
-        return f"{self.outcome}, {self.moved_bytes} bytes"
+        return f"{self.outcome}, {self.moved_bytes} bytes{'' if self.is_receipts_whole else ' or more'}"
 
 
 UNREADABLE = Standing(state=State.UNREADABLE)
@@ -153,6 +162,8 @@ def standing_of(
     *,
     now_s: int,
     events: Iterable[Mapping[str, object]] = (),
+    counts: Mapping[str, int] | None = None,
+    is_whole: bool = True,
     grant: Grant | None = None,
 ) -> Standing:
     """Say what has become of a link.
@@ -160,13 +171,17 @@ def standing_of(
     Args:
         record: the link's, from the ledger; None: it has none, so it was never opened, or its record was swept.
         now_s: seconds since 1970 UTC.
-        events: the link's audit events, oldest first, as ``events.py`` has them.
+        events: the link's audit events, oldest first, as ``events.py`` has them; the newest of each name will do.
+        counts: how many there are of each name; None: ``events`` are all.
+        is_whole: there are not more than ``counts``.
         grant: what its verified URL says; it knows better than what was told when it was issued.
     """
     record = record or EMPTY
     known = _known_of(record.issued, grant)
     is_expired = None if known.expires_s is None else now_s >= known.expires_s
     events = list(events)
+    counts = _counts_of(events) if counts is None else counts
+    receipts = tuple(_receipt(event) for event in events if event.get("event") in RECEIPTS)
     return replace(
         known,
         state=_state_of(record, now_s, is_expired=bool(is_expired)),
@@ -174,9 +189,11 @@ def standing_of(
         is_revoked=record.is_revoked,
         is_expired=is_expired,
         claims=tuple(_claim_seen(claim) for claim in record.claims),
-        receipts=tuple(_receipt(event) for event in events if event.get("event") in ("download", "upload")),
-        previews_suppressed=_count(events, "preview"),
-        refusals=_count(events, "refused"),
+        receipts=receipts,
+        previews_suppressed=counts.get("preview", 0),
+        refusals=counts.get("refused", 0),
+        is_counted_whole=is_whole,
+        is_receipts_whole=is_whole and len(receipts) >= sum(counts.get(name, 0) for name in RECEIPTS),
     )
 
 
@@ -229,6 +246,7 @@ def members_of(standing: Standing, link_id: str) -> dict[str, object]:
         ],
         "previews_suppressed": standing.previews_suppressed,
         "refusals": standing.refusals,
+        "counted_all": standing.is_counted_whole and standing.is_receipts_whole,
     }
 
 
@@ -299,8 +317,11 @@ def _is_whole(receipt: Receipt) -> bool:
     return receipt.size_bytes is None or receipt.moved_bytes >= receipt.size_bytes
 
 
-def _count(events: Iterable[Mapping[str, object]], name: str) -> int:
-    return sum(_whole_number(event.get("count", 1)) for event in events if event.get("event") == name)
+def _counts_of(events: Iterable[Mapping[str, object]]) -> Mapping[str, int]:
+    counts = Counter[str]()
+    for event in events:
+        counts[str(event.get("event"))] += _whole_number(event.get("count", 1))
+    return counts
 
 
 def _say_state(standing: Standing) -> str:

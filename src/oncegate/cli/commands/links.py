@@ -77,10 +77,10 @@ async def _list(records: Records, begin: bytes, limit: int, now_s: int) -> list[
 
 async def _standing(records: Records, row: Row, now_s: int) -> Standing:
     from oncegate.uses.record import from_json
-    from oncegate.uses.standing import UNREADABLE, standing_of
+    from oncegate.uses.standing import UNREADABLE
 
     try:
         record = from_json(row.record)
     except ValueError:
         return UNREADABLE
-    return standing_of(record, now_s=now_s, events=await records.events_of(row.link_id))
+    return await records.standing_of(row.link_id, record, now_s=now_s, grant=None)

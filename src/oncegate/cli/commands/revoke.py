@@ -57,10 +57,9 @@ async def _revoke(records: Records, named: Named, expires_s: int | None, now_s: 
     from oncegate.control.recording import revoke_link
     from oncegate.ledgers.protocol import KeepsEvents
     from oncegate.links.link_id import text_of_id
-    from oncegate.uses.standing import standing_of
 
     record = await revoke_link(records.runner, named.link_id, expires_s=expires_s)
     if isinstance(records.ledger, KeepsEvents):
         event = {"at": now_s, "event": "revoked", "link_id": text_of_id(named.link_id)}
         await records.ledger.append_events([event])
-    return standing_of(record, now_s=now_s, events=await records.events_of(named.link_id), grant=named.grant)
+    return await records.standing_of(named.link_id, record, now_s=now_s, grant=named.grant)

@@ -52,8 +52,6 @@ async def standing_in(records: Records, named: Named, now_s: int) -> Standing:
         RecordUnreadable: its record cannot be read.
     """
     from oncegate.control.recording import read_record
-    from oncegate.uses.standing import standing_of
 
     record = await read_record(records.runner, named.link_id)
-    events = await records.events_of(named.link_id)
-    return standing_of(record, now_s=now_s, events=events, grant=named.grant)
+    return await records.standing_of(named.link_id, record, now_s=now_s, grant=named.grant)

@@ -65,6 +65,7 @@ class LinkShown(Given):
                     ],
                     "previews_suppressed": 2,
                     "refusals": 0,
+                    "counted_all": True,
                 }
             ]
         }
@@ -87,9 +88,12 @@ class LinkShown(Given):
     outcome: str | None = Field(description="`complete`, `partial`, or what broke it; null: the end is not known.")
     bytes: int | None = Field(description="Of all transfers with a receipt.")
     claims: list[ClaimShown]
-    transfers: list[TransferShown] = Field(description="The first of them, where there are very many.")
+    transfers: list[TransferShown] = Field(description="The newest of them, where there are very many.")
     previews_suppressed: int = Field(description="Previews and prefetches that got a page in place of the object.")
     refusals: int
+    counted_all: bool = Field(
+        description="false: `transfers` are the newest, and `bytes`, `previews_suppressed` and `refusals` at least so many."
+    )
 
 
 class LinkPage(Given):

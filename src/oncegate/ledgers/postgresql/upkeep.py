@@ -8,7 +8,7 @@ from typing import cast
 
 from oncegate.ledgers.postgresql.batches import LOCK_CLASS
 from oncegate.ledgers.postgresql.connection import DriverRow, Fetch, LedgerFault
-from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, Event, LedgerUnfit, Row
+from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, Event, LedgerUnfit, LinkEvents, Row
 from oncegate.ledgers.scanning import scan_in_steps
 from oncegate.ledgers.server_ledger import EventFaults
 
@@ -60,6 +60,16 @@ WHERE locked.held IS NOT NULL AND locked.durable <> '' ORDER BY a.n
 _EVENTS = "SELECT number, event FROM {schema}.oncegate_events WHERE number > $1 ORDER BY number LIMIT $2"
 _EVENTS_OF_LINK = """
 SELECT number, event FROM {schema}.oncegate_events WHERE link_id = $3 AND number > $1 ORDER BY number LIMIT $2
+"""
+_NEWEST_OF_LINK = """
+SELECT event FROM (
+    SELECT number, event, row_number() OVER (PARTITION BY event::json->>'event' ORDER BY number DESC) AS place
+    FROM {schema}.oncegate_events WHERE link_id = $1
+) AS placed WHERE place <= $2 ORDER BY number
+"""
+_COUNTS_OF_LINK = """
+SELECT event::json->>'event' AS name, sum(coalesce((event::json->>'count')::bigint, 1))::bigint AS count
+FROM {schema}.oncegate_events WHERE link_id = $1 GROUP BY 1
 """
 _DROP_EVENTS = """
 WITH oldest AS MATERIALIZED (SELECT number, at_s FROM {schema}.oncegate_events ORDER BY number LIMIT $2)
@@ -138,6 +148,19 @@ class PostgresqlUpkeep:
             for number, text in ((row["number"], row["event"]) for row in rows)
             if isinstance(number, int) and isinstance(text, str)
         ]
+
+    async def events_of_link(self, link_id: str, limit: int) -> LinkEvents:
+        """Return the newest events of one link and their counts; see ``KeepsEvents.events_of_link``.
+
+        Raises:
+            OSError: the ledger cannot be read.
+        """
+        newest = await self._ask(_NEWEST_OF_LINK, [link_id, limit])
+        counts = await self._ask(_COUNTS_OF_LINK, [link_id])
+        return LinkEvents(
+            [cast("Event", json.loads(str(row["event"]))) for row in newest],
+            {str(row["name"]): int(str(row["count"])) for row in counts},
+        )
 
     async def _page(self, after: bytes, count: int) -> Sequence[Row]:
         return [_row(row) for row in await self._ask(_SCAN, [after, count])]

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import cast
 
 from oncegate.ledgers.birth import Birth
-from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, Event, LedgerUnfit, Row
+from oncegate.ledgers.link_events import pick
+from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, Event, LedgerUnfit, LinkEvents, Row
 from oncegate.ledgers.redis.connection import LedgerFault, RedisConnection, Reply
 from oncegate.ledgers.redis.fitness import clock_ahead_s
 from oncegate.ledgers.redis.scripts import APPEND, FORGET, RAISE, SCAN, Scripts, row_of
@@ -19,6 +20,7 @@ STEP_ROWS = 200
 EVENTS_STEP = 1_000
 EVENTS_KEPT = 100_000
 """They lie in memory, some 300 bytes each."""
+EVENTS_OF_LINK_MAX = 1_000
 
 
 class RedisUpkeep:
@@ -114,6 +116,28 @@ class RedisUpkeep:
         except LedgerFault as fault:
             raise _unreadable(fault) from None
         return found[:limit]
+
+    async def events_of_link(self, link_id: str, limit: int) -> LinkEvents:
+        """Return the newest events of one link and their counts; see ``KeepsEvents.events_of_link``.
+
+        They are looked for among all, from the newest back, until ``EVENTS_OF_LINK_MAX`` are found.
+
+        Raises:
+            OSError: the ledger cannot be read.
+        """
+        found: list[Event] = []
+        wanted, end = link_id.encode(), "+"
+        try:
+            while len(found) < EVENTS_OF_LINK_MAX:
+                (told,) = await self._aside.call([("XREVRANGE", self._events, end, "-", "COUNT", EVENTS_STEP)])
+                page = [_event(entry) for entry in _listed(told)]
+                found += [event for _, of_link, event in page if of_link == wanted]
+                if len(page) < EVENTS_STEP:
+                    return pick(found, limit)
+                end = f"({page[-1][0]}-0"
+        except LedgerFault as fault:
+            raise _unreadable(fault) from None
+        return pick(found, limit, is_whole=False)
 
     async def _page(self, after: bytes, count: int) -> Sequence[Row]:
         args = [await self._known_born_ms(), self._record, _above(after), count]

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from oncegate.ledgers.batching.thread import BatchThread
-from oncegate.ledgers.protocol import Event
+from oncegate.ledgers.protocol import Event, LinkEvents
 
 KEPT_MAX = 1_000_000
 KEPT_S = 90 * 86_400
@@ -44,6 +44,17 @@ INSERT INTO events (at_s, link_id, event)
 SELECT coalesce(json_extract(value, '$.at'), 0), json_extract(value, '$.link_id'), value FROM json_each(?)
 """
 
+_COUNTS_OF_LINK = """
+SELECT json_extract(event, '$.event'), sum(coalesce(json_extract(event, '$.count'), 1))
+FROM events WHERE link_id = ? GROUP BY 1
+"""
+_NEWEST_OF_LINK = """
+SELECT event FROM (
+    SELECT number, event, row_number() OVER (PARTITION BY json_extract(event, '$.event') ORDER BY number DESC) AS place
+    FROM events WHERE link_id = ?
+) WHERE place <= ? ORDER BY number
+"""
+
 _log = logging.getLogger(__name__)
 
 
@@ -59,6 +70,13 @@ class _Read:
     link_id: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _OfLink:
+    link_id: str
+    limit: int
+
+
+_Ask = _Append | _Read | _OfLink
 _Found = Sequence[tuple[int, Event]]
 
 
@@ -72,7 +90,7 @@ class EventFile:
     """
 
     def __init__(self, path: pathlib.Path, *, kept_max: int = KEPT_MAX, kept_s: int = KEPT_S) -> None:
-        self._thread = BatchThread[_Append | _Read, _Found](
+        self._thread = BatchThread[_Ask, _Found | LinkEvents](
             _EventWork(path, kept_max=kept_max, kept_s=kept_s),
             name=f"oncegate-events {path.name}",
             batch_max=BATCHES_MAX,
@@ -92,7 +110,12 @@ class EventFile:
             limit: events, at most.
             link_id: only events with this ``link_id``.
         """
-        return await self._thread.ask(_Read(after, limit, link_id))
+        return cast("_Found", await self._thread.ask(_Read(after, limit, link_id)))
+
+    async def of_link(self, link_id: str, limit: int) -> LinkEvents:
+        """Return the newest events of a link, up to ``limit`` of each name, and their counts; nothing after a fault."""
+        found = await self._thread.ask(_OfLink(link_id, limit))
+        return found if isinstance(found, LinkEvents) else LinkEvents()
 
     async def aclose(self) -> None:
         """Write what waits and close the file."""
@@ -109,12 +132,12 @@ class _EventWork:
         self._connection: sqlite3.Connection | None = None
         self._is_faulty = False
 
-    def do(self, asks: Sequence[_Append | _Read]) -> Sequence[_Found]:
+    def do(self, asks: Sequence[_Ask]) -> Sequence[_Found | LinkEvents]:
         events = [event for ask in asks if isinstance(ask, _Append) for event in ask.events]
         try:
             if events:
                 self._append(self._connected(), events)
-            found = [self._read(ask) if isinstance(ask, _Read) else () for ask in asks]
+            found = [self._find(ask) for ask in asks]
         except (sqlite3.Error, OSError, ValueError, TypeError) as fault:
             self.close()
             if not self._is_faulty:
@@ -168,10 +191,14 @@ class _EventWork:
             (DROP_STEP, self._kept_max, self._kept_s),
         )
 
-    def _read(self, ask: _Read) -> _Found:
-        if self._connection is None and not self._path.exists():
+    def _find(self, ask: _Ask) -> _Found | LinkEvents:
+        if isinstance(ask, _Append) or (self._connection is None and not self._path.exists()):
             return ()
         connection = self._connected()
+        if isinstance(ask, _OfLink):
+            newest = connection.execute(_NEWEST_OF_LINK, (ask.link_id, ask.limit)).fetchall()
+            counts = connection.execute(_COUNTS_OF_LINK, (ask.link_id,)).fetchall()
+            return LinkEvents([cast("Event", json.loads(event)) for (event,) in newest], dict(counts))
         if ask.link_id is None:
             found = connection.execute(
                 "SELECT number, event FROM events WHERE number > ? ORDER BY number LIMIT ?", (ask.after, ask.limit)

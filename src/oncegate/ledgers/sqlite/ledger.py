@@ -26,6 +26,7 @@ from oncegate.ledgers.protocol import (
     Ledger,
     LedgerFacts,
     LedgerUnfit,
+    LinkEvents,
     Read,
     ReadOutcome,
     Replace,
@@ -185,6 +186,10 @@ class SqliteLedger:
     async def read_events(self, after: int, limit: int, *, link_id: str | None = None) -> Sequence[tuple[int, Event]]:
         """List up to ``limit`` events whose number is above ``after``, oldest first; of one link where given."""
         return await self._events.read(after, limit, link_id=link_id)
+
+    async def events_of_link(self, link_id: str, limit: int) -> LinkEvents:
+        """Return the newest events of one link and their counts; see ``KeepsEvents.events_of_link``."""
+        return await self._events.of_link(link_id, limit)
 
     async def _page(self, after: bytes, count: int) -> Sequence[Row]:
         return _expect(list[Row], await self._reader.ask(ListRows(after, count)))
