@@ -50,6 +50,16 @@ def test_every_limit_of_an_upload_is_signed(invoke, folder: pathlib.Path) -> Non
     assert grant.limits.may_replace
 
 
+def test_what_is_for_people_is_signed(invoke, folder: pathlib.Path) -> None:
+    """Whether somebody is asked, and what the page says, are the issuer's to decide."""
+    options = ["--confirm", "always", "--from", "Ada", "--note", "Für dich", "--json"]
+    made = json.loads(invoke("link", "a.pdf", *options).stdout)
+    limits = grant_of(made["url"], folder).limits
+    assert (limits.confirm, limits.sender, limits.note) == ("always", "Ada", "Für dich")
+    assert (made["confirm"], made["from"], made["note"]) == ("always", "Ada", "Für dich")
+    assert invoke("link", "a.pdf", "--put", "--confirm", "always").exit_code == 2
+
+
 def test_the_name_and_inline_are_signed(invoke, folder: pathlib.Path) -> None:
     """A browser saves under the issuer's name, not under the holder's."""
     url = invoke("link", "a.pdf", "--filename", "Bericht für Ada.pdf", "--inline").stdout.strip()

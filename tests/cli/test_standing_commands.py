@@ -134,6 +134,32 @@ def test_explain_asks_for_the_address_of_the_viewer(invoke, folder: pathlib.Path
     assert invoke("explain", url, "--ip", "nobody").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("option", "said", "verdict"),
+    [
+        ([], "a program gets the object", "GET would be admitted"),
+        (["--confirm", "always"], "a program gets 403", "GET would be admitted, after the button in a browser"),
+        (["--confirm", "never"], "nobody is asked", "GET would be admitted"),
+    ],
+)
+def test_explain_says_whether_a_person_is_asked(invoke, folder, option, said: str, verdict: str) -> None:
+    """Of a link that no program opens it said that GET would be admitted, and no more."""
+    url, _ = link(invoke, *option)
+    found = invoke("explain", url)
+    (asked,) = [line for line in found.stdout.splitlines() if line.split()[1] == "person"]
+    assert said in asked
+    assert found.stdout.splitlines()[-1] == verdict
+    assert json.loads(invoke("explain", url, "--json").stdout)["confirm"] == (option[1] if option else "auto")
+
+
+def test_status_says_whether_a_person_is_asked(invoke, folder: pathlib.Path) -> None:
+    """Whoever wonders why a program was refused looks here; an id alone does not say it."""
+    url, link_id = link(invoke, "--confirm", "always")
+    assert "confirm   always: a browser shows a button first, a program gets 403" in invoke("status", url).stdout
+    assert "confirm" not in invoke("status", link_id).stdout
+    assert "confirm" not in invoke("status", link(invoke)[0]).stdout
+
+
 def test_explain_looks_into_store_and_ledger(invoke, folder: pathlib.Path) -> None:
     """A genuine link to nothing, or one that is used up, would be refused all the same."""
     url, link_id = link(invoke)

@@ -208,6 +208,42 @@ def test_confirm_never_serves_navigations_but_not_previews(gateway_with):
     assert home.record(url) is None
 
 
+def test_link_for_a_person_asks_whatever_the_gateway_is_set_to(gateway, gateway_with):
+    """A scanner presses no button: once-confirm=always keeps the use for who does, and tells a program what to do."""
+    for home in (gateway, gateway_with(viewer={"confirm": "never"})):
+        url = home.fresh(b"object", confirm="always")
+        refused = ask("GET", url, {"User-Agent": "curl/8.14.1", "Accept": "*/*"})
+        assert (refused.status, "Open this link in a browser" in refused.text) == (403, True)
+        assert ask("HEAD", url).status == 200
+        assert is_page(ask("GET", url, NAVIGATION))
+        assert home.record(url) is None
+        pressed = ask("POST", url, {"Sec-Fetch-Site": "same-origin"})
+        assert ask("GET", url, {**NAVIGATION, **go_cookie(pressed)}).body == b"object"
+
+
+def test_link_for_a_program_costs_no_page(gateway_with):
+    """once-confirm=never goes before the setting; who only looks ahead is still shown the page (decision 0006)."""
+    home = gateway_with(viewer={"confirm": "always"})
+    for headers in (NAVIGATION, {"User-Agent": "curl/8.14.1"}):
+        assert ask("GET", home.fresh(b"object", confirm="never"), headers).body == b"object"
+    url = home.fresh(b"object", confirm="never")
+    assert is_page(ask("GET", url, {"User-Agent": "Slackbot 1.0"}))
+    assert home.record(url) is None
+
+
+@pytest.mark.parametrize("operation", ["download", "upload"])
+def test_page_says_who_sends_the_link_as_text(gateway, operation):
+    """Signed, so it is the issuer's word; shown as text, so it is never a tag on the origin of the links."""
+    words = {"sender": EVIL, "note": "Für dich, " + EVIL}
+    url = gateway.fresh(b"x", **words) if operation == "download" else gateway.upload(**words)
+    answer = ask("GET", url, NAVIGATION)
+    assert is_page(answer)
+    assert "<img" not in answer.text
+    assert answer.text.count("&lt;img src=x onerror=alert(1)&gt;&amp;&quot;&#x27;.txt") == 2
+    assert "From" in answer.text
+    assert "Für dich" in answer.text
+
+
 def test_upload_link_shows_its_drop_zone(gateway):
     """A browser that goes to an upload link sees where to drop the file and what is taken; nothing is spent."""
     url = gateway.upload("in/photo.jpg", max_bytes=5_000_000, media_type="image/*")

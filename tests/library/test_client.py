@@ -155,6 +155,15 @@ async def test_the_async_client_does_the_same(running: Running) -> None:
             await client.links.make(key="")
 
 
+def test_a_link_for_a_person_says_so(client: oncegate.Client) -> None:
+    """Whether a person is asked, and what the page says, are sent and shown under the names of the API."""
+    link = client.links.make(key="a.txt", confirm="always", from_="Ada", note="The figures of May")
+    assert (link.confirm, link.from_, link.note) == ("always", "Ada", "The figures of May")
+    explained = client.explain(link.url)
+    assert (explained.admitted, explained.confirm) == (True, "always")
+    assert client.links.make(key="a.txt").confirm is None
+
+
 def test_the_values_have_the_members_of_the_api_document(running: Running) -> None:
     """A member that the API adds must come to programs too."""
     with urllib.request.urlopen(f"{running.control_url}/openapi.json") as answer:
@@ -169,5 +178,7 @@ def test_the_values_have_the_members_of_the_api_document(running: Running) -> No
         "StepShown": answers.Step,
     }
     for name, kind in pairs.items():
-        assert set(schemas[name]["properties"]) == {entry.name for entry in dataclasses.fields(kind)}, name
-    assert set(schemas["LinkOrder"]["properties"]) == set(LinkOrder.__annotations__)
+        # from is a word of Python, so there it has an underline
+        found = {entry.name.removesuffix("_") for entry in dataclasses.fields(kind)}
+        assert set(schemas[name]["properties"]) == found, name
+    assert set(schemas["LinkOrder"]["properties"]) == {name.removesuffix("_") for name in LinkOrder.__annotations__}

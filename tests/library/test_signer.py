@@ -45,6 +45,16 @@ def test_an_upload_link_verifies_for_put_alone(made: Installation, signer: onceg
     assert (found.value.reason, found.value.code, found.value.status) == ("method-not-granted", "AccessDenied", 403)
 
 
+def test_what_is_for_people_is_signed(made: Installation, signer: oncegate.Signer) -> None:
+    """Otherwise its holder could say that somebody else sends it, or that nobody is asked."""
+    config = made.folder / "oncegate.toml"
+    link = signer.download("a", confirm="never", from_="Ada & Söhne", note="For you\N{PARTY POPPER}")
+    limits = oncegate.verify(link.url, config=config).limits
+    assert (limits.confirm, limits.sender, limits.note) == ("never", "Ada & Söhne", "For you\N{PARTY POPPER}")
+    limits = oncegate.verify(signer.upload("b", from_="Ada", note="Here").url, method="PUT", config=config).limits
+    assert (limits.sender, limits.note) == ("Ada", "Here")
+
+
 def test_a_key_alone_signs_too(made: Installation) -> None:
     """A program elsewhere has a PEM file or text, an id and the public URL, and no configuration."""
     path = made.folder / "private" / f"{made.key_id}.pem"

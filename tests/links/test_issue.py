@@ -15,7 +15,7 @@ from oncegate.links.policy import EPOCH_MAX_S
 from oncegate.links.refusal import Reason
 from oncegate.links.ticket import Ticket
 from oncegate.links.urls import object_key_problem
-from oncegate.links.verify import SIZE_MAX_BYTES, verify
+from oncegate.links.verify import NOTE_MAX, SENDER_MAX, SIZE_MAX_BYTES, verify
 
 
 def wish(door: Any, operation: Operation = Operation.GET, **changes: Any) -> Wish:
@@ -72,6 +72,16 @@ def test_an_upload_link_verifies_as_what_was_wished(door: Any, scheme: Scheme, m
     expected = media_type.lower() if media_type else None
     assert grant.limits == Limits(max_bytes=10, media_type=expected, may_replace=True)
     assert grant.operation is Operation.PUT
+
+
+@pytest.mark.parametrize("scheme", list(Scheme))
+@pytest.mark.parametrize("operation", list(Operation))
+def test_what_is_for_people_comes_back_as_it_was_wished(door: Any, scheme: Scheme, operation: Operation) -> None:
+    """Text of any script and length fits, and none of its characters becomes a wildcard or another parameter."""
+    confirm = "always" if operation is Operation.GET else None
+    words = {"sender": "Ä & ü=*?" * 12, "note": "\N{PARTY POPPER}" * NOTE_MAX}
+    grant = door.open(make(door, wish(door, operation, confirm=confirm, scheme=scheme, **words)), method=operation.name)
+    assert (grant.limits.confirm, grant.limits.sender, grant.limits.note) == (confirm, *words.values())
 
 
 def test_a_start_or_a_source_makes_the_policy_custom(door: Any) -> None:
@@ -140,6 +150,12 @@ def test_a_disposition_is_one_header_line_of_plain_ascii(filename: str) -> None:
         (Operation.PUT, {"inline": True}, "download links"),
         (Operation.GET, {"filename": "a\nb"}, "control character"),
         (Operation.GET, {"filename": "a" * (FILENAME_MAX + 1)}, "longer than 255"),
+        (Operation.PUT, {"confirm": "always"}, "download links"),
+        (Operation.GET, {"sender": ""}, "one line of at most 100"),
+        (Operation.GET, {"sender": "a" * (SENDER_MAX + 1)}, "one line of at most 100"),
+        (Operation.PUT, {"note": "a\nb"}, "one line of at most 500"),
+        (Operation.GET, {"note": "a" * (NOTE_MAX + 1)}, "one line of at most 500"),
+        (Operation.GET, {"note": "\udcff"}, "one line of at most 500"),
         (Operation.PUT, {"max_bytes": -1}, "18 digits"),
         (Operation.PUT, {"max_bytes": SIZE_MAX_BYTES + 1}, "18 digits"),
         (Operation.PUT, {"media_type": "image"}, "no media type"),

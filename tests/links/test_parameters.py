@@ -67,7 +67,7 @@ def test_what_only_looks_like_one_is_the_issuers(query: bytes) -> None:
 
 def test_an_unknown_limit_is_refused() -> None:
     """A limit that this version cannot keep, from an issuer with a newer one, must not be dropped in silence."""
-    assert why(b"once=a&once-from=1") is Reason.UNSIGNED_PARAMETER
+    assert why(b"once=a&once-later=1") is Reason.UNSIGNED_PARAMETER
 
 
 @pytest.mark.parametrize("query", [b"once=%", b"once-type=a%2", b"response-content-type=%zz"])

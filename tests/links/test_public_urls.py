@@ -105,6 +105,7 @@ def _explained(url: str, home: Installation, settings: Settings, now_s: int) -> 
             runner=LedgerRunner(MemoryLedger(born_ms=0)),
             born_ms=0,
             accept_from_ms=None,
+            confirm="auto",
             store=DirectoryStore(home.objects),
             rules=Rules(),
         )

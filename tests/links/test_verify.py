@@ -16,7 +16,7 @@ from oncegate.links.refusal import Reason, Refused
 from oncegate.links.sigv4 import presign_url
 from oncegate.links.ticket import Ticket
 from oncegate.links.urls import parse_url
-from oncegate.links.verify import verify
+from oncegate.links.verify import NOTE_MAX, SENDER_MAX, verify
 
 FUZZED = 20_000
 
@@ -390,6 +390,17 @@ def test_the_signed_limits_are_read(door: Any) -> None:
         "once-replace=0",
         "once-replace=",
         "once-replace=true",
+        "once-confirm=",
+        "once-confirm=auto",
+        "once-confirm=Always",
+        "once-confirm=always",
+        "once-from=",
+        "once-from=a%0Ab",
+        "once-from=a%C2%85b",
+        f"once-from={'a' * (SENDER_MAX + 1)}",
+        "once-note=",
+        "once-note=%FF",
+        f"once-note={'a' * (NOTE_MAX + 1)}",
         "response-content-type=a%0Ab",
         "response-content-disposition=%0D%0ASet-Cookie:x",
         "response-content-disposition=%00",
@@ -400,6 +411,23 @@ def test_the_signed_limits_are_read(door: Any) -> None:
 def test_a_limit_that_cannot_be_read_is_refused_before_anything_is_claimed(door: Any, limit: str) -> None:
     """Kept, it would be no limit, or a second header; found out later, it would cost the use."""
     assert door.why(door.canned(f"/a?{door.once(Operation.PUT)}&{limit}"), method="PUT") is Reason.MALFORMED_LIMIT
+
+
+def test_whether_a_person_is_asked_is_read_of_download_links(door: Any) -> None:
+    """An upload link asks nobody: there it would be a wish that nothing keeps, as in the table above."""
+    for value in ("always", "never"):
+        url = f"/a?{door.once()}&once-confirm={value}"
+        assert door.open(door.canned(url)).limits.confirm == value
+        assert door.open(door.presigned(url)).limits.confirm == value
+        assert door.why(door.canned(f"/a?{door.once()}") + f"&once-confirm={value}") is Reason.BAD_SIGNATURE
+    assert door.why(door.canned(f"/a?{door.once()}&once-confirm=Always")) is Reason.MALFORMED_LIMIT
+
+
+def test_texts_for_people_have_their_length(door: Any) -> None:
+    """Both sides: one character more is refused above."""
+    url = f"/a?{door.once()}&once-from={'a' * SENDER_MAX}&once-note={'b' * NOTE_MAX}"
+    limits = door.open(door.canned(url)).limits
+    assert (limits.sender, limits.note) == ("a" * SENDER_MAX, "b" * NOTE_MAX)
 
 
 def test_the_largest_size_limit_has_18_digits(door: Any) -> None:

@@ -5,15 +5,24 @@ from __future__ import annotations
 from oncegate.links.instants import instant_text
 from oncegate.uses.standing import Standing
 
+_CONFIRM = {"always": "always: a browser shows a button first, a program gets 403", "never": "never: nobody is asked"}
 
-def as_lines(link_id: str, standing: Standing) -> list[str]:
-    """Write a standing for a person: a name and what is known under it."""
+
+def as_lines(link_id: str, standing: Standing, *, confirm: str | None = None) -> list[str]:
+    """Write a standing for a person: a name and what is known under it.
+
+    Args:
+        link_id: 22 characters.
+        standing: what became of the link.
+        confirm: the link's own ``once-confirm``; None: it has none, or only its id is known.
+    """
     rows = {
         "id": link_id,
         "state": standing.words,
         "key": standing.object_key,
         "operation": None if standing.operation is None else standing.operation.word,
         "label": standing.label,
+        "confirm": confirm and _CONFIRM[confirm],
         "uses": _uses(standing),
         "made": _instant(standing.made_s),
         "expires": _instant(standing.expires_s),

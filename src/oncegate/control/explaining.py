@@ -28,7 +28,12 @@ from oncegate.uses.upload import UploadAsk, admit_upload
 from oncegate.uses.use import Admission, DownloadAsk, Kind, Rules, admit_download, is_too_old
 
 LOOK_MAX_S = 5.0
-_LATER = ("ledger", "object")
+_LATER = ("ledger", "object", "person")
+_ASKED = {
+    "always": "a browser shows a page with a button first; a program gets 403",
+    "auto": "a browser shows a page with a button first; a program gets the object",
+    "never": "nobody is asked: a browser too gets the object at once",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,7 @@ class Installation:
         runner: over the ledger.
         born_ms: of the ledger, milliseconds since 1970 UTC.
         accept_from_ms: what the configuration says instead.
+        confirm: of the viewer's configuration.
         store: where the objects are.
         rules: of the configuration.
     """
@@ -50,6 +56,7 @@ class Installation:
     runner: LedgerRunner
     born_ms: int
     accept_from_ms: int | None
+    confirm: str
     store: Store
     rules: Rules
 
@@ -62,11 +69,13 @@ class Explanation:
         steps: every check, in the order of a request.
         method: that was assumed.
         grant: what the link allows; None where it does not verify.
+        confirm: when a person is asked before a use is spent: the link's ``once-confirm``, or the viewer's setting.
     """
 
     steps: tuple[Step, ...]
     method: str
     grant: Grant | None
+    confirm: str = "auto"
 
     @property
     def is_admitted(self) -> bool:
@@ -82,6 +91,7 @@ class Explanation:
             "method": self.method,
             "id": None if grant is None else text_of_id(grant.link_id),
             "key": None if grant is None else grant.object_key,
+            "confirm": None if grant is None else self.confirm,
             "steps": [asdict(step) for step in self.steps],
         }
 
@@ -116,8 +126,20 @@ async def explain_link(
         steps.extend(Step(name=name, passed=None, words="not reached") for name in _LATER)
         return Explanation(steps=tuple(steps), method=request.method, grant=None)
     object_step, info = await _look(where.store, grant)
-    steps += [await _ask_ledger(where, request, grant, info, now_s), object_step]
-    return Explanation(steps=tuple(steps), method=request.method, grant=grant)
+    confirm = grant.limits.confirm or where.confirm
+    asked = Step(name="person", passed=True, words=_say_asked(grant, confirm))
+    steps += [await _ask_ledger(where, request, grant, info, now_s), object_step, asked]
+    return Explanation(steps=tuple(steps), method=request.method, grant=grant, confirm=confirm)
+
+
+def _say_asked(grant: Grant, confirm: str) -> str:
+    """Whether a person must press a button, and who decided that."""
+    if grant.operation is Operation.PUT:
+        return "a browser shows a page that takes a file"
+    if not grant.is_counted:
+        return "nobody is asked: nothing is counted"
+    by = "once-confirm" if grant.limits.confirm else "[viewer] confirm"
+    return f"{by} = {confirm}: {_ASKED[confirm]}"
 
 
 def _say_host(link: Url, reached: Reached) -> Step:

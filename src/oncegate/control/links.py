@@ -114,6 +114,7 @@ async def explain(parts: PartsSeen, body: ExplainOrder) -> Explained:
         runner=parts.runner,
         born_ms=parts.born_ms,
         accept_from_ms=parts.settings.ledger.accept_from_ms,
+        confirm=parts.settings.viewer.confirm,
         store=parts.store,
         rules=parts.rules,
     )

@@ -25,7 +25,7 @@ from oncegate.uses.record import Record, etag_mark, from_json
 from oncegate.uses.use import Admission, DownloadAsk, Kind, admit_download, refusal_of_use
 from oncegate.web.answers import Answer, page_answer, see_other
 from oncegate.web.pages import player_page
-from oncegate.web.plain import confirm_page
+from oncegate.web.plain import confirm_page, said_by
 
 # another request of the same holder may take what was freed for this one; then 503
 CUTS_MAX = 3
@@ -87,7 +87,8 @@ async def serve_button(parts: Parts, exchange: Exchange, request: ViewerRequest,
 
 async def _show_page(parts: Parts, exchange: Exchange, request: ViewerRequest, grant: Grant, info: ObjectInfo) -> bool:
     """Show the page with the button in place of the object, where nobody has pressed it yet. Spends nothing."""
-    confirm = parts.settings.viewer.confirm
+    # what was signed goes before the setting: the issuer knows for whom the link is
+    confirm = grant.limits.confirm or parts.settings.viewer.confirm
     ahead = people.looks_ahead(request)
     is_navigation = people.is_navigation(request)
     if not ahead and confirm != "always" and not (is_navigation and confirm == "auto"):
@@ -100,7 +101,7 @@ async def _show_page(parts: Parts, exchange: Exchange, request: ViewerRequest, g
         return False
     record = await _refuse_if_spent(parts, request, grant, info)
     if not ahead and not is_navigation:
-        raise Refused(Reason.METHOD_NOT_GRANTED, hint="confirm = always: open the link in a browser")
+        raise Refused(Reason.CONFIRM_NEEDED)
     # the redirect after the button, without the cookie that it set
     came_back = request.header(b"sec-fetch-site") == b"same-origin"
     page = confirm_page(
@@ -108,6 +109,7 @@ async def _show_page(parts: Parts, exchange: Exchange, request: ViewerRequest, g
         size_bytes=info.size_bytes,
         uses_left=grant.uses - (record.uses if record else 0),
         needs_cookies=came_back and not ahead,
+        said=said_by(grant.limits.sender, grant.limits.note),
     )
     exchange.outcome = "page"
     if ahead:

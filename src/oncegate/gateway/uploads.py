@@ -27,7 +27,7 @@ from oncegate.uses.record import Record
 from oncegate.uses.upload import UploadAsk, admit_upload, renew_lease, upload_failed, upload_stored
 from oncegate.uses.use import Admission, Kind
 from oncegate.web.answers import page_answer
-from oncegate.web.plain import upload_page
+from oncegate.web.plain import said_by, upload_page
 
 
 async def serve_upload(parts: Parts, exchange: Exchange, request: ViewerRequest, grant: Grant) -> None:
@@ -72,7 +72,9 @@ async def serve_upload_page(exchange: Exchange, grant: Grant) -> None:
     exchange.outcome = "page"
     name = grant.object_key.rpartition("/")[2]
     limits = grant.limits
-    await exchange.answer(page_answer(upload_page(name=name, max_bytes=limits.max_bytes, media_type=limits.media_type)))
+    said = said_by(limits.sender, limits.note)
+    page = upload_page(name=name, max_bytes=limits.max_bytes, media_type=limits.media_type, said=said)
+    await exchange.answer(page_answer(page))
 
 
 async def _look(parts: Parts, request: ViewerRequest, grant: Grant) -> str:

@@ -43,7 +43,8 @@ def read_answer(kind: type[T], members: Mapping[str, Any]) -> T:
     """
     values: dict[str, Any] = {}
     for entry in dataclasses.fields(kind):  # pyright: ignore[reportArgumentType]  kind is one of the dataclasses below
-        value = members[entry.name] if entry.default is dataclasses.MISSING else members.get(entry.name, entry.default)
+        name = entry.name.removesuffix("_")
+        value = members[name] if entry.default is dataclasses.MISSING else members.get(name, entry.default)
         values[entry.name] = entry.metadata["read"](value) if "read" in entry.metadata else value
     return kind(**values)
 
@@ -67,6 +68,9 @@ class MadeLink:
         max_bytes: largest upload that is taken.
         content_type: of an upload: ``type/subtype`` or ``type/*``.
         overwrite: an upload may replace an object.
+        confirm: ``always`` or ``never``; None: as the gateway is set.
+        from_: who sends the link, as its page says (``from`` is a word of Python).
+        note: what the sender says to the reader.
         scheme: ``cloudfront``, ``cloudfront-custom`` or ``s3``.
         home: name of the ledger that is the authority, where there are several.
         label: a note of the issuer's.
@@ -87,6 +91,9 @@ class MadeLink:
     max_bytes: int | None
     content_type: str | None
     overwrite: bool
+    confirm: str | None
+    from_: str | None
+    note: str | None
     scheme: str
     home: str | None
     label: str | None
@@ -249,6 +256,7 @@ class Explanation:
         method: that was asked about.
         id: of the link; None: its signature does not verify.
         key: object key, decoded.
+        confirm: when a person is asked first: ``auto``, ``always`` (a program gets 403) or ``never``; None where ``id`` is.
         steps: the checks, in their order.
     """
 
@@ -256,4 +264,5 @@ class Explanation:
     method: str
     id: str | None
     key: str | None
+    confirm: str | None
     steps: tuple[Step, ...] = field(metadata=_many(Step))

@@ -70,6 +70,9 @@ class LinkOrder(TypedDict, total=False):
         max_bytes: largest upload that is taken.
         content_type: of an upload: ``type/subtype`` or ``type/*``.
         overwrite: an upload may replace an object.
+        confirm: ``always`` or ``never``: whether a person is asked first, whatever the gateway is set to.
+        from_: who sends the link, for its page (``from`` is a word of Python).
+        note: what the sender says to the reader, for its page.
         scheme: ``cloudfront`` (default), ``cloudfront-custom`` or ``s3``.
         label: a note of yours; a link with one is listed before it is opened.
     """
@@ -86,6 +89,9 @@ class LinkOrder(TypedDict, total=False):
     max_bytes: int
     content_type: str
     overwrite: bool
+    confirm: str
+    from_: str
+    note: str
     scheme: str
     label: str
 
@@ -127,7 +133,7 @@ class Page(Generic[T]):
 def make_link(order: LinkOrder, idempotency_key: str | None) -> Call[MadeLink]:
     """``POST /v1/links``."""
     headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
-    body = {name: _as_json(name, value) for name, value in order.items() if value is not None}
+    body = {name.removesuffix("_"): _as_json(name, value) for name, value in order.items() if value is not None}
     return Call(
         method="POST", path="/v1/links", body=body, headers=headers, read=lambda row: read_answer(MadeLink, row)
     )

@@ -23,7 +23,7 @@ from oncegate.keys.pem import PEM_BYTES_MAX, KeyUnfit, load_signing_key
 from oncegate.keys.signing import open_signing_key, s3_issuer_of
 from oncegate.library.tickets import draw_ticket
 from oncegate.links.errors import BadRequest
-from oncegate.links.grant import Operation, Scheme
+from oncegate.links.grant import Confirm, Operation, Scheme
 from oncegate.links.issue import S3Issuer, Wish, end_of, make_link
 from oncegate.links.key_group import SigningKey
 from oncegate.links.link_id import text_of_id
@@ -129,6 +129,9 @@ class Signer:
         source_ip: str | None = None,
         filename: str | None = None,
         inline: bool = False,
+        confirm: Confirm | None = None,
+        from_: str | None = None,
+        note: str | None = None,
         scheme: SchemeName = "cloudfront",
     ) -> Link:
         """Sign a link that opens an object.
@@ -142,6 +145,10 @@ class Signer:
             source_ip: IPv4 address or network that may open it.
             filename: what a browser saves the object as.
             inline: a browser may show the object, where its type is safe to show.
+            confirm: ``always``: a program gets 403, a person is asked first; ``never``: no page; None: as the gateway
+                is set.
+            from_: who sends the link; its page shows it as text. Underlined, because ``from`` is a word of Python.
+            note: what the sender says to the reader; shown in the same way.
             scheme: how it is signed; ``cloudfront`` becomes ``cloudfront-custom`` where it must.
 
         Raises:
@@ -156,6 +163,9 @@ class Signer:
             source_ip=source_ip,
             filename=filename,
             inline=inline,
+            confirm=confirm,
+            from_=from_,
+            note=note,
             scheme=scheme,
         )
 
@@ -171,6 +181,8 @@ class Signer:
         max_bytes: int | None = None,
         content_type: str | None = None,
         overwrite: bool = False,
+        from_: str | None = None,
+        note: str | None = None,
         scheme: SchemeName = "cloudfront",
     ) -> Link:
         """Sign a link that stores an object.
@@ -185,6 +197,8 @@ class Signer:
             max_bytes: the largest upload that is taken.
             content_type: only uploads of this type are taken: ``image/png`` or ``image/*``.
             overwrite: the upload may replace an object.
+            from_: who sends the link; its page shows it as text. Underlined, because ``from`` is a word of Python.
+            note: what the sender says to the reader; shown in the same way.
             scheme: how it is signed; ``cloudfront`` becomes ``cloudfront-custom`` where it must.
 
         Raises:
@@ -200,6 +214,8 @@ class Signer:
             max_bytes=max_bytes,
             media_type=content_type,
             may_replace=overwrite,
+            from_=from_,
+            note=note,
             scheme=scheme,
         )
 
@@ -218,6 +234,9 @@ class Signer:
         max_bytes: int | None = None,
         media_type: str | None = None,
         may_replace: bool = False,
+        confirm: Confirm | None = None,
+        from_: str | None = None,
+        note: str | None = None,
     ) -> Link:
         issuer, now_s = self._issuer, int(time.time())
         expires_s = end_of(
@@ -237,6 +256,9 @@ class Signer:
             max_bytes=max_bytes,
             media_type=media_type,
             may_replace=may_replace,
+            confirm=confirm,
+            sender=from_,
+            note=note,
             scheme=_scheme(scheme),
         )
         return Link(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import enum
 from typing import Literal, NamedTuple
 
+Confirm = Literal["always", "never"]
+"""``always``: no download without the button of the page. ``never``: no page for people."""
+
 
 class Scheme(enum.Enum):
     """How a link is signed."""
@@ -63,6 +66,9 @@ class Limits(NamedTuple):
         may_replace: an upload may take the place of an object.
         disposition: ``response-content-disposition``, decoded.
         response_type: ``response-content-type``, decoded.
+        confirm: whether a person is asked before a download; None: as the gateway is set.
+        sender: who sends the link, for its reader; plain text of one line.
+        note: what its sender says to its reader; plain text of one line.
     """
 
     max_bytes: int | None = None
@@ -70,6 +76,9 @@ class Limits(NamedTuple):
     may_replace: bool = False
     disposition: str | None = None
     response_type: str | None = None
+    confirm: Confirm | None = None
+    sender: str | None = None
+    note: str | None = None
 
 
 NO_LIMITS = Limits()

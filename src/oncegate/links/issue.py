@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from oncegate.links import cloudfront, sigv4
 from oncegate.links.disposition import content_disposition
 from oncegate.links.errors import BadRequest
-from oncegate.links.grant import Operation, Scheme
+from oncegate.links.grant import Confirm, Operation, Scheme
 from oncegate.links.instants import instant_text
 from oncegate.links.key_group import SigningKey
 from oncegate.links.link_id import text_of_id
@@ -20,7 +20,7 @@ from oncegate.links.parameters import QUERY_MAX_BYTES
 from oncegate.links.policy import EPOCH_MAX_S
 from oncegate.links.ticket import Ticket
 from oncegate.links.urls import escape, object_key_problem, path_of
-from oncegate.links.verify import MEDIA_TYPE, SIZE_MAX_BYTES
+from oncegate.links.verify import MEDIA_TYPE, NOTE_MAX, SENDER_MAX, SIZE_MAX_BYTES, is_text_for_people
 
 DEFAULT_LIFETIME_S = 3_600
 
@@ -74,6 +74,9 @@ class Wish:
         max_bytes: of an upload.
         media_type: of an upload: ``type/subtype`` or ``type/*``; kept in lower case.
         may_replace: an upload may take the place of an object.
+        confirm: whether a person is asked before a download, whatever the gateway is set to.
+        sender: who sends the link, for its reader.
+        note: what its sender says to its reader.
         scheme: how to sign; ``signed_scheme`` is what becomes of it.
     """
 
@@ -87,6 +90,9 @@ class Wish:
     max_bytes: int | None = None
     media_type: str | None = None
     may_replace: bool = False
+    confirm: Confirm | None = None
+    sender: str | None = None
+    note: str | None = None
     scheme: Scheme = Scheme.CANNED
 
     def __post_init__(self) -> None:
@@ -103,12 +109,17 @@ class Wish:
             raise BadRequest("operation", "a size limit, a type or permission to replace is for upload links")
         if (self.filename is not None or self.inline) and self.ticket.operation is not Operation.GET:
             raise BadRequest("operation", "a file name and inline are for download links")
+        if self.confirm is not None and self.ticket.operation is not Operation.GET:
+            raise BadRequest("confirm", "whether a person is asked first is for download links")
 
     def _check_values(self) -> None:
         if self.filename is not None and any(c < " " or c == "\x7f" for c in self.filename):
             raise BadRequest("filename", "the file name has a control character")
         if self.filename is not None and len(self.filename) > FILENAME_MAX:
             raise BadRequest("filename", f"the file name is longer than {FILENAME_MAX} characters")
+        for argument, text, longest in (("from", self.sender, SENDER_MAX), ("note", self.note, NOTE_MAX)):
+            if text is not None and not is_text_for_people(text, longest):
+                raise BadRequest(argument, f"write one line of at most {longest} characters, and at least one")
         if self.max_bytes is not None and not 0 <= self.max_bytes <= SIZE_MAX_BYTES:
             raise BadRequest("max_bytes", "the size limit is a number of bytes of at most 18 digits")
         if self.media_type is not None:
@@ -164,6 +175,12 @@ def url_to_sign(public_url: str, wish: Wish, *, bucket: str = "") -> str:
         parts.append(f"once-type={escape(wish.media_type)}")
     if wish.may_replace:
         parts.append("once-replace=1")
+    if wish.confirm is not None:
+        parts.append(f"once-confirm={wish.confirm}")
+    if wish.sender is not None:
+        parts.append(f"once-from={escape(wish.sender)}")
+    if wish.note is not None:
+        parts.append(f"once-note={escape(wish.note)}")
     if wish.filename is not None or wish.inline:
         disposition = content_disposition("inline" if wish.inline else "attachment", wish.filename)
         parts.append(f"response-content-disposition={escape(disposition)}")
@@ -186,7 +203,7 @@ def make_link(wish: Wish, *, public_url: str, key: SigningKey | None, s3: S3Issu
     """
     url = _sign(wish, public_url=public_url, key=key, s3=s3, now_s=now_s)
     if len(url.partition("?")[2]) > QUERY_MAX_BYTES:
-        raise BadRequest("filename", "the link is longer than viewers take: shorten the file name")
+        raise BadRequest("filename", "the link is longer than viewers take: shorten the file name or the note")
     return url
 
 
@@ -238,6 +255,9 @@ def members_of_made(wish: Wish, *, url: str, made_s: int) -> dict[str, object]:
         "max_bytes": wish.max_bytes,
         "content_type": wish.media_type,
         "overwrite": wish.may_replace,
+        "confirm": wish.confirm,
+        "from": wish.sender,
+        "note": wish.note,
         "scheme": wish.signed_scheme.value,
         "home": wish.ticket.home or None,
     }

@@ -22,6 +22,9 @@ LIMIT_NAMES = frozenset(
         b"once-max",
         b"once-type",
         b"once-replace",
+        b"once-confirm",
+        b"once-from",
+        b"once-note",
         b"response-content-disposition",
         b"response-content-type",
     )

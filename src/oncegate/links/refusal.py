@@ -71,6 +71,7 @@ class Reason(enum.StrEnum):
     # the use
     USED = "used"
     REVOKED = "revoked"
+    CONFIRM_NEEDED = "confirmation-needed"
     BEFORE_BIRTH = "older-than-the-ledger"
     FORGOTTEN = "forgotten"
     OBJECT_REPLACED = "object-replaced"
@@ -202,6 +203,7 @@ TABLE: dict[Reason, Row] = {
     Reason.OBJECT_KEY: _denied("the path is no object key that is served here"),
     Reason.USED: _spent("This link has been used."),
     Reason.REVOKED: _spent("This link has been revoked."),
+    Reason.CONFIRM_NEEDED: _spent("Open this link in a browser: a person is asked before it is used."),
     Reason.BEFORE_BIRTH: _spent("This link is older than the ledger that counts its uses."),
     Reason.FORGOTTEN: _spent("This link has expired."),
     Reason.OBJECT_REPLACED: _spent("The object was replaced while it was being downloaded."),

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from oncegate.links import cloudfront, sigv4
-from oncegate.links.grant import NO_LIMITS, Grant, Limits, Operation, Scheme, Signed
+from oncegate.links.grant import NO_LIMITS, Confirm, Grant, Limits, Operation, Scheme, Signed
 from oncegate.links.key_group import KeyGroup
 from oncegate.links.link_id import plain_link_id
 from oncegate.links.parameters import LIMIT_NAMES, Parameters, read_parameters
@@ -28,10 +28,15 @@ _METHODS = {"GET": Operation.GET, "PUT": Operation.PUT, "HEAD": Operation.GET}
 # 18 digits fit into a signed 64-bit number, which other programs keep a size in
 _SIZE = re.compile(rb"0|[1-9][0-9]{0,17}")
 SIZE_MAX_BYTES = 10**18 - 1
+SENDER_MAX = 100
+NOTE_MAX = 500
+"""Characters of the texts for people; a note of 500 letters that are escaped fits into every viewer's URL."""
+_CONFIRM: Mapping[bytes, Confirm] = {b"always": "always", b"never": "never"}
 MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/(?:\*|[a-z0-9!#$&^_.+-]+)")
 # RFC 9110 5.5: "Field values containing CR, LF, or NUL characters are invalid and dangerous". The issuer chooses these
 # texts, and they become headers of our answer.
 _HEADER_TEXT = re.compile(r"[\x20-\x7e\u0080-\U0010ffff]*")
+_PEOPLE_TEXT = re.compile(r"[\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]+")
 # S3 serves parts, versions and lists by presigned URL too; only whole objects can be counted (docs/decisions/0003)
 _S3_SUBRESOURCES = frozenset(
     b"acl attributes append cors delete encryption inventory legal-hold lifecycle list-type location logging metrics "
@@ -162,6 +167,9 @@ def grant_of(request: ViewerRequest, parameters: Parameters, signed: Signed, tru
     ticket = read_ticket(limits[b"once"], now_s=now_s, homes=trust.homes) if b"once" in limits else None
     object_key = served_key(request, parameters, signed, trust)
     operation = granted_operation(request.method, signed, ticket, object_key, trust)
+    # refused and never ignored: its issuer believes that somebody is asked
+    if operation is Operation.PUT and b"once-confirm" in limits:
+        raise Refused(Reason.MALFORMED_LIMIT, hint="once-confirm is for download links")
     return Grant(
         link_id=ticket.nonce if ticket else plain_link_id(signed, object_key),
         object_key=object_key,
@@ -258,13 +266,32 @@ def read_limits(limits: Mapping[bytes, bytes]) -> Limits:
         raise Refused(Reason.MALFORMED_LIMIT, hint="once-type is a media type, or type/*")
     if limits.get(b"once-replace", b"1") != b"1":
         raise Refused(Reason.MALFORMED_LIMIT, hint="once-replace is 1 or absent")
+    confirm = limits.get(b"once-confirm")
+    if confirm is not None and confirm not in _CONFIRM:
+        raise Refused(Reason.MALFORMED_LIMIT, hint="once-confirm is always or never")
     return Limits(
         max_bytes=int(size) if size is not None else None,
         media_type=accepted,
         may_replace=b"once-replace" in limits,
         disposition=_text(limits.get(b"response-content-disposition", b"")) or None,
         response_type=_text(limits.get(b"response-content-type", b"")) or None,
+        confirm=None if confirm is None else _CONFIRM[confirm],
+        sender=_text_for_people("once-from", limits, SENDER_MAX),
+        note=_text_for_people("once-note", limits, NOTE_MAX),
     )
+
+
+def _text_for_people(name: str, limits: Mapping[bytes, bytes], longest: int) -> str | None:
+    raw = limits.get(name.encode())
+    text = None if raw is None else _text(raw)
+    if text is not None and not is_text_for_people(text, longest):
+        raise Refused(Reason.MALFORMED_LIMIT, hint=f"{name} is one line of 1 to {longest} characters")
+    return text
+
+
+def is_text_for_people(text: str, longest: int) -> bool:
+    """Whether a text may be shown on a link's page: one line without control characters, not empty, not too long."""
+    return len(text) <= longest and _PEOPLE_TEXT.fullmatch(text) is not None
 
 
 def _text(raw: bytes) -> str:

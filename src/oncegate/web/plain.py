@@ -1,8 +1,7 @@
 """The pages that need nothing but a link: the button, the drop zone, and what went wrong.
 
-Each is one HTML document with its own style and, for the drop zone, one script, which the page's policy names by a
-nonce. Nothing is loaded from anywhere. Every text that comes from a link is escaped here. Shipped to the edge: the
-standard library alone, and at most 6 KB of source.
+Each is one HTML document and loads nothing; the drop zone's script is named by a nonce in its policy. Every text of a
+link is escaped here. Shipped to the edge: the standard library alone, at most 6.4 KB of source.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ _HEAD = (
     '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="robots" content="noindex,nofollow">'
 )
 
-# It asks for XML, whose <Message> it shows. location.href is the link: nothing of it is put into the page.
+# It shows the <Message> of the XML. location.href is the link: nothing of it is put into the page.
 _SCRIPT = """
 const zone=document.querySelector('.zone'),pick=document.querySelector('#file'),bar=document.querySelector('progress'),
 say=document.querySelector('#say');
@@ -54,7 +53,7 @@ class Page:
     policy: str
 
 
-def confirm_page(*, name: str, size_bytes: int, uses_left: int, needs_cookies: bool) -> Page:
+def confirm_page(*, name: str, size_bytes: int, uses_left: int, needs_cookies: bool, said: str = "") -> Page:
     """The page with the button.
 
     Args:
@@ -62,22 +61,23 @@ def confirm_page(*, name: str, size_bytes: int, uses_left: int, needs_cookies: b
         size_bytes: of the file.
         uses_left: how often the link can still be used.
         needs_cookies: the button was pressed, and its cookie did not come back.
+        said: HTML of ``said_by``.
     """
     times = "once" if uses_left == 1 else f"{uses_left} times"
-    note = "<p><strong>Your browser must accept a cookie from this site for the download.</strong></p>"
+    asks = "<p><strong>Your browser must accept a cookie from this site for the download.</strong></p>"
     body = (
-        f"<h1>{html.escape(name)}</h1><p>{readable_size(size_bytes)}</p>{note if needs_cookies else ''}"
+        f"<h1>{html.escape(name)}</h1>{said}<p>{readable_size(size_bytes)}</p>{asks if needs_cookies else ''}"
         '<form method="post" action=""><button>Download</button></form>'
         f"<p><small>This link can be used {times}. Looking at this page does not use it.</small></p>"
     )
     return page(name, body)
 
 
-def upload_page(*, name: str, max_bytes: int | None, media_type: str | None) -> Page:
+def upload_page(*, name: str, max_bytes: int | None, media_type: str | None, said: str = "") -> Page:
     """The page with the drop zone."""
     limits = [f"at most {readable_size(max_bytes)}"] if max_bytes is not None else []
     limits += [media_type] if media_type else []
-    said = f"<p>{html.escape(', '.join(limits))}</p>" if limits else ""
+    said += f"<p>{html.escape(', '.join(limits))}</p>" if limits else ""
     accept = f' accept="{html.escape(media_type)}"' if media_type else ""
     body = (
         f"<h1>Upload to {html.escape(name)}</h1>{said}"
@@ -87,6 +87,12 @@ def upload_page(*, name: str, max_bytes: int | None, media_type: str | None) -> 
         "<p><small>This link takes one file. Looking at this page does not use it.</small></p>"
     )
     return page("Upload", body, script=_SCRIPT)
+
+
+def said_by(sender: str | None, note: str | None) -> str:
+    """What a link's sender says, as HTML."""
+    said = f"<p>From <bdi>{html.escape(sender)}</bdi></p>" if sender else ""
+    return said + (f'<p dir="auto">{html.escape(note)}</p>' if note else "")
 
 
 def message_page(*, title: str, words: str) -> Page:
@@ -107,8 +113,7 @@ def readable_size(size_bytes: int) -> str:
 def page(title: str, body: str, *, script: str = "", more_policy: str = "") -> Page:
     """Make a page of a body that is HTML already, with the policy that fits it."""
     nonce = secrets.token_urlsafe(12) if script else ""
-    # styles may be inline, because they hold no text of a link; frame-ancestors, so that no other site can lay a button
-    # of its own over ours
+    # inline styles hold no text of a link; in a frame another site could lay its button over ours
     policy = (
         "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
         + (f"; script-src 'nonce-{nonce}'; connect-src 'self'" if script else "")

@@ -75,6 +75,7 @@ async def _explain(
         runner=records.runner,
         born_ms=records.facts.born_ms,
         accept_from_ms=settings.ledger.accept_from_ms,
+        confirm=settings.viewer.confirm,
         store=store,
         rules=Rules(resume_window_s=settings.links.resume_window_s),
     )
@@ -90,6 +91,13 @@ def _print(found: Explanation, *, as_json: bool) -> None:
     if not as_json:
         for step in found.steps:
             click.echo(f"{_MARKS[step.passed]:8}{step.name:13}{printable(step.words)}")
-        click.echo(f"{found.method} would be {'admitted' if found.is_admitted else 'refused'}")
+        click.echo(f"{found.method} would be {_verdict(found)}")
         return
     click.echo(json.dumps(found.members, indent=2))
+
+
+def _verdict(found: Explanation) -> str:
+    if not found.is_admitted:
+        return "refused"
+    is_asked = found.method == "GET" and found.confirm == "always"
+    return "admitted, after the button in a browser" if is_asked else "admitted"

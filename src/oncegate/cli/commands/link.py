@@ -17,7 +17,7 @@ from oncegate.cli.main import Misuse
 from oncegate.cli.wiring import open_keys, open_signer, settings_of
 from oncegate.library.tickets import draw_ticket
 from oncegate.links.errors import BadRequest
-from oncegate.links.grant import Operation, Scheme
+from oncegate.links.grant import Confirm, Operation, Scheme
 from oncegate.links.issue import S3Issuer, Wish, end_of, make_link, members_of_made
 from oncegate.links.ticket import USES_MAX
 from oncegate.settings import Settings
@@ -44,6 +44,13 @@ from oncegate.settings.units import parse_size_bytes
 @click.option("--type", "media_type", metavar="TYPE", help="The media type of an upload: image/png, image/*.")
 @click.option("--overwrite", is_flag=True, help="The upload may replace the object under this key.")
 @click.option(
+    "--confirm",
+    type=click.Choice(["always", "never"]),
+    help="Whether a person is asked first: always gives a program 403, never shows no page.  [default: as the gateway is set]",
+)
+@click.option("--from", "sender", metavar="TEXT", help="Who sends the link, for its page.")
+@click.option("--note", metavar="TEXT", help="What you say to its reader, for its page.")
+@click.option(
     "--scheme",
     type=click.Choice([scheme.value for scheme in Scheme]),
     default=Scheme.CANNED.value,
@@ -67,6 +74,9 @@ def command(
     max_size: str | None,
     media_type: str | None,
     overwrite: bool,
+    confirm: Confirm | None,
+    sender: str | None,
+    note: str | None,
     scheme: str,
     as_json: bool,
     qr: bool,
@@ -89,6 +99,9 @@ def command(
             max_bytes=_size_of(max_size),
             media_type=media_type,
             may_replace=overwrite,
+            confirm=confirm,
+            sender=sender,
+            note=note,
             scheme=Scheme(scheme),
         )
         url = _sign(wish, settings, now_s)

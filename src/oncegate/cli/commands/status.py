@@ -41,7 +41,8 @@ def command(ctx: click.Context, *, link: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(members_of(standing, link_id), indent=2))
     else:
-        click.echo("\n".join(shown.as_lines(link_id, standing)))
+        confirm = None if named.grant is None else named.grant.limits.confirm
+        click.echo("\n".join(shown.as_lines(link_id, standing, confirm=confirm)))
 
 
 async def standing_in(records: Records, named: Named, now_s: int) -> Standing:

@@ -44,6 +44,7 @@ class Explained(Given):
                     "method": "GET",
                     "id": None,
                     "key": None,
+                    "confirm": None,
                     "steps": [
                         {
                             "name": "expiry",
@@ -62,4 +63,7 @@ class Explained(Given):
     method: str
     id: str | None = Field(description="null: the link does not verify.")
     key: str | None
+    confirm: Literal["auto", "always", "never"] | None = Field(
+        description="When a person is asked first: what the link says, else the viewer's setting. `always`: a program gets 403."
+    )
     steps: list[StepShown]

@@ -20,9 +20,10 @@ from oncegate.control.bodies.forms import (
     SchemeName,
     Taken,
 )
-from oncegate.links.grant import Operation, Scheme
+from oncegate.links.grant import Confirm, Operation, Scheme
 from oncegate.links.issue import FILENAME_MAX, Wish
 from oncegate.links.ticket import USES_MAX, Ticket
+from oncegate.links.verify import NOTE_MAX, SENDER_MAX
 
 
 class LinkOrder(Taken):
@@ -60,6 +61,25 @@ class LinkOrder(Taken):
         default=None, pattern=MEDIA_TYPE, description="Only uploads of this type: `image/png`, `image/*`."
     )
     overwrite: bool = Field(default=False, description="The upload may take the place of an object.")
+    confirm: Confirm | None = Field(
+        default=None,
+        description="`always`: a program gets 403, a person is asked first. `never`: no page. Default: as the viewer is set.",
+    )
+    from_: str | None = Field(
+        default=None,
+        alias="from",
+        min_length=1,
+        max_length=SENDER_MAX,
+        pattern=ONE_LINE,
+        description="Who sends the link; its page shows it as text.",
+    )
+    note: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=NOTE_MAX,
+        pattern=ONE_LINE,
+        description="What the sender says to the reader; the link's page shows it as text.",
+    )
     scheme: SchemeName = Field(default="cloudfront", description="How it is signed.")
     label: str | None = Field(
         default=None,
@@ -91,6 +111,9 @@ class LinkOrder(Taken):
             max_bytes=self.max_bytes,
             media_type=self.content_type,
             may_replace=self.overwrite,
+            confirm=self.confirm,
+            sender=self.from_,
+            note=self.note,
             scheme=Scheme(self.scheme),
         )
 
@@ -116,6 +139,9 @@ class LinkMade(Given):
                     "max_bytes": None,
                     "content_type": None,
                     "overwrite": False,
+                    "confirm": None,
+                    "from": None,
+                    "note": None,
                     "scheme": "cloudfront",
                     "home": None,
                     "label": "for Ada",
@@ -139,6 +165,9 @@ class LinkMade(Given):
     max_bytes: int | None
     content_type: str | None
     overwrite: bool
+    confirm: Confirm | None
+    from_: str | None = Field(alias="from")
+    note: str | None
     scheme: SchemeName
     home: str | None = Field(description="The ledger that counts its uses, where an installation has several.")
     label: str | None
