@@ -13,12 +13,12 @@ import click
 
 from oncegate.cli.main import Misuse, Refusal
 from oncegate.cli.wiring import open_ledger
-from oncegate.control.recording import LedgerSilent, RecordUnreadable, read_events_of_link
+from oncegate.control.recording import LedgerSilent, read_events_of_link
 from oncegate.ledgers.protocol import Ledger, LedgerFacts
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.grant import Grant
 from oncegate.settings import Settings
-from oncegate.uses.record import Record
+from oncegate.uses.record import Record, RecordUnreadable
 from oncegate.uses.standing import Standing, standing_of
 
 EVENTS_OF_A_LINK_MAX = 1_000

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-from oncegate.control.recording import LedgerSilent, RecordUnreadable, read_record
+from oncegate.control.recording import LedgerSilent, read_record
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.explain import Step, explain
 from oncegate.links.grant import Grant, Operation
@@ -22,7 +22,7 @@ from oncegate.links.request import ViewerRequest
 from oncegate.links.urls import Url, parse_url
 from oncegate.links.verify import Trust, verify, verify_by_any_method
 from oncegate.stores.protocol import ObjectInfo, Store, StoreBusy, StoreFault
-from oncegate.uses.record import Record
+from oncegate.uses.record import Record, RecordUnreadable
 from oncegate.uses.standing import standing_of
 from oncegate.uses.upload import UploadAsk, admit_upload
 from oncegate.uses.use import Admission, DownloadAsk, Kind, Rules, admit_download, is_too_old

@@ -19,10 +19,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 
 from oncegate.control.issuing import KeyUsedOtherwise
-from oncegate.control.recording import LedgerSilent, RecordUnreadable
+from oncegate.control.recording import LedgerSilent
 from oncegate.control.tokens import TokensUnfit
 from oncegate.links.errors import BadRequest
 from oncegate.stores.protocol import StoreBusy, StoreFault
+from oncegate.uses.record import RecordUnreadable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1

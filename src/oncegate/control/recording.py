@@ -33,16 +33,12 @@ class LedgerSilent(Exception):
     """The ledger did not answer in time: 503. A write goes on in the background."""
 
 
-class RecordUnreadable(Exception):
-    """The record is of another version, or damaged. It is never taken for unused."""
-
-
 async def read_record(runner: LedgerRunner, link_id: bytes) -> Record | None:
     """Read a link's record; None where there is none.
 
     Raises:
         LedgerSilent: it is not known in time.
-        RecordUnreadable: see there.
+        RecordUnreadable: its record cannot be read.
     """
     try:
         async with asyncio.timeout(WAIT_MAX_S):
@@ -51,10 +47,7 @@ async def read_record(runner: LedgerRunner, link_id: bytes) -> Record | None:
         raise LedgerSilent from None
     if isinstance(found, Unknown):
         raise LedgerSilent
-    try:
-        return from_json(found.record) if isinstance(found, Stands) else None
-    except ValueError:
-        raise RecordUnreadable from None
+    return from_json(found.record) if isinstance(found, Stands) else None
 
 
 async def read_events_of_link(ledger: Ledger, link_id: bytes, limit: int) -> LinkEvents:
@@ -90,16 +83,13 @@ async def run_until_known(runner: LedgerRunner, link_id: bytes, talk: Talk[T]) -
 
     Raises:
         LedgerSilent: it is not known in time, and goes on.
-        RecordUnreadable: see there.
+        RecordUnreadable: its record cannot be read.
     """
     task = runner.run_in_background(link_id, talk)
     done, _ = await asyncio.wait({task}, timeout=WAIT_MAX_S)
     if not done:
         raise LedgerSilent
-    try:
-        return cast("T", task.result())
-    except ValueError:
-        raise RecordUnreadable from None
+    return cast("T", task.result())
 
 
 async def revoke_link(runner: LedgerRunner, link_id: bytes, *, expires_s: int | None = None) -> Record:
@@ -119,7 +109,7 @@ async def revoke_link(runner: LedgerRunner, link_id: bytes, *, expires_s: int | 
 
     Raises:
         LedgerSilent: whether it is revoked is not known yet.
-        RecordUnreadable: see there.
+        RecordUnreadable: its record cannot be read.
     """
     record = await read_record(runner, link_id)
     if record is not None:

@@ -25,6 +25,7 @@ from oncegate.links.request import ViewerRequest
 from oncegate.links.verify import verify
 from oncegate.server.limits import OPEN_REQUESTS_MAX
 from oncegate.stores.protocol import KeyRefused, LengthNeeded, NotOnce, StoreBusy, StoreFault, StoreFull, UploadTooLarge
+from oncegate.uses.record import RecordUnreadable
 from oncegate.uses.use import is_too_old
 from oncegate.web.answers import preflight, refusal_answer, style_of
 
@@ -69,6 +70,9 @@ class Gateway:
             await self._refuse(exchange, refused)
         except StoreFault as fault:
             await self._refuse(exchange, self._refusal_of_fault(exchange, fault))
+        except RecordUnreadable as error:
+            self._note_fault(exchange, "ledger", error)
+            await self._refuse(exchange, Refused(Reason.LEDGER_UNKNOWN))
         except Exception as error:  # noqa: BLE001  the one place: whatever it is, the viewer learns nothing of it
             self._note_fault(exchange, "gateway", error)
             await self._refuse(exchange, Refused(Reason.INTERNAL))

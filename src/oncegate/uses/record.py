@@ -136,11 +136,15 @@ def _claim_to_list(claim: Claim) -> list[str | int]:
     return [*short, claim.size_bytes, claim.etag, claim.paid, claim.over, *([1] if claim.is_parallel else [])]
 
 
+class RecordUnreadable(ValueError):
+    """The record is of a later version, or damaged. Its link is never taken for unused, and nobody is told that it is used."""
+
+
 def from_json(text: bytes) -> Record:
     """Read what ``to_json`` wrote.
 
     Raises:
-        ValueError: it is something else: a record of a newer version, or a damaged one. Never taken for unused.
+        RecordUnreadable: it is something else.
     """
     try:
         document = _from_json(text.decode())
@@ -158,8 +162,8 @@ def from_json(text: bytes) -> Record:
             replaces=document.get("e"),
             issued=_issued_of_list(*issued) if issued else None,
         )
-    except (TypeError, AttributeError, KeyError) as error:
-        raise ValueError(f"not a record of this version: {error}") from None
+    except (TypeError, AttributeError, KeyError, ValueError) as error:
+        raise RecordUnreadable(f"not a record of this version: {error}") from None
 
 
 def _claim_of_list(
