@@ -29,6 +29,7 @@ HOT_PATH = {
     "oncegate.gateway.parts",
     "oncegate.gateway.downloads",
     "oncegate.gateway.ranges",
+    "oncegate.links.asking",
     "oncegate.links.people",
     "oncegate.links.public_urls",
     "oncegate.gateway.answers",

@@ -34,6 +34,14 @@ def test_a_grant_names_the_ledger_of_its_ticket(door: Any, home: str) -> None:
     assert door.open(url, homes=frozenset(("eu1", "us1"))).home == home
 
 
+@pytest.mark.parametrize("resource", ["/in/*", "/in/a?"])
+def test_a_grant_says_that_its_link_covers_more(door: Any, resource: str) -> None:
+    """What counts the uses of such an upload is the ledger alone, at every door."""
+    signed = door.custom("/in/ab", resource=f"{door.origin}{resource}")
+    assert door.open(signed).is_wildcard
+    assert not door.open(door.custom("/in/ab")).is_wildcard
+
+
 # What counts as signed.
 
 

@@ -17,9 +17,10 @@ from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.parts import Parts
 from oncegate.gateway.uploads import serve_upload, serve_upload_page
 from oncegate.gateway.viewer import Viewers
+from oncegate.links.asking import verify_as_opened
 from oncegate.links.grant import Grant, Operation
 from oncegate.links.link_id import text_of_id
-from oncegate.links.people import agent_of, is_navigation, looks_ahead
+from oncegate.links.people import agent_of
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.links.verify import verify
@@ -99,7 +100,7 @@ class Gateway:
         if grant.is_counted and is_too_old(grant.made_ms, born_ms=parts.born_ms, accept_from_ms=self._accept_from_ms):
             raise Refused(Reason.BEFORE_BIRTH)
         if request.method == "POST":
-            await serve_button(parts, exchange, request, grant)
+            await serve_button(exchange, request, grant)
         elif request.method == "PUT":
             await serve_upload(parts, exchange, request, grant)
         elif grant.operation is Operation.PUT:
@@ -108,20 +109,9 @@ class Gateway:
             await serve_download(parts, exchange, request, grant)
 
     def _verify(self, request: ViewerRequest) -> Grant:
-        """Verify; the page's POST counts as a GET, and a browser that goes to an upload link is shown its page."""
+        """Verify a request as what it is meant."""
         trust, now_s = self._parts.trust(), self._parts.now_s()
-        try:
-            return verify(request.as_method("GET") if request.method == "POST" else request, trust, now_s=now_s)
-        except Refused as refused:
-            # S3 signs the method: an upload link that is opened by GET has a wrong signature
-            may_be_upload = refused.reason in (Reason.METHOD_NOT_GRANTED, Reason.S3_BAD_SIGNATURE)
-            if request.method != "GET" or not may_be_upload or not (is_navigation(request) or looks_ahead(request)):
-                raise
-            try:
-                return verify(request.as_method("PUT"), trust, now_s=now_s)
-            # the answer to what was asked, not to this try
-            except Refused:
-                raise refused from None
+        return verify_as_opened(request, lambda asked: verify(asked, trust, now_s=now_s))
 
     async def _refuse(self, exchange: Exchange, refused: Refused) -> None:
         exchange.reason = refused.reason.value

@@ -15,7 +15,8 @@ from oncegate.ledgers.protocol import Stands, Unknown, forget_after
 from oncegate.ledgers.runner import WAIT_MAX_S
 from oncegate.links import people
 from oncegate.links.address import holder_address
-from oncegate.links.cookies import GO_MAX_AGE_S, cookies_of
+from oncegate.links.asking import check_button, page_first
+from oncegate.links.cookies import cookies_of
 from oncegate.links.grant import Grant
 from oncegate.links.link_id import text_of_id
 from oncegate.links.refusal import Reason, Refused
@@ -23,7 +24,7 @@ from oncegate.links.request import ViewerRequest
 from oncegate.stores.protocol import ObjectInfo, OpenObject, StoreFault
 from oncegate.uses.record import Record, etag_mark, from_json
 from oncegate.uses.use import Admission, DownloadAsk, Kind, admit_download, refusal_of_use
-from oncegate.web.answers import Answer, page_answer, see_other
+from oncegate.web.answers import Answer, button_answer, page_answer
 from oncegate.web.pages import player_page
 from oncegate.web.plain import confirm_page, said_by
 
@@ -69,56 +70,39 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
         await opened.aclose()
 
 
-async def serve_button(parts: Parts, exchange: Exchange, request: ViewerRequest, grant: Grant) -> None:
+async def serve_button(exchange: Exchange, request: ViewerRequest, grant: Grant) -> None:
     """Answer the page's POST: nothing is written; a cookie says for a minute that a person pressed the button.
 
     Raises:
         Refused: CROSS_SITE; MALFORMED_REQUEST: it has a body.
     """
-    # else a page elsewhere could press the button unseen, and its reader's browser would spend the link
-    if people.is_of_another_site(request):
-        raise Refused(Reason.CROSS_SITE)
-    if (request.header(b"content-length") or b"0") != b"0" or request.header(b"transfer-encoding") is not None:
-        raise Refused(Reason.MALFORMED_REQUEST)
-    cookies = cookies_of(request)
-    cookie = cookies.header(cookies.go(grant.link_id), "1", GO_MAX_AGE_S)
-    await exchange.answer(see_other(request, cookie))
+    check_button(request)
+    await exchange.answer(button_answer(request, grant.link_id))
 
 
 async def _show_page(parts: Parts, exchange: Exchange, request: ViewerRequest, grant: Grant, info: ObjectInfo) -> bool:
     """Show the page with the button in place of the object, where nobody has pressed it yet. Spends nothing."""
-    # what was signed goes before the setting: the issuer knows for whom the link is
-    confirm = grant.limits.confirm or parts.settings.viewer.confirm
-    ahead = people.looks_ahead(request)
-    is_navigation = people.is_navigation(request)
-    if not ahead and confirm != "always" and not (is_navigation and confirm == "auto"):
-        return False
-    cookies = cookies_of(request)
-    shown = cookies.shown(request)
-    # a chat's own browser has the name of a preview agent, and comes back with the button's cookie like any other; a
-    # prefetch sends the cookie as well, before anybody clicked
-    if ahead != "prefetch" and (cookies.go(grant.link_id) in shown or cookies.claim(grant.link_id) in shown):
+    first = page_first(request, grant, parts.settings.viewer.confirm)
+    if first is None:
         return False
     record = await _refuse_if_spent(parts, request, grant, info)
-    if not ahead and not is_navigation:
+    if first.is_for_nobody:
         raise Refused(Reason.CONFIRM_NEEDED)
-    # the redirect after the button, without the cookie that it set
-    came_back = request.header(b"sec-fetch-site") == b"same-origin"
     page = confirm_page(
         name=info.key.rpartition("/")[2],
         size_bytes=info.size_bytes,
         uses_left=grant.uses - (record.uses if record else 0),
-        needs_cookies=came_back and not ahead,
+        needs_cookies=first.needs_cookies,
         said=said_by(grant.limits.sender, grant.limits.note),
     )
     exchange.outcome = "page"
-    if ahead:
-        parts.meters.preview(ahead)
+    if first.ahead:
+        parts.meters.preview(first.ahead)
         parts.journal.write(
             "preview",
             link_id=text_of_id(grant.link_id),
             key=grant.object_key,
-            why=ahead,
+            why=first.ahead,
             address=request.address,
             agent=people.agent_of(request),
         )

@@ -18,6 +18,11 @@ from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.links.verify import Trust, grant_of
 
+
+class NothingShown(Exception):
+    """The request shows neither ``Expires`` nor ``Policy``, so CloudFront can have checked no signature of it."""
+
+
 CHECKED_BY_CLOUDFRONT = frozenset(("key", "signature"))
 _NO_KEYS = KeyGroup({})
 
@@ -36,6 +41,7 @@ def verify_behind_cloudfront(request: ViewerRequest, trust: Trust, *, now_s: int
     Raises:
         Refused: it is not to be served; an S3 presigned URL never is, because CloudFront signs the request to the bucket
             itself.
+        NothingShown: there is no end to be seen; the behaviour has no trusted key group, or hides what it checked.
         ValueError: ``trust`` counts plain links.
     """
     if trust.plain_links == "once":
@@ -43,6 +49,9 @@ def verify_behind_cloudfront(request: ViewerRequest, trust: Trust, *, now_s: int
     parameters = read_parameters(request.query)
     if parameters.is_s3:
         raise Refused(Reason.S3_UNSUPPORTED)
+    shown = parameters.cloudfront or cloudfront.values_of_cookies(request)
+    if b"Expires" not in shown and b"Policy" not in shown:
+        raise NothingShown
     credential = cloudfront.read_credential(request, parameters)
     for name, check in cloudfront.CHECKS:
         if name not in CHECKED_BY_CLOUDFRONT:

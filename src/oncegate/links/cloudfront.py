@@ -57,7 +57,8 @@ _THIS_URL = Match("", is_wildcard=False)
 _URL_WITH_WILDCARDS = Match("", is_wildcard=True)
 
 
-def _values_of_cookies(request: ViewerRequest) -> dict[bytes, bytes]:
+def values_of_cookies(request: ViewerRequest) -> dict[bytes, bytes]:
+    """What a request's signed cookies say, by the names that the parameters of a URL have."""
     prefix = b"CloudFront-"
     return {name.removeprefix(prefix): value for name, value in request.cookies(prefix).items()}
 
@@ -71,7 +72,7 @@ def read_credential(request: ViewerRequest, parameters: Parameters) -> Credentia
 
     Source: docs/aws-protocol.md 1.5.3 (any one parameter makes it a signed URL), 1.7.
     """
-    values = parameters.cloudfront or _values_of_cookies(request)
+    values = parameters.cloudfront or values_of_cookies(request)
     key_id = unescape(values.get(b"Key-Pair-Id", b""))
     if not key_id:
         raise Refused(Reason.MISSING_KEY)

@@ -99,6 +99,7 @@ class Grant(NamedTuple):
         expires_s: refused at this second and after.
         limits: what else is signed.
         home: the ledger that counts its uses, as the ticket names it; empty: the installation's own.
+        is_wildcard: the signature covers more URLs than this one.
     """
 
     link_id: bytes
@@ -112,3 +113,4 @@ class Grant(NamedTuple):
     expires_s: int
     limits: Limits = NO_LIMITS
     home: str = ""
+    is_wildcard: bool = False

@@ -94,6 +94,7 @@ class Reason(enum.StrEnum):
     BAD_DIGEST = "bad-digest"
     INCOMPLETE = "incomplete-body"
     MALFORMED_UPLOAD = "malformed-upload"
+    NOT_AT_THE_EDGE = "not-at-the-edge"
     # the listener
     NOT_A_LINK = "not-a-link"
     CROSS_SITE = "cross-site"
@@ -239,6 +240,8 @@ TABLE: dict[Reason, Row] = {
         400, Style.S3, "IncompleteBody", "You did not provide the number of bytes specified by Content-Length"
     ),
     Reason.MALFORMED_UPLOAD: Row(400, Style.S3, "InvalidRequest", "This upload is not of a form that is taken here."),
+    # 501, as above: a gateway would take it, the edge never does
+    Reason.NOT_AT_THE_EDGE: Row(501, Style.S3, "NotImplemented", "This is not taken here."),
     Reason.NOT_A_LINK: _denied("this listener serves links only"),
     Reason.CROSS_SITE: _denied("The button was pressed from another site."),
     Reason.MALFORMED_REQUEST: Row(400, Style.S3, "InvalidRequest", "The request is ambiguous or malformed."),

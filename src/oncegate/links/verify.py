@@ -181,6 +181,7 @@ def grant_of(request: ViewerRequest, parameters: Parameters, signed: Signed, tru
         key_id=signed.key_id,
         expires_s=signed.expires_s,
         home=ticket.home if ticket else "",
+        is_wildcard=signed.is_wildcard,
         # nearly every link has a ticket and nothing more to read
         limits=read_limits(limits) if len(limits) > (ticket is not None) else NO_LIMITS,
     )

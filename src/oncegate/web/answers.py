@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
+from oncegate.links.cookies import GO_MAX_AGE_S, cookies_of
 from oncegate.links.grant import Grant
 from oncegate.links.people import is_navigation
 from oncegate.links.refusal import Reason, Refused, Style, xml_body
@@ -64,8 +65,13 @@ def page_answer(page: Page, *, status: int = 200) -> Answer:
     return Answer(status, headers, page.body)
 
 
-def see_other(request: ViewerRequest, cookie: Header) -> Answer:
-    """303 to the same URL, relative: nothing of Host goes into it."""
+def button_answer(request: ViewerRequest, link_id: bytes) -> Answer:
+    """The answer to the button's POST: a cookie that says for a minute that a person pressed it, and 303 to the link.
+
+    The location is relative: nothing of Host goes into it.
+    """
+    cookies = cookies_of(request)
+    cookie = cookies.header(cookies.go(link_id), "1", GO_MAX_AGE_S)
     target = request.path + (b"?" + request.query if request.query else b"")
     # two slashes in front would name another host
     location = b"/" + target.lstrip(b"/")

@@ -1,7 +1,7 @@
 """The pages that need nothing but a link: the button, the drop zone, and what went wrong.
 
 Each is one HTML document and loads nothing; the drop zone's script is named by a nonce in its policy. Every text of a
-link is escaped here. Shipped to the edge: the standard library alone, at most 6.4 KB of source.
+link is escaped here. Shipped to the edge: the standard library alone, at most 6.5 KB of source.
 """
 
 from __future__ import annotations
@@ -53,20 +53,21 @@ class Page:
     policy: str
 
 
-def confirm_page(*, name: str, size_bytes: int, uses_left: int, needs_cookies: bool, said: str = "") -> Page:
+def confirm_page(*, name: str, size_bytes: int | None, uses_left: int, needs_cookies: bool, said: str = "") -> Page:
     """The page with the button.
 
     Args:
         name: of the file, as it will be saved.
-        size_bytes: of the file.
+        size_bytes: of the file; None where nobody looked.
         uses_left: how often the link can still be used.
         needs_cookies: the button was pressed, and its cookie did not come back.
         said: HTML of ``said_by``.
     """
+    size = "" if size_bytes is None else f"<p>{readable_size(size_bytes)}</p>"
     times = "once" if uses_left == 1 else f"{uses_left} times"
     asks = "<p><strong>Your browser must accept a cookie from this site for the download.</strong></p>"
     body = (
-        f"<h1>{html.escape(name)}</h1>{said}<p>{readable_size(size_bytes)}</p>{asks if needs_cookies else ''}"
+        f"<h1>{html.escape(name)}</h1>{said}{size}{asks if needs_cookies else ''}"
         '<form method="post" action=""><button>Download</button></form>'
         f"<p><small>This link can be used {times}. Looking at this page does not use it.</small></p>"
     )
