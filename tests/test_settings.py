@@ -227,7 +227,7 @@ def test_variables_that_are_not_settings_are_left_alone(config: Path) -> None:
         ("[viewer]\ndrain = true", "[viewer] drain: write it as text in quotes"),
         ("[viewer]\ndrain = 1.5", "[viewer] drain: write it as text in quotes"),
         ('[viewer]\nmax_upload = "0"', "[viewer] max_upload: must be at least one byte"),
-        ('[viewer]\nmax_upload = "5G"', "[viewer] max_upload: '5G' is no size"),
+        ('[viewer]\nmax_upload = "5X"', "[viewer] max_upload: '5X' is no size"),
         ("[viewer]\npublic_url = []", "[viewer] public_url: give at least one URL"),
         ('[viewer]\npublic_url = "https://a/x"', "[viewer] public_url: a public URL has no path, query or fragment"),
         ('[viewer]\npublic_url = "https://a/?x"', "[viewer] public_url: a public URL has no path, query or fragment"),

@@ -30,7 +30,7 @@ try:
     cli.main(prog_name="oncegate")
 except SystemExit as end:
     assert end.code == 0, end.code
-print("\\n".join(name for name in {heavy!r} if name in sys.modules), file=sys.stderr)
+print("imported:", *(name for name in {heavy!r} if name in sys.modules), file=sys.stderr)
 """
 
 
@@ -38,7 +38,8 @@ def heavy_after(arguments: list[str], folder: pathlib.Path) -> list[str]:
     """Run a command in a fresh interpreter; which heavy modules it has imported."""
     script = SCRIPT.format(arguments=arguments, heavy=HEAVY)
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True)
-    return done.stderr.split()
+    # before it stands what the command itself has to say
+    return done.stderr.rpartition("imported:")[2].split()
 
 
 @pytest.mark.parametrize(

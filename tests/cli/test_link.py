@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import time
 from dataclasses import replace
 
@@ -48,6 +49,20 @@ def test_every_limit_of_an_upload_is_signed(invoke, folder: pathlib.Path) -> Non
     assert (grant.operation, grant.uses) == (Operation.PUT, 3)
     assert (grant.limits.max_bytes, grant.limits.media_type) == (10_000_000, "image/*")
     assert grant.limits.may_replace
+
+
+def test_what_could_be_read_in_two_ways_is_echoed(invoke, folder: pathlib.Path) -> None:
+    """On stderr, so that a script's stdout is the link alone; the usual link says nothing."""
+    made = invoke("link", "in/*", "--put", "--expires", "2h", "--not-before", "+10m", "--max-size", "10M")
+    lines = made.stderr.splitlines()
+    assert re.fullmatch(r"opens until 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", lines[0])
+    assert re.fullmatch(r"opens after 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", lines[1])
+    assert lines[2] == "takes up to 10000000 bytes"
+    assert "in/*" in lines[3]
+    assert "no wildcard" in lines[3]
+    assert made.stdout.startswith("http")
+    assert made.stdout.count("\n") == 1
+    assert invoke("link", "a.pdf").stderr == ""
 
 
 def test_what_is_for_people_is_signed(invoke, folder: pathlib.Path) -> None:
@@ -126,7 +141,7 @@ def test_the_home_of_the_configuration_goes_into_tickets(
     ("options", "words"),
     [
         (["--expires", "8d"], "links live at most 604800 seconds here, this one would live 691200"),
-        (["--expires", "0"], "its end lies in the past"),
+        (["--expires", "0s"], "its end lies in the past"),
         (["--expires", "2020-01-01T00:00:00Z"], "its end lies in the past"),
         (["--expires", "2099-01-01T00:00:00"], "has no zone"),
         (["--expires", "soon"], "is no instant"),
@@ -134,7 +149,9 @@ def test_the_home_of_the_configuration_goes_into_tickets(
         (["--uses", "0"], "--uses"),
         (["--uses", "10000"], "--uses"),
         (["--ip", "nowhere"], "nowhere"),
-        (["--max-size", "10M", "--put"], "is no size"),
+        (["--max-size", "10X", "--put"], "is no size"),
+        (["--expires", "30"], "30s, 30m, 30h or 30d"),
+        (["--filename", "a/b"], "the name of one file"),
         (["--max-size", "10MB"], "is for upload links"),
         (["--type", "png", "--put"], "write type/subtype"),
         (["--filename", "x", "--put"], "are for download links"),

@@ -42,7 +42,7 @@ names = st.text(
 @settings(max_examples=200, deadline=None)
 @given(
     key=keys,
-    filename=st.none() | names,
+    filename=st.none() | names.filter(lambda name: name not in (".", "..") and not {*name} & {"/", "\\"}),
     inline=st.booleans(),
     uses=st.integers(1, 9999),
     scheme=st.sampled_from(Scheme),
@@ -149,6 +149,10 @@ def test_a_disposition_is_one_header_line_of_plain_ascii(filename: str) -> None:
         (Operation.PUT, {"filename": "a"}, "download links"),
         (Operation.PUT, {"inline": True}, "download links"),
         (Operation.GET, {"filename": "a\nb"}, "control character"),
+        (Operation.GET, {"filename": "a/b"}, "one file"),
+        (Operation.GET, {"filename": "a\\b"}, "one file"),
+        (Operation.GET, {"filename": ".."}, "one file"),
+        (Operation.GET, {"filename": "."}, "one file"),
         (Operation.GET, {"filename": "a" * (FILENAME_MAX + 1)}, "longer than 255"),
         (Operation.PUT, {"confirm": "always"}, "download links"),
         (Operation.GET, {"sender": ""}, "one line of at most 100"),

@@ -12,6 +12,9 @@ from oncegate.settings.units import DURATION_MAX_S, parse_duration_s
 
 FORMS = "RFC 3339, +10m, or seconds"
 
+BARE_NUMBER_MIN = 60
+"""A number without a unit is seconds, from here on."""
+
 _FROM_NOW = re.compile(r"([+-]?)([0-9]+ ?[a-z]{0,3})", re.IGNORECASE)
 
 
@@ -20,7 +23,8 @@ def read_instant_s(text: str, *, now_s: int) -> int:
 
     Args:
         text: a duration from now (``+10m``, ``10m``; ``-10m`` is in the past), RFC 3339 with a zone, or seconds: a
-            number up to ten years counts from now, a larger one from 1970; no link lives for longer than ten years.
+            number up to ten years counts from now, a larger one from 1970; no link lives for longer than ten years. A
+            number under 60 is refused: whoever writes ``30`` means minutes or days more often than seconds.
         now_s: seconds since 1970 UTC.
 
     Returns:
@@ -29,8 +33,11 @@ def read_instant_s(text: str, *, now_s: int) -> int:
     Raises:
         ValueError: it is none; the message says what to write.
     """
-    if text.isascii() and text.isdigit() and len(text) <= len(str(EPOCH_MAX_S)) and int(text) > DURATION_MAX_S:
-        instant_s = int(text)
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(EPOCH_MAX_S)) else None
+    if number is not None and number < BARE_NUMBER_MIN:
+        raise ValueError(f"{text!r} of what? write {text}s, {text}m, {text}h or {text}d")
+    if number is not None and number > DURATION_MAX_S:
+        instant_s = number
     elif match := _FROM_NOW.fullmatch(text):
         seconds = parse_duration_s(match[2])
         instant_s = now_s - seconds if match[1] == "-" else now_s + seconds

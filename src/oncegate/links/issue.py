@@ -115,6 +115,10 @@ class Wish:
     def _check_values(self) -> None:
         if self.filename is not None and any(c < " " or c == "\x7f" for c in self.filename):
             raise BadRequest("filename", "the file name has a control character")
+        if self.filename is not None and (
+            self.filename in (".", "..") or "/" in self.filename or "\\" in self.filename
+        ):
+            raise BadRequest("filename", "the file name is to be the name of one file: no folder, no / and no \\")
         if self.filename is not None and len(self.filename) > FILENAME_MAX:
             raise BadRequest("filename", f"the file name is longer than {FILENAME_MAX} characters")
         for argument, text, longest in (("from", self.sender, SENDER_MAX), ("note", self.note, NOTE_MAX)):

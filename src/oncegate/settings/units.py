@@ -1,7 +1,7 @@
 """Durations and sizes as people write them: ``15m``, ``7d``, ``10MB``, ``5TiB``.
 
 Shared by the configuration and the command line. Whole numbers only, one unit each; what could be read in two ways
-(``10M``, ``1.5h``) is refused with the spelling that is meant.
+(``15M``, ``1.5h``) is refused with the spelling that is meant. Of sizes ``10M`` is 10 MB, the smaller of what it could be.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ SIZE_MAX_BYTES = 2**63 - 1
 """What databases, file systems and JSON readers hold as a signed 64-bit number."""
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_DECIMAL_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_DECIMAL_BYTES = {"": 1, "b": 1} | {
+    letter + b: 10**power for letter, power in (("k", 3), ("m", 6), ("g", 9), ("t", 12)) for b in ("", "b")
+}
 _BYTES = _DECIMAL_BYTES | {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _QUANTITY = re.compile(r"([0-9]{1,19}) ?([A-Za-z]{0,3})")
 
@@ -48,7 +50,7 @@ def parse_size_bytes(text: str) -> int:
     """Read a size.
 
     Args:
-        text: a whole number and ``B``, ``kB``, ``MB``, ``GB``, ``TB`` (powers of 1000) or ``KiB``, ``MiB``, ``GiB``,
+        text: a whole number and ``B``, ``kB``, ``MB``, ``GB``, ``TB`` (powers of 1000; ``10M`` is ``10MB``) or ``KiB``, ``MiB``, ``GiB``,
             ``TiB`` (powers of 1024), in capitals or not; a number alone is bytes.
 
     Returns:

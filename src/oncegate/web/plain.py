@@ -104,11 +104,11 @@ def message_page(*, title: str, words: str) -> Page:
 def readable_size(size_bytes: int) -> str:
     """Write a size for people: 1.4 MB."""
     size = float(size_bytes)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+    units = ["byte" if size_bytes == 1 else "bytes", "kB", "MB", "GB", "TB"]
+    while size >= 999.95 and len(units) > 1:
         size /= 1000
-    return f"{size:.1f} TB"
+        units.pop(0)
+    return f"{size:.1f}".removesuffix(".0") + f" {units[0]}"
 
 
 def page(title: str, body: str, *, script: str = "", more_policy: str = "") -> Page:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 
 import click
 
@@ -18,6 +19,7 @@ from oncegate.cli.wiring import open_keys, open_signer, settings_of
 from oncegate.library.tickets import draw_ticket
 from oncegate.links.errors import BadRequest
 from oncegate.links.grant import Confirm, Operation, Scheme
+from oncegate.links.instants import instant_text
 from oncegate.links.issue import S3Issuer, Wish, end_of, make_link, members_of_made
 from oncegate.links.ticket import USES_MAX
 from oncegate.settings import Settings
@@ -108,9 +110,22 @@ def command(
     except BadRequest as bad:
         raise Misuse(bad.why) from None
     drawn = _draw(url) if qr else ""
+    _echo_read(wish, {"until": expires, "from": not_before, "takes": max_size})
     click.echo(json.dumps(members_of_made(wish, url=url, made_s=now_s), indent=2) if as_json else url)
     if drawn:
         click.echo(drawn, err=True)
+
+
+def _echo_read(wish: Wish, given: Mapping[str, str | None]) -> None:
+    """Say on stderr how the options were read that can be written in several ways."""
+    if given["until"] is not None:
+        click.echo(f"opens until {instant_text(wish.expires_s)}", err=True)
+    if given["from"] is not None and wish.not_before_s is not None:
+        click.echo(f"opens after {instant_text(wish.not_before_s)}", err=True)
+    if given["takes"] is not None:
+        click.echo(f"takes up to {wish.max_bytes} bytes", err=True)
+    if "*" in wish.object_key:
+        click.echo(f"opens the one object that is called {wish.object_key}: a * is no wildcard here", err=True)
 
 
 def _size_of(text: str | None) -> int | None:
