@@ -50,6 +50,8 @@ EVENT_WORDS: Mapping[str, str] = {
     "draining": "the process was asked to stop, and lets transfers finish",
     "stopped": "the process is about to end; `transfers` were cut",
     "keys-changed": "the key group's folder changed; `keys` are trusted now",
+    "signing-changed": "new links are signed with another key, of the id `key`; without it, with none",
+    "settings-changed": "the configuration file differs in `settings` from what this process began with: restart to apply",
     "swept": "records of links long over, and leftovers of killed uploads, were forgotten",
     "fault": "something went wrong inside; `where` and `what` never hold a URL",
     "dropped": "lines or events could not be written, because nobody took them",

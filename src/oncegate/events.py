@@ -74,6 +74,8 @@ ROWS: dict[str, Row] = {
     "draining": _row("info", "transfers limit_s"),
     "stopped": _row("info", "transfers"),
     "keys-changed": _row("info", "keys"),
+    "signing-changed": _row("info", "key"),
+    "settings-changed": _row("warning", "settings what"),
     "swept": _row("info", "records leftovers"),
     "fault": _row("error", "where what request_id"),
     "dropped": _row("warning", "lines events"),

@@ -1,6 +1,7 @@
 """Every scheme of a link, signed by the tools that people have: boto3, botocore, and our own; and plain links."""
 
 import datetime as dt
+import json
 import time
 from urllib.parse import urlsplit
 
@@ -265,3 +266,36 @@ def test_ticket_of_another_home_is_refused(gateway_with):
         )
         url = sign_url(f"{home.public_url}/{key}?once={ticket}", key=home.signer, expires_s=soon())
         assert ask("GET", url).status == status
+
+
+def test_links_are_signed_by_the_new_key_within_two_seconds_of_a_switch(gateway_with, until):
+    """The control API went on with the old key: 201, with links that were 403 as soon as that was retired."""
+    home = gateway_with(links={"home": "switch"})
+    name = home.lay(b"object")
+    token = home.run("tokens", "new", "maker", "--scope", "links:write").stdout.strip()
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+    def made():
+        answer = ask("POST", f"{home.serving.control_url}/v1/links", headers, body=json.dumps({"key": name}).encode())
+        return json.loads(answer.body)["url"] if answer.status == 201 else ""
+
+    old = home.key_id
+    assert f"Key-Pair-Id={old}" in made()
+    new = home.run("keys", "new").stdout.strip()
+    config = home.folder / "oncegate.toml"
+    config.write_text(config.read_text().replace(f"{old}.pem", f"{new}.pem"))
+    assert home.run("keys", "retire", old, "--force").returncode == 0
+    until(lambda: f"Key-Pair-Id={new}" in made(), "the new key signs")
+    until(lambda: ask("HEAD", home.link(name)).status == 403, "the old key is not trusted")
+    assert ask("GET", made()).status == 200
+
+
+def test_a_changed_setting_is_one_line_of_the_log(gateway_with, until):
+    """It takes effect at the next start: whoever changed it must not wait for it."""
+    home = gateway_with(links={"home": "changed"})
+    config = home.folder / "oncegate.toml"
+    config.write_text(config.read_text().replace('"changed"', '"else"'))
+    lines = lambda: [line for line in home.serving.log_lines() if line["event"] == "settings-changed"]  # noqa: E731
+    until(lines, "the change is logged")
+    (line,) = lines()
+    assert (line["settings"], line["what"]) == ("links.home", "restart to apply")

@@ -6,7 +6,7 @@ r"""Rotation: a new key pair, the switch to it, and the end of the old one, in t
 
 When a key stopped signing is known only if the switch was made by this command. For every other key the first
 ``retire`` notes the time, and the wait begins then. Links that others sign with a copy of the key are unknown here.
-Nothing is deleted. A running gateway signs with the old key until it is started anew.
+Nothing is deleted. A running gateway follows the switch (``following.py``).
 
 Source: CloudFront Developer Guide, "Rotating key pairs": add, switch, wait for the last link, remove.
 """
@@ -157,7 +157,10 @@ def switch_signing(
     """
     for variable in _SIGNING_VARIABLES:
         if variable in environ:
-            raise KeyUnfit(f"{variable} names the signing key and overrides {config}", remedy="change it there")
+            raise KeyUnfit(
+                f"{variable} names the signing key and overrides {config}, so nothing was changed",
+                remedy="change it there and restart the gateway",
+            )
     private = _private_path(places, key_id)
     for half in (private, places.group / f"{key_id}.pem"):
         if not half.exists():

@@ -17,7 +17,7 @@ from oncegate.settings import Settings
 S3_REGION = "us-east-1"
 """What S3 links name where ``[links] s3_region`` is empty, as the SDKs do."""
 
-_SERVICES = ("kms:", "secretsmanager:", "ssm:")
+SERVICES = ("kms:", "secretsmanager:", "ssm:")
 
 
 def open_signing_key(spec: str, folder: Path, environ: Mapping[str, str], *, group: KeyFolder) -> PemSigningKey:
@@ -38,7 +38,7 @@ def open_signing_key(spec: str, folder: Path, environ: Mapping[str, str], *, gro
             "[keys] signing is empty",
             remedy="name a private key to sign links here ('oncegate keys new' makes one)",
         )
-    if spec.startswith(_SERVICES):
+    if spec.startswith(SERVICES):
         raise KeyUnfit(
             f"[keys] signing = {spec.partition(':')[0]}: needs the AWS part, which this version does not have"
         )

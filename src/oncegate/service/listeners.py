@@ -15,11 +15,9 @@ from oncegate.control.parts import ControlParts
 from oncegate.control.tokens import TokenFile
 from oncegate.events import Journal, JournalHandler
 from oncegate.gateway.parts import Parts
-from oncegate.keys.folder import KeyFolder
-from oncegate.keys.signing import open_signing_key
-from oncegate.links.key_group import SigningKey
+from oncegate.keys.following import SigningFollower
 from oncegate.server.listener import Listener
-from oncegate.service.gateway import OpenGateway, open_gateway
+from oncegate.service.gateway import TICK_S, OpenGateway, open_gateway
 from oncegate.service.readiness import readiness_of
 from oncegate.settings import Settings
 from oncegate.settings.spellings import Address
@@ -56,23 +54,47 @@ async def running(
     Raises:
         Unfit: something cannot be used as configured.
     """
-    signer = _open_signer(settings) if settings.keys.signing else None
     async with (
         open_gateway(settings, log_descriptor=log_descriptor) as opened,
         _module_logs(opened.parts.journal),
+        _signing(opened) as signing,
         _listening(opened.parts, announce) as listen,
     ):
         viewer_url = await listen("viewer", opened.app, settings.viewer.listen)
         # Imported late and in a thread: FastAPI takes most of a second, in which the viewer's listener answers already.
         control = await asyncio.to_thread(importlib.import_module, "oncegate.control.app")
-        app = control.control_app(_control_parts(opened, signer))
+        app = control.control_app(_control_parts(opened, signing))
         control_url = await listen("control", app, settings.control.listen)
         yield Running(viewer_url=viewer_url, control_url=control_url, settings=settings)
 
 
-def _open_signer(settings: Settings) -> SigningKey:
-    keys = KeyFolder(settings.resolve(settings.keys.group))
-    return open_signing_key(settings.keys.signing, settings.folder, os.environ, group=keys)
+@contextlib.asynccontextmanager
+async def _signing(opened: OpenGateway) -> AsyncGenerator[SigningFollower]:
+    """Yield the signing key, which follows the configuration while the block runs."""
+    following = SigningFollower(opened.parts.settings, os.environ, group=opened.trusting.folder)
+    task = asyncio.create_task(_follow(following, opened.parts.journal))
+    try:
+        yield following
+    finally:
+        task.cancel()
+
+
+async def _follow(following: SigningFollower, journal: Journal) -> None:
+    """Look every second, and log what changed."""
+    told: tuple[str, ...] = ()
+    while True:
+        await asyncio.sleep(TICK_S)
+        try:
+            is_other = await asyncio.to_thread(following.refresh)
+        except Exception:
+            logging.getLogger("oncegate.keys").exception("the signing key could not be followed; looking again")
+            continue
+        if is_other:
+            key = following.now()
+            journal.write("signing-changed", key=None if key is None else key.key_id)
+        if following.changed != told and following.changed:
+            journal.write("settings-changed", settings=" ".join(following.changed), what="restart to apply")
+        told = following.changed
 
 
 @contextlib.asynccontextmanager
@@ -112,7 +134,7 @@ async def _module_logs(journal: Journal) -> AsyncGenerator[None]:
         logging.getLogger("oncegate").removeHandler(handler)
 
 
-def _control_parts(opened: OpenGateway, signer: SigningKey | None) -> ControlParts:
+def _control_parts(opened: OpenGateway, following: SigningFollower) -> ControlParts:
     parts, settings = opened.parts, opened.parts.settings
     return ControlParts(
         settings=settings,
@@ -122,7 +144,7 @@ def _control_parts(opened: OpenGateway, signer: SigningKey | None) -> ControlPar
         born_ms=parts.born_ms,
         store=parts.store,
         trust=parts.trust,
-        signer=lambda: signer,
+        signer=following.now,
         journal=parts.journal,
         readiness=lambda: readiness_of(opened),
         meters=parts.meters,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.group(
     epilog=examples(
         "oncegate keys new            # trusted by running gateways within two seconds",
-        "oncegate keys switch K...    # new links are signed with it; then start the gateway anew",
+        "oncegate keys switch K...    # new links are signed with it; running gateways follow",
         "oncegate keys retire K...    # the old one, once its last link has expired",
     )
 )
@@ -111,7 +111,7 @@ def _switch(settings: Settings, key_id: str, old_id: str | None) -> None:
         )
     except KeyUnfit as error:
         raise Refusal(str(error)) from None
-    click.echo(f"new links are signed with {key_id}; a running gateway must be started anew for that", err=True)
+    click.echo(f"new links are signed with {key_id}; running gateways follow within two seconds", err=True)
 
 
 @command.command(epilog=examples("oncegate keys retire KABCDEFGHIJ234", "oncegate keys retire KABCDEFGHIJ234 --force"))
