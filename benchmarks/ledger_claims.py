@@ -40,9 +40,9 @@ from oncegate.ledgers.redis.address import parse_url
 from oncegate.ledgers.redis.ledger import RedisLedger
 from oncegate.ledgers.sqlite.ledger import SqliteLedger
 from oncegate.testing.ledger_processes import fresh_link_id
-from oncegate.testing.postgresql_server import PostgresqlServer
-from oncegate.testing.redis_server import RedisServer
-from oncegate.testing.servers import Server
+from oncegate.testing.servers.postgresql import PostgresqlServer
+from oncegate.testing.servers.process import Server
+from oncegate.testing.servers.redis import RedisServer
 
 WAITERS = (1, 16, 64)
 POOL = 16

@@ -23,10 +23,10 @@ from oncegate.ledgers.protocol import FORGET_NEVER_S, Stands
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.grant import Operation
 from oncegate.links.link_id import id_of_text
-from oncegate.testing.ceph import CephServer
 from oncegate.testing.installation import Installation
-from oncegate.testing.object_servers import ACCESS_KEY_ID, SECRET, MinistackServer, MotoServer, S3Server
-from oncegate.testing.servers import ProgramMissing
+from oncegate.testing.servers.ceph import CephServer
+from oncegate.testing.servers.object_stores import ACCESS_KEY_ID, SECRET, MinistackServer, MotoServer, S3Server
+from oncegate.testing.servers.process import ProgramMissing
 from oncegate.uses.record import Record, from_json
 
 VECTORS = pathlib.Path(__file__).parent / "vectors" / "vectors.json"

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from oncegate.ledgers.opening import migrate_ledger
-from oncegate.testing.object_servers import store_options
+from oncegate.testing.servers.object_stores import store_options
 
 pytestmark = pytest.mark.usefixtures("aws_environment")
 SOON_S = 15.0

@@ -13,8 +13,8 @@ import pytest
 from oncegate.cli.checkup.remedies import remedy_for, remedy_of
 from oncegate.ledgers.opening import create_ledger
 from oncegate.ledgers.protocol import LedgerUnfit
-from oncegate.testing.postgresql_server import PostgresqlServer
-from oncegate.testing.redis_server import RedisServer
+from oncegate.testing.servers.postgresql import PostgresqlServer
+from oncegate.testing.servers.redis import RedisServer
 
 SOON_S = 12.0
 STATES = ("ok", "warning", "failed")

@@ -6,9 +6,9 @@ import sqlite3
 import pytest
 
 from oncegate.ledgers.opening import create_ledger
-from oncegate.testing.postgresql_server import PostgresqlServer
 from oncegate.testing.raw_http import ask
-from oncegate.testing.redis_server import RedisServer
+from oncegate.testing.servers.postgresql import PostgresqlServer
+from oncegate.testing.servers.redis import RedisServer
 
 GONE = "is gone, or another stands in its place: see oncegate doctor, then restart this gateway"
 

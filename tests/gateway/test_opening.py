@@ -16,8 +16,8 @@ from oncegate.settings import load
 from oncegate.stores.directory.store import DirectoryStore
 from oncegate.stores.protocol import StoreBusy, StoreFault, StoreRefused, StoreUnfit
 from oncegate.testing.installation import Installation
-from oncegate.testing.object_servers import store_options
 from oncegate.testing.raw_http import ask
+from oncegate.testing.servers.object_stores import store_options
 
 
 @pytest.mark.anyio

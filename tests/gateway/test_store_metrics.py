@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from oncegate.testing.object_servers import store_options
 from oncegate.testing.raw_http import ask
+from oncegate.testing.servers.object_stores import store_options
 
 _LINE = re.compile(r'^oncegate_store_(calls|seconds)_total\{call="(\w+)"(?:,outcome="(\w+)")?\} (\S+)$', re.MULTILINE)
 

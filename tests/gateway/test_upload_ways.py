@@ -14,8 +14,8 @@ import pytest
 
 from oncegate.links.grant import Operation
 from oncegate.stores.bucket.abilities import CHUNK_BYTES, PUT_BYTES_MAX
-from oncegate.testing.object_servers import store_options
 from oncegate.testing.raw_http import RawConnection, ask, target_of
+from oncegate.testing.servers.object_stores import store_options
 
 MIB = 1 << 20
 PIECES = b"".join(b"%x\r\n%s\r\n" % (MIB, bytes(MIB)) for _ in range(20)) + b"0\r\n\r\n"

@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from oncegate.testing.postgresql_server import PostgresqlServer
-from oncegate.testing.redis_server import RedisServer
+from oncegate.testing.servers.postgresql import PostgresqlServer
+from oncegate.testing.servers.redis import RedisServer
 
 
 def _load(name: str) -> ModuleType:

@@ -19,7 +19,7 @@ from oncegate.ledgers.claiming import GiveBack, Talk, give_back
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Ledger, Stands, Unknown
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.testing.ledger_processes import fresh_link_id, record_of
-from oncegate.testing.servers import Server
+from oncegate.testing.servers.process import Server
 from oncegate.uses.record import Record, from_json
 from oncegate.uses.use import Admission, DownloadAsk, Kind, Rules, admit_download
 

@@ -16,9 +16,9 @@ from oncegate.ledgers.postgresql import connection as postgresql_connection
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done
 from oncegate.ledgers.redis import connection as redis_connection
 from oncegate.testing.ledger_processes import fresh_link_id
-from oncegate.testing.postgresql_server import PostgresqlServer
-from oncegate.testing.redis_server import RedisServer
-from oncegate.testing.servers import Server
+from oncegate.testing.servers.postgresql import PostgresqlServer
+from oncegate.testing.servers.process import Server
+from oncegate.testing.servers.redis import RedisServer
 
 pytestmark = pytest.mark.faults
 SERVERS = ("postgresql", "redis")

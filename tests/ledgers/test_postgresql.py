@@ -23,7 +23,7 @@ from oncegate.ledgers.postgresql.connection import PostgresqlConnection
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, LedgerUnfit, Stands, Swept, Unknown
 from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.ledger_suite import LedgerSuite
-from oncegate.testing.postgresql_server import PostgresqlServer
+from oncegate.testing.servers.postgresql import PostgresqlServer
 
 LINK, OTHER = bytes(range(16)), bytes(range(1, 17))
 GUIDE = pathlib.Path(__file__).parents[2] / "docs" / "guides" / "choosing-a-ledger.md"

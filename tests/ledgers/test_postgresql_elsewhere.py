@@ -18,7 +18,7 @@ from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, LedgerUnfit, Stands
 from oncegate.testing.certificates import make_authority
 from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.ledger_suite import LedgerSuite
-from oncegate.testing.postgresql_server import PgbouncerServer, PostgresqlServer
+from oncegate.testing.servers.postgresql import PgbouncerServer, PostgresqlServer
 
 LINK = bytes(range(16))
 

@@ -9,7 +9,7 @@ import pytest
 from oncegate.ledgers.opening import create_ledger, open_ledger
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, LedgerUnfit, Stands, Unknown
 from oncegate.testing.ledger_processes import fresh_link_id
-from oncegate.testing.postgresql_server import PostgresqlServer
+from oncegate.testing.servers.postgresql import PostgresqlServer
 
 pytestmark = pytest.mark.faults
 LINK = bytes(range(16))

@@ -8,7 +8,7 @@ import pytest
 
 from oncegate.ledgers.opening import create_ledger, open_ledger
 from oncegate.testing.ledger_suite import LedgerSuite
-from oncegate.testing.postgresql_server import PostgresqlServer
+from oncegate.testing.servers.postgresql import PostgresqlServer
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from oncegate.ledgers.redis import ledger as redis_ledger
 from oncegate.ledgers.redis.address import RedisAddress, parse_url
 from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.ledger_suite import LedgerSuite
-from oncegate.testing.redis_server import RedisServer
+from oncegate.testing.servers.redis import RedisServer
 
 LINK, OTHER = bytes(range(16)), bytes(range(1, 17))
 PREFIXES = (f"test{number}:" for number in itertools.count())

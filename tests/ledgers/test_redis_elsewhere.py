@@ -18,7 +18,7 @@ from oncegate.testing.installation import Installation
 from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.ledger_suite import LedgerSuite
 from oncegate.testing.raw_http import ask
-from oncegate.testing.redis_server import RedisServer
+from oncegate.testing.servers.redis import RedisServer
 
 PROGRAMS = ["redis-server", *(["valkey-server"] if shutil.which("valkey-server") else [])]
 """Debian has Valkey from 13 on, and 12 among its backports; .ci/run takes it where it is to be had."""

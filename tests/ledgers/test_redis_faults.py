@@ -7,7 +7,7 @@ import pytest
 from oncegate.ledgers.opening import create_ledger, open_ledger
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, LedgerUnfit, Unknown
 from oncegate.testing.ledger_processes import fresh_link_id
-from oncegate.testing.redis_server import RedisServer
+from oncegate.testing.servers.redis import RedisServer
 
 pytestmark = pytest.mark.faults
 

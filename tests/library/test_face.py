@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import oncegate
+import oncegate.testing
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,6 +56,12 @@ def test_each_name_is_there_and_documented(name: str) -> None:
     value = getattr(oncegate, name)
     assert value.__doc__
     assert name in dir(oncegate)
+
+
+@pytest.mark.parametrize("name", oncegate.testing.__all__)
+def test_each_name_for_tests_is_there_and_documented(name: str) -> None:
+    """What is promised to those who test their own ledger or store."""
+    assert getattr(oncegate.testing, name).__doc__
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -37,7 +37,7 @@ from oncegate.stores.protocol import (
     StoreUnfit,
     UploadTooLarge,
 )
-from oncegate.testing.object_servers import store_options
+from oncegate.testing.servers.object_stores import store_options
 
 pytestmark = pytest.mark.anyio
 

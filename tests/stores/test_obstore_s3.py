@@ -25,8 +25,8 @@ from oncegate.stores.bucket.abilities import CHUNK_BYTES
 from oncegate.stores.bucket.store import ObstoreStore
 from oncegate.stores.opening import open_store
 from oncegate.stores.protocol import LengthNeeded, NotOnce, ObjectInfo, ObjectStands, StoreUnfit
-from oncegate.testing.ceph import CephServer
-from oncegate.testing.object_servers import S3Server
+from oncegate.testing.servers.ceph import CephServer
+from oncegate.testing.servers.object_stores import S3Server
 from oncegate.testing.store_suite import StoreSuite
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("obstore-s3")]  # one worker: it shares its servers

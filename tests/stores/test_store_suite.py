@@ -16,7 +16,7 @@ from oncegate.stores.directory import staging
 from oncegate.stores.directory.store import DirectoryStore
 from oncegate.stores.directory.upload import FLUSH_BYTES
 from oncegate.stores.opening import open_store
-from oncegate.testing.object_servers import store_options
+from oncegate.testing.servers.object_stores import store_options
 from oncegate.testing.store_suite import CheckFailed, CheckSkipped, StoreSuite
 
 pytestmark = pytest.mark.anyio

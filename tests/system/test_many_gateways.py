@@ -15,11 +15,11 @@ import pytest
 
 from oncegate.control.tokens import TokenFile
 from oncegate.testing.installation import Installation, Serving, free_port
-from oncegate.testing.postgresql_server import PostgresqlServer
 from oncegate.testing.races import race
 from oncegate.testing.raw_http import RawAnswer, RawConnection, ask, target_of
-from oncegate.testing.redis_server import RedisServer
-from oncegate.testing.servers import Server
+from oncegate.testing.servers.postgresql import PostgresqlServer
+from oncegate.testing.servers.process import Server
+from oncegate.testing.servers.redis import RedisServer
 
 CALLERS, GATEWAYS = 48, 3
 BODY = b"only one of you may read this: " + bytes(range(256)) * 40

@@ -12,8 +12,8 @@ import pytest
 
 from oncegate.links.grant import Operation
 from oncegate.stores.bucket.abilities import CHUNK_BYTES
-from oncegate.testing.ceph import CephServer
 from oncegate.testing.installation import Installation, free_port
+from oncegate.testing.servers.ceph import CephServer
 
 CALLERS = 16
 BODY = bytes(range(256)) * 400

@@ -21,10 +21,10 @@ from oncegate.ledgers.protocol import FORGET_NEVER_S, Done
 from oncegate.links.grant import Operation
 from oncegate.links.link_id import id_of_text
 from oncegate.testing.installation import Installation, Serving, free_port
-from oncegate.testing.postgresql_server import PostgresqlServer
 from oncegate.testing.races import race
 from oncegate.testing.raw_http import RawAnswer, ask
-from oncegate.testing.redis_server import RedisServer
+from oncegate.testing.servers.postgresql import PostgresqlServer
+from oncegate.testing.servers.redis import RedisServer
 
 ROOT = pathlib.Path(__file__).parents[2]
 OLDER = "aeb85ef"

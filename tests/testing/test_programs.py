@@ -7,9 +7,9 @@ import pathlib
 
 import pytest
 
-from oncegate.testing.postgresql_server import PostgresqlServer
-from oncegate.testing.redis_server import RedisServer
-from oncegate.testing.servers import ProgramMissing
+from oncegate.testing.servers.postgresql import PostgresqlServer
+from oncegate.testing.servers.process import ProgramMissing
+from oncegate.testing.servers.redis import RedisServer
 
 
 @pytest.fixture

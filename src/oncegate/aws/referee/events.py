@@ -15,7 +15,7 @@ Headers = Sequence[tuple[str, str]]
 """Name and value, in their order; a name may stand twice."""
 
 GENERATED_MAX_BYTES = 40 * 1024
-READ_ONLY = {
+READ_ONLY: Mapping[str, tuple[str, ...]] = {
     "viewer-request": ("content-length", "host", "transfer-encoding", "via"),
     "origin-response": ("transfer-encoding", "via"),
 }

@@ -6,7 +6,7 @@
 
 They are two independent emulators, in one process each, on loopback; what they keep is in memory. An environment of
 their own, because they hold back the packages that oncegate itself is tested with. Neither checks signatures; the tests
-of the signer do, and those against Ceph (``oncegate.testing.ceph``).
+of the signer do, and those against Ceph (``oncegate.testing.servers.ceph``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from xml.etree import ElementTree
 import httpx
 
 from oncegate.aws_requests.signature import AwsCredentials, SigningScope, signed_headers
-from oncegate.testing.servers import Server
+from oncegate.testing.servers.process import Server
 
 ACCESS_KEY_ID, SECRET = "testing", "testing-secret"
 REGION = "us-east-1"

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping
 
 from oncegate.testing.installation import free_port
-from oncegate.testing.servers import ProgramMissing, Server, package_folder, program_path
+from oncegate.testing.servers.process import ProgramMissing, Server, package_folder, program_path
 
 
 class RedisServer(Server):

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 
-from oncegate.testing.servers import ProgramMissing, Server, package_folder, program_path
+from oncegate.testing.servers.process import ProgramMissing, Server, package_folder, program_path
 
 NOBODY = 65_534
 _IN_WHEEL = {"18": "pginstall18", "16": "pginstall"}

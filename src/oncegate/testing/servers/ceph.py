@@ -18,8 +18,8 @@ import subprocess
 import uuid
 
 from oncegate.testing.installation import free_port
-from oncegate.testing.object_servers import ACCESS_KEY_ID, SECRET, S3Server
-from oncegate.testing.servers import START_MAX_S
+from oncegate.testing.servers.object_stores import ACCESS_KEY_ID, SECRET, S3Server
+from oncegate.testing.servers.process import START_MAX_S
 
 PROGRAMS = {
     "ceph": "ceph-common",
