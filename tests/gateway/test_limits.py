@@ -3,6 +3,7 @@
 import contextlib
 import random
 import time
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,51 @@ def test_huge_cookies_are_refused(gateway):
     assert 400 <= ask("GET", url, {"Cookie": "a=" + "b" * 17_000}).status < 500
     many = "; ".join(f"og-{number:022d}=x" for number in range(300))
     assert ask("GET", url, {"Cookie": many}).status == 200
+
+
+def test_a_target_has_a_limit_of_its_own(gateway: Any) -> None:
+    """414 says what is too long: a program that pads its links reads it from the status."""
+    room = 16_384 - len("/a?x=")
+    at_limit = ask("GET", f"{gateway.public_url}/a?x={'a' * room}")
+    beyond = ask("GET", f"{gateway.public_url}/a?x={'a' * (room + 1)}")
+    assert (at_limit.status, beyond.status) == (403, 414)
+    assert b"<Code>URITooLong</Code>" in beyond.body
+
+
+def test_target_and_cookies_of_cloudfront_share_a_limit(gateway: Any) -> None:
+    """A policy in a cookie is decoded and parsed like one in the URL: 16 KiB of both, whoever sent them."""
+    room = 16_384 - len("/a") - len("CloudFront-Policy")
+    cookies = [f"CloudFront-Policy={'a' * (room + more)}" for more in (-40, 1)]
+    statuses = [ask("GET", f"{gateway.public_url}/a?{'x' * 39}", {"Cookie": cookie}).status for cookie in cookies]
+    assert statuses == [403, 431]
+
+
+@pytest.mark.parametrize(("length", "status"), [(1_024, 200), (1_025, 400)])
+def test_a_list_of_etags_has_a_limit(gateway: Any, length: int, status: int) -> None:
+    """Both sides of it; what is refused for its length has used nothing."""
+    url = gateway.fresh(b"x")
+    tags = ('"a",' * 300)[:length]
+    assert ask("GET", url, {"If-None-Match": tags}).status == status
+    assert (gateway.record(url) is None) is (status == 400)
+
+
+@pytest.mark.parametrize(("length", "status"), [(255, 200), (256, 400)])
+def test_a_host_has_a_limit(gateway: Any, length: int, status: int) -> None:
+    """No name of the DNS is longer; one that is unknown means the first public URL."""
+    host = ("a." * 200)[: length - 1] + "b"
+    assert ask("GET", gateway.fresh(b"x"), {"Host": host}).status == status
+
+
+@pytest.mark.parametrize(
+    ("version", "status"),
+    [(b"HTTP/1.1", 400), (b"HTTP/1.1\r\nHost:", 400), (b"HTTP/1.0", 200), (b"HTTP/1.0\r\nHost:", 200)],
+)
+def test_http_1_1_has_a_host(gateway: Any, version: bytes, status: int) -> None:
+    """RFC 9112 3.2 and 9110 4.2.1 ask for 400; a program of 1.0 knows no Host: it gets the first public URL."""
+    target = target_of(gateway.fresh(b"x")).encode()
+    with RawConnection(gateway.public_url) as connection:
+        connection.send(b"GET " + target + b" " + version + b"\r\n\r\n")
+        assert connection.read_head().status == status
 
 
 def test_too_many_parameters_are_refused(gateway):

@@ -7,11 +7,12 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oncegate.links.policy import (
     EPOCH_MAX_S,
+    PART_MAX,
     POLICY_MAX_BYTES,
     Match,
     Policy,
@@ -192,3 +193,52 @@ def test_what_cannot_be_read_cannot_be_written() -> None:
         custom_policy(Policy(None, 1))
     with pytest.raises(ValueError, match=r"::1"):
         custom_policy(Policy("https://h/a", 1, source_ip="::1"))
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.text("ab", min_size=60, max_size=200), part=st.text("ab?", min_size=30, max_size=60))
+def test_a_long_part_between_stars_is_found_like_a_short_one(text: str, part: str) -> None:
+    """Parts over 32 characters, and those with ``?``, are looked for in another way."""
+    expression = "".join("." if c == "?" else c for c in part)
+    for pattern in (f"*{part}*", f"a*{part}*b", f"*{text[10:50]}*", f"*{text[20:59]}*{part[:2]}*"):
+        wanted = re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".")
+        assert is_like(text, pattern) is (re.fullmatch(wanted, text) is not None), expression
+
+
+@pytest.mark.parametrize(("length", "is_read"), [(PART_MAX, True), (PART_MAX + 1, False)])
+def test_a_part_between_stars_has_a_limit(length: int, *, is_read: bool) -> None:
+    """For who reads and for who signs: both sides of it; before the first star and behind the last there is none."""
+    resource = f"https://files.example.com/{'p' * 2000}*{'a' * length}*{'t' * 2000}"
+    text = json.dumps(
+        {"Statement": [{"Resource": resource, "Condition": {"DateLessThan": {"AWS:EpochTime": 1}}}]}
+    ).encode()
+    if is_read:
+        assert read_policy(text).resource == resource
+        assert custom_policy(Policy(resource=resource, expires_s=1))
+        return
+    with pytest.raises(Refused):
+        read_policy(text)
+    with pytest.raises(ValueError, match="between two"):
+        custom_policy(Policy(resource=resource, expires_s=1))
+
+
+GOOD_POLICY = '{"Statement":[{"Resource":"a","Condition":{"DateLessThan":{"AWS:EpochTime":1}}}]}'
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-8-sig"])
+def test_a_policy_is_utf_8_without_a_mark(encoding: str) -> None:
+    """Python's json reads all of these; CloudFront's reader need not, and one policy would have several bytes."""
+    assert read_policy(GOOD_POLICY.encode()).resource == "a"
+    with pytest.raises(Refused) as caught:
+        read_policy(GOOD_POLICY.encode(encoding))
+    assert caught.value.reason is Reason.MALFORMED_POLICY
+
+
+@pytest.mark.parametrize("escape", [r"\ud800", r"\udfff", r"a\udc00b", r"\ud83d"])
+def test_half_of_a_surrogate_pair_is_no_resource(escape: str) -> None:
+    """No text of UTF-8 can hold it, so no answer could quote it; a whole pair is a character like any other."""
+    with pytest.raises(Refused) as caught:
+        read_policy(GOOD_POLICY.replace('"a"', f'"{escape}"').encode())
+    assert caught.value.reason is Reason.MALFORMED_POLICY
+    assert caught.value.hint.isascii()
+    assert read_policy(GOOD_POLICY.replace('"a"', r'"\ud83d\ude00"').encode()).resource == "\N{GRINNING FACE}"

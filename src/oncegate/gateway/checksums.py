@@ -17,6 +17,7 @@ from typing import Protocol
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
 
+_SHA256_HEX = re.compile(rb"[0-9A-Fa-f]{64}")
 _SHA256_IN_DIGEST = re.compile(rb"sha-256=:([A-Za-z0-9+/=]+):")
 
 
@@ -51,6 +52,7 @@ _BASE64_HEADERS: dict[bytes, Callable[[], _Hash]] = {
     b"x-amz-checksum-sha1": _sha1,
     b"x-amz-checksum-crc32": _Crc32,
 }
+_HASHED = frozenset((*_BASE64_HEADERS, b"x-amz-content-sha256", b"content-digest", b"repr-digest"))
 _CHECKSUM_NOTES = (b"x-amz-checksum-algorithm", b"x-amz-checksum-type", b"x-amz-checksum-mode")
 
 
@@ -64,10 +66,14 @@ class Checksums:
             Refused: MALFORMED_UPLOAD: a checksum that cannot be read, or of a kind that is not known.
         """
         self._expected: list[tuple[_Hash, bytes]] = []
+        names = [name for name, _ in request.headers]
         for name, value in request.headers:
+            # of a thousand checksums each would be computed over the whole body
+            if name in _HASHED and names.count(name) > 1:
+                raise Refused(Reason.MALFORMED_UPLOAD, message="A checksum is given twice.")
             if name in _BASE64_HEADERS:
                 self._expect(_BASE64_HEADERS[name](), _from_base64(value))
-            elif name == b"x-amz-content-sha256" and re.fullmatch(rb"[0-9A-Fa-f]{64}", value):
+            elif name == b"x-amz-content-sha256" and _SHA256_HEX.fullmatch(value):
                 self._expect(hashlib.sha256(), bytes.fromhex(value.decode()))
             elif name in (b"content-digest", b"repr-digest"):
                 found = _SHA256_IN_DIGEST.search(value)

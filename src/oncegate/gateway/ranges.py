@@ -16,8 +16,11 @@ from typing import NamedTuple
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
 
-_ETAG = re.compile(rb'\s*((?:W/)?"[^"]*")\s*(?:,|$)')
-_ONE_RANGE = re.compile(rb"bytes\s*=\s*(\d{0,19})\s*-\s*(\d{0,19})\s*", re.IGNORECASE)
+_ETAG = re.compile(rb'((?:W/)?"[^"]*")[ \t]*(?:,[ \t,]*|\Z)')
+ETAGS_MAX_BYTES = 1_024
+"""Of If-Match and If-None-Match: clients send one or two tags; a cache may send a few more."""
+_DATE_MAX_BYTES = 64
+_NUMBER = re.compile(rb"[0-9]{0,19}")
 
 
 class Plan(NamedTuple):
@@ -42,7 +45,7 @@ def plan_answer(request: ViewerRequest, *, size_bytes: int, etag: str, modified_
         modified_s: seconds since 1970 UTC.
 
     Raises:
-        Refused: PRECONDITION (412), RANGE (416).
+        Refused: PRECONDITION (412), RANGE (416), MALFORMED_REQUEST (400).
     """
     conditions = {name: value for name, value in request.headers if name.startswith((b"if-", b"range"))}
     if not conditions:
@@ -66,10 +69,26 @@ def has_strong_condition(request: ViewerRequest) -> bool:
 
 
 def names_version(wanted: bytes, etag: str, *, is_weak: bool = False) -> bool:
-    """Whether If-Match or If-None-Match (weak comparison) names a version that stands: ``*``, or its ETag in a list."""
+    """Whether If-Match or If-None-Match (weak comparison) names the version with this ETag: ``*``, or the ETag in a list.
+
+    Raises:
+        Refused: MALFORMED_REQUEST: the list is longer than ``ETAGS_MAX_BYTES``.
+    """
+    if len(wanted) > ETAGS_MAX_BYTES:
+        raise Refused(Reason.MALFORMED_REQUEST)
     # If-Match compares strongly (13.1.1): W/"x" names no bytes. If-None-Match weakly (13.1.2).
-    tags = _ETAG.findall(wanted)
+    tags = _tags_of(wanted)
     return wanted.strip() == b"*" or etag.encode() in ([tag.removeprefix(b"W/") for tag in tags] if is_weak else tags)
+
+
+def _tags_of(wanted: bytes) -> list[bytes]:
+    """The ETags of a list, up to what is none."""
+    tags: list[bytes] = []
+    at = len(wanted) - len(wanted.lstrip(b" \t,"))
+    while at < len(wanted) and (found := _ETAG.match(wanted, at)):
+        tags.append(found[1])
+        at = found.end()
+    return tags
 
 
 def _holds(request: ViewerRequest, etag: str, modified_s: int) -> bool:
@@ -109,10 +128,12 @@ def _span_of(wanted: bytes, size_bytes: int) -> tuple[int, int] | None:
     """
     # RFC 9110 14.2: "A server MAY ignore the Range header field." Another unit it must; several ranges it may, and the
     # boundaries between parts would be bytes that no budget counts.
-    found = _ONE_RANGE.fullmatch(wanted)
-    if not found or found[1] == found[2] == b"":
+    unit, _, asked = wanted.partition(b"=")
+    first, dash, last = (part.strip() for part in asked.partition(b"-"))
+    if unit.strip().lower() != b"bytes" or not dash or first == last == b"":
         return None
-    first, last = found[1], found[2]
+    if not (_NUMBER.fullmatch(first) and _NUMBER.fullmatch(last)):
+        return None
     if not first:
         # RFC 9110 14.1.2: of an object that is shorter "the entire representation is used"
         suffix = int(last)
@@ -132,7 +153,7 @@ def _span_of(wanted: bytes, size_bytes: int) -> tuple[int, int] | None:
 
 def _date(value: bytes | None) -> int | None:
     """Seconds since 1970 of an HTTP date; None where it is none, which counts as absent."""
-    if value is None:
+    if value is None or len(value) > _DATE_MAX_BYTES:
         return None
     try:
         read = parsedate_to_datetime(value.decode("latin-1"))

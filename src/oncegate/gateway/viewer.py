@@ -6,20 +6,27 @@ counts only if a trusted proxy sent it.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 
 from oncegate.links.address import canonical_address, is_in_any
 from oncegate.links.public_urls import PublicUrls
 from oncegate.links.refusal import Reason, Refused
-from oncegate.links.request import ViewerRequest
-from oncegate.server.limits import TARGET_MAX_BYTES
+from oncegate.links.request import HOST_MAX_BYTES, ViewerRequest
+from oncegate.server.limits import HEAD_MAX_BYTES, TARGET_MAX_BYTES
 from oncegate.settings.tables import ViewerSettings
 
 _FORWARDING = frozenset((b"x-forwarded-for", b"forwarded", b"x-real-ip"))
-_FORWARDED_PAIR = r'([A-Za-z0-9_-]+)=("(?:[^"\\]|\\.)*"|[^;,"\s]+)'
-_FORWARDED = re.compile(rf"(?:[ \t;,]|{_FORWARDED_PAIR}(?=[ \t]*(?:[;,]|$)))*")
+_FORWARDED_PAIR = re.compile(r'([A-Za-z0-9_-]+)=("(?:[^"\\]|\\.)*"|[^;,"\s]+)[ \t]*(?:[;,][ \t;,]*|\Z)')
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+")
+
+
+HOPS_MAX = 32
+"""Trusted proxies in a row before the viewer; a longer way than that is no proof of an address."""
+_ADDRESS_MAX = 64
+# RFC 9112 3.2: every HTTP/1.1 request has a Host; HTTP/1.0 (granian calls it "1") knew none
+_WITHOUT_HOST = frozenset(("1.0", "1"))
 
 
 class Viewers:
@@ -35,22 +42,31 @@ class Viewers:
         """Read a request.
 
         Raises:
-            Refused: MALFORMED_REQUEST: the target is too long, or there is not exactly one Host.
+            Refused: TARGET_TOO_LONG, HEAD_TOO_LARGE; MALFORMED_REQUEST: there is not exactly one Host, or it is too long.
         """
         headers: Sequence[tuple[bytes, bytes]] = scope["headers"]  # type: ignore[assignment]  # ASGI
         path, query = bytes(scope["raw_path"]), bytes(scope["query_string"])  # type: ignore[arg-type]  # ASGI
-        if len(path) + len(query) > TARGET_MAX_BYTES or not path.startswith(b"/"):
+        if len(path) + bool(query) + len(query) > TARGET_MAX_BYTES:
+            raise Refused(Reason.TARGET_TOO_LONG)
+        if not path.startswith(b"/"):
             raise Refused(Reason.MALFORMED_REQUEST)
         host: str | None = None
         is_forwarded = False
+        size = len(path) + len(query)
         for name, value in headers:
+            size += len(name) + len(value)
             if name == b"host":
                 # RFC 9112 3.2 asks for 400: a proxy may have routed by the other one
-                if host is not None:
+                if host is not None or len(value) > HOST_MAX_BYTES:
                     raise Refused(Reason.MALFORMED_REQUEST)
                 host = value.decode("latin-1").lower()
             elif name in self._forwarding:
                 is_forwarded = True
+        if size > HEAD_MAX_BYTES:
+            raise Refused(Reason.HEAD_TOO_LARGE)
+        # granian writes an empty one where none came; RFC 9110 4.2.1: an http URL without a host is invalid
+        if not host and scope.get("http_version", "1.1") not in _WITHOUT_HOST:
+            raise Refused(Reason.MALFORMED_REQUEST)
         reached = self._public_urls.of_host(host or "")
         address, is_proof = self._address_of(scope, headers, is_forwarded=is_forwarded)
         return ViewerRequest(
@@ -75,23 +91,38 @@ class Viewers:
         if not self._is_trusted(peer):
             return peer, peer is not None and not is_forwarded
         # Each proxy appends at the right. Everything left of the first address that is no trusted proxy's may be invented.
-        for address in reversed(self._named_in(headers)):
+        for named in itertools.islice(reversed(self._named_in(headers)), HOPS_MAX):
+            address = canonical_address(_without_port(named)) if len(named) <= _ADDRESS_MAX else None
             if not self._is_trusted(address):
                 return address, address is not None
-        return peer, False  # the proxy did not name the viewer
+        return peer, False  # the proxies did not name the viewer
 
-    def _named_in(self, headers: Sequence[tuple[bytes, bytes]]) -> list[str | None]:
+    def _named_in(self, headers: Sequence[tuple[bytes, bytes]]) -> list[str]:
+        """What the forwarding header names, from the viewer's end to ours."""
         text = ",".join(value.decode("latin-1") for name, value in headers if name == self._header)
         if self._header == b"forwarded":
-            # all of it must be readable: a quoted host, which a proxy may copy from the viewer, must not name an address
-            pairs = re.findall(_FORWARDED_PAIR, text) if _FORWARDED.fullmatch(text) else []
-            named = [value.strip('"') for name, value in pairs if name.lower() == "for"]
-        else:
-            named = [part.strip() for part in text.split(",")] if text else []
-        return [canonical_address(_without_port(part)) for part in named]
+            return _read_forwarded(text)
+        return [part.strip() for part in text.split(",")] if text else []
 
     def _is_trusted(self, address: str | None) -> bool:
         return bool(self._networks) and address is not None and is_in_any(address, self._networks)
+
+
+def _read_forwarded(text: str) -> list[str]:
+    """What ``for`` names in a Forwarded header (RFC 7239).
+
+    All of it must be readable: a quoted host, which a proxy may copy from the viewer, must not name an address.
+    """
+    named: list[str] = []
+    at = len(text) - len(text.lstrip(" \t;,"))
+    while at < len(text):
+        found = _FORWARDED_PAIR.match(text, at)
+        if found is None:
+            return []
+        if found[1].lower() == "for":
+            named.append(found[2].strip('"'))
+        at = found.end()
+    return named
 
 
 def _without_port(text: str) -> str:

@@ -56,4 +56,4 @@ def verify_behind_cloudfront(request: ViewerRequest, trust: Trust, *, now_s: int
     for name, check in cloudfront.CHECKS:
         if name not in CHECKED_BY_CLOUDFRONT:
             check(credential, request, _NO_KEYS, now_s)
-    return grant_of(request, parameters, cloudfront.stated_by(credential, issuer=b""), trust, now_s=now_s)
+    return grant_of(request, parameters, cloudfront.stated_by(credential, request, issuer=b""), trust, now_s=now_s)

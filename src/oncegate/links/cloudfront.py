@@ -18,7 +18,7 @@ from oncegate.links.key_group import KeyGroup, SigningKey
 from oncegate.links.parameters import Parameters
 from oncegate.links.policy import EPOCH_MAX_S, Match, Policy, canned_policy, custom_policy, match_resource, read_policy
 from oncegate.links.refusal import Reason, Refused
-from oncegate.links.request import ViewerRequest
+from oncegate.links.request import CREDENTIAL_MAX_BYTES, ViewerRequest
 from oncegate.links.urls import unescape
 
 HASH_NAMES = {b"SHA1": "SHA1", b"SHA256": "SHA256"}
@@ -41,7 +41,7 @@ class Credential(NamedTuple):
         signed_bytes: the policy's bytes, sent or rebuilt.
         policy: the same, read.
         scheme: canned or custom.
-        match: how the Resource covers the request; None: it is for another URL.
+        own_query: of the request, without CloudFront's parameters, with its ``?``; empty where there is none.
     """
 
     key_id: str
@@ -50,7 +50,7 @@ class Credential(NamedTuple):
     signed_bytes: bytes
     policy: Policy
     scheme: Scheme
-    match: Match | None
+    own_query: bytes
 
 
 _THIS_URL = Match("", is_wildcard=False)
@@ -60,7 +60,11 @@ _URL_WITH_WILDCARDS = Match("", is_wildcard=True)
 def values_of_cookies(request: ViewerRequest) -> dict[bytes, bytes]:
     """What a request's signed cookies say, by the names that the parameters of a URL have."""
     prefix = b"CloudFront-"
-    return {name.removeprefix(prefix): value for name, value in request.cookies(prefix).items()}
+    cookies = request.cookies(prefix)
+    size = sum(len(name) + len(value) for name, value in cookies.items())
+    if size and size + len(request.path) + len(request.query) > CREDENTIAL_MAX_BYTES:
+        raise Refused(Reason.HEAD_TOO_LARGE, hint="the URL and the CloudFront- cookies together are too large")
+    return {name.removeprefix(prefix): value for name, value in cookies.items()}
 
 
 def read_credential(request: ViewerRequest, parameters: Parameters) -> Credential:
@@ -68,7 +72,7 @@ def read_credential(request: ViewerRequest, parameters: Parameters) -> Credentia
 
     Raises:
         Refused: MISSING_KEY, MALFORMED_POLICY, MALFORMED_EXPIRES, MISSING_SIGNATURE, MALFORMED_SIGNATURE,
-            UNSUPPORTED_HASH, DUPLICATE_PARAMETER.
+            UNSUPPORTED_HASH, DUPLICATE_PARAMETER, HEAD_TOO_LARGE.
 
     Source: docs/aws-protocol.md 1.5.3 (any one parameter makes it a signed URL), 1.7.
     """
@@ -84,16 +88,8 @@ def read_credential(request: ViewerRequest, parameters: Parameters) -> Credentia
         # Read before its signature is checked, because CloudFront answers garbage with MalformedPolicy. So the text may
         # be a stranger's.
         policy = read_policy(signed_bytes)
-        match = match_resource(
-            policy.resource,
-            scheme=request.scheme,
-            host=request.host,
-            # one character for each byte: CloudFront matches no raw byte that is not ASCII (vector cf-raw-unicode-c)
-            path=request.path.decode("latin-1"),
-            query=own_query.decode("latin-1"),
-        )
     else:
-        scheme, match = Scheme.CANNED, _match_canned(request.path, own_query)
+        scheme = Scheme.CANNED
         expires = unescape(values.get(b"Expires", b""))
         if not expires.isdigit() or len(expires) > EXPIRES_DIGITS_MAX or int(expires) > EPOCH_MAX_S:
             raise Refused(Reason.MALFORMED_EXPIRES)
@@ -113,7 +109,24 @@ def read_credential(request: ViewerRequest, parameters: Parameters) -> Credentia
         signed_bytes=signed_bytes,
         policy=policy,
         scheme=scheme,
-        match=match,
+        own_query=own_query,
+    )
+
+
+def match_of(credential: Credential, request: ViewerRequest) -> Match | None:
+    """How a credential covers a request; None: it is for another URL.
+
+    It is asked after the signature was checked: until then the Resource may be a stranger's text.
+    """
+    if credential.scheme is Scheme.CANNED:
+        return _match_canned(request.path, credential.own_query)
+    return match_resource(
+        credential.policy.resource,
+        scheme=request.scheme,
+        host=request.host,
+        # one character for each byte: CloudFront matches no raw byte that is not ASCII (vector cf-raw-unicode-c)
+        path=request.path.decode("latin-1"),
+        query=credential.own_query.decode("latin-1"),
     )
 
 
@@ -145,7 +158,7 @@ def check_signature(credential: Credential, request: ViewerRequest, keys: KeyGro
 
 def check_resource(credential: Credential, request: ViewerRequest, keys: KeyGroup, now_s: int) -> None:
     """The policy's Resource covers this URL."""
-    if credential.match is None:
+    if match_of(credential, request) is None:
         raise Refused(Reason.RESOURCE_MISMATCH, hint=f"the policy is for {credential.policy.resource}")
 
 
@@ -187,17 +200,17 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 )
 
 
-def signed_by(credential: Credential, keys: KeyGroup) -> Signed:
+def signed_by(credential: Credential, request: ViewerRequest, keys: KeyGroup) -> Signed:
     """Say what a credential proves. Call it only after every check has passed."""
     key = keys.get(credential.key_id)
     if key is None:
         raise Refused(Reason.BAD_SIGNATURE)
-    return stated_by(credential, issuer=key.spki_sha256)
+    return stated_by(credential, request, issuer=key.spki_sha256)
 
 
-def stated_by(credential: Credential, *, issuer: bytes) -> Signed:
+def stated_by(credential: Credential, request: ViewerRequest, *, issuer: bytes) -> Signed:
     """Say what a credential states, once its signature is known to hold."""
-    match = credential.match
+    match = match_of(credential, request)
     if match is None:
         raise Refused(Reason.BAD_SIGNATURE)
     return Signed(

@@ -128,13 +128,13 @@ def _explain_cloudfront(
     }
     for name, check in cloudfront.CHECKS:
         steps.run(name, partial(check, credential, request, trust.keys, now_s), lambda _, name=name: said[name])
-    return cloudfront.signed_by(credential, trust.keys) if _is_genuine(steps, credential) else None
+    return cloudfront.signed_by(credential, request, trust.keys) if _is_genuine(steps) else None
 
 
-def _is_genuine(steps: _Steps, credential: cloudfront.Credential) -> bool:
+def _is_genuine(steps: _Steps) -> bool:
     """Whether the later checks have a meaning: those of an expired link do, those of a forged one do not."""
     failed = {step.name for step in steps.listed if step.passed is False}
-    return not failed & {"key", "signature", "resource"} and credential.match is not None
+    return not failed & {"key", "signature", "resource"}
 
 
 def _explain_s3(steps: _Steps, request: ViewerRequest, trust: Trust, now_s: int) -> Signed | None:

@@ -68,9 +68,7 @@ def read_parameters(query: bytes) -> Parameters:
     is_s3 = is_s3_v2 = False
     if not query:
         return Parameters(cloudfront, limits, own, is_s3, is_s3_v2)
-    # nothing is verified yet: anyone may have sent this
-    if len(query) > QUERY_MAX_BYTES or query.count(b"&") >= PARAMETERS_MAX:
-        raise Refused(Reason.MALFORMED_REQUEST, hint="the query is too long")
+    _refuse_too_much(query)
     for segment in query.split(b"&"):
         name, _, value = segment.partition(b"=")
         if name in CLOUDFRONT_NAMES:
@@ -99,6 +97,14 @@ def read_parameters(query: bytes) -> Parameters:
     # a CloudFront link may have a parameter of that name as its own
     is_s3_v2 = is_s3_v2 and b"Signature" in cloudfront and b"Key-Pair-Id" not in cloudfront
     return Parameters(cloudfront, limits, own, is_s3, is_s3_v2)
+
+
+def _refuse_too_much(query: bytes) -> None:
+    """Keep the work small: nothing is verified yet, and anyone may have sent this."""
+    if len(query) > QUERY_MAX_BYTES:
+        raise Refused(Reason.TARGET_TOO_LONG)
+    if query.count(b"&") >= PARAMETERS_MAX:
+        raise Refused(Reason.MALFORMED_REQUEST, hint=f"the query has more than {PARAMETERS_MAX} parameters")
 
 
 def _add_limit(limits: dict[bytes, bytes], name: bytes, value: bytes) -> None:

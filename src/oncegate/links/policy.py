@@ -19,6 +19,9 @@ from oncegate.links.refusal import Reason, Refused
 EPOCH_MAX_S = 2**63 - 1
 # our choice: in base64 it fits into a query of QUERY_MAX_BYTES
 POLICY_MAX_BYTES = 8_192
+PART_MAX = 1_024
+"""Characters between two ``*`` of a Resource: as many as an object key has bytes."""
+_FIND_MAX = 32
 # http* is in older texts and libraries; the others are documented
 _PROTOCOLS = ("http", "https", "*", "http*")
 
@@ -70,6 +73,7 @@ def custom_policy(policy: Policy) -> bytes:
     """
     if policy.resource is None:
         raise ValueError("a policy without a Resource opens every object: name one")
+    _check_resource(policy.resource)
     condition: dict[str, object] = {"DateLessThan": {"AWS:EpochTime": policy.expires_s}}
     if policy.not_before_s is not None:
         condition["DateGreaterThan"] = {"AWS:EpochTime": policy.not_before_s}
@@ -103,12 +107,15 @@ def read_policy(text: bytes) -> Policy:
     try:
         if len(text) > POLICY_MAX_BYTES:
             raise ValueError(f"longer than {POLICY_MAX_BYTES} bytes")
-        document = _members(json.loads(text, object_pairs_hook=_no_duplicates), {"Statement"})
+        # decoded here: json would take UTF-16 and UTF-32 too, in which the same policy has other bytes
+        document = _members(json.loads(text.decode(), object_pairs_hook=_no_duplicates), {"Statement"})
         statement = _members(_only(document["Statement"]), {"Resource", "Condition"})
         condition = _members(statement["Condition"], {"DateLessThan", "DateGreaterThan", "IpAddress"})
         resource = statement.get("Resource")
-        if resource is not None and not isinstance(resource, str):
-            raise ValueError("the Resource is no text")
+        if resource is not None:
+            if not isinstance(resource, str):
+                raise ValueError("the Resource is no text")
+            _check_resource(resource)
         return Policy(
             resource=resource,
             expires_s=_epoch(condition["DateLessThan"]),
@@ -118,6 +125,13 @@ def read_policy(text: bytes) -> Policy:
     # RecursionError: 8,192 brackets can be deeper than json goes
     except (ValueError, KeyError, RecursionError) as error:
         raise Refused(Reason.MALFORMED_POLICY, hint=f"the policy cannot be read: {error}") from None
+
+
+def _check_resource(resource: str) -> None:
+    if any("\ud800" <= c <= "\udfff" for c in resource):
+        raise ValueError("the Resource has half of a surrogate pair")
+    if any(len(part) > PART_MAX for part in resource.split("*")[1:-1]):
+        raise ValueError(f"between two * of the Resource are more than {PART_MAX} characters")
 
 
 def _only(statements: object) -> object:
@@ -231,20 +245,46 @@ def _match_tail(tail: str, front: str, path: str, query: str) -> Match | None:
 def is_like(text: str, pattern: str) -> bool:
     """Whether ``*`` (any run) and ``?`` (one character) make the pattern fit the text.
 
-    Greedy with one point of return, so at most len(text) * len(pattern) steps whatever a holder sends.
+    The text before the first ``*`` and after the last are compared where they must be; each part between two is looked
+    for behind the one before, from the left. So the steps grow with the text, whatever the pattern is.
     """
-    if "*" not in pattern and "?" not in pattern:
-        return text == pattern
-    at = p = 0
-    star, resume = -1, 0
-    while at < len(text):
-        if p < len(pattern) and pattern[p] == "*":
-            star, resume, p = p, at, p + 1
-        elif p < len(pattern) and pattern[p] in ("?", text[at]):
-            at, p = at + 1, p + 1
-        elif star >= 0:
-            resume += 1
-            at, p = resume, star + 1
-        else:
+    head, *middle = pattern.split("*")
+    if not middle:
+        return _fits(text, head)
+    tail = middle.pop()
+    end = len(text) - len(tail)
+    at = len(head)
+    if end < at or not _fits(text[:at], head) or not _fits(text[end:], tail):
+        return False
+    for part in middle:
+        found = _find(part, text, at, end)
+        if found < 0:
             return False
-    return not pattern[p:].strip("*")
+        at = found + len(part)
+    return True
+
+
+def _fits(text: str, part: str) -> bool:
+    """Whether a part without ``*`` fits all of a text."""
+    if "?" not in part:
+        return text == part
+    return len(text) == len(part) and all(p in ("?", c) for c, p in zip(text, part, strict=True))
+
+
+def _find(part: str, text: str, start: int, end: int) -> int:
+    """Where a part without ``*`` first fits, from ``start`` on and before ``end``; -1: nowhere."""
+    # str.find takes len(part) steps for each character at worst
+    if "?" not in part and len(part) <= _FIND_MAX:
+        return text.find(part, start, end)
+    # Bit i of ``fitting`` says that the first i + 1 characters of the part fit the text that ends here ("shift-and"), so
+    # each character of the text costs a few operations on a number of PART_MAX bits.
+    wild = sum(1 << i for i, p in enumerate(part) if p == "?")
+    masks: dict[str, int] = {}
+    for i, p in enumerate(part):
+        masks[p] = masks.get(p, wild) | 1 << i
+    whole, fitting = 1 << len(part) - 1, 0
+    for at in range(start, end):
+        fitting = (fitting << 1 | 1) & masks.get(text[at], wild)
+        if fitting & whole:
+            return at - len(part) + 1
+    return -1

@@ -99,6 +99,8 @@ class Reason(enum.StrEnum):
     NOT_A_LINK = "not-a-link"
     CROSS_SITE = "cross-site"
     MALFORMED_REQUEST = "malformed-request"
+    TARGET_TOO_LONG = "target-too-long"
+    HEAD_TOO_LARGE = "head-too-large"
     OVERLOADED = "overloaded"
     INTERNAL = "internal-error"
 
@@ -245,6 +247,10 @@ TABLE: dict[Reason, Row] = {
     Reason.NOT_A_LINK: _denied("this listener serves links only"),
     Reason.CROSS_SITE: _denied("The button was pressed from another site."),
     Reason.MALFORMED_REQUEST: Row(400, Style.S3, "InvalidRequest", "The request is ambiguous or malformed."),
+    Reason.TARGET_TOO_LONG: Row(414, Style.S3, "URITooLong", "The request's URL is longer than 16,384 bytes."),
+    Reason.HEAD_TOO_LARGE: Row(
+        431, Style.S3, "RequestHeaderSectionTooLarge", "The request's header is larger than is taken here."
+    ),
     Reason.OVERLOADED: Row(503, Style.S3, "SlowDown", "Please reduce your request rate."),
     Reason.INTERNAL: Row(500, Style.S3, "InternalError", "We encountered an internal error. Please try again."),
 }

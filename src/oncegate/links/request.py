@@ -11,6 +11,10 @@ from dataclasses import dataclass, field, replace
 from oncegate.links.refusal import Reason, Refused
 
 COOKIES_MAX_BYTES = 16_384
+CREDENTIAL_MAX_BYTES = 16_384
+"""Of a request's target and its ``CloudFront-`` cookies together: what is decoded, parsed and matched."""
+HOST_MAX_BYTES = 255
+"""Of a Host header: the longest name of the DNS has 253 characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +48,11 @@ class ViewerRequest:
     def __post_init__(self) -> None:
         by_name = dict(self.headers)  # the rules read a dozen headers: one table saves a dozen searches
         if len(by_name) != len(self.headers):
-            by_name = {}
+            several: dict[bytes, list[bytes]] = {}
             for name, value in self.headers:
-                joint = b"; " if name == b"cookie" else b", "  # RFC 9110 5.3; RFC 9113 8.2.3
-                by_name[name] = by_name[name] + joint + value if name in by_name else value
+                several.setdefault(name, []).append(value)
+            # RFC 9110 5.3; RFC 9113 8.2.3
+            by_name = {name: (b"; " if name == b"cookie" else b", ").join(all_) for name, all_ in several.items()}
         object.__setattr__(self, "_by_name", by_name)
 
     def header(self, name: bytes) -> bytes | None:
@@ -65,7 +70,9 @@ class ViewerRequest:
         if value is None:
             return found
         if len(value) > COOKIES_MAX_BYTES:
-            raise Refused(Reason.MALFORMED_REQUEST)
+            raise Refused(Reason.HEAD_TOO_LARGE)
+        if prefix not in value:
+            return found
         for pair in value.split(b";"):
             name, _, text = pair.strip(b" \t").partition(b"=")
             # a neighbouring host can set a cookie of the same name for this one; nothing tells which of the two is ours

@@ -40,6 +40,7 @@ _DATE_FORM = "%Y%m%dT%H%M%SZ"
 _YEAR_9999_ENDS_S = 253_402_300_799
 # on text that was read as latin-1, where \d has no digits but 0 to 9
 _DATE = re.compile(r"\d{8}T\d{6}Z")
+_DAY = re.compile(r"\d{8}")
 # as Java reads a long: +300 and 0300 are 300
 _NUMBER = re.compile(r"[+-]?\d{1,19}")
 _BLANKS = re.compile(rb"[ \t]+")
@@ -181,7 +182,7 @@ def check_scope(credential: Credential, request: ViewerRequest, trust: S3Trust, 
     if len(parts) != 5:
         raise _scope_fault(_CREDENTIAL_FORM)
     _, date, region, service, terminal = parts
-    if not re.fullmatch(r"\d{8}", date):
+    if not _DAY.fullmatch(date):
         text = f'incorrect date format "{date}". This date in the credential must be in the format "yyyyMMdd".'
         raise _scope_fault(text)
     if trust.region and region != trust.region:
@@ -225,6 +226,9 @@ def check_key(credential: Credential, request: ViewerRequest, trust: S3Trust, no
 
 def check_signature(credential: Credential, request: ViewerRequest, trust: S3Trust, now_s: int) -> None:
     """The signature is of this request. S3's answer shows the canonical request; oncegate's does not (2.4.2)."""
+    # S3 signs each header once; of a name given a thousand times the value would be hashed as often
+    if len(set(credential.signed_headers)) != len(credential.signed_headers):
+        raise Refused(Reason.S3_BAD_SIGNATURE, hint="X-Amz-SignedHeaders names a header twice")
     # the access key is known by now; only ``explain``, which runs every check, gets here with an unknown one
     secret = trust.credentials.get(credential.access_key_id, "")
     expected = _signature(secret, credential.values["X-Amz-Credential"], string_to_sign(credential, request))

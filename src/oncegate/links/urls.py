@@ -15,7 +15,7 @@ from oncegate.links.refusal import Reason, Refused
 OBJECT_KEY_MAX_BYTES = 1024
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
-_ESCAPES = re.compile(rb"(?:[^%]|%[0-9A-Fa-f]{2})*")
+_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 # stores rewrite or refuse these: two spellings could share an object and have one use each (docs/decisions/0003)
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
@@ -57,7 +57,7 @@ def escape(text: str, *, safe: str = "") -> str:
 
 def is_escaped_well(raw: bytes) -> bool:
     """Whether every ``%`` begins an escape of two hex digits."""
-    return b"%" not in raw or _ESCAPES.fullmatch(raw) is not None
+    return b"%" not in raw or _BROKEN_ESCAPE.search(raw) is None
 
 
 def unescape(raw: bytes) -> bytes:

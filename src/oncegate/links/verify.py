@@ -142,7 +142,7 @@ def _authenticate(
     for name, check in cloudfront.CHECKS:
         if name not in without:
             check(credential, request, trust.keys, now_s)
-    return cloudfront.signed_by(credential, trust.keys)
+    return cloudfront.signed_by(credential, request, trust.keys)
 
 
 def refuse_signature_v2(parameters: Parameters) -> None:
