@@ -61,7 +61,7 @@ IO_MODULES = {
 # A dependency belongs to one folder, so that it can be replaced there; where two are named, the reason stands beside.
 OWNERS = {
     "asyncpg": {"oncegate.ledgers.postgresql"},
-    "botocore": {"oncegate.aws_requests"},
+    "botocore": {"oncegate.aws_requests", "oncegate.aws"},  # credentials; a dozen control services of AWS
     "click": {"oncegate.cli"},
     "cryptography": {"oncegate.keys"},
     "django": {"oncegate.contrib"},

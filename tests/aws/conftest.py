@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,7 @@ from oncegate.aws.stacks.edge import edge_template
 from oncegate.aws.stacks.home import home_template
 from oncegate.aws.stacks.options import Home, Options
 from oncegate.keys.pem import new_key_pair
+from oncegate.testing.servers.aws import AwsEmulator
 
 CODE = """
 def handler(event, context):
@@ -77,3 +80,21 @@ def deployments() -> Sequence[Deployment]:
         deployment_of(**{name: value for each in combination for name, value in each.items()})
         for combination in itertools.product(*CHOICES.values())
     ]
+
+
+PARTS = pathlib.Path(__file__).parents[2] / ".parts"
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsEmulator]:
+    """An emulator of AWS, found by the variables that every AWS tool reads."""
+    try:
+        emulator = AwsEmulator(tmp_path_factory.mktemp("aws"), parts=PARTS)
+    except RuntimeError as error:
+        if os.environ.get("REQUIRE_ALL_TOOLS") == "1":
+            raise
+        pytest.skip(str(error))
+    with emulator, pytest.MonkeyPatch.context() as patch:
+        for name, value in emulator.environ.items():
+            patch.setenv(name, value)
+        yield emulator

@@ -84,8 +84,20 @@ def test_each_place_without_a_key_is_named(tmp_path: Path, group: KeyFolder) -> 
     assert refusal("env:BAD", tmp_path, group, BAD="bad").startswith("BAD: this cannot be read as a private key")
 
 
-@pytest.mark.parametrize("service", ["kms", "secretsmanager", "ssm"])
-def test_a_key_in_a_service_of_aws_says_what_is_missing(tmp_path: Path, group: KeyFolder, service: str) -> None:
+@pytest.mark.parametrize("spec", ["kms:arn:aws:x", "kms:K1", "kms:arn:aws:s3:eu-west-1:111122223333:key/a"])
+def test_a_key_of_kms_is_named_by_its_arn(tmp_path: Path, group: KeyFolder, spec: str) -> None:
     """Taken for a path it would say "no such file", which sends people looking in the wrong place."""
-    said = refusal(f"{service}:arn:aws:x", tmp_path, group)
-    assert said == f"[keys] signing = {service}: needs the AWS part, which this version does not have"
+    assert "is no ARN of kms: such as arn:aws:kms:" in refusal(spec, tmp_path, group)
+
+
+@pytest.mark.parametrize("service", ["kms", "secretsmanager", "ssm"])
+def test_a_service_that_does_not_answer_is_said(tmp_path: Path, group: KeyFolder, service: str) -> None:
+    """A signer that hangs, or a traceback of a socket, says nothing of the key."""
+    spec = f"{service}:arn:aws:{service}:eu-west-1:111122223333:key/a"
+    nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    assert f"{service} in eu-west-1 did not answer" in refusal(spec, tmp_path, group, **nobody)
+
+
+def test_the_name_of_a_parameter_needs_a_region(tmp_path: Path, group: KeyFolder) -> None:
+    """An ARN holds it, a name does not."""
+    assert "no Region is known: set AWS_REGION" in refusal("ssm:/acme/key", tmp_path, group)

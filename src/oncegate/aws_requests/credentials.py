@@ -83,6 +83,23 @@ class ChainCredentials:
             raise NoCredentials(self._why)
         return self._found
 
+    def look_up(self, environ: Mapping[str, str]) -> AwsCredentials:
+        """Ask the chain and wait for its answer; for a command, which has no event loop.
+
+        Args:
+            environ: its variables come first in the chain, and with both of them botocore is not loaded (0.3 s).
+
+        Raises:
+            NoCredentials: there are none.
+        """
+        key_id, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+        if key_id and secret and not (self._profile or environ.get("AWS_PROFILE")):
+            return AwsCredentials(key_id, secret, environ.get("AWS_SESSION_TOKEN", ""))
+        found = self._ask_chain()
+        if found is None:
+            raise NoCredentials(self._why)
+        return found
+
     async def aclose(self) -> None:
         """Wait for a look that is under way: a thread cannot be stopped."""
         if self._looking is not None:

@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "put": ("put", "Upload a file through a link."),
     "ledger": ("ledger", "Migrate or sweep the ledger."),
     "doctor": ("doctor", "Check configuration, keys, clock, ledger, store and public URL."),
+    "aws": ("aws", "Serve links by CloudFront: deploy, look at, take away."),
     "demo": ("demo", "Try it: a gateway, a link used twice, an upload tried twice."),
 }
 

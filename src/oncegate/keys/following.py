@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from oncegate.keys.folder import KeyFolder
-from oncegate.keys.pem import PemSigningKey
-from oncegate.keys.signing import SERVICES, open_signing_key
+from oncegate.keys.signing import SERVICES, OpenedKey, open_signing_key
 from oncegate.settings import Settings, load
 from oncegate.settings.tables import TABLES, keys_of
 from oncegate.unfit import Unfit
@@ -50,7 +49,7 @@ class SigningFollower:
         self._stamps = self._look()
         self._key = self._open() if self._signing else None
 
-    def now(self) -> PemSigningKey | None:
+    def now(self) -> OpenedKey | None:
         """Return the key that signs now; None where there is none, or its public half is not trusted any more."""
         key = self._key
         public = None if key is None else self._group.keys.get(key.key_id)
@@ -89,7 +88,7 @@ class SigningFollower:
         self._signing = read.keys.signing
         self._changed = tuple(name for name in differences(self._began_with, read) if name != "keys.signing")
 
-    def _open(self) -> PemSigningKey:
+    def _open(self) -> OpenedKey:
         return open_signing_key(self._signing, self._settings.folder, self._environ, group=self._group)
 
     def _look(self) -> tuple[_Stamp, _Stamp]:
@@ -119,7 +118,7 @@ def differences(one: Settings, other: Settings) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _named(key: PemSigningKey | None) -> tuple[str, bytes] | None:
+def _named(key: OpenedKey | None) -> tuple[str, bytes] | None:
     return None if key is None else (key.key_id, key.spki_sha256)
 
 

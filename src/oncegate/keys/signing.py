@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from oncegate.keys.folder import KeyFolder
-from oncegate.keys.pem import PEM_BYTES_MAX, KeyUnfit, PemSigningKey, load_signing_key
+from oncegate.keys.pem import PEM_BYTES_MAX, KeyUnfit, load_signing_key
 from oncegate.links.issue import S3Issuer
+from oncegate.links.key_group import SigningKey
 from oncegate.settings import Settings
 
 S3_REGION = "us-east-1"
@@ -20,12 +22,21 @@ S3_REGION = "us-east-1"
 SERVICES = ("kms:", "secretsmanager:", "ssm:")
 
 
-def open_signing_key(spec: str, folder: Path, environ: Mapping[str, str], *, group: KeyFolder) -> PemSigningKey:
+class OpenedKey(SigningKey, Protocol):
+    """A signing key whose public half was found in the key group."""
+
+    @property
+    def spki_sha256(self) -> bytes:
+        """SHA-256 over the public half, as ``links.key_group.PublicKey`` has it."""
+        ...
+
+
+def open_signing_key(spec: str, folder: Path, environ: Mapping[str, str], *, group: KeyFolder) -> OpenedKey:
     r"""Open the key that new links are signed with.
 
     Args:
-        spec: as ``[keys] signing`` has it: a path, or ``env:NAME`` for PEM text in a variable (line breaks may be
-            written as ``\n`` there).
+        spec: as ``[keys] signing`` has it: a path; ``env:NAME`` for PEM text in a variable (line breaks may be
+            written as ``\n`` there); ``kms:``, ``secretsmanager:`` or ``ssm:`` for a key that AWS keeps.
         folder: where a relative path begins.
         environ: the variables.
         group: the key group that must hold the public half.
@@ -38,15 +49,7 @@ def open_signing_key(spec: str, folder: Path, environ: Mapping[str, str], *, gro
             "[keys] signing is empty",
             remedy="name a private key to sign links here ('oncegate keys new' makes one)",
         )
-    if spec.startswith(SERVICES):
-        raise KeyUnfit(
-            f"[keys] signing = {spec.partition(':')[0]}: needs the AWS part, which this version does not have"
-        )
-    where, pem = _from_variable(spec, environ) if spec.startswith("env:") else _from_file(folder / spec)
-    try:
-        loaded = load_signing_key(pem)
-    except KeyUnfit as error:
-        raise error.at(where) from None
+    where, loaded = _loaded(spec, folder, environ)
     key_ids = [key_id for key_id, public in group.group.items() if public.spki_sha256 == loaded.spki_sha256]
     if not key_ids:
         raise KeyUnfit(
@@ -57,6 +60,34 @@ def open_signing_key(spec: str, folder: Path, environ: Mapping[str, str], *, gro
         )
     # Each of the ids verifies; the name of the file tells which one its owner means.
     return loaded.named(Path(spec).stem if Path(spec).stem in key_ids else key_ids[0])
+
+
+class _Loaded(Protocol):
+    """A key that has no id yet."""
+
+    @property
+    def spki_sha256(self) -> bytes: ...
+
+    def named(self, key_id: str) -> OpenedKey: ...
+
+
+def _loaded(spec: str, folder: Path, environ: Mapping[str, str]) -> tuple[str, _Loaded]:
+    """The key that a spelling names, and what messages call the place that it is in."""
+    if spec.startswith(SERVICES):
+        # http.client and asyncio, which it needs, would cost every "oncegate link" 80 ms
+        from oncegate.keys import services  # noqa: PLC0415
+
+        if spec.startswith("kms:"):
+            return spec, services.KmsKey(spec.removeprefix("kms:"), environ)
+        where, pem = spec, services.pem_of(spec, environ)
+    elif spec.startswith("env:"):
+        where, pem = _from_variable(spec, environ)
+    else:
+        where, pem = _from_file(folder / spec)
+    try:
+        return where, load_signing_key(pem)
+    except KeyUnfit as error:
+        raise error.at(where) from None
 
 
 def s3_issuer_of(settings: Settings) -> S3Issuer | None:

@@ -72,6 +72,8 @@ def edge_template(options: Options, code: str) -> dict[str, Json]:
     if options.uploads:
         resources["UploadRequest"] = request_policy(f"{options.name}-put", UPLOAD_HEADERS, ())
     outputs: dict[str, Json] = {
+        "Bucket": options.bucket,
+        "Homes": ",".join(f"{home.name}={home.region}" for home in options.homes),
         "FunctionVersion": ref(version),
         "KeyGroup": ref("KeyGroup"),
         "OriginAccess": ref("OriginAccess"),

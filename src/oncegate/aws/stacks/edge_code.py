@@ -39,6 +39,7 @@ def configuration_of(options: Options) -> Mapping[str, object]:
         "table": options.name,
         "homes": {home.name: home.region for home in options.homes},
         "confirm": options.confirm,
+        "cors_origins": list(options.cors_origins),
         "plain_links": options.plain_links,
         "claim_key": CLAIM_KEY_MARK,
     }

@@ -38,13 +38,14 @@ def home_template(options: Options, home: Home, *, distribution_arn: str = "") -
         home: one of ``options.homes``.
         distribution_arn: whom the bucket lets in; empty: nobody yet.
     """
-    resources: dict[str, Resource] = {"Table": _table(options.name)}
+    has_bucket = home == options.first and options.makes_bucket
+    resources: dict[str, Resource] = {"Table": _table(options.name, is_after_bucket=has_bucket)}
     outputs: dict[str, Json] = {"TableArn": attribute("Table", "Arn"), "TableName": ref("Table")}
     if home == options.first:
         if options.signing == "kms":
             resources |= _signing_key(options.name)
             outputs["SigningKeyArn"] = attribute("SigningKey", "Arn")
-        if options.makes_bucket:
+        if has_bucket:
             resources |= _bucket(options, distribution_arn)
             outputs["BucketName"] = ref("Bucket")
     if options.alarm_topic and home.region == "us-east-1":
@@ -53,8 +54,12 @@ def home_template(options: Options, home: Home, *, distribution_arn: str = "") -
     return template(f"oncegate {options.name}: a home{named}, its ledger and its objects", resources, outputs)
 
 
-def _table(name: str) -> Resource:
-    """As ``ledgers/dynamodb/table.py`` makes it."""
+def _table(name: str, *, is_after_bucket: bool) -> Resource:
+    """As ``ledgers/dynamodb/table.py`` makes it.
+
+    After the bucket, whose name may be taken by anybody: a table that was made first would be retained by a stack that
+    failed, and its name would be taken when the stack is made again.
+    """
     properties: Mapping[str, Json] = {
         "TableName": name,
         "BillingMode": "PAY_PER_REQUEST",
@@ -64,7 +69,8 @@ def _table(name: str) -> Resource:
         "TimeToLiveSpecification": {"AttributeName": TTL_ATTRIBUTE, "Enabled": True},
         "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
     }
-    return resource("AWS::DynamoDB::Table", properties, **KEPT)
+    after: Mapping[str, Json] = {"DependsOn": "Bucket"} if is_after_bucket else {}
+    return resource("AWS::DynamoDB::Table", properties, **KEPT, **after)
 
 
 def _signing_key(name: str) -> dict[str, Resource]:

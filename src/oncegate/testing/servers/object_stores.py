@@ -206,7 +206,7 @@ def store_options(url: str) -> dict[str, str]:
 
 
 def _environment(folder: pathlib.Path, requirement: str) -> pathlib.Path:
-    """Make an environment with one requirement where there is none, and return its Python.
+    """Make an environment with what is required where there is none, and return its Python.
 
     Raises:
         RuntimeError: it cannot be made, as without a package index.
@@ -219,7 +219,7 @@ def _environment(folder: pathlib.Path, requirement: str) -> pathlib.Path:
         if not made.exists():
             for command in (
                 [sys.executable, "-m", "venv", str(folder)],
-                [str(python), "-m", "pip", "install", "-q", requirement],
+                [str(python), "-m", "pip", "install", "-q", *requirement.split()],
             ):
                 done = subprocess.run(command, capture_output=True, check=False)
                 if done.returncode:

@@ -1,0 +1,214 @@
+"""A whole deployment: homes first, then the edge, then the bucket's policy; a second run changes nothing.
+
+Nothing is remembered between runs but what stands in AWS, so any machine goes on, after any interruption: a stack on
+which something is under way is waited for, and one that is whole has no change.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import secrets
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from oncegate.aws.deploying.cloud import Cloud, SaidNo
+from oncegate.aws.deploying.stacks import Plan, Stacks
+from oncegate.aws.deploying.staging import Staging
+from oncegate.aws.stacks.edge import CLAIM_KEY, edge_template, key_output
+from oncegate.aws.stacks.home import home_template
+from oncegate.aws.stacks.options import EDGE_REGION, DeploymentUnfit, Home, Options
+from oncegate.aws.stacks.template import Json
+
+_KEY_TO_COME = "the public half of the signing key, which the home's stack makes"
+
+
+class NotesBirth(Protocol):
+    """Writes into a new ledger when it was created, and nothing into one that says so."""
+
+    def __call__(self, table: str, region: str) -> None:
+        """Note it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """What a run would do, stack by stack.
+
+    Attributes:
+        homes: of each home, the first first.
+        edge: of the edge.
+        sets_bucket_policy: whether the first home's stack is applied once more, for the distribution to be let in.
+    """
+
+    homes: Sequence[Plan]
+    edge: Plan
+    sets_bucket_policy: bool
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.sets_bucket_policy and not any(plan.changes for plan in (*self.homes, self.edge))
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What stands.
+
+    Attributes:
+        domain: of the distribution, or one's own.
+        signing: as ``[keys] signing`` has it; empty: keys that were made elsewhere.
+        keys: PEM text of each public key by CloudFront's id.
+        homes: stacks' outputs by name of the home.
+        edge: the edge stack's outputs.
+    """
+
+    domain: str
+    signing: str
+    keys: Mapping[str, str]
+    homes: Mapping[str, Mapping[str, str]]
+    edge: Mapping[str, str]
+
+
+class Deployer:
+    """Plans and applies.
+
+    Args:
+        cloud: by which AWS is asked.
+        options: what the deployment is to be.
+        code: of the edge function, as it was joined.
+        note_birth: writes when a ledger was created.
+        say: is told of each step, in words.
+    """
+
+    def __init__(
+        self, cloud: Cloud, options: Options, *, code: str, note_birth: NotesBirth, say: Callable[[str], None]
+    ) -> None:
+        if not options.makes_distribution:
+            raise DeploymentUnfit(
+                "a distribution that stands is not changed by 'oncegate aws deploy'",
+                remedy="apply what 'oncegate aws template --own-distribution' prints, and use its outputs",
+                where="--own-distribution",
+            )
+        self._cloud = cloud
+        self._options = options
+        self._code = code
+        self._note_birth = note_birth
+        self._say = say
+        self._staging = Staging(cloud, options.bucket, options.first.region)
+        self._stacks = Stacks(cloud, options.name, stage=self._staging.lay)
+
+    def plan(self) -> Plans:
+        """Say what a run would do; change sets are the only thing that is made, and they do nothing."""
+        try:
+            edge = self._stacks.find(self._options.edge_stack, EDGE_REGION)
+            arn = edge.outputs.get("DistributionArn", "") if edge else ""
+            homes = [self._plan_home(home, arn) for home in self._options.homes]
+            return Plans(homes, self._plan_edge(homes[0]), self._options.makes_bucket and not arn)
+        finally:
+            self._staging.clear()
+
+    def discard(self, plans: Plans) -> None:
+        """Let go of plans that are not carried out."""
+        for plan in (*plans.homes, plans.edge):
+            self._stacks.discard(plan)
+
+    def apply(self, plans: Plans) -> Deployed:
+        """Carry out plans.
+
+        Raises:
+            DeploymentUnfit: a step failed; what was done before it stands, and a further run goes on from there.
+        """
+        try:
+            return self._apply(plans)
+        finally:
+            self._staging.clear()
+
+    def _apply(self, plans: Plans) -> Deployed:
+        options = self._options
+        homes: dict[str, Mapping[str, str]] = {}
+        for home, plan in zip(options.homes, plans.homes, strict=True):
+            homes[home.name] = self._applied(plan)
+        signing, pems = self._trusted(homes[options.first.name])
+        template = edge_template(dataclasses.replace(options, public_keys=pems), self._code)
+        plan = plans.edge if plans.edge.template == template else self._planned_edge(template)
+        edge = self._applied(plan)
+        if plans.sets_bucket_policy:
+            self._applied(self._plan_home(options.first, edge["DistributionArn"]))
+            self._say("bucket policy set: the distribution alone may read and create")
+        for home in options.homes:
+            self._note_birth(options.name, home.region)
+        keys = {edge[key_output(pem)]: pem for pem in pems}
+        return Deployed(options.domain or edge["Domain"], signing, keys, homes, edge)
+
+    def _plan_home(self, home: Home, arn: str) -> Plan:
+        stack = self._options.home_stack(home)
+        template = home_template(self._options, home, distribution_arn=arn)
+        plan = self._stacks.plan(stack, home.region, template)
+        if plan.is_new and self._stacks.find(stack, home.region) is None:
+            self._refuse_taken_names(home)
+        return plan
+
+    def _plan_edge(self, home: Plan) -> Plan:
+        pems: tuple[str, ...] = tuple(self._options.public_keys)
+        if self._options.signing == "kms":
+            stands = None if home.is_new else self._stacks.find(home.stack, home.region)
+            arn = stands.outputs.get("SigningKeyArn") if stands else None
+            pems = (self._public_half(arn) if arn else _KEY_TO_COME, *pems)
+        return self._planned_edge(edge_template(dataclasses.replace(self._options, public_keys=pems), self._code))
+
+    def _planned_edge(self, template: Mapping[str, Json]) -> Plan:
+        parameters = {CLAIM_KEY: secrets.token_urlsafe(32)}
+        return self._stacks.plan(self._options.edge_stack, EDGE_REGION, template, parameters)
+
+    def _applied(self, plan: Plan) -> Mapping[str, str]:
+        outputs = self._stacks.apply(plan)
+        if plan.changes:
+            self._say(f"{plan.stack} in {plan.region}: {'made' if plan.is_new else 'changed'}")
+        return outputs
+
+    def _trusted(self, outputs: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+        """What signs, and whom the distribution trusts."""
+        if self._options.signing != "kms":
+            return "", tuple(self._options.public_keys)
+        arn = outputs["SigningKeyArn"]
+        return f"kms:{arn}", (self._public_half(arn), *self._options.public_keys)
+
+    def _public_half(self, arn: str) -> str:
+        der = self._cloud.call("kms", "get_public_key", self._options.first.region, KeyId=arn)["PublicKey"]
+        lines = "\n".join(textwrap.wrap(base64.b64encode(der).decode(), 64))
+        return f"-----BEGIN PUBLIC KEY-----\n{lines}\n-----END PUBLIC KEY-----\n"
+
+    def _refuse_taken_names(self, home: Home) -> None:
+        """Look before a stack is made: one that fails halfway leaves what it retains.
+
+        Raises:
+            DeploymentUnfit: a table or a bucket of that name stands.
+        """
+        options = self._options
+        if self._stands("dynamodb", "describe_table", home, TableName=options.name):
+            raise DeploymentUnfit(
+                f"a table {options.name} stands in {home.region} and is no stack's",
+                remedy="take another name, or delete the table: links that it counted are then unknown",
+                where="NAME",
+            )
+        if home == options.first and self._stands("s3", "head_bucket", home, Bucket=options.bucket):
+            if options.makes_bucket:
+                raise DeploymentUnfit(
+                    f"the bucket {options.bucket} stands",
+                    remedy="take another name, or bring it with --own-bucket",
+                    where="--bucket",
+                )
+        elif home == options.first and not options.makes_bucket:
+            raise DeploymentUnfit(f"there is no bucket {options.bucket}", where="--own-bucket")
+
+    def _stands(self, service: str, operation: str, home: Home, **arguments: str) -> bool:
+        try:
+            self._cloud.call(service, operation, home.region, **arguments)
+        except SaidNo as no:
+            if no.code in ("ResourceNotFoundException", "404", "NoSuchBucket", "NotFound"):
+                return False
+            raise DeploymentUnfit(f"{service}: {no.message or no.code}", where="--bucket") from None
+        return True

@@ -1,0 +1,75 @@
+"""What a deployment leaves on this machine: a configuration with which every other command works, and the public keys.
+
+A file that somebody has changed is not written over: the first line says that it is ours, and whoever takes it out
+keeps the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from oncegate.atomic_file import replace_file
+from oncegate.aws.deploying.deployer import Deployed
+from oncegate.aws.stacks.options import Options
+
+MARK = "# written by 'oncegate aws deploy', and again by its next run; take this line out to keep your own"
+
+_TEMPLATE = """\
+{mark}
+# Links of the deployment {name}: CloudFront serves them, this file makes, lists and revokes them.
+
+[viewer]
+public_url = "https://{domain}"
+
+[links]
+plain_links = "{plain_links}"
+{home}
+[store]
+url = "s3://{bucket}{folder}"
+
+[store.options]
+aws_region = "{region}"
+
+[ledger]
+url = "dynamodb://{name}?region={region}"
+
+[keys]
+group = "./keys"
+signing = "{signing}"
+"""
+
+
+def write_configuration(folder: Path, options: Options, deployed: Deployed) -> list[Path]:
+    """Write the configuration and the key group.
+
+    Args:
+        folder: made where it is missing.
+        options: of the deployment.
+        deployed: what stands.
+
+    Returns:
+        What was written; nothing where all of it stood as it would be written.
+    """
+    first = options.first
+    text = _TEMPLATE.format(
+        mark=MARK,
+        name=options.name,
+        domain=deployed.domain,
+        plain_links=options.plain_links,
+        home=f'home = "{first.name}"\n' if first.name else "",
+        bucket=options.bucket,
+        folder=options.folder,
+        region=first.region,
+        signing=deployed.signing,
+    )
+    (folder / "keys").mkdir(parents=True, exist_ok=True)
+    wanted = {folder / "keys" / f"{key_id}.pem": pem for key_id, pem in deployed.keys.items()}
+    config = folder / "oncegate.toml"
+    if not config.exists() or config.read_text().startswith(MARK):
+        wanted[config] = text
+    written: list[Path] = []
+    for path, content in wanted.items():
+        if not path.exists() or path.read_text() != content:
+            replace_file(path, content.encode(), mode=0o644)
+            written.append(path)
+    return written

@@ -1,0 +1,265 @@
+"""``oncegate aws``: links served by CloudFront. Options become a deployment; the work is done in ``oncegate.aws``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from oncegate.cli.examples import examples
+from oncegate.cli.main import Misuse, Refusal
+
+if TYPE_CHECKING:
+    from oncegate.aws.deploying.deployer import Deployer, Plans
+    from oncegate.aws.deploying.stacks import Found, Plan
+    from oncegate.aws.stacks.options import Home, Options
+
+_ONE_HOME = "oncegate aws deploy acme --home eu-central-1 --bucket acme-objects"
+
+
+@click.group(epilog=examples(_ONE_HOME, "oncegate aws status acme", "oncegate aws dev"))
+def command() -> None:
+    """Serve links by CloudFront: deploy, look at, take away; try it without an account."""
+
+
+def _options_of_a_deployment(function: Callable[..., None]) -> Callable[..., None]:
+    """The options that say what is deployed; ``template`` and ``deploy`` take the same."""
+    many: dict[str, Any] = {"multiple": True, "metavar": "TEXT"}
+    for option in reversed(
+        [
+            click.argument("name"),
+            click.option("--home", "homes", required=True, multiple=True, metavar="[NAME=]REGION",
+                         help="A Region with a table; the first also has bucket and key. Again for more."),
+            click.option("--bucket", required=True, help="Where the objects are; made unless --own-bucket."),
+            click.option("--own-bucket", is_flag=True, help="The bucket stands; its policy is left to you."),
+            click.option("--versioned", is_flag=True, help="The bucket that is made keeps versions."),
+            click.option("--folder", default="", help="Serve this folder of the bucket alone, such as /public."),
+            click.option("--uploads", default=("inbox/",), show_default=True, **many,
+                         help="Beginnings of keys where upload links may create objects; empty: none."),
+            click.option("--signing", type=click.Choice(["kms", "own"]), default="kms", show_default=True,
+                         help="A new key in KMS signs, or keys of yours."),
+            click.option("--public-key", "public_keys", multiple=True,
+                         type=click.Path(path_type=Path, exists=True, dir_okay=False),
+                         help="A public key in PEM that is trusted as well."),
+            click.option("--own-distribution", is_flag=True, help="No distribution: outputs for one that stands."),
+            click.option("--domain", default="", help="A name of your own for the distribution."),
+            click.option("--certificate", default="", help="Its certificate: an ARN in us-east-1."),
+            click.option("--zone", default="", help="Make the name's record in this hosted zone."),
+            click.option("--cors-origin", "cors_origins", help="A site whose pages may read answers.", **many),
+            click.option("--alarms", "alarm_topic", default="", help="ARN of a topic that alarms are sent to."),
+            click.option("--confirm", type=click.Choice(["auto", "always", "never"]), default="auto",
+                         show_default=True, help="When a person is asked before a use is spent."),
+            click.option("--plain-links", type=click.Choice(["refuse", "allow"]), default="refuse",
+                         show_default=True, help="Links without a ticket."),
+        ]
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def _options(
+    *,
+    name: str,
+    homes: Sequence[str],
+    own_bucket: bool,
+    own_distribution: bool,
+    versioned: bool,
+    uploads: Sequence[str],
+    public_keys: Sequence[Path],
+    **others: Any,
+) -> Options:
+    from oncegate.aws.stacks.options import Options
+
+    return Options(
+        name=name,
+        homes=_homes(homes),
+        makes_bucket=not own_bucket,
+        makes_distribution=not own_distribution,
+        is_versioned=versioned,
+        uploads=tuple(prefix for prefix in uploads if prefix),
+        public_keys=tuple(path.read_text() for path in public_keys),
+        **others,
+    )
+
+
+def _homes(given: Sequence[str]) -> tuple[Home, ...]:
+    from oncegate.aws.stacks.options import Home
+
+    pairs = (home.rpartition("=") for home in given)
+    return tuple(Home(region, name) for name, _, region in pairs)
+
+
+@command.command(epilog=examples("oncegate aws template acme --home eu-central-1 --bucket b --public-key key.pem"))
+@_options_of_a_deployment
+@click.option("--stack", type=click.Choice(["home", "edge"]), default="edge", show_default=True, help="Which one.")
+def template(*, stack: str, **given: Any) -> None:
+    """Print a stack's template, for who applies it by other means."""
+    from oncegate.aws.stacks.edge import edge_template
+    from oncegate.aws.stacks.edge_code import joined_code
+    from oncegate.aws.stacks.home import home_template
+    from oncegate.aws.stacks.template import text_of
+
+    options = _options(**given)
+    made = home_template(options, options.first) if stack == "home" else edge_template(options, joined_code())
+    click.echo(text_of(made, is_pretty=True), nl=False)
+
+
+@command.command(epilog=examples(_ONE_HOME, f"{_ONE_HOME} --dry-run"))
+@_options_of_a_deployment
+@click.option("--folder-here", "here", type=click.Path(path_type=Path, file_okay=False),
+              help="Where the configuration is written.  [default: ./NAME]")  # fmt: skip
+@click.option("--profile", default="", help="Of the shared AWS files.")
+@click.option("--dry-run", is_flag=True, help="Print the plan, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def deploy(*, here: Path | None, profile: str, dry_run: bool, yes: bool, **given: Any) -> None:
+    """Make or change a deployment, and write a configuration with which 'oncegate link' works.
+
+    What it would do is shown first. Run again it goes on where it was stopped; where all stands, it changes nothing.
+    """
+    from oncegate.aws.deploying.written import write_configuration
+
+    options = _options(**given)
+    deployer = _deployer(options, profile)
+    plans = deployer.plan()
+    _show(plans, options)
+    if dry_run or (not plans.is_empty and not yes and not _is_wanted()):
+        deployer.discard(plans)
+        return
+    deployed = deployer.apply(plans)
+    folder = here or Path(options.name)
+    written = write_configuration(folder, options, deployed)
+    for path in written:
+        click.echo(f"wrote {path}", err=True)
+    _say_what_is_left(options, deployed.edge)
+    if deployed.signing:
+        click.echo(f"try: oncegate --config {folder / 'oncegate.toml'} link KEY", err=True)
+
+
+def _deployer(options: Options, profile: str) -> Deployer:
+    from oncegate.aws.deploying.cloud import Cloud
+    from oncegate.aws.deploying.deployer import Deployer
+    from oncegate.aws.stacks.edge_code import joined_code
+
+    def say(words: str) -> None:
+        click.echo(words, err=True)
+
+    return Deployer(Cloud(profile), options, code=joined_code(), note_birth=_note_birth, say=say)
+
+
+def _note_birth(table: str, region: str) -> None:
+    """A ledger whose birth nobody noted serves nothing at the edge."""
+    import asyncio
+
+    from oncegate.ledgers.opening import open_ledger
+
+    async def probe() -> None:
+        ledger = open_ledger(f"dynamodb://{table}?region={region}", folder=Path())
+        try:
+            await ledger.probe()
+        finally:
+            await ledger.aclose()
+
+    asyncio.run(probe())
+
+
+def _show(plans: Plans, options: Options) -> None:
+    for plan in (*plans.homes, plans.edge):
+        for line in _lines_of(plan):
+            click.echo(line, err=True)
+    if plans.is_empty:
+        click.echo("nothing to change", err=True)
+        return
+    if plans.sets_bucket_policy:
+        click.echo(f"then the policy of {options.bucket}, for the distribution", err=True)
+    monthly = " and $1.00 a month for the key" if options.signing == "kms" else ""
+    click.echo(f"about $3.50 per million downloads beside traffic{monthly} (docs/aws/costs.md)", err=True)
+
+
+def _lines_of(plan: Plan) -> list[str]:
+    if not plan.changes:
+        return [f"{plan.stack:20} {plan.region}"]
+    lines = [f"{plan.stack:20} {plan.region}  {'new' if plan.is_new else 'changes'}"]
+    return lines + [f"  {change.sign} {change.name:28} {change.kind.removeprefix('AWS::')}" for change in plan.changes]
+
+
+def _is_wanted() -> bool:
+    if not sys.stdin.isatty():
+        raise Misuse("nobody can be asked here: give --yes")
+    return click.confirm("Go on?", err=True)
+
+
+def _say_what_is_left(options: Options, outputs: Any) -> None:
+    from oncegate.aws.stacks.home import bucket_statements
+
+    if options.domain and not options.zone:
+        click.echo(f"DNS: {options.domain} is an alias (or CNAME) of {outputs['Domain']}", err=True)
+    if not options.makes_bucket:
+        statements = bucket_statements(options, outputs["DistributionArn"])
+        click.echo(f"put these statements into the policy of {options.bucket}:", err=True)
+        click.echo(json.dumps(list(statements), indent=2))
+
+
+def _found(name: str, profile: str) -> Found:
+    from oncegate.aws.deploying.cloud import Cloud
+    from oncegate.aws.deploying.stacks import Stacks
+    from oncegate.aws.stacks.options import EDGE_REGION
+
+    found = Stacks(Cloud(profile), name, stage=str).find(f"{name}-edge", EDGE_REGION)
+    if found is None or not found.is_made:
+        raise Refusal(f"there is no deployment {name} in this account")
+    return found
+
+
+@command.command(epilog=examples("oncegate aws outputs acme"))
+@click.argument("name")
+@click.option("--profile", default="", help="Of the shared AWS files.")
+def outputs(*, name: str, profile: str) -> None:
+    """Print what the edge's stack puts out, as JSON: for a distribution of your own, and for scripts."""
+    click.echo(json.dumps(dict(_found(name, profile).outputs), indent=2, sort_keys=True))
+
+
+@command.command(epilog=examples("oncegate aws status acme"))
+@click.argument("name")
+@click.option("--profile", default="", help="Of the shared AWS files.")
+def status(*, name: str, profile: str) -> None:
+    """Say what stands: stacks, the function's version, keys, ledgers."""
+    from oncegate.aws.deploying.cloud import Cloud
+    from oncegate.aws.deploying.removal import homes_of
+    from oncegate.aws.deploying.stacks import Stacks
+
+    edge = _found(name, profile)
+    stacks = Stacks(Cloud(profile), name, stage=str)
+    click.echo(f"edge      us-east-1  {edge.status}  {edge.outputs.get('Domain', '')}")
+    click.echo(f"function  {edge.outputs['FunctionVersion']}")
+    for output, key_id in edge.outputs.items():
+        if output.startswith("KeyId"):
+            click.echo(f"key       {key_id}")
+    for home in homes_of(edge):
+        stack = f"{name}-home-{home.name}" if home.name else f"{name}-home"
+        found = stacks.find(stack, home.region)
+        click.echo(f"home      {home.region}  {found.status if found else 'missing'}  {home.name}".rstrip())
+
+
+@command.command(epilog=examples("oncegate aws destroy acme", "oncegate aws destroy acme --with table --with key"))
+@click.argument("name")
+@click.option("--home", "homes", multiple=True, metavar="[NAME=]REGION",
+              help="Where the edge's stack is gone and cannot say it any more.")  # fmt: skip
+@click.option("--with", "named", multiple=True, type=click.Choice(["table", "bucket", "key"]),
+              help="What else goes: it holds data, and stays unless it is named.")  # fmt: skip
+@click.option("--profile", default="", help="Of the shared AWS files.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def destroy(*, name: str, homes: Sequence[str], named: Sequence[str], profile: str, yes: bool) -> None:
+    """Take a deployment away. Table, bucket and key stay unless each is named; links end at once."""
+    from oncegate.aws.deploying.cloud import Cloud
+    from oncegate.aws.deploying.removal import Removal, homes_of
+
+    places = _homes(homes) if homes else homes_of(_found(name, profile))
+    if not yes:
+        click.echo(f"{name}: its links end at once; gone for good: {', '.join(named) or 'no data'}", err=True)
+        if not _is_wanted():
+            return
+    Removal(Cloud(profile), name, say=lambda words: click.echo(words, err=True)).run(places, named)
