@@ -7,7 +7,7 @@ import contextlib
 import importlib
 import logging
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,12 +54,12 @@ async def running(
     Raises:
         Unfit: something cannot be used as configured.
     """
-    async with (
-        open_gateway(settings, log_descriptor=log_descriptor) as opened,
-        _module_logs(opened.parts.journal),
-        _signing(opened) as signing,
-        _listening(opened.parts, announce) as listen,
-    ):
+    async with contextlib.AsyncExitStack() as last:
+        with _kept_logs() as records:
+            opened = await last.enter_async_context(open_gateway(settings, log_descriptor=log_descriptor))
+        await last.enter_async_context(_module_logs(opened.parts.journal, records))
+        signing = await last.enter_async_context(_signing(opened))
+        listen = await last.enter_async_context(_listening(opened.parts, announce))
         viewer_url = await listen("viewer", opened.app, settings.viewer.listen)
         # Imported late and in a thread: FastAPI takes most of a second, in which the viewer's listener answers already.
         control = await asyncio.to_thread(importlib.import_module, "oncegate.control.app")
@@ -123,10 +123,37 @@ def url_of(address: Address) -> str:
     return f"http://{host}:{address.port}"
 
 
+@contextlib.contextmanager
+def _kept_logs() -> Generator[list[logging.LogRecord]]:
+    """Collect what modules log while the gateway is opened; if that fails, they are printed as usual.
+
+    Without a handler ``logging`` writes to stderr itself, and waits for ever where that is a pipe that nobody reads.
+    """
+    records: list[logging.LogRecord] = []
+
+    class Keeping(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    log, handler = logging.getLogger("oncegate"), Keeping(logging.WARNING)
+    log.addHandler(handler)
+    try:
+        yield records
+    except BaseException:
+        if logging.lastResort is not None:
+            for record in records:
+                logging.lastResort.handle(record)
+        raise
+    finally:
+        log.removeHandler(handler)
+
+
 @contextlib.asynccontextmanager
-async def _module_logs(journal: Journal) -> AsyncGenerator[None]:
-    """Write what modules log through ``logging`` into the journal."""
+async def _module_logs(journal: Journal, records: Sequence[logging.LogRecord]) -> AsyncGenerator[None]:
+    """Write what modules log through ``logging`` into the journal, and what they logged before there was one."""
     handler = JournalHandler(journal, asyncio.get_running_loop())
+    for record in records:
+        handler.handle(record)
     logging.getLogger("oncegate").addHandler(handler)
     try:
         yield
