@@ -40,11 +40,17 @@ class Asked:
 
 
 class BadServer:
-    """Gives one answer after the other; the last again and again."""
+    """Gives one answer after the other; the last again and again.
 
-    def __init__(self, answers: tuple[Answer, ...]) -> None:
+    Args:
+        answers: to everything but HEAD.
+        head: to every HEAD; None: 501, and it is not remembered, as of a server that knows no HEAD.
+    """
+
+    def __init__(self, answers: tuple[Answer, ...], head: Answer | None = None) -> None:
         self.asked: list[Asked] = []
         self._answers = list(answers)
+        self._head = head
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -56,12 +62,27 @@ class BadServer:
             def do_PUT(self) -> None:
                 outer._answer(self)
 
+            def do_HEAD(self) -> None:
+                outer._answer_head(self)
+
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002  of the standard library
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = False
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def _answer_head(self, handler: BaseHTTPRequestHandler) -> None:
+        handler.close_connection = True
+        if self._head is None:
+            handler.send_response_only(501)
+            handler.end_headers()
+            return
+        self.asked.append(Asked(method="HEAD", target=handler.path, headers=dict(handler.headers)))
+        handler.send_response_only(self._head.status)
+        for name, value in {"Content-Length": str(len(self._head.body)), **self._head.headers}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
 
     def _answer(self, handler: BaseHTTPRequestHandler) -> None:
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
@@ -104,10 +125,10 @@ class Cutter:
 
     Args:
         port: of the server.
-        cuts: bytes after which the first, second ... connection is cut; later ones live.
+        cuts: bytes after which the first, second ... connection is cut; None, and later ones: not at all.
     """
 
-    def __init__(self, port: int, cuts: list[int]) -> None:
+    def __init__(self, port: int, cuts: list[int | None]) -> None:
         self._port = port
         self._cuts = list(cuts)
         self._listener = socket.create_server(("127.0.0.1", 0))

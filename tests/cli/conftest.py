@@ -38,7 +38,7 @@ _BAD_SERVER = _load("bad_server")
 def serve() -> Iterator[Callable[..., Any]]:
     """Start a server that gives these answers, the last again and again."""
     with ExitStack() as stack:
-        yield lambda *answers: stack.enter_context(_BAD_SERVER.BadServer(answers).running())
+        yield lambda *answers, head=None: stack.enter_context(_BAD_SERVER.BadServer(answers, head).running())
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ from oncegate.cli.commands.get import download
 from oncegate.cli.main import Misuse, Refusal
 from oncegate.cli.transfer.answers import Patience
 from oncegate.cli.transfer.landing import FileLanding
+from oncegate.cli.transfer.room import reserve
 
 BODY = bytes(range(256)) * 1200
 ETAG = '"version-1"'
@@ -443,6 +444,108 @@ def test_a_full_disk_is_said_and_the_part_stays(serve, here: pathlib.Path, monke
 
     monkeypatch.setattr(FileLanding, "write", fail)
     server = serve(Answer(headers=WHOLE, body=BODY))
-    with pytest.raises(Refusal, match="No space left"):
+    with pytest.raises(Refusal, match="No space left on device: 0 bytes came; the same command goes on from there"):
         get(f"{server.url}/x")
     assert names(here) == ["a.bin.part", "a.bin.part.json"]
+
+
+def test_what_comes_is_asked_first_and_no_use_is_taken_for_it(serve, here: pathlib.Path) -> None:
+    """HEAD names the file and its size; its part and state are there before GET is sent."""
+    server = serve(Answer(headers=WHOLE, body=BODY), head=Answer(headers=WHOLE, body=BODY))
+    assert get(f"{server.url}/x/y?once=1") == "a.bin"
+    assert [(asked.method, asked.target) for asked in server.asked] == [("HEAD", "/x/y?once=1"), ("GET", "/x/y?once=1")]
+    assert names(here) == ["a.bin"]
+    assert (here / "a.bin").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("status", [403, 404, 405, 500, 503])
+def test_a_head_that_is_refused_says_nothing_of_the_link(serve, here: pathlib.Path, status: int) -> None:
+    """S3 signs the method: a link for GET does not answer HEAD."""
+    server = serve(Answer(headers=WHOLE, body=BODY), head=Answer(status=status))
+    assert get(f"{server.url}/x") == "a.bin"
+    assert [asked.method for asked in server.asked] == ["HEAD", "GET"]
+
+
+def test_no_room_is_found_before_the_link_is_opened(serve, here: pathlib.Path) -> None:
+    """It cost the use: the disk was full in the middle of the body."""
+    huge = {**WHOLE, "Content-Length": str(2**59)}
+    server = serve(Answer(headers=WHOLE, body=BODY), head=Answer(headers=huge))
+    with pytest.raises(Refusal, match="the link was not opened"):
+        get(f"{server.url}/x")
+    assert [asked.method for asked in server.asked] == ["HEAD"]
+    assert names(here) == []
+
+
+@pytest.mark.parametrize("output", ["/proc/", "/proc/x.bin"])
+@pytest.mark.parametrize("head", [None, Answer(headers=WHOLE, body=BODY)], ids=["no-head", "head"])
+def test_a_file_that_cannot_be_made_opens_no_link(serve, here: pathlib.Path, output: str, head: Answer | None) -> None:
+    """Found out after the answer, it cost the use and kept no byte; also where HEAD says nothing."""
+    server = serve(Answer(headers=WHOLE, body=BODY), head=head)
+    with pytest.raises(Refusal, match="the link was not opened"):
+        get(f"{server.url}/x", output)
+    assert "GET" not in [asked.method for asked in server.asked]
+    assert names(here) == []
+
+
+def test_a_name_that_no_file_system_takes_is_usage(serve, here: pathlib.Path) -> None:
+    """Exit 2 and no trace of Python; nothing is asked."""
+    server = serve(Answer(headers=WHOLE, body=BODY), head=Answer(headers=WHOLE))
+    with pytest.raises(Misuse, match="name too long"):
+        get(f"{server.url}/x", "n" * 256)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("length", [230, 244, 255])
+@pytest.mark.parametrize("letter", ["n", "\N{GREEK SMALL LETTER ALPHA}"])
+def test_a_name_as_long_as_a_file_system_takes_is_taken(serve, here: pathlib.Path, letter: str, length: int) -> None:
+    """The names of the helpers are longer than the file's, and were too long from 245 bytes."""
+    name = letter * (length // len(letter.encode()))
+    third = len(BODY) // 3
+    server = serve(Answer(headers=WHOLE, body=BODY, cut=third), Answer(status=503), rest(third))
+    with pytest.raises(Refusal):
+        get(f"{server.url}/x", name, attempts_max=1)
+    assert len(names(here)) == 2
+    assert get(f"{server.url}/x", name, attempts_max=2) == name
+    assert names(here) == [name]
+
+
+def test_a_refused_get_leaves_nothing_of_what_was_prepared(serve, here: pathlib.Path) -> None:
+    """The link was used between the two questions, or asks a person."""
+    refused = Answer(status=403, body=b"<Error><Message>Open this link in a browser.</Message></Error>")
+    server = serve(refused, head=Answer(headers=WHOLE, body=BODY))
+    with pytest.raises(Refusal, match=r"^Open this link in a browser. \(403\)$"):
+        get(f"{server.url}/x")
+    assert names(here) == []
+
+
+def test_an_object_that_changed_after_head_is_saved_as_it_is_sent(serve, here: pathlib.Path) -> None:
+    """What GET says counts: HEAD was of the version before."""
+    old = {**WHOLE, "ETag": '"old"', "Content-Length": "7"}
+    server = serve(Answer(headers=WHOLE, body=BODY), head=Answer(headers=old))
+    assert get(f"{server.url}/x") == "a.bin"
+    assert (here / "a.bin").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("is_begun", [True, False])
+def test_an_interruption_says_what_is_left(
+    serve, here: pathlib.Path, monkeypatch: pytest.MonkeyPatch, *, is_begun: bool
+) -> None:
+    """Ctrl-C in the middle: the use is taken, and the same command goes on; before it, nothing has happened."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FileLanding, "write" if is_begun else "note", interrupt)
+    server = serve(Answer(headers=WHOLE, body=BODY), head=Answer(headers=WHOLE, body=BODY))
+    words = "0 bytes came; the same command goes on from there" if is_begun else "the link was not opened"
+    with pytest.raises(Refusal, match=f"^interrupted: {words}$"):
+        get(f"{server.url}/x")
+
+
+def test_room_is_reserved_and_the_file_stays_as_long_as_what_came(here: pathlib.Path) -> None:
+    """Its length is how another run knows from where to go on."""
+    with (here / "a").open("wb") as file:
+        reserve(file.fileno(), 1_000_000)
+        assert (here / "a").stat().st_size == 0
+        with pytest.raises(OSError, match=r"space|large|quota"):
+            reserve(file.fileno(), 2**60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,16 +64,21 @@ def download(url: str, output: str | None, *, is_forced: bool, patience: Patienc
     from oncegate.cli.transfer.progress import progress_on_terminal
 
     link = read_url(url)
-    place = Place(url, link, output, is_forced=is_forced)
-    landing = place.find_left()
     try:
-        with progress_on_terminal(place.label) as progress, open_client() as client:
-            run = Download(link, landing=landing, land=place.land, patience=patience, progress=progress)
-            return run.run(client)
-    except BrokenPipeError:
-        raise
+        place = Place(url, link, output, is_forced=is_forced)
+        landing = place.find_left()
     except OSError as error:
-        raise Refusal(f"{error.filename or output or 'the file'}: {error.strerror}") from None
+        raise Misuse(f"{output}: {error.strerror}") from None
+    with progress_on_terminal(place.label) as progress, open_client() as client:
+        run = Download(link, landing=landing, land=place.land, patience=patience, progress=progress)
+        try:
+            return run.run(client)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Refusal(f"{error.filename or output or 'the file'}: {error.strerror}: {run.say_left()}") from None
+        except KeyboardInterrupt:
+            raise Refusal(f"interrupted: {run.say_left()}") from None
 
 
 class Place:
@@ -116,7 +122,7 @@ class Place:
             Misuse: a part of another download stands in the way, or another process is at it.
         """
         from oncegate.cli.transfer.landing import FileLanding, find_left
-        from oncegate.cli.transfer.naming import PART
+        from oncegate.cli.transfer.naming import part_of
 
         if self._is_stream:
             return None
@@ -124,28 +130,47 @@ class Place:
         if path is None:
             return None
         landing = FileLanding.resume(path, self._link_sha256, is_forced=self._is_forced)
-        part = path.with_name(path.name + PART)
+        part = part_of(path)
         if landing is None and part.exists():
             if not self._is_forced:
                 raise Misuse(f"{part} is of another link: remove it, name another file, or give --force")
             part.unlink()
         return landing
 
-    def land(self, response: httpx.Response, facts: Facts) -> Landing:
-        """Open the file or stream for a download, once the first answer tells what comes."""
+    def land(self, response: httpx.Response | None, facts: Facts) -> Landing | None:
+        """Open the file or stream for a download.
+
+        Args:
+            response: tells what comes; None: nothing is known yet.
+            facts: what is known of the object.
+
+        Returns:
+            None where the name of the file is not known yet; that the folder takes one was tried.
+
+        Raises:
+            OSError: the file cannot be made.
+        """
         from oncegate.cli.transfer.landing import FileLanding, StreamLanding
-        from oncegate.cli.transfer.naming import free_path, proposed_name
 
         if self._is_stream:
             return StreamLanding(sys.stdout.buffer, facts)
-        path = self._path
-        if path is None:
-            raw = next((value for name, value in response.headers.raw if name.lower() == b"content-disposition"), None)
-            name = proposed_name(None if raw is None else _header_text(raw), self._link.path)
-            path = free_path(self._folder, name, is_forced=self._is_forced)
-            if path.name != name:
-                click.echo(f"{self._folder / name} exists and is not replaced", err=True)
+        if self._path is None and response is None:
+            with tempfile.TemporaryFile(dir=self._folder):
+                return None
+        path = self._path or self._proposed_path(response)
         return FileLanding.create(path, self._link_sha256, facts, is_forced=self._is_forced)
+
+    def _proposed_path(self, response: httpx.Response | None) -> Path:
+        """A free path of the name that an answer proposes, otherwise the URL."""
+        from oncegate.cli.transfer.naming import free_path, proposed_name
+
+        headers = [] if response is None else response.headers.raw
+        raw = next((value for name, value in headers if name.lower() == b"content-disposition"), None)
+        name = proposed_name(None if raw is None else _header_text(raw), self._link.path)
+        path = free_path(self._folder, name, is_forced=self._is_forced)
+        if path.name != name:
+            click.echo(f"{self._folder / name} exists and is not replaced", err=True)
+        return path
 
 
 def _header_text(raw: bytes) -> str:

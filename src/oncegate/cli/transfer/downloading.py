@@ -1,16 +1,18 @@
 """One download to its end: ask, take what comes, and after a break ask for the rest, as the holder of the claim.
 
+    HEAD                                                 200, ETag, a name           room is made for the file
     GET                                                  200, Set-Cookie, ETag       the first bytes
     GET  Range: bytes=N-  If-Range: ETag  Cookie         206                         the rest
 
-Every answer is believed only as far as it fits what was known before: another size, another version or another range
+HEAD opens no link, so what fails on this machine fails before a use is taken. Servers that answer it otherwise (S3 to a
+link that is signed for GET) are asked by GET at once. Every answer is believed only as far as it fits what was known before: another size, another version or another range
 ends it. Source: RFC 9110 13.1.5, 14.2, 15.3.7.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -30,7 +32,7 @@ COOKIES_MAX = 20
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _LENGTH = re.compile(r"\d{1,18}")
 
-Land = Callable[["httpx.Response", Facts], Landing]
+Land = Callable[["httpx.Response | None", Facts], Landing | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Download:
     Args:
         link: what is downloaded.
         landing: what an earlier run left; None: nothing.
-        land: makes the landing when the first answer tells what it is.
+        land: makes the landing, from the answer that tells what comes; before that from None, where it can already.
         patience: how often to try.
         progress: where to show how far it is.
     """
@@ -60,6 +62,20 @@ class Download:
         self._patience = patience
         self._progress = progress
         self.landing = landing
+        self._is_open = landing is not None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server has begun to send: then a use may be taken."""
+        return self._is_open
+
+    def say_left(self) -> str:
+        """What a failure or an interruption leaves, for whoever reads of it."""
+        if not self._is_open:
+            return "the link was not opened"
+        if self.landing is None or not self.landing.name:
+            return "the link was opened"
+        return f"{self.landing.done_bytes} bytes came; the same command goes on from there"
 
     def run(self, client: httpx.Client) -> str:
         """Download, whatever breaks in between.
@@ -73,13 +89,20 @@ class Download:
         import httpx
 
         try:
+            if self.landing is None:
+                self._make_room(client)
             while True:
-                if self.landing is not None and self.landing.done_bytes == self.landing.facts.size_bytes:
+                if (
+                    self._is_open
+                    and self.landing is not None
+                    and self.landing.done_bytes == self.landing.facts.size_bytes
+                ):
                     return self.landing.finish()
                 try:
                     again = self._attempt(client)
                 except httpx.TransportError as error:
-                    again = _Again(Refusal(self._say_broken(words_of(error, self._link))))
+                    words = words_of(error, self._link)
+                    again = _Again(Refusal(f"{words}: {self.say_left()}" if self._is_open else words))
                 if again is None and self.landing is not None:
                     return self.landing.finish()
                 if again is not None:
@@ -87,11 +110,29 @@ class Download:
         finally:
             if self.landing is not None:
                 self.landing.close()
+                if not self._is_open:
+                    self.landing.discard()
 
-    def _say_broken(self, words: str) -> str:
-        if self.landing is None:
-            return words
-        return f"{words}: {self.landing.done_bytes} bytes came; the same command goes on from there"
+    def _make_room(self, client: httpx.Client) -> None:
+        """Ask what would come, and open the file for it."""
+        import httpx
+
+        try:
+            response = client.send(request_of(client, "HEAD", self._link))
+        # asked again by GET, and with patience
+        except httpx.TransportError:
+            response = None
+        client.cookies.clear()
+        if response is None or response.status_code != 200:
+            self._set(self._land(None, Facts()))
+            return
+        self._patience.note_answer()
+        self._set(self._land(response, _facts_of(response, {})))
+
+    def _set(self, landing: Landing | None) -> None:
+        self.landing = landing
+        if landing is not None and landing.name:
+            self._progress.name(landing.name)
 
     def _attempt(self, client: httpx.Client) -> _Again | None:
         """Ask once and take what comes; return None when the object is complete."""
@@ -104,6 +145,7 @@ class Download:
                 return _Again(why, response.headers.get("retry-after"))
             if response.status_code not in (200, 206):
                 raise refusal_of(response.status_code, read_body(response, BODY_MAX_BYTES))
+            self._is_open = True
             self._take(response, self._begin(response))
         finally:
             response.close()
@@ -131,16 +173,13 @@ class Download:
             if cookies != known.cookies:
                 self.landing.note(replace(known, cookies=cookies))
             return self.landing
-        facts = Facts(
-            etag=_strong_etag(response),
-            size_bytes=_length_of(response),
-            digests=expected_of(response.headers, is_whole=True),
-            cookies=cookies,
-        )
+        facts = _facts_of(response, cookies)
         if self.landing is None:
-            self.landing = self._land(response, facts)
+            self._set(self._land(response, facts))
         else:
             self.landing.restart(facts)
+        if self.landing is None:
+            raise AssertionError("an answer makes a landing")
         return self.landing
 
     def _check_part(self, response: httpx.Response, landing: Landing) -> None:
@@ -161,6 +200,15 @@ class Download:
             landing.write(data)
             self._patience.note_progress()
             self._progress.show(landing.done_bytes, size_bytes)
+
+
+def _facts_of(response: httpx.Response, cookies: Mapping[str, str]) -> Facts:
+    return Facts(
+        etag=_strong_etag(response),
+        size_bytes=_length_of(response),
+        digests=expected_of(response.headers, is_whole=True),
+        cookies=cookies,
+    )
 
 
 def _cookies_of(response: httpx.Response) -> dict[str, str]:

@@ -19,7 +19,8 @@ from typing import BinaryIO, Protocol, cast
 from oncegate.atomic_file import replace_file
 from oncegate.cli.main import Misuse, Refusal
 from oncegate.cli.transfer.checksums import Sums
-from oncegate.cli.transfer.naming import PART, STATE
+from oncegate.cli.transfer.naming import STATE, part_of, state_of
+from oncegate.cli.transfer.room import reserve
 
 STATE_BYTES_MAX = 65_536
 CHUNK_BYTES = 1_048_576
@@ -48,6 +49,11 @@ class Landing(Protocol):
     facts: Facts
     done_bytes: int
 
+    @property
+    def name(self) -> str:
+        """How it is called on the progress bar; empty for a stream."""
+        ...
+
     def note(self, facts: Facts) -> None:
         """Keep what is known now."""
         ...
@@ -70,6 +76,10 @@ class Landing(Protocol):
         Raises:
             Refusal: it is not what was sent.
         """
+        ...
+
+    def discard(self) -> None:
+        """Remove what came, because it is wrong, or nothing."""
         ...
 
     def close(self) -> None:
@@ -108,6 +118,11 @@ class StreamLanding:
         _check(self.done_bytes, self.facts, self._sums)
         return ""
 
+    name: str = ""
+
+    def discard(self) -> None:
+        """Do nothing: what was written cannot be taken back."""
+
     def close(self) -> None:
         """Leave the stream open: it belongs to the caller."""
 
@@ -126,16 +141,27 @@ class FileLanding:
 
     @classmethod
     def create(cls, path: Path, link_sha256: str, facts: Facts, *, is_forced: bool) -> FileLanding:
-        """Begin a download.
+        """Begin a download: everything that can fail on this machine fails here, before the link is opened.
 
         Raises:
-            OSError: the file cannot be made, or somebody else's stands there.
+            OSError: the file cannot be made, another stands there, or the disk has no room for it.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        landing = cls(path, link_sha256, os.open(_part(path), flags, 0o666), facts, is_forced=is_forced)
+        landing = cls(path, link_sha256, os.open(part_of(path), flags, 0o666), facts, is_forced=is_forced)
         landing._lock()
-        landing.note(facts)
+        try:
+            landing.note(facts)
+        # whatever it was, Ctrl-C too: nothing has come
+        except BaseException:
+            landing.close()
+            landing.discard()
+            raise
         return landing
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.path.name
 
     @classmethod
     def resume(cls, path: Path, link_sha256: str, *, is_forced: bool) -> FileLanding | None:
@@ -148,7 +174,7 @@ class FileLanding:
         if facts is None:
             return None
         try:
-            descriptor = os.open(_part(path), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(part_of(path), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             return None
         landing = cls(path, link_sha256, descriptor, facts, is_forced=is_forced)
@@ -163,11 +189,13 @@ class FileLanding:
             fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._file.close()
-            raise Misuse(f"{_part(self.path)}: another 'oncegate get' is writing it") from None
+            raise Misuse(f"{part_of(self.path)}: another 'oncegate get' is writing it") from None
 
     def note(self, facts: Facts) -> None:
-        """Keep what is known now, also for another run."""
+        """Keep what is known now, also for another run, and the room for what is missing."""
         self.facts = facts
+        if facts.size_bytes is not None:
+            reserve(self._file.fileno(), facts.size_bytes)
         document = {
             "version": 1,
             "link_sha256": self._link_sha256,
@@ -176,12 +204,14 @@ class FileLanding:
             "digests": {name: digest.hex() for name, digest in facts.digests.items()},
             "cookies": dict(facts.cookies),
         }
-        replace_file(_state(self.path), json.dumps(document).encode(), mode=0o600)
+        replace_file(state_of(self.path), json.dumps(document).encode(), mode=0o600)
 
     def restart(self, facts: Facts) -> None:
         """Begin again from the first byte."""
-        self._file.seek(0)
-        self._file.truncate()
+        # cut only where there is something: a cut gives the reserved room back as well
+        if self.done_bytes:
+            self._file.seek(0)
+            self._file.truncate()
         self.done_bytes = 0
         self._sums = Sums(facts.digests)
         self.note(facts)
@@ -204,11 +234,11 @@ class FileLanding:
             raise
         os.fsync(self._file.fileno())
         self._place()
-        _state(self.path).unlink(missing_ok=True)
+        state_of(self.path).unlink(missing_ok=True)
         return str(self.path)
 
     def _place(self) -> None:
-        part = _part(self.path)
+        part = part_of(self.path)
         if self._is_forced:
             part.replace(self.path)
             return
@@ -224,8 +254,8 @@ class FileLanding:
         part.unlink()
 
     def discard(self) -> None:
-        """Remove what came, because it is wrong."""
-        for path in (_part(self.path), _state(self.path)):
+        """Remove what came, because it is wrong, or nothing."""
+        for path in (part_of(self.path), state_of(self.path)):
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -248,18 +278,10 @@ def sha256_of_link(url: str) -> str:
     return hashlib.sha256(url.encode(errors="surrogateescape")).hexdigest()
 
 
-def _part(path: Path) -> Path:
-    return path.with_name(path.name + PART)
-
-
-def _state(path: Path) -> Path:
-    return path.with_name(path.name + STATE)
-
-
 def _read_state(path: Path, link_sha256: str) -> Facts | None:
     """Return what an earlier run stored about this link; None if it is about another link or unreadable."""
     try:
-        with _state(path).open("rb") as file:
+        with state_of(path).open("rb") as file:
             document = cast("Mapping[str, object]", json.loads(file.read(STATE_BYTES_MAX)))
         if document["version"] != 1 or document["link_sha256"] != link_sha256:
             return None

@@ -5,6 +5,7 @@ Source: RFC 6266 4.3 (``filename*`` before ``filename``, only the last segment),
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from urllib.parse import unquote, unquote_to_bytes
@@ -15,6 +16,10 @@ NAME_MAX_BYTES = 200
 DEFAULT_NAME = "download"
 TRIES_MAX = 1_000
 PART, STATE = ".part", ".part.json"
+FILE_NAME_MAX_BYTES = 255
+"""Of ext4, XFS, APFS and nearly every other file system."""
+
+_ADDED_BYTES = len(STATE) + len(".") + len(".01234567")  # the state is written to a hidden file first
 
 _PARAMETER = re.compile(r';\s*(filename\*?)\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)', re.IGNORECASE)
 _EXTENDED = re.compile(r"(?P<charset>[A-Za-z0-9-]+)'[A-Za-z0-9-]*'(?P<value>[^']*)")
@@ -78,6 +83,25 @@ def _safe(name: str) -> str:
     return stem.encode()[: NAME_MAX_BYTES - len((dot + suffix).encode())].decode(errors="ignore") + dot + suffix
 
 
+def part_of(path: Path) -> Path:
+    """Where the bytes of an unfinished download are."""
+    return _helper_of(path, PART)
+
+
+def state_of(path: Path) -> Path:
+    """Where it is written what is known of them."""
+    return _helper_of(path, STATE)
+
+
+def _helper_of(path: Path, suffix: str) -> Path:
+    """A name beside the file's, which a file system takes wherever it takes the file's own."""
+    name = path.name
+    if len(name.encode(errors="surrogateescape")) + _ADDED_BYTES > FILE_NAME_MAX_BYTES:
+        raw = name.encode(errors="surrogateescape")
+        name = raw[:NAME_MAX_BYTES].decode(errors="ignore") + "~" + hashlib.sha256(raw).hexdigest()[:8]
+    return path.with_name(name + suffix)
+
+
 def free_path(folder: Path, name: str, *, is_forced: bool) -> Path:
     """Return a path where neither a file nor an unfinished download is: ``name``, ``name (1)`` and so on.
 
@@ -93,7 +117,7 @@ def free_path(folder: Path, name: str, *, is_forced: bool) -> Path:
         stem, suffix = name, ""
     for number in range(TRIES_MAX):
         path = folder / (f"{stem} ({number}){dot}{suffix}" if number else name)
-        is_taken = _stands(path.with_name(path.name + PART))
+        is_taken = _stands(part_of(path))
         if not is_taken and (is_forced or not _stands(path)):
             return path
     raise FileExistsError(None, "too many files of this name", str(folder / name))

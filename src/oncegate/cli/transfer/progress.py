@@ -14,12 +14,19 @@ from typing import Protocol
 class Progress(Protocol):
     """Shows how far a transfer has come."""
 
+    def name(self, what: str) -> None:
+        """Say what it is, once that is known."""
+        ...
+
     def show(self, done_bytes: int, total_bytes: int | None) -> None:
         """Say how far: bytes of the whole object, None where its size is not known."""
         ...
 
 
 class _Silent:
+    def name(self, what: str) -> None:
+        """Show nothing."""
+
     def show(self, done_bytes: int, total_bytes: int | None) -> None:
         """Show nothing."""
 
@@ -40,16 +47,19 @@ def progress_on_terminal(what: str) -> Generator[Progress]:
     from rich.progress import Progress as Bars
 
     columns = (
-        TextColumn(escape(what)),
+        TextColumn("{task.description}", markup=True),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(what, total=None)
+        task = bars.add_task(escape(what), total=None)
 
         class Shown:
+            def name(self, what: str) -> None:
+                bars.update(task, description=escape(what))
+
             def show(self, done_bytes: int, total_bytes: int | None) -> None:
                 bars.update(task, completed=done_bytes, total=total_bytes)
 
