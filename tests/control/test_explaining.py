@@ -323,3 +323,34 @@ def test_what_the_command_line_borrows_imports_nothing_heavy(module: str) -> Non
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("where", ["Resource", "SourceIp", "url"])
+def test_half_of_a_surrogate_pair_is_explained_like_any_other_text(world: World, talk: Talk, where: str) -> None:
+    """JSON can write it, no answer can hold it: a policy with one was an internal error."""
+    import base64  # noqa: PLC0415
+    import json  # noqa: PLC0415
+
+    condition: dict[str, Any] = {"DateLessThan": {"AWS:EpochTime": NOW_S + 60}}
+    if where == "SourceIp":
+        condition["IpAddress"] = {"AWS:SourceIp": "\ud800"}
+    resource = f"{PUBLIC}/\ud800*" if where == "Resource" else f"{PUBLIC}/*"
+    policy = json.dumps({"Statement": [{"Resource": resource, "Condition": condition}]}).encode()
+    key = world.parts.signer()
+    assert key is not None
+    encoded, signature = (
+        base64.b64encode(data).decode().translate(str.maketrans("+=/", "-_~"))
+        for data in (policy, key.sign(policy, "SHA256"))
+    )
+    url = f"{PUBLIC}/a.txt?Policy={encoded}&Signature={signature}&Key-Pair-Id={key.key_id}&Hash-Algorithm=SHA256"
+
+    async def calls(client: httpx.AsyncClient) -> None:
+        sent = json.dumps({"url": url.replace("/a.txt", "/\ud800.txt") if where == "url" else url})
+        answer = await client.post("/v1/explain", content=sent, headers={"Content-Type": "application/json"})
+        if where == "url":
+            assert answer.status_code == 422
+            return
+        assert answer.status_code == 200
+        assert ("credential", "malformed-policy") in _failed(answer.json())
+
+    talk(calls)

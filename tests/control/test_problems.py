@@ -207,3 +207,45 @@ def test_no_other_site_may_read_answers(talk: Talk) -> None:
             assert not [name for name in answer.headers if name.startswith("access-control-")]
 
     talk(calls)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"key":"a","key":"b"}',
+        b'{"key":"a","uses":1,"uses":1}',
+        b'{"key":"a","\\u006bey":"b"}',
+    ],
+)
+def test_a_member_that_is_given_twice_is_refused(talk: Talk, body: bytes) -> None:
+    """Readers differ in which of the two they take: the link would be for another object than a proxy let through."""
+
+    async def calls(client: httpx.AsyncClient) -> None:
+        answer = await client.post("/v1/links", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 422
+        assert "a member is given twice" in answer.text
+
+    talk(calls)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+def test_a_body_is_utf_8(talk: Talk, encoding: str) -> None:
+    """RFC 8259 8.1; Python's reader guesses others."""
+
+    async def calls(client: httpx.AsyncClient) -> None:
+        body = '{"key":"a"}'.encode(encoding)
+        answer = await client.post("/v1/links", content=body, headers={"Content-Type": "application/json"})
+        assert (answer.status_code, "not JSON" in answer.text) == (422, True)
+
+    talk(calls)
+
+
+def test_not_every_fault_of_a_body_is_listed(talk: Talk) -> None:
+    """A body of 64 KiB can hold thousands of unknown members; the answer must not be larger than it."""
+
+    async def calls(client: httpx.AsyncClient) -> None:
+        answer = await client.post("/v1/links", json={"key": "a"} | {f"x{number}": 1 for number in range(3_000)})
+        assert answer.status_code == 422
+        assert len(answer.json()["errors"]) == 20
+
+    talk(calls)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Annotated, cast
 
@@ -12,7 +13,7 @@ from starlette.responses import Response
 
 from oncegate.control.issuing import Caller
 from oncegate.control.parts import ControlParts
-from oncegate.control.problems import ProblemAnswer, documented
+from oncegate.control.problems import GIVEN_TWICE, ProblemAnswer, documented
 
 _CHALLENGE = 'Bearer realm="oncegate control"'
 _BEARER = HTTPBearer(auto_error=False, description="`oncegate tokens new` makes one.")
@@ -49,7 +50,7 @@ def scoped_router(scope: str, *, tag: str) -> APIRouter:
 
             async def guarded(request: Request) -> Response:
                 request.state.caller = await _let_in(request, scope)
-                return await handle(request)
+                return await handle(_StrictRequest(request.scope, request.receive))
 
             return guarded
 
@@ -59,6 +60,30 @@ def scoped_router(scope: str, *, tag: str) -> APIRouter:
         dependencies=[Security(_BEARER, scopes=[scope])],
         responses=documented(401, 403),
     )
+
+
+class _StrictRequest(Request):
+    """A request whose JSON is read as RFC 8259 has it: in UTF-8, with each member of an object given once."""
+
+    async def json(self) -> object:
+        """Read the body.
+
+        Raises:
+            json.JSONDecodeError: it is no such JSON; FastAPI answers 422.
+        """
+        body = await self.body()
+        try:
+            return json.loads(body.decode(), object_pairs_hook=_each_once)
+        except UnicodeDecodeError:
+            raise json.JSONDecodeError("not UTF-8", "", 0) from None
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    # some readers take the first of two members, others the last: a proxy may have judged by the other one
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise json.JSONDecodeError(GIVEN_TWICE, "", 0)
+    return members
 
 
 async def _let_in(request: Request, scope: str) -> Caller:

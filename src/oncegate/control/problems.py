@@ -28,6 +28,8 @@ from oncegate.uses.record import RecordUnreadable
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
 _NAME_CHARACTERS_MAX = 100
+_FAULTS_MAX = 20
+GIVEN_TWICE = "a member is given twice"
 
 
 class Fault(BaseModel):
@@ -208,7 +210,7 @@ async def _on_bad_request(request: Request, error: Exception) -> Response:
 async def _on_validation(request: Request, error: Exception) -> Response:
     del request
     faults: Sequence[Any] = error.errors() if isinstance(error, RequestValidationError) else ()
-    members = {"errors": [{"where": _where(fault["loc"]), "what": _what(fault)} for fault in faults]}
+    members = {"errors": [{"where": _where(fault["loc"]), "what": _what(fault)} for fault in faults[:_FAULTS_MAX]]}
     return problem_response(ProblemAnswer(422, "The request cannot be understood.", members=members))
 
 
@@ -219,5 +221,5 @@ def _where(location: Sequence[object]) -> str:
 def _what(fault: Mapping[str, Any]) -> str:
     """Say it in pydantic's words, never with its ``input`` (what was sent)."""
     if fault.get("type") == "json_invalid":
-        return "not JSON"
+        return GIVEN_TWICE if fault.get("ctx", {}).get("error") == GIVEN_TWICE else "not JSON"
     return str(fault["msg"]).removeprefix("Value error, ")

@@ -39,6 +39,7 @@ def disposition_of(key: str, signed: str | None, content_type: str) -> str:
     kind, separator, rest = signed.partition(";")
     media_type = content_type.partition(";")[0].strip().lower()
     is_safe = media_type in SAFE_INLINE or media_type.startswith(PLAYED_KINDS)
-    if kind.strip().lower() == "inline" and not is_safe:
+    # RFC 6266 4.2: a reader treats an unknown type as attachment, but browsers differ in what they take for unknown
+    if kind.strip().lower() != "attachment" and not is_safe:
         return f"attachment{separator}{rest}"
     return signed
