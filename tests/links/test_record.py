@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oncegate.links.grant import Operation
-from oncegate.uses.record import CLAIMS_MAX, MARKS_MAX, Claim, Issued, Lease, Record, from_json, to_json
+from oncegate.uses.record import (
+    CLAIMS_MAX,
+    MARKS_MAX,
+    PLACING_MAX,
+    Claim,
+    Issued,
+    Lease,
+    Placing,
+    Record,
+    from_json,
+    to_json,
+)
 
 NOW_S = 1_767_290_400
 ids = st.text("abcdefgh0123-_", min_size=1, max_size=16)
@@ -46,6 +57,12 @@ records = st.builds(
     is_revoked=st.booleans(),
     lease=st.none() | st.builds(Lease, ids, st.integers(0, 2**40)),
     replaces=st.none() | st.text(max_size=40),
+    placing=st.lists(
+        st.builds(
+            Placing, ids, st.text(st.characters(codec="utf-8"), max_size=20), st.integers(0, 2**40), st.just("") | ids
+        ),
+        max_size=PLACING_MAX,
+    ).map(tuple),
     issued=st.none()
     | st.builds(
         Issued,

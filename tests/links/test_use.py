@@ -5,8 +5,18 @@ from __future__ import annotations
 import pytest
 
 from oncegate.links.refusal import Reason
-from oncegate.uses.record import CLAIMS_MAX, EMPTY, MARKS_MAX, Claim, Lease, Record
-from oncegate.uses.upload import UploadAsk, admit_upload, renew_lease, upload_failed, upload_stored
+from oncegate.uses.record import CLAIMS_MAX, EMPTY, MARKS_MAX, PLACING_MAX, Claim, Lease, Placing, Record
+from oncegate.uses.upload import (
+    UNKNOWN_FOR_S,
+    UploadAsk,
+    admit_placing,
+    admit_upload,
+    not_placed,
+    placed,
+    renew_lease,
+    upload_failed,
+    upload_stored,
+)
 from oncegate.uses.use import (
     SLACK_MAX_BYTES,
     Admission,
@@ -568,3 +578,79 @@ def test_a_link_that_may_not_replace_names_no_version() -> None:
     """The store's condition is then that nothing stands there."""
     admission = admit_upload(None, put(stands=""), NOW_S, RULES)
     assert (admission.replaces, written(admission).replaces) == (None, None)
+
+
+# --- links to many keys
+
+
+def any_key(claim_id: str = "P", *, uses: int = 1, stands: str = "", may_replace: bool = False) -> UploadAsk:
+    """A PUT to a key that its holder chose."""
+    return put(uses=uses, claim_id=claim_id, stands=stands, may_replace=may_replace)._replace(is_any_key=True)
+
+
+def taken(record: Record | None = None, claim_id: str = "P", key: str = "in/a", *, uses: int = 1) -> Record:
+    """The record after the use was taken, before the object is put in place."""
+    begun = written(admit_upload(record, any_key(claim_id, uses=uses), NOW_S, RULES))
+    return written(admit_placing(begun, any_key(claim_id, uses=uses), key, f"m-{claim_id}", NOW_S))
+
+
+def test_a_use_of_many_keys_is_taken_under_its_own_lease() -> None:
+    """One write takes the use, ends the lease, and says where the object is to go."""
+    assert taken() == Record(uses=1, marks=("m-P",), placing=(Placing("P", "in/a", NOW_S),))
+
+
+def test_without_its_own_lease_no_use_of_many_keys_is_taken() -> None:
+    """Whoever has the lease by now was told to go on; a record that was forgotten says nothing of this upload."""
+    other = leased(claim_id="Q")
+    for record in (other, EMPTY, None, Record(uses=0)):
+        admission = admit_placing(record, any_key(), "in/a", "m", NOW_S)
+        assert (admission.kind, admission.reason, admission.record) == (Kind.BUSY, Reason.UPLOAD_RUNNING, None)
+
+
+def test_a_revoked_link_takes_no_use_at_the_last_moment() -> None:
+    """Revoking is from then on, also for an upload whose body is there."""
+    begun = leased()._replace(is_revoked=True)
+    assert refused(admit_placing(begun, any_key(), "in/a", "m", NOW_S)) is Reason.REVOKED
+
+
+def test_a_use_that_was_taken_by_an_earlier_try_is_not_taken_twice() -> None:
+    """The answer of the write was lost, and eight later writes pushed its mark out: its place in the record tells."""
+    record = taken()._replace(marks=("other",))
+    again = admit_placing(record, any_key(), "in/a", "another", NOW_S)
+    assert (again.kind, again.record) == (Kind.ADMIT, None)
+
+
+def test_what_is_known_of_an_object_is_noted_once() -> None:
+    """Each end is written until it is answered: done again it must change nothing."""
+    assert placed(taken(), "P") == Record(uses=1, marks=("m-P",))
+    assert not_placed(taken(), "P") == Record(uses=0, marks=("m-P",))
+    for end in (placed, not_placed):
+        assert end(Record(uses=1, marks=("m-P",)), "P") is None
+        assert end(taken(), "Q") is None
+
+
+@pytest.mark.parametrize(("waited_s", "kind"), [(UNKNOWN_FOR_S - 1, Kind.BUSY), (UNKNOWN_FOR_S, Kind.REFUSE)])
+def test_an_upload_of_which_nothing_is_known_is_looked_for_after_an_hour(waited_s: int, kind: Kind) -> None:
+    """Sooner, its request to the store might still land after the use was given back."""
+    admission = admit_upload(taken(), any_key("Q"), NOW_S + waited_s, RULES)
+    assert admission.kind is kind
+    assert admission.unknown == (Placing("P", "in/a", NOW_S) if kind is Kind.REFUSE else None)
+
+
+def test_the_oldest_unknown_upload_is_looked_for_first_and_few_are_kept() -> None:
+    """Each of them may give a use back; of one that was dropped it stays spent, and the record small."""
+    record = None
+    for number in range(PLACING_MAX + 1):
+        record = taken(record, f"P{number}", f"in/{number}", uses=PLACING_MAX + 1)
+    assert record is not None
+    assert (record.uses, len(record.placing)) == (PLACING_MAX + 1, PLACING_MAX)
+    last = admit_upload(record, any_key("Q", uses=PLACING_MAX + 1), NOW_S + UNKNOWN_FOR_S, RULES)
+    assert last.unknown == Placing("P1", "in/1", NOW_S)
+
+
+def test_under_many_keys_each_upload_replaces_what_it_saw() -> None:
+    """The version at one key says nothing of another; and it is kept, to tell later whether it still stands."""
+    begun = admit_upload(None, any_key(stands="e0", may_replace=True), NOW_S, RULES)
+    assert (begun.replaces, written(begun).replaces) == ("e0", None)
+    record = written(admit_placing(written(begun), any_key(stands="e0", may_replace=True), "in/a", "m", NOW_S))
+    assert record.placing == (Placing("P", "in/a", NOW_S, "e0"),)

@@ -14,6 +14,7 @@ import pytest
 from oncegate.ledgers import claiming
 from oncegate.ledgers.protocol import Unknown
 from oncegate.uses import edge_use, use
+from oncegate.uses import upload as use_upload
 from oncegate.uses.record import Record
 
 CHUNKS = 8
@@ -63,7 +64,7 @@ def test_no_history_of_uploads_breaks_the_promise(uploads: ModuleType, upload_se
         world = uploads.simulate_uploads(seed)
         assert not world.faults, f"seed {seed}: {world.faults}"
         crashes += world.crashes
-        stored += len(world.store.stored)
+        stored += len(world.stored)
     assert crashes > 0
     assert stored > len(upload_seeds) / 2
 
@@ -148,6 +149,22 @@ def test_without_the_stores_condition_an_upload_link_stores_twice(
 ) -> None:
     """The lease alone does not make an upload once: it runs out."""
     monkeypatch.setattr(uploads.Store, "allows", lambda _store, _replaces: True)
+    assert _seeds_until(uploads.simulate_uploads, {"stored"})
+
+
+def test_a_link_to_many_keys_that_stores_first_stores_twice(
+    uploads: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The condition of a store knows its key, and the holder chooses another while the lease has run out."""
+    monkeypatch.setattr(uploads, "spends_first", lambda _world: False)
+    assert _seeds_until(uploads.simulate_uploads, {"stored"})
+
+
+def test_giving_back_an_unknown_upload_too_soon_stores_twice(
+    uploads: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request to the store may still land after somebody looked and found nothing."""
+    monkeypatch.setattr(use_upload, "UNKNOWN_FOR_S", 0)
     assert _seeds_until(uploads.simulate_uploads, {"stored"})
 
 

@@ -302,14 +302,19 @@ def take_turn(world: World, turns: deque[object], patience: float) -> Generator[
 
 
 def claim(
-    world: World, gateway: Gateway, decide: claiming.Decide, undo: Callable[[use.Admission], claiming.Talk[bool]]
+    world: World,
+    gateway: Gateway,
+    decide: claiming.Decide,
+    undo: Callable[[use.Admission], claiming.Talk[bool]],
+    *,
+    reads_first: bool = False,
 ) -> Generator[claiming.Step | None, claiming.Outcome, use.Admission]:
     """``LedgerRunner.claim``: in turn, and with a viewer who is sent away after some answers were lost."""
     turns = gateway.turns
     mine = yield from take_turn(world, turns, world.rnd.choice((5, 100)))
     if mine is None:
         return NOT_KNOWN
-    talk = claiming.claim(LINK, FORGET_AFTER_S, decide)
+    talk = claiming.claim(LINK, FORGET_AFTER_S, decide, reads_first=reads_first)
     patience = world.rnd.choice((0, 1, 2))
     try:
         step = next(talk)

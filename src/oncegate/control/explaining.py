@@ -220,7 +220,13 @@ def _admission(
 ) -> Admission:
     if grant.operation is Operation.PUT:
         stands = "" if info is None else info.etag
-        upload = UploadAsk(uses=grant.uses, may_replace=grant.limits.may_replace, stands=stands, claim_id="")
+        upload = UploadAsk(
+            uses=grant.uses,
+            may_replace=grant.limits.may_replace,
+            stands=stands,
+            claim_id="",
+            is_any_key=grant.is_any_key,
+        )
         return admit_upload(record, upload, now_s, rules)
     download = DownloadAsk(
         uses=grant.uses,

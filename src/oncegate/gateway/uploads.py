@@ -1,7 +1,8 @@
-"""PUT: look, claim a lease, stage the body, put it in place by the store's condition, spend (docs/promises.md).
+"""PUT: look, claim a lease, stage the body, take the use and put the object in place (docs/promises.md).
 
-The lease only spares others the work. What makes an upload once is the store: only if nothing stands there, or, for a
-link that may replace, only if what stands is the version seen at the link's first claim. Store first, then the ledger.
+A body is staged where nobody sees it, and put in place by one step on the store's condition: only if nothing stands
+there, or, for a link that may replace, only if what stands is the version seen at the link's first claim. Whether the
+use is taken before that step or after it is for ``upload_use.py``.
 """
 
 from __future__ import annotations
@@ -12,20 +13,15 @@ from oncegate.gateway.answers import stored
 from oncegate.gateway.checksums import Checksums
 from oncegate.gateway.delivery import Transfer
 from oncegate.gateway.exchange import Exchange
-from oncegate.gateway.parts import Parts, fresh_claim_id
+from oncegate.gateway.parts import Parts
 from oncegate.gateway.ranges import names_version
-from oncegate.ledgers.claiming import Talk, rewrite
-from oncegate.ledgers.protocol import forget_after
-from oncegate.ledgers.runner import WAIT_MAX_S
+from oncegate.gateway.upload_use import UploadUse
 from oncegate.links.grant import Grant
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.links.upload_head import UploadHead, read_upload_head
 from oncegate.stores.protocol import KeyRefused, ObjectInfo, ObjectStands
 from oncegate.stores.protocol import Upload as StagedUpload
-from oncegate.uses.record import Record
-from oncegate.uses.upload import UploadAsk, admit_upload, renew_lease, upload_failed, upload_stored
-from oncegate.uses.use import Admission, Kind
 from oncegate.web.answers import page_answer
 from oncegate.web.plain import said_by, upload_page
 
@@ -39,16 +35,15 @@ async def serve_upload(parts: Parts, exchange: Exchange, request: ViewerRequest,
     """
     head = read_upload_head(request, grant.limits, max_bytes=parts.settings.viewer.max_upload_bytes)
     checksums = Checksums(request)
-    stands = await _look(parts, request, grant)
-    admission = await _claim(parts, grant, stands)
-    # an upload that is not counted has no claim, and must be waited for and cut like the others
-    transfer = parts.transfers.begin(admission.claim_id or exchange.request_id, "", (0, 0))
+    use = UploadUse(parts, grant, await _look(parts, request, grant))
+    await use.claim()
+    transfer = parts.transfers.begin(use.claim_id, "", (0, 0))
     try:
-        info = await _store(parts, exchange, grant, admission, transfer, head, checksums)
+        with use.kept():
+            info = await _store(parts, exchange, grant, use, transfer, head, checksums)
     # whatever it was, a cancelled task too: else the link answers 409 until its lease is over
     except BaseException as error:
-        if admission.claim_id:
-            parts.runner.run_in_background(grant.link_id, _let_go(grant, admission.claim_id))
+        use.let_go()
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and transfer.cut_why and task is not None:
             task.uncancel()
@@ -57,12 +52,8 @@ async def serve_upload(parts: Parts, exchange: Exchange, request: ViewerRequest,
         raise
     finally:
         parts.transfers.end(transfer)
-    if admission.claim_id:
-        # store first, then ledger: the other way round a crash between the two leaves a used link and no object. This
-        # way the link opens again after its lease, and meets 412 while the object stands
-        spending = parts.runner.run_in_background(grant.link_id, _spend(grant, admission.claim_id, info.etag))
-        # the object stands, so the answer is 200 whatever the ledger does; the talk goes on until it is known
-        await asyncio.wait({spending}, timeout=WAIT_MAX_S)
+    await use.stored(info.etag)
+    # the object stands, so the answer is 200 whatever the ledger does
     exchange.outcome = "complete"
     await exchange.answer(stored(info))
 
@@ -98,39 +89,11 @@ async def _look(parts: Parts, request: ViewerRequest, grant: Grant) -> str:
     return etag
 
 
-async def _claim(parts: Parts, grant: Grant, stands: str) -> Admission:
-    """Take the lease.
-
-    Raises:
-        Refused: USED, REVOKED, UPLOAD_RUNNING, LEDGER_UNKNOWN, FORGOTTEN; OBJECT_STANDS: what stands is no longer the
-            version that the link may replace.
-    """
-    if not grant.is_counted:
-        return Admission(kind=Kind.ADMIT, replaces=stands if grant.limits.may_replace else None)
-
-    def decide(record: Record | None) -> Admission:
-        ask = UploadAsk(uses=grant.uses, may_replace=grant.limits.may_replace, stands=stands, claim_id=fresh_claim_id())
-        return admit_upload(record, ask, parts.now_s(), parts.rules)
-
-    def undo(admission: Admission) -> Talk[bool]:
-        return _let_go(grant, admission.claim_id)
-
-    admission = await parts.runner.claim(grant.link_id, forget_after(grant.expires_s), decide, undo=undo)
-    parts.meters.claim(admission.kind.value)
-    if admission.kind is not Kind.ADMIT:
-        raise Refused(admission.reason or Reason.BUSY)
-    # the link's first claim saw another version: what somebody else put there since is not this link's to replace
-    if (admission.replaces or "") != stands:
-        parts.runner.run_in_background(grant.link_id, _let_go(grant, admission.claim_id))
-        raise Refused(Reason.OBJECT_STANDS)
-    return admission
-
-
 async def _store(
     parts: Parts,
     exchange: Exchange,
     grant: Grant,
-    admission: Admission,
+    use: UploadUse,
     transfer: Transfer,
     head: UploadHead,
     checksums: Checksums,
@@ -141,15 +104,20 @@ async def _store(
             grant.object_key,
             content_type=head.media_type,
             size_bytes=head.size_bytes,
-            replaces=admission.replaces or None,
+            replaces=use.replaces or None,
         )
     except KeyRefused:
         raise Refused(Reason.MALFORMED_UPLOAD, message="The store cannot hold an object of this name.") from None
     try:
-        await _receive_body(parts, exchange, grant, admission, transfer, staged, head, checksums)
+        await _receive_body(parts, exchange, transfer, staged, head, checksums)
         checksums.check()
         transfer.leave()  # whole: what is left is to put it in place, which nobody must cut
-        return await staged.commit()
+        await use.take_before_placing()
+        try:
+            return await staged.commit()
+        except (ObjectStands, KeyRefused):
+            use.give_back()
+            raise
     except ObjectStands:
         raise Refused(Reason.OBJECT_STANDS) from None
     finally:
@@ -159,17 +127,13 @@ async def _store(
 async def _receive_body(
     parts: Parts,
     exchange: Exchange,
-    grant: Grant,
-    admission: Admission,
     transfer: Transfer,
     staged: StagedUpload,
     head: UploadHead,
     checksums: Checksums,
 ) -> None:
-    """Take the body piece by piece, as fast as the store takes it; the lease is renewed while bytes come."""
+    """Take the body piece by piece, as fast as the store takes it."""
     stall_s = parts.settings.links.stall_timeout_s
-    # a third: two renewals may fail before another upload is let in
-    renew_at = parts.monotonic() + parts.rules.lease_s / 3
     while True:
         try:
             async with asyncio.timeout(stall_s):
@@ -191,22 +155,3 @@ async def _receive_body(
         if not message.get("more_body"):
             exchange.unread_body = False
             return
-        if admission.claim_id and parts.monotonic() >= renew_at:
-            renew_at = parts.monotonic() + parts.rules.lease_s / 3
-            parts.runner.run_in_background(grant.link_id, _renew(parts, grant, admission.claim_id))
-
-
-def _renew(parts: Parts, grant: Grant, claim_id: str) -> Talk[bool]:
-    return rewrite(
-        grant.link_id,
-        forget_after(grant.expires_s),
-        lambda record: renew_lease(record, claim_id, parts.now_s(), parts.rules),
-    )
-
-
-def _spend(grant: Grant, claim_id: str, etag: str) -> Talk[bool]:
-    return rewrite(grant.link_id, forget_after(grant.expires_s), lambda record: upload_stored(record, claim_id, etag))
-
-
-def _let_go(grant: Grant, claim_id: str) -> Talk[bool]:
-    return rewrite(grant.link_id, forget_after(grant.expires_s), lambda record: upload_failed(record, claim_id))

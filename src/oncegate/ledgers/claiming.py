@@ -48,13 +48,14 @@ Talk = Generator[Step, Outcome, T]
 Decide = Callable[[Record | None], Admission]
 
 
-def claim(link_id: bytes, forget_after_s: int, decide: Decide) -> Talk[Admission]:
+def claim(link_id: bytes, forget_after_s: int, decide: Decide, *, reads_first: bool = False) -> Talk[Admission]:
     """Win a use, or learn why not; one write where nobody came before.
 
     Args:
         link_id: 16 bytes.
         forget_after_s: until when the record must live.
         decide: the rule, asked again whenever another record is stored than the one it last saw.
+        reads_first: the link has a record already, of this gateway's own making: it is read before the rule is asked.
 
     Returns:
         An admission whose record is written, or one that writes nothing. The talk goes on until the outcome is known;
@@ -62,6 +63,8 @@ def claim(link_id: bytes, forget_after_s: int, decide: Decide) -> Talk[Admission
     """
     record: Record | None = None
     version: Version | None = None
+    if reads_first and isinstance(found := (yield from _read_until_known(link_id)), Stands):
+        record, version = from_json(found.record), found.version
     for _ in range(ATTEMPTS_MAX):
         admission = decide(record)
         if admission.record is None:
@@ -86,6 +89,15 @@ def _write(link_id: bytes, version: Version | None, record: Record, forget_after
     if version is None:
         return Insert(link_id, text, forget_after_s)
     return Replace(link_id, version, text, forget_after_s)
+
+
+def _read_until_known(link_id: bytes) -> Talk[Outcome]:
+    """Repeat a read until it is answered."""
+    pause_s = PAUSE_FIRST_S
+    while isinstance(answer := (yield Read(link_id)), Unknown):
+        yield Pause(pause_s)
+        pause_s = min(2 * pause_s, PAUSE_MAX_S)
+    return answer
 
 
 def _until_known(write: Insert | Replace) -> Talk[Done | Stands | Gone | Swept]:
@@ -168,14 +180,8 @@ def rewrite(link_id: bytes, forget_after_s: int, change: Callable[[Record], Reco
     Returns:
         Whether this talk changed something; False too where no record is stored.
     """
-    pause_s = PAUSE_FIRST_S
-    answer: Outcome = yield Read(link_id)
+    answer = yield from _read_until_known(link_id)
     while True:
-        if isinstance(answer, Unknown):
-            yield Pause(pause_s)
-            pause_s = min(2 * pause_s, PAUSE_MAX_S)
-            answer = yield Read(link_id)
-            continue
         if not isinstance(answer, Stands):
             return False
         changed = change(from_json(answer.record))

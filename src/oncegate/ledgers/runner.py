@@ -53,7 +53,13 @@ class LedgerRunner:
         self._background: set[asyncio.Task[object]] = set()
 
     async def claim(
-        self, link_id: bytes, forget_after_s: int, decide: Decide, *, undo: Callable[[Admission], Talk[bool]]
+        self,
+        link_id: bytes,
+        forget_after_s: int,
+        decide: Decide,
+        *,
+        undo: Callable[[Admission], Talk[bool]],
+        reads_first: bool = False,
     ) -> Admission:
         """Win a use, or learn why not, within ``WAIT_MAX_S``.
 
@@ -62,6 +68,7 @@ class LedgerRunner:
             forget_after_s: until when the record must live.
             decide: the rule.
             undo: the talk that gives back an admission for which nobody waits any more.
+            reads_first: see ``claiming.claim``.
         """
         deadline = asyncio.get_running_loop().time() + WAIT_MAX_S
         viewer = _Viewer()
@@ -69,7 +76,7 @@ class LedgerRunner:
         try:
             async with asyncio.timeout_at(deadline):
                 await self._take_turn(link_id)
-                talk = claiming.claim(link_id, forget_after_s, decide)
+                talk = claiming.claim(link_id, forget_after_s, decide, reads_first=reads_first)
                 step = next(talk)
                 while not isinstance(step, Pause):
                     step = talk.send(await self._carry(step))

@@ -114,3 +114,8 @@ class Grant(NamedTuple):
     limits: Limits = NO_LIMITS
     home: str = ""
     is_wildcard: bool = False
+
+    @property
+    def is_any_key(self) -> bool:
+        """Whether the holder chose the key: one ticket for many. A plain link's id has its key in it, so it is for one."""
+        return self.is_wildcard and self.made_ms is not None

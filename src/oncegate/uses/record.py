@@ -25,6 +25,8 @@ EDGE = "@"
 """The gateway that claims of the edge name: no process draws it, and nobody resumes such a claim."""
 # of a link with 9,999 uses; 32 that were all broken and resumed take 3.5 KiB
 CLAIMS_MAX = 32
+# each is an upload that was killed, or whose store did not say what came of it, in the last hour
+PLACING_MAX = 8
 
 
 class Claim(NamedTuple):
@@ -60,6 +62,22 @@ class Lease(NamedTuple):
     until_s: int
 
 
+class Placing(NamedTuple):
+    """A use that was taken before its object was put in place, while the end of that is not recorded.
+
+    Attributes:
+        claim_id: the upload's.
+        object_key: where the object was to go; the holder chose it.
+        at_s: when the use was taken, seconds since 1970 UTC.
+        replaces: ETag of the object that stood there, empty for none. While it does, this one was not put in place.
+    """
+
+    claim_id: str
+    object_key: str
+    at_s: int
+    replaces: str = ""
+
+
 class Issued(NamedTuple):
     """What the control API was told of a link that it lists before anyone opens it."""
 
@@ -82,6 +100,8 @@ class Record(NamedTuple):
         lease: of a running upload.
         replaces: ETag that an upload may take the place of, fixed by the link's first claim; empty: of nothing.
         issued: for links that are listed.
+        placing: uploads through a link to many keys whose use is taken and whose end is not recorded, oldest first, at
+            most ``PLACING_MAX``; of one that was dropped the use stays spent.
     """
 
     uses: int = 0
@@ -91,6 +111,7 @@ class Record(NamedTuple):
     lease: Lease | None = None
     replaces: str | None = None
     issued: Issued | None = None
+    placing: tuple[Placing, ...] = ()
 
 
 EMPTY = Record()
@@ -126,6 +147,8 @@ def to_json(record: Record) -> bytes:
     if record.issued:
         i = record.issued
         document["i"] = [i.object_key, i.operation.value, i.uses, i.made_s, i.expires_s, i.label]
+    if record.placing:
+        document["w"] = [placing if placing.replaces else placing[:-1] for placing in record.placing]
     return _to_json(document).encode()
 
 
@@ -149,7 +172,7 @@ def from_json(text: bytes) -> Record:
     try:
         document = _from_json(text.decode())
         # a member of a later version may well mean that the link is revoked
-        if not document.keys() <= {"u", "c", "o", "r", "l", "e", "i"}:
+        if not document.keys() <= {"u", "c", "o", "r", "l", "e", "i", "w"}:
             raise ValueError("unknown members")
         issued = document.get("i")
         lease = document.get("l")
@@ -161,6 +184,7 @@ def from_json(text: bytes) -> Record:
             lease=Lease(*lease) if lease else None,
             replaces=document.get("e"),
             issued=_issued_of_list(*issued) if issued else None,
+            placing=tuple(_placing_of_list(*placing) for placing in document.get("w", ())),
         )
     except (TypeError, AttributeError, KeyError, ValueError) as error:
         raise RecordUnreadable(f"not a record of this version: {error}") from None
@@ -181,6 +205,10 @@ def _claim_of_list(
         over=over,
         is_parallel=bool(parallel),
     )
+
+
+def _placing_of_list(claim_id: str, object_key: str, at_s: int, replaces: str = "") -> Placing:
+    return Placing(claim_id, object_key, at_s, replaces)
 
 
 def _issued_of_list(object_key: str, operation: str, uses: int, made_s: int, expires_s: int, label: str) -> Issued:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from oncegate.links.grant import Grant, Operation
 from oncegate.links.instants import instant_text
 from oncegate.uses.record import EMPTY, Claim, Issued, Record
+from oncegate.uses.upload import UNKNOWN_FOR_S
 
 LABEL_SEPARATOR = "\x1f"
 """What follows it in a stored label is not the issuer's: the control API keeps a mark of the request there."""
@@ -280,6 +281,8 @@ def _state_of(record: Record, now_s: int, *, is_expired: bool) -> State:
     if record.is_revoked:
         return State.REVOKED
     if record.lease is not None and now_s < record.lease.until_s:
+        return State.UPLOADING
+    if record.placing and now_s - record.placing[-1].at_s < UNKNOWN_FOR_S:
         return State.UPLOADING
     if record.uses:
         return State.CLAIMED

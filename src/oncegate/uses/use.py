@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from oncegate.links.refusal import Reason
-from oncegate.uses.record import CLAIMS_MAX, EDGE, EMPTY, Claim, Record, with_mark
+from oncegate.uses.record import CLAIMS_MAX, EDGE, EMPTY, Claim, Placing, Record, with_mark
 
 # one break can lose 10 MiB that lie in socket buffers (stock Linux: 4 to send, 6 to receive)
 SLACK_MAX_BYTES = 16 * 1024 * 1024
@@ -60,6 +60,8 @@ class Admission(NamedTuple):
         record: to be written on the condition that nothing changed; None where nothing is to be written.
         reason: of a refusal, or of BUSY.
         mark: what proves that this very write happened.
+        unknown: of a refusal: an upload that took the last use so long ago that whether its object stands now decides
+            whether the use is given back.
         replaces: for an upload that may replace: the ETag it may take the place of; empty: of nothing.
     """
 
@@ -70,6 +72,7 @@ class Admission(NamedTuple):
     mark: str = ""
     replaces: str | None = None
     cut_bytes: int = 0
+    unknown: Placing | None = None
 
 
 class DownloadAsk(NamedTuple):
