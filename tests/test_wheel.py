@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import tomllib
+import zipfile
 
 import pytest
 
@@ -52,6 +53,14 @@ def test_a_wheel_runs_the_demo_in_an_empty_environment(built: pathlib.Path, tmp_
     table = run(tmp_path, installed(tmp_path, wheel) / "oncegate", "demo", "--exit")
     assert table.count("\nok ") == 6
     assert "NO" not in table
+
+
+def test_the_edge_function_is_in_the_wheel(built: pathlib.Path) -> None:
+    """It is written by a tool, and sent from where oncegate is installed; the tool is not."""
+    (wheel,) = built.glob("oncegate-*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        sent = packed.read("oncegate/aws/generated/edge.py")
+    assert sent == (ROOT / "src" / "oncegate" / "aws" / "generated" / "edge.py").read_bytes()
 
 
 def test_all_extras_install_together_and_work(built: pathlib.Path, tmp_path: pathlib.Path) -> None:

@@ -47,7 +47,7 @@ EDGE = {
     "oncegate.uses.use", "oncegate.uses.upload", "oncegate.uses.edge_use", "oncegate.uses.record", "oncegate.unfit",
     "oncegate.ledgers.protocol", "oncegate.ledgers.claiming",
     "oncegate.ledgers.dynamodb.requests", "oncegate.ledgers.dynamodb.items",
-    "oncegate.aws_requests.flow", "oncegate.aws_requests.signature", "oncegate.web.plain",
+    "oncegate.aws_requests.flow", "oncegate.aws_requests.signature", "oncegate.aws_requests.endpoint", "oncegate.web.plain",
     "oncegate.web.answers",
 }  # fmt: skip
 PAGES_MAX_BYTES = 6_500
@@ -90,10 +90,11 @@ Arrows = tuple[tuple[str, str], ...]
 
 @functools.cache
 def modules(source: pathlib.Path) -> Mapping[str, pathlib.Path]:
-    """Every module of a source tree, by its dotted name."""
+    """Every module of a source tree, by its dotted name; the joined edge function is a copy of some, and none itself."""
     return {
         ".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__"): path
         for path in sorted(source.rglob("*.py"))
+        if path != source / "oncegate" / "aws" / "generated" / "edge.py"
     }
 
 
