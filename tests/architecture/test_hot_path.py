@@ -52,6 +52,7 @@ HOT_PATH = {
     "oncegate.ledgers.protocol",
     "oncegate.ledgers.runner",
     "oncegate.ledgers.claiming",
+    "oncegate.ledgers.health",
     "oncegate.ledgers.memory",
     "oncegate.stores.directory.store",
     "oncegate.stores.directory.walk",

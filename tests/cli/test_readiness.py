@@ -1,7 +1,13 @@
 """``/readyz`` of a running gateway: it answers 503 where viewers do, and says why without telling anybody's secrets."""
 
+import contextlib
 import json
+import os
+import pathlib
+import shutil
 import sqlite3
+import subprocess
+from collections.abc import Generator
 
 import pytest
 
@@ -100,3 +106,32 @@ def test_a_server_that_is_away_does_not_answer(home_with, tmp_path):
             started.kill()
             assert ledger_of(serving) == (False, "does not answer")
             started.start()
+
+
+@pytest.fixture
+def small_disk(tmp_path: pathlib.Path) -> Generator[pathlib.Path]:
+    """A file system of 1 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
+    if os.geteuid() or shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_is_full_is_told_until_it_has_room(home_with, small_disk: pathlib.Path, until) -> None:
+    """Reads go on and a write that changes nothing succeeds, but no claim can be stored: readiness knows the last one."""
+    home = home_with(ledger={"url": f"sqlite:{small_disk}/ledger.db"})
+    with home.serve() as serving:
+        assert ask("GET", home.fresh(b"x")).status == 200
+        ballast = small_disk / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+
+        until(lambda: ask("GET", home.fresh(b"y")).status == 503, "a claim finds no room")
+        assert ledger_of(serving) == (False, "takes no writes")
+        ballast.unlink()
+        until(lambda: ledger_of(serving) == (True, ""), "it is ready again by itself")
+        assert ask("GET", home.fresh(b"z")).status == 200

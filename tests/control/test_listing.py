@@ -190,7 +190,7 @@ def test_a_revocation_that_the_ledger_has_swept_past_is_kept_for_ever(world: Wor
     """An end that lies before what was swept cannot be relied on; the link is revoked all the same."""
 
     async def calls(client: httpx.AsyncClient) -> None:
-        await world.ledger.sweep(NOW_S)
+        await world.ledger.sweep(NOW_S, force=True)
         answer = await client.delete(f"/v1/links/{NAME}", params={"expires_at": "2025-12-01T00:00:00Z"})
         assert answer.json()["state"] == "revoked"
         (row,) = await world.ledger.scan(b"", 2)

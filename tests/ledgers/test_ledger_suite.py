@@ -23,7 +23,7 @@ NEEDS_SHARING = {
     "check_what_was_answered_survives_a_reopening",
     "check_a_killed_writer_loses_nothing",
 }
-OPTIONAL = {name for name in LedgerSuite.CHECKS if re.search("swe[ep]|scan|event", name)}
+OPTIONAL = {name for name in LedgerSuite.CHECKS if re.search("swe[ep]|scan|event|tries", name)}
 
 
 @pytest.fixture

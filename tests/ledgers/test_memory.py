@@ -50,7 +50,7 @@ async def test_a_record_replaced_during_a_sweep_stays() -> None:
     for number in range(600):
         await ledger.insert(number.to_bytes(16, "big"), b"{}", 100)
     last = (599).to_bytes(16, "big")
-    sweeping = asyncio.ensure_future(ledger.sweep(100))
+    sweeping = asyncio.ensure_future(ledger.sweep(100, force=True))
     await asyncio.sleep(0)
     assert isinstance(await ledger.replace(last, 600, b"{}", FORGET_NEVER_S), Done)
     assert await sweeping == 599

@@ -157,7 +157,7 @@ async def test_a_mixed_batch_tells_each_its_own(url: str, tmp_path: pathlib.Path
     """Won, lost, swept, replaced, gone: all in one script."""
     async with ledger_at(url, tmp_path) as ledger:
         limit_s = int(time.time())
-        await ledger.sweep(limit_s)
+        await ledger.sweep(limit_s, force=True)
         first = await ledger.insert(LINK, b"1", FORGET_NEVER_S)
         second = await ledger.insert(OTHER, b"2", limit_s + 1)
         told = await asyncio.gather(
@@ -330,8 +330,8 @@ async def test_a_sweep_by_a_wrong_clock_is_refused(url: str, tmp_path: pathlib.P
         now_s = int(time.time())
         for wrong_s in (now_s + 310, now_s - 310):
             with pytest.raises(LedgerUnfit, match="clock"):
-                await ledger.sweep(wrong_s)
-        await ledger.sweep(now_s + 290)
+                await ledger.sweep(wrong_s, force=True)
+        await ledger.sweep(now_s + 290, force=True)
 
 
 # Servers that must be refused, each by a name of its own.
@@ -506,7 +506,7 @@ async def test_the_rights_that_are_named_are_enough(another, tmp_path: pathlib.P
         assert isinstance(await ledger.replace(LINK, done.version, b"{}", int(time.time())), Done)
         await ledger.append_events([{"at": 1, "event": "complete"}])
         assert len(await ledger.read_events(0, 10)) == len(await ledger.scan(b"", 10)) == 1
-        assert await ledger.sweep(int(time.time())) == 1
+        assert await ledger.sweep(int(time.time()), force=True) == 1
     for rules, words in (
         ((*RIGHTS[:4], "+ping"), r"grant \+info"),
         (("~other:*", *RIGHTS[1:]), "NOPERM.*this user needs"),

@@ -154,7 +154,7 @@ async def test_a_clock_that_is_off_is_refused(wrong_s3, ahead_s) -> None:
     async with ledger_at(url_of(server.url)) as ledger:
         server.clock_ahead_s = ahead_s
         with pytest.raises(LedgerUnfit, match="clock"):
-            await ledger.sweep(int(time.time()))
+            await ledger.sweep(int(time.time()), force=True)
         with pytest.raises(LedgerUnfit, match="clock"):
             await ledger.probe()
 
@@ -243,14 +243,14 @@ async def test_an_insert_that_lands_after_a_sweep_is_not_admitted(wrong_s3) -> N
         other = open_ledger(url_of(server.url), folder=pathlib.Path())
         link_id = fresh_link_id()
         assert isinstance(await other.insert(link_id, b"spent", limit_s), Done)
-        assert await other.sweep(limit_s) == 1
+        assert await other.sweep(limit_s, force=True) == 1
         # This one has not heard of the sweep: it writes, for nothing stands there.
         assert ledger._swept_until_s < limit_s
         assert await ledger.insert(link_id, b"again", limit_s) == Swept()
         # Whoever is shown what it left must not be admitted by it either.
         assert await ledger.insert(link_id, b"third", limit_s) == Swept()
         assert await other.insert(link_id, b"third", limit_s) == Swept()
-        assert await other.sweep(limit_s) == 1
+        assert await other.sweep(limit_s, force=True) == 1
         await other.aclose()
 
 
@@ -286,7 +286,7 @@ def test_a_record_replaced_under_the_sweep_stays(wrong_s3, monkeypatch):
             return found
 
         monkeypatch.setattr(ledger._bucket, "get", get_then_replace)
-        assert await ledger.sweep(limit_s) == 0
+        assert await ledger.sweep(limit_s, force=True) == 0
         assert (await ledger.read(link_id)).record == b"2"
 
     opened(url_of(server.url), work)

@@ -193,7 +193,7 @@ async def test_a_sweep_works_in_small_steps_beside_claims(path: pathlib.Path, ba
         for _ in range(3000 // 100):
             await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", 100) for _ in range(100)))
         batches.clear()
-        sweeping = asyncio.ensure_future(ledger.sweep(100))
+        sweeping = asyncio.ensure_future(ledger.sweep(100, force=True))
         claims = 0
         while not sweeping.done():
             await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(8)))
@@ -253,7 +253,7 @@ async def test_without_a_probe_nothing_is_made(path: pathlib.Path) -> None:
     with pytest.raises(OSError, match="does not exist"):
         await ledger.scan(b"", 1)
     with pytest.raises(OSError, match="does not exist"):
-        await ledger.sweep(1)
+        await ledger.sweep(1, force=True)
     await ledger.aclose()
     assert not path.exists()
 

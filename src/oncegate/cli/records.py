@@ -14,9 +14,12 @@ import click
 from oncegate.cli.main import Misuse, Refusal
 from oncegate.cli.wiring import open_ledger
 from oncegate.control.recording import LedgerSilent, read_events_of_link
+from oncegate.ledgers.health import LedgerHealth
 from oncegate.ledgers.protocol import Ledger, LedgerFacts
 from oncegate.ledgers.runner import LedgerRunner
+from oncegate.ledgers.sweeping import refused_until_s
 from oncegate.links.grant import Grant
+from oncegate.links.instants import instant_text
 from oncegate.settings import Settings
 from oncegate.uses.record import Record, RecordUnreadable
 from oncegate.uses.standing import Standing, standing_of
@@ -24,6 +27,17 @@ from oncegate.uses.standing import Standing, standing_of
 EVENTS_OF_A_LINK_MAX = 1_000
 
 T = TypeVar("T")
+
+
+def swept_ahead(until_s: int) -> str:
+    """Say that a clock that was wrong has had links refused.
+
+    Args:
+        until_s: from ``sweeping.refused_until_s``.
+    """
+    return (
+        f"the ledger was swept by a clock that was ahead: links that expire before {instant_text(until_s)} are refused"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +108,10 @@ async def opened(settings: Settings) -> AsyncGenerator[Records]:
         facts = await ledger.probe()
         if facts.born_ms >= began_ms:
             click.echo("the ledger was made just now: none stood there; is [ledger] url the gateway's?", err=True)
-        runner = LedgerRunner(ledger)
+        until_s = refused_until_s(facts.swept_until_s, int(time.time()))
+        if until_s is not None:
+            click.echo(f"{swept_ahead(until_s)}; see 'oncegate ledger repair'", err=True)
+        runner = LedgerRunner(ledger, health=LedgerHealth(facts))
         yield Records(ledger=ledger, runner=runner, facts=facts)
         await runner.drain()
     finally:

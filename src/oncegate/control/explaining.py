@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from oncegate.control.recording import LedgerSilent, read_record
+from oncegate.ledgers.protocol import forget_after
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.explain import Step, explain
 from oncegate.links.grant import Grant, Operation
@@ -34,6 +35,7 @@ _ASKED = {
     "auto": "a browser shows a page with a button first; a program gets the object",
     "never": "nobody is asked: a browser too gets the object at once",
 }
+_FORGOTTEN = "the ledger was swept past the end of this link, so its record may be gone: see oncegate doctor"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +209,10 @@ async def _ask_ledger(
         return _refused("ledger", Reason.LEDGER_UNKNOWN)
     except RecordUnreadable:
         return Step(name="ledger", passed=False, words="the record is of another version, or damaged")
+    health, forget_after_s = where.runner.health, forget_after(grant.expires_s)
+    is_forgotten = health.refuses(grant.link_id, forget_after_s)
+    if is_forgotten or (record is None and health.may_be_swept(grant.link_id, forget_after_s)):
+        return replace(_refused("ledger", Reason.FORGOTTEN), words=_FORGOTTEN)
     said = standing_of(record, now_s=now_s, grant=grant).words
     admission = _admission(record, request, grant, info, now_s, where.rules)
     if admission.kind is Kind.ADMIT:

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from oncegate.ledgers.link_events import pick
 from oncegate.ledgers.protocol import (
     CLOSED,
+    NO_REPAIR,
     Done,
     Event,
     Gone,
@@ -26,19 +27,22 @@ from oncegate.ledgers.protocol import (
     LedgerFacts,
     LinkEvents,
     ReadOutcome,
+    Repair,
     ReplaceOutcome,
     Row,
     Stands,
+    SweepState,
     Swept,
     Version,
 )
+from oncegate.ledgers.sweeping import SweepsByTries
 
 WEAKER_PROMISES: frozenset[str] = frozenset()
 EVENTS_MAX = 10_000
 SWEEP_STEP_ROWS = 500
 
 
-class MemoryLedger:
+class MemoryLedger(SweepsByTries):
     """Keeps records and events in dictionaries of this process.
 
     Args:
@@ -52,7 +56,8 @@ class MemoryLedger:
         # One count for all records: a version that was once given out never names another state, not even of a
         # record that was swept and inserted again.
         self._versions = itertools.count(1)
-        self._swept_until_s = -1
+        self._sweeps = SweepState()
+        self._repair = NO_REPAIR
         self._events: deque[tuple[int, Event]] = deque(maxlen=events_max)
         self._event_numbers = itertools.count(1)
         self._is_closed = False
@@ -64,7 +69,7 @@ class MemoryLedger:
         standing = self._rows.get(link_id)
         if standing is not None:
             return Stands(standing.record, standing.version)
-        if forget_after_s <= self._swept_until_s:
+        if forget_after_s <= self._sweeps.swept_until_s:
             return Swept()
         return self._put(link_id, record, forget_after_s)
 
@@ -88,7 +93,7 @@ class MemoryLedger:
 
     async def probe(self) -> LedgerFacts:
         """Say when it was born; a dictionary is always fit."""
-        return LedgerFacts(born_ms=self._born_ms)
+        return LedgerFacts(born_ms=self._born_ms, swept_until_s=self._sweeps.swept_until_s, repair=self._repair)
 
     async def aclose(self) -> None:
         """Forget everything."""
@@ -100,15 +105,32 @@ class MemoryLedger:
         """List up to ``limit`` records whose id is above ``after``, in order of id; see ``Scans.scan``."""
         return heapq.nsmallest(limit, (row for row in self._rows.values() if row.link_id > after), key=_link_id)
 
-    async def sweep(self, now_s: int) -> int:
-        """Forget records whose ``forget_after_s`` is not above ``now_s``; see ``Sweeps.sweep``."""
-        self._swept_until_s = max(self._swept_until_s, now_s)
-        due = [row.link_id for row in self._rows.values() if row.forget_after_s <= now_s]
+    async def sweep_state(self) -> SweepState:
+        """Return what is kept; see ``Sweeps.sweep_state``."""
+        return self._sweeps
+
+    async def keep_sweep(self, before: SweepState, after: SweepState) -> bool:
+        """Store what a try leaves behind; see ``Sweeps.keep_sweep``."""
+        if self._sweeps != before:
+            return False
+        self._sweeps = after
+        return True
+
+    async def rebirth(self, born_ms: int, repair: Repair, swept_until_s: int) -> None:
+        """Set birth, repair and limit; see ``Repairs.rebirth``. No other process has it open."""
+        self._born_ms, self._repair, self._sweeps = born_ms, repair, SweepState(swept_until_s)
+
+    async def _check_clock(self, now_s: int) -> None:
+        """Its server is this process, which has one clock."""
+
+    async def _forget_due(self, limit_s: int, *, force: bool) -> int:
+        del force
+        due = [row.link_id for row in self._rows.values() if row.forget_after_s <= limit_s]
         forgotten = 0
         for start in range(0, len(due), SWEEP_STEP_ROWS):
             for link_id in due[start : start + SWEEP_STEP_ROWS]:
                 row = self._rows.get(link_id)
-                if row is not None and row.forget_after_s <= now_s:  # it may have been replaced while claims ran
+                if row is not None and row.forget_after_s <= limit_s:  # it may have been replaced while claims ran
                     del self._rows[link_id]
                     forgotten += 1
             await asyncio.sleep(0)  # claims that wait go first

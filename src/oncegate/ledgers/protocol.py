@@ -16,6 +16,8 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 from oncegate.unfit import Unfit
 
 LINK_ID_BYTES = 16
+PLAIN_ID_BYTE = 0xFF
+"""Ids of links without a ticket begin with it; those of tickets with the milliseconds of their making, six bytes."""
 FORGET_NEVER_S = 2**63 - 1
 FORGET_MARGIN_S = 86_400
 CLOCK_SKEW_MAX_S = 300
@@ -107,6 +109,28 @@ ReplaceOutcome = Done | Stands | Gone | Unknown
 ReadOutcome = Stands | Gone | Unknown
 
 
+class Repair(NamedTuple):
+    """What a ledger keeps after its limit of sweeping was lowered, so that nothing that was used comes back.
+
+    Attributes:
+        refused_before_ms: tickets made before this instant are refused, whatever ``[ledger] accept_from`` says.
+        plain_until_s: how far was swept before. Links without a ticket carry no time of making, so those with a
+            ``forget_after_s`` up to this are refused on.
+    """
+
+    refused_before_ms: int = 0
+    plain_until_s: int = -1
+
+    def refuses(self, link_id: bytes, forget_after_s: int) -> bool:
+        """Whether a record of this link may have been forgotten before the limit was lowered."""
+        if link_id[0] == PLAIN_ID_BYTE:
+            return forget_after_s <= self.plain_until_s
+        return int.from_bytes(link_id[:6]) < self.refused_before_ms
+
+
+NO_REPAIR = Repair()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerFacts:
     """What ``probe`` found out.
@@ -115,11 +139,15 @@ class LedgerFacts:
         born_ms: milliseconds since 1970 UTC at which the ledger was created; tickets made before are refused.
         clock_ahead_s: the server's clock minus ours; 0 for a ledger in this process.
         accepted: names of the weaker promises that were found and accepted by configuration.
+        swept_until_s: records whose ``forget_after_s`` is not above this may have been forgotten; -1: none.
+        repair: of the last ``Repairs.repair``; all zero where there was none.
     """
 
     born_ms: int
     clock_ahead_s: float = 0.0
     accepted: tuple[str, ...] = ()
+    swept_until_s: int = -1
+    repair: Repair = NO_REPAIR
 
 
 class LedgerUnfit(Unfit):
@@ -128,6 +156,10 @@ class LedgerUnfit(Unfit):
 
 class LedgerExchanged(LedgerUnfit):
     """The ledger that this process began with is gone, or another is in its place: used links would open again in it."""
+
+
+class LedgerAway(LedgerUnfit):
+    """Nobody answers, so nothing is known of the ledger; a program that runs goes on with what it knew."""
 
 
 class Ledger(Protocol):
@@ -173,6 +205,20 @@ class Ledger(Protocol):
         ...
 
 
+@runtime_checkable
+class AsksAgain(Protocol):
+    """A ledger that can be asked again, while it is used, whether it is still fit, at less cost than by ``probe``."""
+
+    async def ask_again(self) -> LedgerFacts:
+        """Look at all that may have changed since ``probe``; writes nothing.
+
+        Raises:
+            LedgerAway: nobody answers.
+            LedgerUnfit: it no longer keeps the guarantee.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One stored record, as ``scan`` lists it."""
@@ -196,18 +242,87 @@ class Scans(Protocol):
         ...
 
 
+class SweepState(NamedTuple):
+    """What a ledger keeps of its sweeps.
+
+    Attributes:
+        swept_until_s: records whose ``forget_after_s`` is not above this may have been forgotten; -1: none.
+        tries_s: instants of the last tries to sweep, seconds since 1970 UTC, in the order in which they were made.
+    """
+
+    swept_until_s: int = -1
+    tries_s: tuple[int, ...] = ()
+
+    @property
+    def tries_text(self) -> str:
+        """The tries as ledgers store them: decimal numbers between commas, at most 264 characters."""
+        return ",".join(map(str, self.tries_s))
+
+    @classmethod
+    def of_text(cls, swept_until_s: int, tries: str) -> SweepState:
+        """Read what a ledger stored.
+
+        Raises:
+            ValueError: ``tries`` is no list of numbers.
+        """
+        return cls(swept_until_s, tuple(int(word) for word in tries.split(",") if word))
+
+
 @runtime_checkable
 class Sweeps(Protocol):
     """A ledger that can forget."""
 
-    async def sweep(self, now_s: int) -> int:
-        """Forget records whose ``forget_after_s`` is not above ``now_s``; return how many.
+    async def sweep_state(self) -> SweepState:
+        """Return what is kept of the sweeps so far.
+
+        Raises:
+            OSError: the ledger cannot be read.
+        """
+        ...
+
+    async def keep_sweep(self, before: SweepState, after: SweepState) -> bool:
+        """Store what a try leaves behind, unless something else than ``before`` is stored; return whether it was.
+
+        Forced to the disk like a claim, also where ``after`` is ``before``.
+
+        Raises:
+            OSError: the ledger cannot be written, or it is not known whether it was.
+        """
+        ...
+
+    async def sweep(self, now_s: int, *, force: bool = False) -> int:
+        """Try to sweep: forget records as far as ``sweeping.after_try`` allows; return how many.
 
         The limit is stored first (``swept_until``, which never falls): from then on an insert whose
-        ``forget_after_s`` is not above it answers ``Swept``. Works in small steps, so that claims are not stalled.
+        ``forget_after_s`` is not above it answers ``Swept``. Works in small steps, and pauses while claims wait.
+
+        Args:
+            now_s: seconds since 1970 UTC.
+            force: go as far as ``now_s``, whatever earlier tries said.
 
         Raises:
             LedgerUnfit: this clock differs from the server's by more than ``CLOCK_SKEW_MAX_S``.
+            OSError: the ledger cannot be read or written; what was forgotten before stays so.
+        """
+        ...
+
+
+@runtime_checkable
+class Repairs(Protocol):
+    """A ledger whose limit of sweeping can be lowered, and whose birth can be set."""
+
+    async def rebirth(self, born_ms: int, repair: Repair, swept_until_s: int) -> None:
+        """Set birth, repair and limit in one write, and forget the tries to sweep.
+
+        Every other process that has the ledger open then meets another birth, and answers nothing until it starts anew.
+
+        Args:
+            born_ms: milliseconds since 1970 UTC.
+            repair: see ``Repair``.
+            swept_until_s: the new limit; may be lower than before.
+
+        Raises:
+            OSError: the ledger cannot be written, or it is not known whether it was.
         """
         ...
 

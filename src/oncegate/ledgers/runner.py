@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from oncegate.ledgers import claiming
 from oncegate.ledgers.claiming import Decide, Outcome, Pause, Step, Talk
+from oncegate.ledgers.health import LedgerHealth
 from oncegate.ledgers.protocol import Insert, Ledger, Read, Replace, Unknown
 from oncegate.links.refusal import Reason
 from oncegate.meters import Meters
@@ -40,14 +41,16 @@ class _Viewer:
 class LedgerRunner:
     """Runs talks over one ledger, for one gateway process."""
 
-    def __init__(self, ledger: Ledger, meters: Meters | None = None) -> None:
+    def __init__(self, ledger: Ledger, meters: Meters | None = None, *, health: LedgerHealth | None = None) -> None:
         """Take a ledger.
 
         Args:
             ledger: the one that all gateways share.
             meters: gets each call, its outcome and its seconds, and each retry; for ``/metrics``.
+            health: what is known of the ledger; claims are refused by it, and it learns what became of writes.
         """
         self._ledger = ledger
+        self.health = LedgerHealth() if health is None else health
         self._meters = Meters() if meters is None else meters
         self._turns: dict[bytes, deque[asyncio.Future[None]]] = {}
         self._background: set[asyncio.Task[object]] = set()
@@ -70,6 +73,10 @@ class LedgerRunner:
             undo: the talk that gives back an admission for which nobody waits any more.
             reads_first: see ``claiming.claim``.
         """
+        if self.health.unfit is not None:
+            return _NOT_KNOWN
+        if self.health.refuses(link_id, forget_after_s):
+            return Admission(kind=Kind.REFUSE, reason=Reason.FORGOTTEN)
         deadline = asyncio.get_running_loop().time() + WAIT_MAX_S
         viewer = _Viewer()
         talk: Talk[Admission] | None = None
@@ -163,8 +170,10 @@ class LedgerRunner:
         match step:
             case Insert():
                 call, outcome = "insert", await self._ledger.insert(*step)
+                self.health.note_write(outcome)
             case Replace():
                 call, outcome = "replace", await self._ledger.replace(*step)
+                self.health.note_write(outcome)
             case Read():
                 call, outcome = "read", await self._ledger.read(step.link_id)
             case Pause():

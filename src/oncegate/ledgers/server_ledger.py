@@ -96,6 +96,11 @@ class ServerLedger(ABC):
             sends.read, key_of=None, lost=Unknown, sizes=reads, batch_max=batch_max, answer_within_s=answer_within_s
         )
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether claims wait for the next batch."""
+        return self._inserts.is_waiting or self._replaces.is_waiting
+
     @abstractmethod
     async def probe(self) -> LedgerFacts:
         """Look whether the server can keep the guarantee; see ``Ledger.probe``."""

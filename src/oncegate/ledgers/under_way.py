@@ -31,6 +31,11 @@ class UnderWay:
             if not self._count:
                 self._none.set()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether any call runs."""
+        return self._count > 0
+
     async def close(self) -> None:
         """Say that no more are taken, and wait for those that run."""
         self.is_closed = True

@@ -19,10 +19,12 @@ from oncegate.gateway.app import Gateway
 from oncegate.gateway.delivery import Transfers
 from oncegate.gateway.parts import Parts
 from oncegate.keys.trust import Trusting
+from oncegate.ledgers.health import LedgerHealth
 from oncegate.ledgers.opening import open_ledger
-from oncegate.ledgers.protocol import KeepsEvents, Ledger, LedgerUnfit, Sweeps
+from oncegate.ledgers.protocol import KeepsEvents, Ledger
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.meters import Meters
+from oncegate.service.upkeep import keep_swept, stay_fit
 from oncegate.settings import Settings
 from oncegate.stores.metered import MeteredStore
 from oncegate.stores.opening import open_store
@@ -82,7 +84,7 @@ async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncG
         parts = Parts(
             settings=settings,
             store=MeteredStore(store, meters),
-            runner=LedgerRunner(ledger, meters),
+            runner=LedgerRunner(ledger, meters, health=LedgerHealth(facts)),
             born_ms=facts.born_ms,
             trust=trusting.now,
             journal=Journal(descriptor=log_descriptor, console=settings.log.format == "console", keep=keep),
@@ -95,7 +97,8 @@ async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncG
         # if it keeps them). Only then are store and ledger closed.
         last.push_async_callback(parts.journal.aclose)
         last.push_async_callback(_settle, parts)
-        for work in (_tick(parts, trusting), _sweep(parts, ledger)):
+        upkeep = (stay_fit(parts.runner.health, ledger), keep_swept(parts, ledger), _sweep_store(parts))
+        for work in (_tick(parts, trusting), *upkeep):
             last.callback(asyncio.create_task(work).cancel)
         yield OpenGateway(app=Gateway(parts), parts=parts, ledger=ledger, trusting=trusting)
 
@@ -112,15 +115,13 @@ async def _tick(parts: Parts, trusting: Trusting) -> None:
             _log.exception("the key group could not be followed; looking again in a second")
 
 
-async def _sweep(parts: Parts, ledger: Ledger) -> None:
-    """At the start and every hour: forget records of links that are over, and what killed uploads left."""
+async def _sweep_store(parts: Parts) -> None:
+    """At the start and every hour: forget what killed uploads left."""
     while True:
-        # An outage must not end sweeping for good: ledgers raise OSError (and TimeoutError) while out of reach.
-        with contextlib.suppress(StoreFault, LedgerUnfit, OSError):
-            records = await ledger.sweep(parts.now_s()) if isinstance(ledger, Sweeps) else 0
+        with contextlib.suppress(StoreFault, OSError):
             leftovers = await parts.store.sweep(parts.now_s() - LEFTOVER_AGE_S)
-            if records or leftovers:
-                parts.journal.write("swept", records=records, leftovers=leftovers)
+            if leftovers:
+                parts.journal.write("swept", records=0, leftovers=leftovers)
         await asyncio.sleep(SWEEP_EVERY_S)
 
 

@@ -1,15 +1,26 @@
 """What ``/readyz`` says: every part is asked for something harmless, and told in words of ours.
 
 Who asks needs no token, so nothing that a driver or a server said is repeated: that may name hosts, paths and users, and
-is in the log. Nothing is written.
+is in the log. Nothing is written, unless the last claim could not be: then a write is tried.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from oncegate.ledgers.protocol import FORGET_NEVER_S, Unknown
+from oncegate.ledgers.protocol import (
+    FORGET_NEVER_S,
+    Ledger,
+    LedgerExchanged,
+    ReadOutcome,
+    ReplaceOutcome,
+    Sweeps,
+    Unknown,
+)
+from oncegate.ledgers.sweeping import refused_until_s
+from oncegate.links.instants import instant_text
 from oncegate.service.gateway import OpenGateway
 from oncegate.stores.protocol import StoreFault
 
@@ -19,11 +30,16 @@ if TYPE_CHECKING:
 _PROBE_KEY = "oncegate-readiness"
 _PROBE_ID = b"\xff" + bytes(15)
 _NO_VERSION = -1
+LOST_WRITE_COUNTS_S = 30.0
+"""After a write was lost and none succeeded. Then a smaller one is tried: a disk may have room for that alone."""
 _PAID_BY_WRITE = frozenset({"dynamodb", "s3"})
 """Schemes of ledgers where a write that changes nothing costs what a write costs; probes come every few seconds."""
 
 SILENT = "does not answer"
 EXCHANGED = "is gone, or another stands in its place: see oncegate doctor, then restart this gateway"
+UNFIT = "no longer keeps its promise, and nothing is served: see oncegate doctor"
+NO_WRITES = "takes no writes"
+SWEPT_AHEAD = "was swept by a clock that was ahead: links that expire before {} are refused; see oncegate ledger repair"
 
 
 async def readiness_of(opened: OpenGateway) -> Sequence[PartState]:
@@ -41,18 +57,44 @@ async def readiness_of(opened: OpenGateway) -> Sequence[PartState]:
 
 
 async def _words_of_ledger(opened: OpenGateway) -> str:
+    """Say what is the matter with the ledger; empty where it serves."""
+    health = opened.parts.runner.health
+    if health.unfit is not None:
+        return EXCHANGED if isinstance(health.unfit, LedgerExchanged) else UNFIT
+    found = await _ask(opened)
+    if isinstance(found, Unknown):
+        return EXCHANGED if found.kind == "exchanged" else SILENT
+    if health.lost_write_s is not None:
+        is_recent = time.monotonic() - health.lost_write_s < LOST_WRITE_COUNTS_S
+        if is_recent or not await _takes_writes(opened.ledger):
+            return NO_WRITES
+        health.lost_write_s = None
+    swept_until_s = -1 if health.facts is None else health.facts.swept_until_s
+    until_s = refused_until_s(swept_until_s, opened.parts.now_s())
+    return "" if until_s is None else SWEPT_AHEAD.format(instant_text(until_s))
+
+
+async def _ask(opened: OpenGateway) -> ReadOutcome | ReplaceOutcome:
     """Ask as a claim would: for a place among the writes.
 
     A ledger that reads and takes no writes refuses every link. No record has this version, so nothing is replaced; in a
     database nothing is then forced to the disk.
     """
     if opened.parts.settings.ledger.url.partition(":")[0] in _PAID_BY_WRITE:
-        found = await opened.ledger.read(_PROBE_ID)
-    else:
-        found = await opened.ledger.replace(_PROBE_ID, _NO_VERSION, b"{}", FORGET_NEVER_S)
-    if not isinstance(found, Unknown):
-        return ""
-    return EXCHANGED if found.kind == "exchanged" else SILENT
+        return await opened.ledger.read(_PROBE_ID)
+    return await opened.ledger.replace(_PROBE_ID, _NO_VERSION, b"{}", FORGET_NEVER_S)
+
+
+async def _takes_writes(ledger: Ledger) -> bool:
+    """Whether a write is forced to the disk; asked where the last claim's was not. What is stored stays as it is."""
+    if not isinstance(ledger, Sweeps):
+        return True
+    try:
+        state = await ledger.sweep_state()
+        await ledger.keep_sweep(state, state)
+    except OSError:
+        return False
+    return True
 
 
 async def _words_of_store(opened: OpenGateway) -> str:

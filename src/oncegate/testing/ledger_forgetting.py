@@ -18,11 +18,13 @@ from oncegate.ledgers.protocol import (
     Swept,
     Version,
 )
+from oncegate.ledgers.sweeping import TRIES_KEPT
 from oncegate.testing.ledger_checks import LedgerChecks, optional_of, version_of
 from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.suite import check
 
 SWEEP_AHEAD_S = 60
+HOUR_S = 3_600
 STALL_MAX_S = 2.0
 
 
@@ -39,7 +41,7 @@ class ForgettingChecks(LedgerChecks):
                 early: Stands(b"{}", version_of(await ledger.insert(early, b"{}", limit_s + 1))),
                 for_ever: Stands(b"{}", version_of(await ledger.insert(for_ever, b"{}", FORGET_NEVER_S))),
             }
-            count = await sweeps.sweep(limit_s)
+            count = await sweeps.sweep(limit_s, force=True)
             check(count >= 1, f"one record was due, {count} were forgotten")
             what = await ledger.read(due)
             check(what == Gone(), f"forget_after_s was the limit itself, but after the sweep it reads {what}")
@@ -51,7 +53,7 @@ class ForgettingChecks(LedgerChecks):
         """After a sweep an insert with a time up to its limit is ``Swept``, one a second later is done."""
         async with self._opened() as ledger:
             sweeps, limit_s = optional_of(ledger, Sweeps), await _unswept_s(ledger)
-            await sweeps.sweep(limit_s)
+            await sweeps.sweep(limit_s, force=True)
             for forget_after_s in (1, limit_s - 1, limit_s):
                 link_id = fresh_link_id()
                 what = await ledger.insert(link_id, b"{}", forget_after_s)
@@ -63,14 +65,49 @@ class ForgettingChecks(LedgerChecks):
         """A sweep by a slower clock, and opening again, leave the limit where it was."""
         async with self._opened() as ledger:
             sweeps, limit_s = optional_of(ledger, Sweeps), await _unswept_s(ledger)
-            await sweeps.sweep(limit_s)
-            await sweeps.sweep(limit_s - 30)
+            await sweeps.sweep(limit_s, force=True)
+            await sweeps.sweep(limit_s - 30, force=True)
             what = await ledger.insert(fresh_link_id(), b"{}", limit_s)
             check(what == Swept(), f"swept until {limit_s}, then until 30 s before: an insert was told {what}")
         if self._is_shared:
             async with self._opened() as ledger:
                 what = await ledger.insert(fresh_link_id(), b"{}", limit_s)
                 check(what == Swept(), f"swept until {limit_s}, then opened again: an insert was told {what}")
+
+    async def check_a_sweep_goes_as_far_as_the_earliest_of_its_tries(self) -> None:
+        """With 24 tries known a sweep forgets up to the earliest of them, with 23 nothing: one clock moves nothing."""
+        async with self._opened() as ledger:
+            sweeps, now_s = optional_of(ledger, Sweeps), await _unswept_s(ledger)
+            later_s = tuple(now_s + HOUR_S * number for number in range(2, TRIES_KEPT + 2))
+            early_s = now_s - HOUR_S
+            swept_s = (await sweeps.sweep_state()).swept_until_s
+            for tries_s, expected_s in (
+                (later_s[1:], swept_s),
+                ((early_s, *later_s[1:]), max(swept_s, early_s)),
+                (later_s, now_s),
+            ):
+                await _plant(sweeps, tries_s)
+                await sweeps.sweep(now_s)
+                state = await sweeps.sweep_state()
+                check(
+                    state.swept_until_s == expected_s, f"tries {tries_s}, at {now_s}: swept until {state.swept_until_s}"
+                )
+                check(state.tries_s == (*tries_s, now_s)[-TRIES_KEPT:], f"a try was made, but {state} is stored")
+            what = await ledger.insert(fresh_link_id(), b"{}", now_s)
+            check(what == Swept(), f"swept until {now_s}, but an insert was told {what}")
+
+    async def check_of_two_tries_at_once_one_counts(self) -> None:
+        """Two gateways that read the same state store one try: what was stored meanwhile is not written over."""
+        async with self._opened() as ledger:
+            sweeps = optional_of(ledger, Sweeps)
+            before = await sweeps.sweep_state()
+            after = before._replace(tries_s=(*before.tries_s, 1)[-TRIES_KEPT:])
+            check(await sweeps.keep_sweep(before, after), f"{before} is stored, but was not replaced")
+            check(
+                not await sweeps.keep_sweep(before, after),
+                f"{after} is stored, but was replaced as if it were {before}",
+            )
+            check(await sweeps.sweep_state() == after, f"{after} was stored, but it reads {await sweeps.sweep_state()}")
 
     async def check_a_version_does_not_return_after_a_sweep(self) -> None:
         """A record that was swept and made again has a version that the first never had."""
@@ -79,7 +116,7 @@ class ForgettingChecks(LedgerChecks):
             versions: list[Version] = [version_of(await ledger.insert(link_id, b"{}", limit_s))]
             for _ in range(3):
                 versions.append(version_of(await ledger.replace(link_id, versions[-1], b"{}", limit_s)))
-            await sweeps.sweep(limit_s)
+            await sweeps.sweep(limit_s, force=True)
             again = version_of(await ledger.insert(link_id, b"{}", FORGET_NEVER_S))
             check(again not in versions, f"version {again!r} named a state of the record that was swept: {versions}")
 
@@ -89,7 +126,7 @@ class ForgettingChecks(LedgerChecks):
             sweeps, limit_s = optional_of(ledger, Sweeps), await _unswept_s(ledger)
             for _ in range(20):
                 await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", limit_s) for _ in range(100)))
-            sweeping = asyncio.ensure_future(sweeps.sweep(limit_s))
+            sweeping = asyncio.ensure_future(sweeps.sweep(limit_s, force=True))
             while not sweeping.done():
                 begun_s = time.monotonic()
                 version_of(await ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S))
@@ -155,6 +192,12 @@ class ForgettingChecks(LedgerChecks):
             check(newest == events[1:] + refused[-2:], f"the newest two of each name, oldest first: {newest}")
             nothing = await keeps.events_of_link(fresh_link_id().hex(), 2)
             check(not nothing.newest and not nothing.counts and nothing.is_whole, f"of an unknown link: {nothing}")
+
+
+async def _plant(sweeps: Sweeps, tries_s: tuple[int, ...]) -> None:
+    """Store tries as if gateways had made them."""
+    before = await sweeps.sweep_state()
+    check(await sweeps.keep_sweep(before, before._replace(tries_s=tries_s)), "tries could not be stored")
 
 
 async def _unswept_s(ledger: Ledger) -> int:

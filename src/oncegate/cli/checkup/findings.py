@@ -147,7 +147,9 @@ def look_at_tokens(settings: Settings) -> list[Finding]:
 
 async def look_at_ledger(settings: Settings) -> tuple[list[Finding], LedgerFacts | None]:
     """Check that the ledger can keep its promise; return the facts of its probe too, for the clock."""
+    from oncegate.cli.records import swept_ahead
     from oncegate.ledgers.protocol import LedgerUnfit
+    from oncegate.ledgers.sweeping import refused_until_s
 
     scheme = settings.ledger.url.partition(":")[0]
     try:
@@ -168,6 +170,14 @@ async def look_at_ledger(settings: Settings) -> tuple[list[Finding], LedgerFacts
     if scheme == "memory":
         words = "memory: forgets every use at a restart: tickets made before are refused then"
         found = [_warning("ledger", words, 'write [ledger] url = "sqlite:./ledger.db"')]
+    until_s = refused_until_s(facts.swept_until_s, int(time.time()))
+    if until_s is not None:
+        found.append(
+            _failed("ledger", swept_ahead(until_s), "set the clock, end all gateways, 'oncegate ledger repair'")
+        )
+    if facts.repair.refused_before_ms:
+        words = f"was repaired: tickets made before {instant_text(facts.repair.refused_before_ms // 1000)} are refused"
+        found.append(Finding(name="ledger", words=words))
     if facts.accepted:
         words = f"weaker promises are in use: {', '.join(facts.accepted)}"
         found.append(_warning("ledger", words, "[ledger] accept takes them: remove what need not be"))

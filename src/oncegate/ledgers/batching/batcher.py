@@ -105,6 +105,11 @@ class Batcher(Generic[Ask, Answer]):
             self._timer = loop.call_at(slot.late_s, self._watch)
         return await slot.future
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether somebody waits for the next batch."""
+        return bool(self._queue)
+
     async def aclose(self) -> None:
         """Finish what waits; what is not finished within ``answer_within_s`` is ``lost``."""
         self._is_closed = True

@@ -139,6 +139,11 @@ class BatchThread(Generic[Ask, Answer]):
         self._turn.append(_Slot(ask, future))
         return future
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether more waits than the thread has at hand."""
+        return len(self._turn) + self._handed_over - self._returned > self._batch_max // 4
+
     async def aclose(self) -> None:
         """Finish what waits and end the thread; a thread that hangs is left behind after ``answer_within_s``."""
         self._is_closed = True

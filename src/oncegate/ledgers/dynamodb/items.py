@@ -2,7 +2,8 @@
 
 An item: ``s`` (hash key: the last digit of the id, so that 16 partitions share the load and a list can be merged in
 order), ``id`` (range key, 32 hex digits), ``v`` version, ``r`` record, ``f`` forget_after_s, ``ttl`` for DynamoDB's own
-sweeping. ``s = "ledger"`` holds ``id = "born"`` (``ms``) and ``id = "swept"`` (``u``).
+sweeping. ``s = "ledger"`` holds ``id = "born"`` (``ms``, ``layout``, and of a repair ``refused`` and ``plain``) and
+``id = "swept"`` (``u`` the limit, ``t`` the tries).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from oncegate.ledgers.protocol import Row, Stands
+from oncegate.ledgers.protocol import Repair, Row, Stands
 
 SHARDS = "0123456789abcdef"
 TTL_AFTER_S = 3_600
@@ -21,6 +22,16 @@ Item = Mapping[str, Mapping[str, Any]]
 
 BORN_KEY: Item = {"s": {"S": "ledger"}, "id": {"S": "born"}}
 SWEPT_KEY: Item = {"s": {"S": "ledger"}, "id": {"S": "swept"}}
+
+
+LAYOUT = 1
+"""How records are named here; a birth without a number is of this one."""
+
+
+def born_item(born_ms: int, repair: Repair) -> Item:
+    """The item that says when the ledger was born, how records are named in it, and what the last repair left."""
+    numbers = {"ms": born_ms, "layout": LAYOUT, "refused": repair.refused_before_ms, "plain": repair.plain_until_s}
+    return {**BORN_KEY, **{name: {"N": str(number)} for name, number in numbers.items()}}
 
 
 def put_document(table: str, item: Item, condition: str, values: Mapping[str, Any]) -> Mapping[str, Any]:

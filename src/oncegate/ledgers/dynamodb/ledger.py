@@ -26,25 +26,30 @@ from oncegate.aws_requests.credentials import ChainCredentials, GivesCredentials
 from oncegate.aws_requests.driving import drive
 from oncegate.aws_requests.flow import HttpAnswer, HttpRequest, NoAnswer, Talk
 from oncegate.aws_requests.signature import SigningScope
+from oncegate.ledgers.birth import Birth
 from oncegate.ledgers.dynamodb import requests as dynamodb
 from oncegate.ledgers.dynamodb import table as dynamodb_table
 from oncegate.ledgers.dynamodb.address import Address, parse_address
-from oncegate.ledgers.dynamodb.items import BORN_KEY, SHARDS
+from oncegate.ledgers.dynamodb.items import BORN_KEY, LAYOUT, SHARDS
 from oncegate.ledgers.dynamodb.requests import SaidNo
 from oncegate.ledgers.protocol import (
     CLOCK_SKEW_MAX_S,
     CLOSED,
     InsertOutcome,
     Ledger,
+    LedgerAway,
     LedgerFacts,
     LedgerUnfit,
     ReadOutcome,
+    Repair,
     ReplaceOutcome,
     Row,
+    SweepState,
     Swept,
     Unknown,
     Version,
 )
+from oncegate.ledgers.sweeping import SweepsByTries
 from oncegate.ledgers.under_way import UnderWay
 
 WEAKER_PROMISES = frozenset({dynamodb_table.GLOBAL_TABLE})
@@ -54,7 +59,7 @@ SHARDS_AT_ONCE = 4
 _T = TypeVar("_T")
 
 
-class DynamodbLedger:
+class DynamodbLedger(SweepsByTries):
     """Keeps records in one table.
 
     It touches nothing before the first call. It belongs to the event loop of its first call.
@@ -86,6 +91,7 @@ class DynamodbLedger:
             scope=SigningScope(region=address.region, service="dynamodb"),
             credentials=self._credentials,
         )
+        self._birth = Birth("dynamodb")
         self._swept_until_s = -1
         self._under_way = UnderWay()
         self.repeats: int = 0
@@ -117,16 +123,33 @@ class DynamodbLedger:
         Raises:
             LedgerUnfit: it cannot keep the guarantee, or cannot be seen to; the message says what to change.
         """
+        with contextlib.suppress(NoCredentials):  # is said by the first call
+            await self._credentials.current()  # importing the chain takes a second or more: not on a call's time
+        return await self._facts(dynamodb_table.check_talk(self._table, self._accept))
+
+    async def ask_again(self) -> LedgerFacts:
+        """Look at table, replicas, time-to-live and clock; see ``AsksAgain``."""
+        return await self._facts(dynamodb_table.look_talk(self._table, self._accept))
+
+    async def _facts(self, check: Talk[tuple[str, ...]]) -> LedgerFacts:
         try:
-            with contextlib.suppress(NoCredentials):  # is said by the first call
-                await self._credentials.current()  # importing the chain takes a second or more: not on a call's time
-            accepted = await self._run(dynamodb_table.check_talk(self._table, self._accept))
-            born_ms, date_s = await self._run(dynamodb.born_talk(self._table, int(self._clock() * 1000)))
+            accepted = await self._run(check)
+            born = await self._run(dynamodb.born_talk(self._table, int(self._clock() * 1000)))
             self._swept_until_s = await self._run(dynamodb.swept_until_talk(self._table))
         except OSError as error:
-            raise LedgerUnfit(f"dynamodb: table {self._table}: {error}") from error
-        ahead_s = self._must_be_on_time(date_s, self._clock())
-        return LedgerFacts(born_ms=born_ms, clock_ahead_s=ahead_s, accepted=accepted)
+            raise LedgerAway(f"dynamodb: table {self._table}: {error}") from error
+        if born.layout != LAYOUT:
+            what = f"dynamodb: table {self._table} has layout {born.layout}, this oncegate knows {LAYOUT}"
+            raise LedgerUnfit(what, remedy="run the newer oncegate that made it")
+        self._birth.check(born.ms)
+        ahead_s = self._must_be_on_time(born.date_s, self._clock())
+        return LedgerFacts(
+            born_ms=born.ms,
+            clock_ahead_s=ahead_s,
+            accepted=accepted,
+            swept_until_s=self._swept_until_s,
+            repair=born.repair,
+        )
 
     async def aclose(self) -> None:
         """Finish the calls under way and close the connections. Calls after it end in ``Unknown``."""
@@ -149,21 +172,34 @@ class DynamodbLedger:
             rows.append(min(full, key=_first_id).rows.popleft())
         return rows
 
-    async def sweep(self, now_s: int) -> int:
-        """Forget records whose ``forget_after_s`` is not above ``now_s``; see ``Sweeps.sweep``.
+    async def sweep_state(self) -> SweepState:
+        """Return what is kept of the sweeps so far; see ``Sweeps.sweep_state``."""
+        return await self._run(dynamodb.sweep_state_talk(self._table))
 
-        Raises:
-            LedgerUnfit: ``now_s`` is not the server's time.
-            OSError: the ledger cannot be read or written; what was forgotten before stays so.
-        """
+    async def keep_sweep(self, before: SweepState, after: SweepState) -> bool:
+        """Store what a try leaves behind; see ``Sweeps.keep_sweep``."""
+        is_kept = await self._run(dynamodb.keep_sweep_talk(self._table, before, after))
+        if is_kept:
+            self._swept_until_s = after.swept_until_s
+        return is_kept
+
+    async def rebirth(self, born_ms: int, repair: Repair, swept_until_s: int) -> None:
+        """Set birth, repair and limit; see ``Repairs.rebirth``."""
+        await self._run(dynamodb.rebirth_talk(self._table, born_ms, repair, swept_until_s))
+
+    async def _check_clock(self, now_s: int) -> None:
         _, date_s = await self._run(dynamodb.get_item(self._table, BORN_KEY))
         self._must_be_on_time(date_s, now_s)
-        self._swept_until_s = await self._run(dynamodb.raise_swept_until_talk(self._table, now_s))
+
+    async def _forget_due(self, limit_s: int, *, force: bool) -> int:
+        """Delete by hand alone: otherwise the table's own time-to-live does, at no cost and by AWS's clock."""
+        if not force:
+            return 0
         slots = asyncio.Semaphore(SHARDS_AT_ONCE)
 
         async def sweep_shard(shard: str) -> int:
             async with slots:
-                return await self._run_unlimited(dynamodb.sweep_shard_talk(self._table, shard, now_s))
+                return await self._run_unlimited(dynamodb.sweep_shard_talk(self._table, shard, limit_s))
 
         return sum(await asyncio.gather(*map(sweep_shard, SHARDS)))
 

@@ -25,8 +25,10 @@ from typing import Any, NamedTuple, cast
 from oncegate.aws_requests.flow import HttpAnswer, HttpRequest, NoAnswer, Pause, Talk
 from oncegate.ledgers.dynamodb.items import (
     BORN_KEY,
+    LAYOUT,
     SWEPT_KEY,
     Item,
+    born_item,
     id_of,
     item_of,
     key_of,
@@ -39,12 +41,15 @@ from oncegate.ledgers.dynamodb.items import (
 )
 from oncegate.ledgers.protocol import (
     CLOCK_SKEW_MAX_S,
+    NO_REPAIR,
     Done,
     Gone,
     InsertOutcome,
     ReadOutcome,
+    Repair,
     ReplaceOutcome,
     Row,
+    SweepState,
     Swept,
     Unknown,
 )
@@ -168,22 +173,39 @@ def page_talk(table: str, shard: str, after: bytes, limit: int) -> Talk[Page]:
     return Page([row_of(item) for item in items], "LastEvaluatedKey" in reply.document)
 
 
-def raise_swept_until_talk(table: str, now_s: int) -> Talk[int]:
-    """Store the limit of a sweep unless a higher one stands, and return the one that then does.
+def sweep_state_talk(table: str) -> Talk[SweepState]:
+    """Read what is kept of the sweeps so far."""
+    item, _ = yield from get_item(table, SWEPT_KEY)
+    if item is None:
+        return SweepState()
+    return SweepState.of_text(number_of(item, "u"), text_of(item, "t") if "t" in item else "")
+
+
+def keep_sweep_talk(table: str, before: SweepState, after: SweepState) -> Talk[bool]:
+    """Store what a try to sweep leaves behind, unless something else than ``before`` is stored.
 
     Raises:
         NoAnswer: it may or may not be stored.
         SaidNo: DynamoDB says no.
     """
-    document = {
-        "TableName": table,
-        "Key": SWEPT_KEY,
-        "UpdateExpression": "SET u = :u",
-        "ConditionExpression": "attribute_not_exists(u) OR u < :u",
-        "ExpressionAttributeValues": {":u": {"N": str(now_s)}},
-    }
-    reply = yield from _call("UpdateItem", document)
-    return now_s if reply.is_done else (yield from swept_until_talk(table))
+    new = {**SWEPT_KEY, "u": {"N": str(after.swept_until_s)}, "t": {"S": after.tries_text}}
+    values = {":u": {"N": str(before.swept_until_s)}, ":t": {"S": before.tries_text}}
+    # an earlier version stores no tries
+    condition = "attribute_not_exists(id) OR (u = :u AND (attribute_not_exists(t) OR t = :t))"
+    return (yield from _call("PutItem", put_document(table, new, condition, values))).is_done
+
+
+def rebirth_talk(table: str, born_ms: int, repair: Repair, swept_until_s: int) -> Talk[None]:
+    """Set birth, repair and limit in one transaction; see ``Repairs.rebirth``.
+
+    Raises:
+        NoAnswer: it may or may not be stored.
+        SaidNo: DynamoDB says no.
+    """
+    born = born_item(born_ms, repair)
+    swept = {**SWEPT_KEY, "u": {"N": str(swept_until_s)}, "t": {"S": ""}}
+    puts = [{"Put": {"TableName": table, "Item": item}} for item in (born, swept)]
+    yield from _call("TransactWriteItems", {"TransactItems": puts})
 
 
 def swept_until_talk(table: str) -> Talk[int]:
@@ -217,16 +239,34 @@ def sweep_shard_talk(table: str, shard: str, now_s: int) -> Talk[int]:
     return forgotten
 
 
-def born_talk(table: str, now_ms: int) -> Talk[tuple[int, int | None]]:
-    """Return when the ledger was born (now, where nobody said so before), and the server's ``Date``."""
+class Born(NamedTuple):
+    """What a ledger says of itself, and the server's ``Date``.
+
+    Attributes:
+        ms: when it was born, milliseconds since 1970 UTC.
+        layout: how records are named in it.
+        repair: of the last repair.
+        date_s: seconds since 1970 UTC; None where the server gave none.
+    """
+
+    ms: int
+    layout: int
+    repair: Repair
+    date_s: int | None
+
+
+def born_talk(table: str, now_ms: int) -> Talk[Born]:
+    """Read what the ledger says of itself; where nobody said so before, it is born now."""
     item, date_s = yield from get_item(table, BORN_KEY)
     if item is None:
-        born = {**BORN_KEY, "ms": {"N": str(now_ms)}}
+        born = born_item(now_ms, NO_REPAIR)
         reply = yield from _call("PutItem", put_document(table, born, "attribute_not_exists(id)", {}))
-        if reply.is_done:
-            return now_ms, reply.date_s
-        item, date_s = yield from get_item(table, BORN_KEY)
-    return (now_ms if item is None else number_of(item, "ms")), date_s
+        item, date_s = (born, reply.date_s) if reply.is_done else (yield from get_item(table, BORN_KEY))
+    if item is None:
+        return Born(now_ms, LAYOUT, NO_REPAIR, date_s)
+    numbers = {name: number_of(item, name) for name in ("layout", "refused", "plain") if name in item}
+    repair = Repair(numbers.get("refused", 0), numbers.get("plain", -1))
+    return Born(number_of(item, "ms"), numbers.get("layout", LAYOUT), repair, date_s)
 
 
 def get_item(table: str, key: Item) -> Talk[tuple[Item | None, int | None]]:

@@ -89,7 +89,14 @@ def _status(table: str) -> Talk[str | None]:
 
 
 def check_talk(table: str, accept: Sequence[str]) -> Talk[tuple[str, ...]]:
-    """Check that the table can keep the guarantee; return which weaker promises were found and accepted.
+    """Check that the table can keep the guarantee, by writing to it too; see ``look_talk``."""
+    accepted = yield from look_talk(table, accept)
+    yield from _check_condition(table)
+    return accepted
+
+
+def look_talk(table: str, accept: Sequence[str]) -> Talk[tuple[str, ...]]:
+    """Look whether the table is such that it can; return which weaker promises were found and accepted.
 
     Raises:
         LedgerUnfit: it cannot.
@@ -117,9 +124,7 @@ def check_talk(table: str, accept: Sequence[str]) -> Talk[tuple[str, ...]]:
     lifetime = cast("Mapping[str, str]", lives.get("TimeToLiveDescription", {}))
     if lifetime.get("TimeToLiveStatus") in {"ENABLED", "ENABLING"} and lifetime.get("AttributeName") != TTL_ATTRIBUTE:
         raise LedgerUnfit(f"dynamodb: table {table}: time-to-live must be of the attribute {TTL_ATTRIBUTE}, or off")
-    accepted = _check_replicas(table, described, accept)
-    yield from _check_condition(table)
-    return accepted
+    return _check_replicas(table, described, accept)
 
 
 def _check_replicas(table: str, described: Mapping[str, Any], accept: Sequence[str]) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ FROM pg_class AS c WHERE c.oid = '{schema}.oncegate_records'::regclass
 """
 _RIGHTS = """
 SELECT has_table_privilege('{schema}.oncegate_meta', 'SELECT')
+   AND has_column_privilege('{schema}.oncegate_meta', 'tries', 'UPDATE')
    AND has_table_privilege('{schema}.oncegate_records', 'SELECT')
    AND has_table_privilege('{schema}.oncegate_records', 'INSERT')
    AND has_table_privilege('{schema}.oncegate_records', 'UPDATE')
@@ -82,7 +83,13 @@ async def check_fitness(fetch: Fetch, meta: Meta, *, schema: str, accept: Sequen
     ahead_s = now_ms / 1000 - (asked_s + answered_s) / 2
     if abs(ahead_s) > CLOCK_SKEW_MAX_S:
         raise LedgerUnfit(f"postgresql: the server's clock is {ahead_s:+.0f} s from ours", remedy="set both by NTP")
-    return LedgerFacts(born_ms=meta.born_ms, clock_ahead_s=ahead_s, accepted=tuple(name for name, _, _ in weaker))
+    return LedgerFacts(
+        born_ms=meta.born_ms,
+        clock_ahead_s=ahead_s,
+        accepted=tuple(name for name, _, _ in weaker),
+        swept_until_s=meta.swept_until_s,
+        repair=meta.repair,
+    )
 
 
 def check_is_primary(is_standby: object, is_read_only: object) -> None:
@@ -150,6 +157,6 @@ async def _check_tables(fetch: Fetch, schema: str) -> None:
     if (await fetch(_RIGHTS.format(schema=schema)))[0]["has_rights"] is not True:
         raise LedgerUnfit(
             "postgresql: this role lacks rights",
-            remedy="GRANT SELECT ON oncegate_meta; SELECT, INSERT, UPDATE, DELETE ON"
+            remedy="GRANT SELECT, UPDATE (tries) ON oncegate_meta; SELECT, INSERT, UPDATE, DELETE ON"
             " oncegate_records; SELECT, INSERT, DELETE ON oncegate_events; SELECT, UPDATE ON SEQUENCE oncegate_swept_until",
         )

@@ -24,7 +24,7 @@ from oncegate.ledgers.postgresql.connection import Fetch, LedgerFault, Postgresq
 from oncegate.ledgers.postgresql.fitness import ASYNC_STANDBY, NO_FULL_PAGE_WRITES, check_is_primary
 from oncegate.ledgers.postgresql.schema import check_meta, migrate, read_meta
 from oncegate.ledgers.postgresql.upkeep import PostgresqlUpkeep
-from oncegate.ledgers.protocol import Ledger, LedgerFacts, LedgerUnfit
+from oncegate.ledgers.protocol import Ledger, LedgerAway, LedgerFacts, LedgerUnfit
 from oncegate.ledgers.server_ledger import Sends, ServerLedger
 
 WEAKER_PROMISES = frozenset({ASYNC_STANDBY, NO_FULL_PAGE_WRITES})
@@ -72,7 +72,7 @@ class PostgresqlLedger(ServerLedger, PostgresqlUpkeep):
             batch_max=batch_max,
             answer_within_s=answer_within_s,
         )
-        PostgresqlUpkeep.__init__(self, address.schema, aside.fetch)
+        PostgresqlUpkeep.__init__(self, address.schema, aside.fetch, is_waiting=lambda: self.is_waiting)
 
     async def probe(self) -> LedgerFacts:
         """Connect, and look whether server, tables and rights are such that the guarantee can be kept.
@@ -109,7 +109,7 @@ def _unfit_of(fault: LedgerFault) -> LedgerUnfit:
     if "TargetServerAttributeNotMatched" in words:
         what = "postgresql: no server of [ledger] url takes writes: it is a standby (in recovery), or read-only"
         return LedgerUnfit(what, remedy="name the server that takes writes in [ledger] url")
-    return LedgerUnfit(f"postgresql: cannot be used: {words}")
+    return LedgerAway(f"postgresql: cannot be used: {words}")
 
 
 def open_from_url(url: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:

@@ -3,7 +3,8 @@
 ``swept_until`` is a sequence, not a row. A statement sees rows as of its beginning, and could wait for a lock while a
 sweep raises the limit and deletes; the last value of a sequence is what it is at the moment of the question.
 
-A schema is a number; step n leads from n to n + 1. Steps run in one transaction under a lock, so any number of gateways
+Two numbers: the layout, which says how records are stored and which a gateway must know, and the count of steps taken.
+Steps beyond the layout only add what earlier versions pass over, so both can run side by side. Steps run in one transaction under a lock, so any number of gateways
 may migrate at once, and a step that fails leaves nothing.
 """
 
@@ -13,7 +14,7 @@ import time
 from dataclasses import dataclass
 
 from oncegate.ledgers.postgresql.connection import Fetch, LedgerFault, PostgresqlConnection
-from oncegate.ledgers.protocol import LedgerExchanged, LedgerUnfit
+from oncegate.ledgers.protocol import LedgerExchanged, LedgerUnfit, Repair
 
 _STEPS = (
     # The record first looked at is the one longest there: ids of tickets begin with their time. Fixed-width columns
@@ -41,13 +42,31 @@ _STEPS = (
     );
     CREATE INDEX oncegate_events_of_link ON {schema}.oncegate_events (link_id, number) WHERE link_id IS NOT NULL;
     """,
+    # A sweep looks for what is due by the index. It is of whole records' times, which a replace seldom changes, so an
+    # update still needs no entry in any index.
+    """
+    CREATE INDEX oncegate_records_due ON {schema}.oncegate_records (forget_after_s);
+    ALTER TABLE {schema}.oncegate_meta
+        ADD steps integer NOT NULL DEFAULT 2,
+        ADD tries text NOT NULL DEFAULT '',
+        ADD refused_before_ms bigint NOT NULL DEFAULT 0,
+        ADD plain_until_s bigint NOT NULL DEFAULT -1;
+    """,
 )
-SCHEMA_VERSION = len(_STEPS)
+LAYOUT = 1
+"""The last step that changed how records are stored; in the table as ``schema_version``."""
 RESTORE = "restore the ledger from a backup, and set [ledger] accept_from to this moment"
 
 _FIND_META = "SELECT to_regclass('{schema}.oncegate_meta') IS NOT NULL AS stands"
 _FIND_SCHEMA = "SELECT to_regnamespace('{schema}') IS NOT NULL AS stands"
-_READ_META = "SELECT schema_version, born_ms FROM {schema}.oncegate_meta"
+# By way of JSON: an older schema lacks columns, and must be told by its version, not by an error.
+_READ_META = """
+SELECT schema_version, coalesce((to_jsonb(m) ->> 'steps')::int, schema_version) AS steps, born_ms,
+       coalesce(pg_sequence_last_value('{schema}.oncegate_swept_until'::regclass), -1) AS swept_until_s,
+       coalesce((to_jsonb(m) ->> 'refused_before_ms')::bigint, 0) AS refused_before_ms,
+       coalesce((to_jsonb(m) ->> 'plain_until_s')::bigint, -1) AS plain_until_s
+FROM {schema}.oncegate_meta AS m
+"""
 _LOCK_KEY = 0x6F6E6365  # "once" in ASCII
 
 
@@ -55,8 +74,11 @@ _LOCK_KEY = 0x6F6E6365  # "once" in ASCII
 class Meta:
     """What a ledger says of itself."""
 
-    schema_version: int
+    layout: int
+    steps: int
     born_ms: int
+    swept_until_s: int
+    repair: Repair
 
 
 async def read_meta(fetch: Fetch, schema: str) -> Meta | None:
@@ -70,10 +92,12 @@ async def read_meta(fetch: Fetch, schema: str) -> Meta | None:
     rows = await fetch(_READ_META.format(schema=schema))
     if len(rows) != 1:
         raise LedgerUnfit(f"postgresql: {schema}.oncegate_meta has lost its row", remedy=RESTORE)
-    version, born_ms = rows[0]["schema_version"], rows[0]["born_ms"]
-    if not isinstance(version, int) or not isinstance(born_ms, int):
-        raise LedgerUnfit(f"postgresql: {schema}.oncegate_meta is not a table of oncegate")
-    return Meta(version, born_ms)
+    names = ("schema_version", "steps", "born_ms", "swept_until_s", "refused_before_ms", "plain_until_s")
+    numbers = [value for name in names if isinstance(value := rows[0][name], int)]
+    if len(numbers) < len(names):
+        raise LedgerUnfit(f"postgresql: {schema}.oncegate_meta is not a table of oncegate, or may not be read")
+    layout, steps, born_ms, swept_until_s, *repair = numbers
+    return Meta(layout, steps, born_ms, swept_until_s, Repair(*repair))
 
 
 def check_meta(meta: Meta | None, schema: str) -> Meta:
@@ -88,14 +112,14 @@ def check_meta(meta: Meta | None, schema: str) -> Meta:
             remedy="make one with `oncegate ledger migrate`. If one was there, every link that it knew as used would"
             " open again: restore it from a backup",
         )
-    if meta.schema_version > SCHEMA_VERSION:
+    if meta.layout > LAYOUT:
         raise LedgerUnfit(
-            f"postgresql: the ledger has schema {meta.schema_version}, this oncegate knows up to {SCHEMA_VERSION}",
+            f"postgresql: the ledger has schema {meta.layout}, this oncegate knows up to {LAYOUT}",
             remedy="run the newer oncegate that migrated it",
         )
-    if meta.schema_version < SCHEMA_VERSION:
+    if meta.steps < len(_STEPS):
         raise LedgerUnfit(
-            f"postgresql: the ledger has the older schema {meta.schema_version}",
+            f"postgresql: the ledger has the older schema {meta.steps}",
             remedy="run `oncegate ledger migrate`",
         )
     return meta
@@ -119,8 +143,8 @@ async def migrate(connection: PostgresqlConnection, schema: str, *, may_stand: b
     meta = await read_meta(connection.fetch, schema)
     if meta is not None and not may_stand:
         raise LedgerUnfit(f"postgresql: a ledger stands in the schema {schema} already", remedy="a ledger is made once")
-    found = 0 if meta is None else meta.schema_version
-    if found >= SCHEMA_VERSION:
+    found = 0 if meta is None else meta.steps
+    if found >= len(_STEPS):
         check_meta(meta, schema)
         return False
     # asked before: who may not make one is refused IF NOT EXISTS as well, although it does
@@ -129,7 +153,7 @@ async def migrate(connection: PostgresqlConnection, schema: str, *, may_stand: b
         await connection.run_script(_script(schema, found, has_schema=has_schema))
     except LedgerFault as fault:
         again = await read_meta(connection.fetch, schema)
-        if may_stand and again is not None and again.schema_version == SCHEMA_VERSION:
+        if may_stand and again is not None and again.steps >= len(_STEPS):
             return False  # another was first
         if not has_schema and "permission denied for database" in str(fault):
             raise LedgerUnfit(
@@ -148,5 +172,6 @@ def _script(schema: str, found: int, *, has_schema: bool) -> str:
         parts.append(f"CREATE SCHEMA IF NOT EXISTS {schema};")
     for number, step in enumerate(_STEPS[found:], found + 1):
         parts.append(step.format(schema=schema, born_ms=time.time_ns() // 1_000_000))
-        parts.append(f"UPDATE {schema}.oncegate_meta SET schema_version = {number};")  # noqa: S608  a plain identifier
+        count = "schema_version" if number <= LAYOUT else "steps"
+        parts.append(f"UPDATE {schema}.oncegate_meta SET {count} = {number};")  # noqa: S608  a plain identifier
     return "\n".join(parts)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from oncegate.ledgers.postgresql.batches import LOCK_CLASS
 from oncegate.ledgers.postgresql.connection import DriverRow, Fetch, LedgerFault
-from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, Event, LedgerUnfit, LinkEvents, Row
+from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, Event, LedgerUnfit, LinkEvents, Repair, Row, SweepState
 from oncegate.ledgers.scanning import scan_in_steps
 from oncegate.ledgers.server_ledger import EventFaults
+from oncegate.ledgers.sweeping import SweepsByTries, let_claims_go_first
 
 STEP_ROWS = 500
 EVENTS_KEPT_S = 90 * 86_400
@@ -21,29 +22,43 @@ SELECT link_id, record, version, forget_after_s FROM {schema}.oncegate_records
 WHERE link_id > $1 ORDER BY link_id LIMIT $2
 """
 _CLOCK = "SELECT extract(epoch FROM clock_timestamp())::bigint AS now_s"
+_READ_SWEEP = """
+SELECT pg_sequence_last_value('{schema}.oncegate_swept_until'::regclass) AS limit_s, tries FROM {schema}.oncegate_meta
+"""
 # The lock waits until every batch under way has ended, and holds up those that come; see batches.py.
-_RAISE = """
+_LOCKED = """
 WITH locked AS MATERIALIZED (
     SELECT pg_advisory_xact_lock({lock_class}, '{schema}.oncegate_records'::regclass::oid::int4)::text AS held,
            set_config('synchronous_commit', CASE current_setting('synchronous_commit')
                       WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true) AS durable
+)"""
+_KEEP_SWEEP = (
+    _LOCKED  # noqa: S608  filled in with a plain identifier
+    + """, kept AS (
+    UPDATE {schema}.oncegate_meta SET tries = $4 FROM locked
+    WHERE locked.held IS NOT NULL AND locked.durable <> '' AND tries = $2
+      AND pg_sequence_last_value('{schema}.oncegate_swept_until'::regclass) = $1 RETURNING true
 )
-SELECT setval('{schema}.oncegate_swept_until'::regclass,
-              greatest($1::bigint, pg_sequence_last_value('{schema}.oncegate_swept_until'::regclass)), true) AS limit_s
-FROM locked WHERE locked.held IS NOT NULL AND locked.durable <> ''
+SELECT setval('{schema}.oncegate_swept_until'::regclass, $3, true) AS limit_s FROM kept
 """
+)
+_REBIRTH = (
+    _LOCKED  # noqa: S608  filled in with a plain identifier
+    + """, reborn AS (
+    UPDATE {schema}.oncegate_meta SET born_ms = $1, refused_before_ms = $2, plain_until_s = $3, tries = '' FROM locked
+    WHERE locked.held IS NOT NULL AND locked.durable <> '' RETURNING true
+)
+SELECT setval('{schema}.oncegate_swept_until'::regclass, $4, true) AS limit_s FROM reborn
+"""
+)
 # A row that somebody holds is being replaced: it is looked at again by the next sweep.
 _FORGET = """
-WITH page AS MATERIALIZED (
-    SELECT link_id, forget_after_s FROM {schema}.oncegate_records WHERE link_id > $1 ORDER BY link_id LIMIT $2
-), due AS MATERIALIZED (
-    SELECT r.link_id FROM page JOIN {schema}.oncegate_records AS r USING (link_id)
-    WHERE page.forget_after_s <= $3 AND r.forget_after_s <= $3 ORDER BY r.link_id FOR UPDATE OF r SKIP LOCKED
-), forgotten AS (
-    DELETE FROM {schema}.oncegate_records AS r USING due
-    WHERE r.link_id = due.link_id AND r.forget_after_s <= $3 RETURNING r.link_id
+WITH due AS MATERIALIZED (
+    SELECT link_id FROM {schema}.oncegate_records WHERE forget_after_s <= $1
+    ORDER BY forget_after_s LIMIT $2 FOR UPDATE SKIP LOCKED
 )
-SELECT (SELECT link_id FROM page ORDER BY link_id DESC LIMIT 1) AS last, (SELECT count(*) FROM forgotten) AS forgotten
+DELETE FROM {schema}.oncegate_records AS r USING due WHERE r.link_id = due.link_id AND r.forget_after_s <= $1
+RETURNING 1 AS one
 """
 # Numbers rise in the order of commits, or a reader who pages by number would miss those that came late. A crash may
 # lose the last events: they are forced to the disk with the next claim, not by themselves.
@@ -77,17 +92,19 @@ DELETE FROM {schema}.oncegate_events WHERE number IN (SELECT number FROM oldest 
 """
 
 
-class PostgresqlUpkeep:
+class PostgresqlUpkeep(SweepsByTries):
     """The part of the ledger that no claim waits for: lists, sweeping, events.
 
     Args:
         schema: of the tables.
         fetch: runs one statement, on a connection of its own.
+        is_waiting: whether claims wait for the ledger.
     """
 
-    def __init__(self, schema: str, fetch: Fetch) -> None:
+    def __init__(self, schema: str, fetch: Fetch, *, is_waiting: Callable[[], bool]) -> None:
         self._schema = schema
         self._aside = fetch
+        self._is_waiting = is_waiting
         self._event_faults = EventFaults("postgresql")
         self._is_closed = False  # set by ServerLedger.aclose
 
@@ -99,29 +116,46 @@ class PostgresqlUpkeep:
         """
         return await scan_in_steps(self._page, after, limit, step_rows=STEP_ROWS)
 
-    async def sweep(self, now_s: int) -> int:
-        """Forget records whose ``forget_after_s`` is not above ``now_s``, in steps; see ``Sweeps.sweep``.
+    async def sweep_state(self) -> SweepState:
+        """Return what is kept of the sweeps so far; see ``Sweeps.sweep_state``."""
+        row = (await self._ask(_READ_SWEEP))[0]
+        limit_s, tries = row["limit_s"], row["tries"]
+        if not isinstance(limit_s, int) or not isinstance(tries, str):
+            raise OSError("postgresql: the limit of the sweep cannot be read")
+        return SweepState.of_text(limit_s, tries)
 
-        Raises:
-            LedgerUnfit: ``now_s`` is more than ``CLOCK_SKEW_MAX_S`` from the server's clock.
-            OSError: the ledger cannot be read or written; what was forgotten before stays so.
-        """
-        server_s = (await self._ask(_CLOCK))[0]["now_s"]
-        if not isinstance(server_s, int) or abs(server_s - now_s) > CLOCK_SKEW_MAX_S:
+    async def keep_sweep(self, before: SweepState, after: SweepState) -> bool:
+        """Store what a try leaves behind; see ``Sweeps.keep_sweep``."""
+        told = [before.swept_until_s, before.tries_text, after.swept_until_s, after.tries_text]
+        return bool(await self._ask(_KEEP_SWEEP, told))
+
+    async def rebirth(self, born_ms: int, repair: Repair, swept_until_s: int) -> None:
+        """Set birth, repair and limit; see ``Repairs.rebirth``. Needs the rights of who migrates."""
+        if not await self._ask(_REBIRTH, [born_ms, *repair, swept_until_s]):
+            raise OSError("postgresql: the ledger was not changed")
+
+    async def _check_clock(self, now_s: int) -> None:
+        server_s = await self._server_now_s()
+        if abs(server_s - now_s) > CLOCK_SKEW_MAX_S:
             raise LedgerUnfit(f"postgresql: nothing is swept: our clock says {now_s}, the server's {server_s}")
-        limit_s = (await self._ask(_RAISE, [now_s]))[0]["limit_s"]
-        if not isinstance(limit_s, int) or limit_s < now_s:
-            raise OSError("postgresql: the limit of the sweep was not kept")
-        after, forgotten = b"", 0
-        while True:
-            step = (await self._ask(_FORGET, [after, STEP_ROWS, now_s]))[0]
-            last, count = step["last"], step["forgotten"]
-            if not isinstance(last, bytes) or not isinstance(count, int):
-                break
-            after, forgotten = last, forgotten + count
-        while len(await self._ask(_DROP_EVENTS, [now_s - EVENTS_KEPT_S, EVENTS_STEP])) == EVENTS_STEP:
-            pass
+
+    async def _forget_due(self, limit_s: int, *, force: bool) -> int:
+        del force
+        forgotten, count = 0, STEP_ROWS
+        while count == STEP_ROWS:
+            await let_claims_go_first(self._is_waiting)
+            count = len(await self._ask(_FORGET, [limit_s, STEP_ROWS]))
+            forgotten += count
+        oldest_s = await self._server_now_s() - EVENTS_KEPT_S
+        while len(await self._ask(_DROP_EVENTS, [oldest_s, EVENTS_STEP])) == EVENTS_STEP:
+            await let_claims_go_first(self._is_waiting)
         return forgotten
+
+    async def _server_now_s(self) -> int:
+        server_s = (await self._ask(_CLOCK))[0]["now_s"]
+        if not isinstance(server_s, int):
+            raise OSError("postgresql: the server does not tell the time")
+        return server_s
 
     async def append_events(self, events: Sequence[Event]) -> None:
         """Append a batch; a fault is logged once and swallowed."""

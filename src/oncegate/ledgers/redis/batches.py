@@ -58,8 +58,8 @@ class RedisBatches:
         reading: RedisConnection,
         wait: int,
     ) -> None:
-        self._meta, self._ids, self._nothing, self._record = (
-            f"{prefix}{name}".encode() for name in ("meta", "ids", "nothing", "r:")
+        self._meta, self._ids, self._due, self._nothing, self._record = (
+            f"{prefix}{name}".encode() for name in ("meta", "ids", "due", "nothing", "r:")
         )
         self._birth = birth
         self._reading = reading
@@ -70,8 +70,10 @@ class RedisBatches:
     async def insert(self, asks: Sequence[Insert]) -> Sequence[InsertOutcome]:
         """Insert them all."""
         versions = _fresh_versions(len(asks))
-        values = [_stored(version, ask) for ask, version in zip(asks, versions, strict=True)]
-        args = [int(self._wait > 0), len(self._record) + 1, min(ask.forget_after_s for ask in asks), *values]
+        args: list[bytes | int | str] = [int(self._wait > 0), len(self._record) + 1]
+        args.append(min(ask.forget_after_s for ask in asks))
+        for ask, version in zip(asks, versions, strict=True):
+            args += [ask.forget_after_s, _stored(version, ask)]
         outcomes = await self._run(self._inserts, INSERT, self._ids, [ask.link_id for ask in asks], args, versions)
         # The casts here: each script answers with its own kinds, which a union of all cannot say.
         return cast("Sequence[InsertOutcome]", outcomes)
@@ -79,9 +81,9 @@ class RedisBatches:
     async def replace(self, asks: Sequence[Replace]) -> Sequence[ReplaceOutcome]:
         """Replace them all."""
         versions = _fresh_versions(len(asks))
-        args: list[bytes | int | str] = [int(self._wait > 0)]
+        args: list[bytes | int | str] = [int(self._wait > 0), len(self._record) + 1]
         for ask, version in zip(asks, versions, strict=True):
-            args += [str(ask.version), _stored(version, ask)]
+            args += [str(ask.version), ask.forget_after_s, _stored(version, ask)]
         outcomes = await self._run(self._replaces, REPLACE, self._ids, [ask.link_id for ask in asks], args, versions)
         return cast("Sequence[ReplaceOutcome]", outcomes)
 
@@ -99,7 +101,7 @@ class RedisBatches:
         args: Sequence[bytes | int | str],
         versions: Sequence[str],
     ) -> Sequence[_Outcome]:
-        keys = [self._meta, second_key, *[self._record + link_id for link_id in link_ids]]
+        keys = [self._meta, second_key, self._due, *[self._record + link_id for link_id in link_ids]]
         try:
             born_ms = await self._birth.known_ms(lambda: self._reading.call([("PING",)]))
             answers = await scripts.run(script, keys, [born_ms, *args], waits=True)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, LedgerFacts, LedgerUnfit
+from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, LedgerFacts, LedgerUnfit, Repair
 from oncegate.ledgers.redis.address import RedisAddress
 from oncegate.ledgers.redis.connection import Call, LedgerFault, SaidNo
 
@@ -30,13 +31,28 @@ Weakness = tuple[str, str, str]
 """A name, what is the matter, and what to set."""
 
 
-async def check_fitness(call: Call, address: RedisAddress, born_ms: int, *, accept: Sequence[str]) -> LedgerFacts:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meta:
+    """What a ledger says of itself.
+
+    Attributes:
+        born_ms: when it was born, milliseconds since 1970 UTC.
+        swept_until_s: how far it was swept.
+        repair: of the last repair.
+    """
+
+    born_ms: int
+    swept_until_s: int
+    repair: Repair
+
+
+async def check_fitness(call: Call, address: RedisAddress, meta: Meta, *, accept: Sequence[str]) -> LedgerFacts:
     """Look at the server.
 
     Args:
         call: sends commands.
         address: how it was found.
-        born_ms: when the ledger was born.
+        meta: what the ledger says of itself.
         accept: weaker promises taken by name.
 
     Raises:
@@ -53,7 +69,13 @@ async def check_fitness(call: Call, address: RedisAddress, born_ms: int, *, acce
     ahead_s = await clock_ahead_s(call)
     if abs(ahead_s) > CLOCK_SKEW_MAX_S:
         raise LedgerUnfit(f"redis: the server's clock is {ahead_s:+.0f} s from ours", remedy="set both by NTP")
-    return LedgerFacts(born_ms=born_ms, clock_ahead_s=ahead_s, accepted=tuple(name for name, _, _ in weaker))
+    return LedgerFacts(
+        born_ms=meta.born_ms,
+        clock_ahead_s=ahead_s,
+        accepted=tuple(name for name, _, _ in weaker),
+        swept_until_s=meta.swept_until_s,
+        repair=meta.repair,
+    )
 
 
 async def clock_ahead_s(call: Call) -> float:

@@ -19,11 +19,12 @@ from collections.abc import Sequence
 
 from oncegate.ledgers.batching.batcher import ANSWER_WITHIN_S, BATCH_MAX
 from oncegate.ledgers.birth import Birth
-from oncegate.ledgers.protocol import Ledger, LedgerFacts, LedgerUnfit
+from oncegate.ledgers.protocol import NO_REPAIR, Ledger, LedgerAway, LedgerFacts, LedgerUnfit, Repair
 from oncegate.ledgers.redis import fitness as redis_fitness
 from oncegate.ledgers.redis.address import RedisAddress, parse_url
 from oncegate.ledgers.redis.batches import RedisBatches
 from oncegate.ledgers.redis.connection import Call, LedgerFault, RedisConnection, SaidNo
+from oncegate.ledgers.redis.fitness import Meta
 from oncegate.ledgers.redis.scripts import CREATE, Scripts
 from oncegate.ledgers.redis.upkeep import RedisUpkeep
 from oncegate.ledgers.server_ledger import Sends, ServerLedger
@@ -66,7 +67,7 @@ class RedisLedger(ServerLedger, RedisUpkeep):
             batch_max=batch_max,
             answer_within_s=answer_within_s,
         )
-        RedisUpkeep.__init__(self, address.prefix, self._birth, aside)
+        RedisUpkeep.__init__(self, address.prefix, self._birth, aside, is_waiting=lambda: self.is_waiting)
 
     async def probe(self) -> LedgerFacts:
         """Connect, and look whether the server is such that the guarantee can be kept.
@@ -77,13 +78,14 @@ class RedisLedger(ServerLedger, RedisUpkeep):
         # Over a connection of its own: one that stands may have died since.
         connection = RedisConnection(self._address)
         try:
-            born_ms = await _read_born_ms(connection.call, self._meta)
-            if born_ms is None and not self._birth.is_known:
+            meta = await _read_meta(connection.call, self._meta)
+            if meta is None and not self._birth.is_known:
                 if await _make(connection, self._address):
                     _log.warning("redis: no ledger stood under the prefix %s: made an empty one", self._address.prefix)
-                born_ms = await _read_born_ms(connection.call, self._meta)
-            born_ms = self._birth.check(born_ms)
-            return await redis_fitness.check_fitness(connection.call, self._address, born_ms, accept=self._accept)
+                meta = await _read_meta(connection.call, self._meta)
+            self._birth.check(None if meta is None else meta.born_ms)
+            assert meta is not None  # noqa: S101  Birth.check raises where there is none
+            return await redis_fitness.check_fitness(connection.call, self._address, meta, accept=self._accept)
         except LedgerFault as fault:
             raise _unfit_of(fault) from None
         finally:
@@ -91,28 +93,35 @@ class RedisLedger(ServerLedger, RedisUpkeep):
 
     async def _greet(self, call: Call) -> None:
         """Look at a new connection: does the ledger stand there that this process began with?"""
-        self._birth.check(await _read_born_ms(call, self._meta))
+        meta = await _read_meta(call, self._meta)
+        self._birth.check(None if meta is None else meta.born_ms)
 
 
-async def _read_born_ms(call: Call, meta: bytes) -> int | None:
-    """Read when the ledger was born, and whether this version can work with it; None where none stands.
+async def _read_meta(call: Call, meta: bytes) -> Meta | None:
+    """Read what the ledger says of itself, if this version can work with it; None where there is none.
 
     Raises:
-        LedgerUnfit: it is of another schema.
+        LedgerUnfit: it is of another layout.
         LedgerFault: no answer.
     """
-    (told,) = await call([("HMGET", meta, "schema", "born_ms")])
+    (told,) = await call([("HMGET", meta, "schema", "born_ms", "swept_until_s", "refused_before_ms", "plain_until_s")])
     if isinstance(told, SaidNo):
         raise LedgerFault(told.words)
-    schema, born_ms = told if isinstance(told, list) and len(told) == 2 else (None, None)
-    if not isinstance(schema, bytes) or not isinstance(born_ms, bytes):
+    words = told if isinstance(told, list) and len(told) == 5 else [None] * 5
+    schema, born_ms, swept_until_s, refused_before_ms, plain_until_s = (
+        int(word) if isinstance(word, bytes) else None for word in words
+    )
+    if schema is None or born_ms is None:
         return None
-    if int(schema) > SCHEMA_VERSION:
+    if schema != SCHEMA_VERSION:
         raise LedgerUnfit(
-            f"redis: the ledger has schema {int(schema)}, this oncegate knows up to {SCHEMA_VERSION}",
-            remedy="run the newer oncegate that migrated it",
+            f"redis: the ledger has schema {schema}, this oncegate knows {SCHEMA_VERSION}",
+            remedy="run the newer oncegate that made it",
         )
-    return int(born_ms)
+    repair = (
+        NO_REPAIR if refused_before_ms is None or plain_until_s is None else Repair(refused_before_ms, plain_until_s)
+    )
+    return Meta(born_ms=born_ms, swept_until_s=-1 if swept_until_s is None else swept_until_s, repair=repair)
 
 
 def _unfit_of(fault: LedgerFault) -> LedgerUnfit:
@@ -122,7 +131,7 @@ def _unfit_of(fault: LedgerFault) -> LedgerUnfit:
     if str(fault).startswith("NOPERM"):
         remedy = "this user needs ~PREFIX* and +@read +@write +@scripting +info +time +ping +config|get"
         return LedgerUnfit(f"redis: {fault}", remedy=remedy)
-    return LedgerUnfit(f"redis: cannot be used: {fault}")
+    return LedgerAway(f"redis: cannot be used: {fault}")
 
 
 def open_from_url(url: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
@@ -148,7 +157,7 @@ async def _migrate(address: RedisAddress) -> bool:
     try:
         made = await _make(connection, address)
         if not made:
-            await _read_born_ms(connection.call, f"{address.prefix}meta".encode())
+            await _read_meta(connection.call, f"{address.prefix}meta".encode())
     except LedgerFault as fault:
         raise _unfit_of(fault) from None
     finally:

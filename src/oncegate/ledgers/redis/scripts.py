@@ -1,8 +1,10 @@
 """The talks of the ledger ``redis:``: one Lua call for all that wait, and the form in which records lie there.
 
-    {prefix}meta      hash: schema, born_ms, swept_until_s, events (number of the last one), fence
+    {prefix}meta      hash: schema, born_ms, swept_until_s, tries, refused_before_ms, plain_until_s, events (number of
+                      the last one), fence
     {prefix}r:<id>    string: version (16 hexadecimal digits), forget_after_s (decimal), ":", the record
-    {prefix}ids       sorted set of all ids, all of score 0, hence in order of id: for lists and sweeps
+    {prefix}ids       sorted set of all ids, all of score 0, hence in order of id: for lists
+    {prefix}due       sorted set of all ids by forget_after_s: for sweeps
     {prefix}events    stream: <number>-0, l = link id, e = JSON
 
 A script is atomic, so it needs no locks and no order of keys. Rules that the scripts keep, and why:
@@ -54,50 +56,58 @@ def _script(text: str) -> Script:
 # WAIT waits for this connection's last write: a batch that only shows what stands has none unless it makes one.
 _FENCE = "if ARGV[2] == '1' then redis.call('HINCRBY', KEYS[1], 'fence', 1) end\n"
 
-# ARGV: born, whether replicas are waited for, the place of the id in a record's key, the least forget_after_s; then for
-# each key its value. Where nothing stands and nothing is due, which is the rule, one command writes all (2.3 us of the
+# KEYS: meta, ids, due, then the records' keys. ARGV: born, whether replicas are waited for, the place of the id in a
+# record's key, the least forget_after_s; then for each key its forget_after_s and its value. Where nothing stands and nothing is due, which is the rule, one command writes all (2.3 us of the
 # server's CPU a record; a command for each takes 4.2), and one number answers for all: reading a list costs the client
 # more than everything else.
 INSERT = _script(
     _GUARD
     + _FENCE
     + f"""
-local rows, ids = {{}}, {{}}
-for n = 3, #KEYS do
-    local at, key = 2 * n - 5, KEYS[n]
-    rows[at], rows[at + 1] = key, ARGV[n + 2]
-    ids[at], ids[at + 1] = '0', string.sub(key, ARGV[3])
+local rows, ids, due = {{}}, {{}}, {{}}
+for n = 4, #KEYS do
+    local at, key = 2 * n - 7, KEYS[n]
+    local id = string.sub(key, ARGV[3])
+    rows[at], rows[at + 1] = key, ARGV[2 * n - 2]
+    ids[at], ids[at + 1] = '0', id
+    due[at], due[at + 1] = ARGV[2 * n - 3], id
 end
 if tonumber(ARGV[4]) > swept_until_s and redis.call('MSETNX', unpack(rows)) == 1 then
     redis.call('ZADD', KEYS[2], unpack(ids))
+    redis.call('ZADD', KEYS[3], unpack(due))
     return {DONE}
 end
 local answers = {{}}
-for n = 3, #KEYS do
-    local value = ARGV[n + 2]
-    if forget_after_s(value) > swept_until_s and redis.call('SET', KEYS[n], value, 'NX') then
-        redis.call('ZADD', KEYS[2], 0, string.sub(KEYS[n], ARGV[3]))
-        answers[n - 2] = {DONE}
+for n = 4, #KEYS do
+    local id = string.sub(KEYS[n], ARGV[3])
+    if tonumber(ARGV[2 * n - 3]) > swept_until_s and redis.call('SET', KEYS[n], ARGV[2 * n - 2], 'NX') then
+        redis.call('ZADD', KEYS[2], 0, id)
+        redis.call('ZADD', KEYS[3], ARGV[2 * n - 3], id)
+        answers[n - 3] = {DONE}
     else
-        answers[n - 2] = redis.call('GET', KEYS[n]) or {SWEPT}
+        answers[n - 3] = redis.call('GET', KEYS[n]) or {SWEPT}
     end
 end
 return answers
 """
 )
-# ARGV: born, whether replicas are waited for; then for each key its old version and its new value.
+# KEYS as of INSERT. ARGV: born, whether replicas are waited for, the place of the id in a record's key; then for each key
+# its old version, its new forget_after_s and its new value.
 REPLACE = _script(
     _GUARD
     + _FENCE
     + f"""
 local answers = {{}}
-for n = 3, #KEYS do
+for n = 4, #KEYS do
     local stands = redis.call('GET', KEYS[n])
-    if stands and string.sub(stands, 1, {VERSION_CHARS}) == ARGV[2 * n - 3] then
-        redis.call('SET', KEYS[n], ARGV[2 * n - 2])
-        answers[n - 2] = {DONE}
+    if stands and string.sub(stands, 1, {VERSION_CHARS}) == ARGV[3 * n - 8] then
+        redis.call('SET', KEYS[n], ARGV[3 * n - 6])
+        if forget_after_s(stands) ~= tonumber(ARGV[3 * n - 7]) then
+            redis.call('ZADD', KEYS[3], ARGV[3 * n - 7], string.sub(KEYS[n], ARGV[3]))
+        end
+        answers[n - 3] = {DONE}
     else
-        answers[n - 2] = stands or {GONE}
+        answers[n - 3] = stands or {GONE}
     end
 end
 return answers
@@ -108,7 +118,7 @@ READ = _script(
     + f"""
 redis.call('DEL', KEYS[2])
 local answers = {{}}
-for n = 3, #KEYS do answers[n - 2] = redis.call('GET', KEYS[n]) or {GONE} end
+for n = 4, #KEYS do answers[n - 3] = redis.call('GET', KEYS[n]) or {GONE} end
 return answers
 """
 )
@@ -124,28 +134,60 @@ end
 return page
 """
 )
-RAISE = _script(
+# ARGV: born, the limit and the tries that must be stored, the limit and the tries to store.
+KEEP_SWEEP = _script(
     _GUARD
     + """
-if tonumber(ARGV[2]) > swept_until_s then redis.call('HSET', KEYS[1], 'swept_until_s', ARGV[2]) end
+local tries = redis.call('HGET', KEYS[1], 'tries') or ''
+if swept_until_s ~= tonumber(ARGV[2]) or tries ~= ARGV[3] then return 0 end
+redis.call('HSET', KEYS[1], 'swept_until_s', ARGV[4], 'tries', ARGV[5])
 return 1
 """
 )
-# ARGV: as of SCAN, then the limit. Answers how many were forgotten, and the last id looked at.
+# ARGV: born, then born_ms, refused_before_ms, plain_until_s and swept_until_s to store.
+REBIRTH = _script(
+    _GUARD
+    + """
+redis.call('HSET', KEYS[1], 'born_ms', ARGV[2], 'refused_before_ms', ARGV[3], 'plain_until_s', ARGV[4],
+           'swept_until_s', ARGV[5], 'tries', '')
+return 1
+"""
+)
+# KEYS: meta, ids, due. ARGV: born, prefix of records' keys, the limit, how many. Answers how many were looked at, and how
+# many of them forgotten. An earlier version does not keep `due`: what it replaced is looked up, and put where it belongs.
 FORGET = _script(
     _GUARD
     + """
-local ids = redis.call('ZRANGEBYLEX', KEYS[2], ARGV[3], '+', 'LIMIT', 0, ARGV[4])
+local ids = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', ARGV[3], 'LIMIT', 0, ARGV[4])
 local forgotten = 0
 for _, id in ipairs(ids) do
     local stands = redis.call('GET', ARGV[2] .. id)
-    if not stands or forget_after_s(stands) <= tonumber(ARGV[5]) then
+    if stands and forget_after_s(stands) > tonumber(ARGV[3]) then
+        redis.call('ZADD', KEYS[3], string.match(stands, '^%d+', """
+    + str(VERSION_CHARS + 1)
+    + """), id)
+    else
         redis.call('DEL', ARGV[2] .. id)
         redis.call('ZREM', KEYS[2], id)
-        forgotten = forgotten + 1
+        redis.call('ZREM', KEYS[3], id)
+        forgotten = forgotten + (stands and 1 or 0)
     end
 end
-return {forgotten, ids[#ids] or ''}
+return {#ids, forgotten}
+"""
+)
+# KEYS as of FORGET. ARGV: as of SCAN. Puts ids into `due` that an earlier version has left out; answers the last id.
+ADOPT = _script(
+    _GUARD
+    + """
+local ids = redis.call('ZRANGEBYLEX', KEYS[2], ARGV[3], '+', 'LIMIT', 0, ARGV[4])
+for _, id in ipairs(ids) do
+    local stands = redis.call('GET', ARGV[2] .. id)
+    if stands then redis.call('ZADD', KEYS[3], 'NX', string.match(stands, '^%d+', """
+    + str(VERSION_CHARS + 1)
+    + """), id) end
+end
+return ids[#ids] or ''
 """
 )
 # ARGV: born, how many are kept; then link id and JSON of each.

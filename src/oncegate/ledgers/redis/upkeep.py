@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from oncegate.ledgers.birth import Birth
 from oncegate.ledgers.link_events import pick
-from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, Event, LedgerUnfit, LinkEvents, Row
+from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, Event, LedgerUnfit, LinkEvents, Repair, Row, SweepState
 from oncegate.ledgers.redis.connection import LedgerFault, RedisConnection, Reply
 from oncegate.ledgers.redis.fitness import clock_ahead_s
-from oncegate.ledgers.redis.scripts import APPEND, FORGET, RAISE, SCAN, Scripts, row_of
+from oncegate.ledgers.redis.scripts import ADOPT, APPEND, FORGET, KEEP_SWEEP, REBIRTH, SCAN, Script, Scripts, row_of
 from oncegate.ledgers.scanning import scan_in_steps
 from oncegate.ledgers.server_ledger import EventFaults
+from oncegate.ledgers.sweeping import SweepsByTries, let_claims_go_first
 
 STEP_ROWS = 200
 EVENTS_STEP = 1_000
@@ -23,20 +24,24 @@ EVENTS_KEPT = 100_000
 EVENTS_OF_LINK_MAX = 1_000
 
 
-class RedisUpkeep:
+class RedisUpkeep(SweepsByTries):
     """The part of the ledger that no claim waits for: lists, sweeping, events.
 
     Args:
         prefix: of all keys.
         birth: of the ledger that this process began with.
         connection: of our own.
+        is_waiting: whether claims wait for the ledger.
     """
 
-    def __init__(self, prefix: str, birth: Birth, connection: RedisConnection) -> None:
-        self._meta, self._ids, self._events, self._record = (
-            f"{prefix}{name}".encode() for name in ("meta", "ids", "events", "r:")
+    def __init__(
+        self, prefix: str, birth: Birth, connection: RedisConnection, *, is_waiting: Callable[[], bool]
+    ) -> None:
+        self._meta, self._ids, self._due, self._events, self._record = (
+            f"{prefix}{name}".encode() for name in ("meta", "ids", "due", "events", "r:")
         )
         self._aside = connection
+        self._is_waiting = is_waiting
         self._event_faults = EventFaults("redis")
         self._is_closed = False  # set by ServerLedger.aclose
         self._scripts = Scripts(connection)
@@ -53,29 +58,63 @@ class RedisUpkeep:
         except LedgerFault as fault:
             raise _unreadable(fault) from None
 
-    async def sweep(self, now_s: int) -> int:
-        """Forget records whose ``forget_after_s`` is not above ``now_s``, in steps; see ``Sweeps.sweep``.
+    async def sweep_state(self) -> SweepState:
+        """Return what is kept of the sweeps so far; see ``Sweeps.sweep_state``."""
+        try:
+            (told,) = await self._aside.call([("HMGET", self._meta, "swept_until_s", "tries")])
+            limit_s, tries = _listed(told)
+            return SweepState.of_text(int(_bytes(limit_s)), _bytes(tries or b"").decode())
+        except LedgerFault as fault:
+            raise _unreadable(fault) from None
 
-        Raises:
-            LedgerUnfit: ``now_s`` is more than ``CLOCK_SKEW_MAX_S`` from the server's clock.
-            OSError: the ledger cannot be read or written; what was forgotten before stays so.
-        """
-        forgotten = 0
+    async def keep_sweep(self, before: SweepState, after: SweepState) -> bool:
+        """Store what a try leaves behind; see ``Sweeps.keep_sweep``."""
+        told = [before.swept_until_s, before.tries_text, after.swept_until_s, after.tries_text]
+        return await self._run(KEEP_SWEEP, *told) == 1
+
+    async def rebirth(self, born_ms: int, repair: Repair, swept_until_s: int) -> None:
+        """Set birth, repair and limit; see ``Repairs.rebirth``."""
+        await self._run(REBIRTH, born_ms, *repair, swept_until_s)
+
+    async def _check_clock(self, now_s: int) -> None:
+        try:
+            server_s = await clock_ahead_s(self._aside.call) + time.time()
+        except LedgerFault as fault:
+            raise _unreadable(fault) from None
+        if abs(server_s - now_s) > CLOCK_SKEW_MAX_S:
+            raise LedgerUnfit(f"redis: nothing is swept: our clock says {now_s}, the server's {server_s:.0f}")
+
+    async def _forget_due(self, limit_s: int, *, force: bool) -> int:
+        del force
+        await self._adopt()
+        forgotten, looked = 0, STEP_ROWS
+        while looked == STEP_ROWS:
+            await let_claims_go_first(self._is_waiting)
+            looked, count = (
+                _number(part) for part in _listed(await self._run(FORGET, self._record, limit_s, STEP_ROWS))
+            )
+            forgotten += count
+        return forgotten
+
+    async def _adopt(self) -> None:
+        """Put into ``due`` what an earlier version, which may run beside this one, has left out."""
+        try:
+            counts = await self._aside.call([("ZCARD", self._ids), ("ZCARD", self._due)])
+        except LedgerFault as fault:
+            raise _unreadable(fault) from None
+        if counts[0] == counts[1]:
+            return
+        after = b""
+        while True:
+            await let_claims_go_first(self._is_waiting)
+            after = _bytes(await self._run(ADOPT, self._record, _above(after), STEP_ROWS))
+            if not after:
+                return
+
+    async def _run(self, script: Script, *args: bytes | int | str) -> Reply:
         try:
             born_ms = await self._known_born_ms()
-            server_s = await clock_ahead_s(self._aside.call) + time.time()
-            if abs(server_s - now_s) > CLOCK_SKEW_MAX_S:
-                raise LedgerUnfit(f"redis: nothing is swept: our clock says {now_s}, the server's {server_s:.0f}")
-            keys = [self._meta, self._ids]
-            await self._scripts.run(RAISE, keys, [born_ms, now_s])
-            after = b""
-            while True:
-                args = [born_ms, self._record, _above(after), STEP_ROWS, now_s]
-                count, last = _listed(await self._scripts.run(FORGET, keys, args))
-                forgotten += count if isinstance(count, int) else 0
-                after = _bytes(last)
-                if not after:
-                    return forgotten
+            return await self._scripts.run(script, [self._meta, self._ids, self._due], [born_ms, *args])
         except LedgerFault as fault:
             raise _unreadable(fault) from None
 
@@ -168,6 +207,12 @@ def _listed(reply: object) -> list[Reply]:
 def _bytes(reply: Reply) -> bytes:
     if not isinstance(reply, bytes):
         raise LedgerFault("a string was expected")
+    return reply
+
+
+def _number(reply: Reply) -> int:
+    if not isinstance(reply, int):
+        raise OSError("redis: a number was expected")
     return reply
 
 

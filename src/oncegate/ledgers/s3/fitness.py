@@ -12,13 +12,15 @@ import contextlib
 import json
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, LedgerFacts, LedgerUnfit
+from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, NO_REPAIR, LedgerAway, LedgerFacts, LedgerUnfit, Repair
 from oncegate.ledgers.s3.bucket import FAULTS, Bucket, first_line
 
 AT_ONCE = 8
 BORN = "born"
+LAYOUT = 1
+"""How records are named; a birth without a number is of this one."""
 CLOCK = "clock"
 
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -38,9 +40,23 @@ async def check(bucket: Bucket, clock: Callable[[], float]) -> LedgerFacts:
             with contextlib.suppress(*FAULTS):
                 await bucket.delete(name)
         ahead_s = await clock_ahead_s(bucket, clock())
-        return LedgerFacts(born_ms=await _born_ms(bucket, int(clock() * 1000)), clock_ahead_s=ahead_s)
+        born_ms, repair = await _birth(bucket, int(clock() * 1000))
+        return LedgerFacts(born_ms=born_ms, clock_ahead_s=ahead_s, repair=repair)
     except FAULTS as error:
         raise _as_unfit(error) from error
+
+
+async def look_again(bucket: Bucket, clock: Callable[[], float]) -> LedgerFacts:
+    """Read what the ledger says of itself; no condition is tried and nothing is written.
+
+    Raises:
+        LedgerUnfit: with words for the operator.
+    """
+    try:
+        born_ms, repair = await _birth(bucket, int(clock() * 1000))
+    except FAULTS as error:
+        raise _as_unfit(error) from error
+    return LedgerFacts(born_ms=born_ms, repair=repair)
 
 
 async def clock_ahead_s(bucket: Bucket, now_s: float) -> float:
@@ -95,13 +111,26 @@ def _must(holds: object, what: str) -> None:
         )
 
 
-async def _born_ms(bucket: Bucket, now_ms: int) -> int:
+def born_text(born_ms: int, repair: Repair) -> bytes:
+    """What the object holds that says when the ledger was born, how records are named, and what the last repair left."""
+    numbers = {"ms": born_ms, "layout": LAYOUT, "refused": repair.refused_before_ms, "plain": repair.plain_until_s}
+    return json.dumps(numbers).encode()
+
+
+async def _birth(bucket: Bucket, now_ms: int) -> tuple[int, Repair]:
+    """Read what the ledger says of itself; where nobody said so before, it is born now."""
     found = await bucket.get(BORN)
     if found is None:
-        if await bucket.create(BORN, json.dumps({"ms": now_ms}).encode()) is not None:
-            return now_ms
+        if await bucket.create(BORN, born_text(now_ms, NO_REPAIR)) is not None:
+            return now_ms, NO_REPAIR
         found = await bucket.get(BORN)
-    return now_ms if found is None else int(json.loads(found.data)["ms"])
+    if found is None:
+        return now_ms, NO_REPAIR
+    told: Mapping[str, int] = json.loads(found.data)
+    if (layout := told.get("layout", LAYOUT)) != LAYOUT:
+        what = f"s3: the ledger has layout {layout}, this oncegate knows {LAYOUT}"
+        raise LedgerUnfit(what, remedy="run the newer oncegate that made it")
+    return int(told["ms"]), Repair(int(told.get("refused", 0)), int(told.get("plain", -1)))
 
 
 def _as_unfit(error: Exception) -> LedgerUnfit:
@@ -118,5 +147,6 @@ def _as_unfit(error: Exception) -> LedgerUnfit:
         case "404":
             what, remedy = "there is no such bucket", "make it, or correct [ledger] url"
         case _:
-            what, remedy = "it does not answer as it should", "check endpoint, allow_http and the network"
+            what = f"s3: the bucket cannot be used: it does not answer as it should ({first_line(error)})"
+            return LedgerAway(what, remedy="check endpoint, allow_http and the network")
     return LedgerUnfit(f"s3: the bucket cannot be used: {what} ({first_line(error)})", remedy=remedy)

@@ -13,7 +13,8 @@ written before: so if this link's record was ever deleted before our write, the 
 that, and our read, after our write, sees it. A write may arrive after the sweep. The same rule covers it:
 whoever reads a record that is past the limit answers ``Swept``. Many inserts share one read of the limit (``limit.py``).
 
-A sweep reads every record, for S3 cannot be asked what is in them: a million records cost about 0.40 $ a sweep. What it
+S3 cannot be asked which records are due, and a link's id, by which its object is named, says nothing of its end. So once
+a day a sweep reads every record: a million records cost about 0.40 $ a day, whatever the number of gateways. What it
 deletes it looks at once more just before; S3 has no conditional delete that all servers know, so a record that is
 replaced by one with a later time in that instant, a day after its link expired, would be lost.
 
@@ -23,26 +24,31 @@ Source: S3 User Guide, conditional writes and consistency model; docs/aws-protoc
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pathlib
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
+from oncegate.ledgers.birth import Birth
 from oncegate.ledgers.protocol import (
     CLOSED,
     Done,
     Gone,
     InsertOutcome,
     Ledger,
+    LedgerAway,
     LedgerFacts,
-    LedgerUnfit,
     ReadOutcome,
+    Repair,
     ReplaceOutcome,
     Row,
     Stands,
+    SweepState,
     Swept,
     Unknown,
     Version,
@@ -50,11 +56,13 @@ from oncegate.ledgers.protocol import (
 from oncegate.ledgers.s3 import fitness as s3_fitness
 from oncegate.ledgers.s3.bucket import FAULTS, Bucket, first_line, open_bucket
 from oncegate.ledgers.s3.limit import TRIES_MAX, Stored, SweptUntil, stored_of
+from oncegate.ledgers.sweeping import SweepsByTries, let_claims_go_first
 from oncegate.ledgers.under_way import UnderWay
 
 WEAKER_PROMISES: frozenset[str] = frozenset()
 ANSWER_WITHIN_S = 4.0
 READS_AT_ONCE = 16
+WALK_EVERY_S = 86_400
 CLOSING_S = 0.1
 """The driver closes its connections in threads of its own, within milliseconds, and tells nobody when it is done."""
 RECORDS = "records"
@@ -62,7 +70,7 @@ RECORDS = "records"
 _T = TypeVar("_T")
 
 
-class S3Ledger:
+class S3Ledger(SweepsByTries):
     """Keeps records in a bucket.
 
     It touches nothing before the first call. It belongs to the event loop of its first call.
@@ -79,6 +87,7 @@ class S3Ledger:
         self._bucket = bucket
         self._clock = clock
         self._answer_within_s = answer_within_s
+        self._birth = Birth("s3")
         self._swept_until_s = -1
         self._limit = SweptUntil(bucket)
         self._under_way = UnderWay()
@@ -101,12 +110,19 @@ class S3Ledger:
         Raises:
             LedgerUnfit: two writers can win there, or it cannot be used; the message says what to change.
         """
-        facts = await s3_fitness.check(self._bucket, self._clock)
+        return await self._with_limit(await s3_fitness.check(self._bucket, self._clock))
+
+    async def ask_again(self) -> LedgerFacts:
+        """Read birth and limit; see ``AsksAgain``. What a server does with conditions is tried at the start alone."""
+        return await self._with_limit(await s3_fitness.look_again(self._bucket, self._clock))
+
+    async def _with_limit(self, facts: LedgerFacts) -> LedgerFacts:
+        self._birth.check(facts.born_ms)
         try:
             self._swept_until_s = await self._limit.read()
         except FAULTS as error:
-            raise LedgerUnfit(f"s3: the bucket cannot be read: {first_line(error)}") from error
-        return facts
+            raise LedgerAway(f"s3: the bucket cannot be read: {first_line(error)}") from error
+        return replace(facts, swept_until_s=self._swept_until_s)
 
     async def aclose(self) -> None:
         """Finish the calls under way. Calls after it end in ``Unknown``."""
@@ -133,25 +149,52 @@ class S3Ledger:
             raise OSError(first_line(error)) from error
         return rows
 
-    async def sweep(self, now_s: int) -> int:
-        """Forget records whose ``forget_after_s`` is not above ``now_s``; see ``Sweeps.sweep`` and the module.
+    async def sweep_state(self) -> SweepState:
+        """Return what is kept of the sweeps so far; see ``Sweeps.sweep_state``."""
+        with _faults_as_os_errors():
+            return (await self._limit.kept()).state
 
-        Raises:
-            LedgerUnfit: ``now_s`` is not the server's time.
-            OSError: the bucket cannot be read or written; what was forgotten before stays so.
+    async def keep_sweep(self, before: SweepState, after: SweepState) -> bool:
+        """Store what a try leaves behind; see ``Sweeps.keep_sweep``."""
+        with _faults_as_os_errors():
+            kept = await self._limit.kept()
+            if kept.state != before or not await self._limit.put(kept, after, kept.walked_until_s):
+                return False
+        self._swept_until_s = after.swept_until_s
+        return True
+
+    async def rebirth(self, born_ms: int, repair: Repair, swept_until_s: int) -> None:
+        """Set birth and repair, then the limit; see ``Repairs.rebirth``.
+
+        Two objects, so not in one write: until the second, links are refused by the limit that was.
         """
-        try:
+        with _faults_as_os_errors():
+            await self._bucket.overwrite(s3_fitness.BORN, s3_fitness.born_text(born_ms, repair))
+            for _ in range(TRIES_MAX):
+                if await self._limit.put(await self._limit.kept(), SweepState(swept_until_s), -1):
+                    return
+        raise OSError("s3: the limit could not be stored: others store theirs")
+
+    async def _check_clock(self, now_s: int) -> None:
+        with _faults_as_os_errors():
             await s3_fitness.clock_ahead_s(self._bucket, now_s)
-            self._swept_until_s = await self._limit.raise_to(now_s)
+
+    async def _forget_due(self, limit_s: int, *, force: bool) -> int:
+        """Look at every record, but once a day only: S3 cannot be asked what is due, and each look costs a request."""
+        with _faults_as_os_errors():
+            kept = await self._limit.kept()
+            if not force and limit_s < kept.walked_until_s + WALK_EVERY_S:
+                return 0
             forgotten = 0
 
             async def forget(name: str) -> int:
-                return await self._forget(name, now_s)
+                return await self._forget(name, limit_s)
 
             async for names in self._bucket.names(RECORDS):
+                await let_claims_go_first(lambda: self._under_way.is_busy)
                 forgotten += sum(await _at_once(names, forget))
-        except FAULTS as error:
-            raise OSError(first_line(error)) from error
+            kept = await self._limit.kept()
+            await self._limit.put(kept, kept.state, limit_s)
         return forgotten
 
     async def _insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
@@ -218,6 +261,15 @@ class S3Ledger:
             return None
         stored = stored_of(found.data)
         return Row(bytes.fromhex(name), stored.record, found.etag, stored.forget_after_s)
+
+
+@contextlib.contextmanager
+def _faults_as_os_errors() -> Generator[None]:
+    """Turn the driver's faults into ``OSError``, as upkeep raises."""
+    try:
+        yield
+    except FAULTS as error:
+        raise OSError(first_line(error)) from error
 
 
 async def _at_once(names: Sequence[str], work: Callable[[str], Awaitable[_T]]) -> list[_T]:

@@ -1,4 +1,4 @@
-"""What an object of the ledger ``s3:`` holds, and the one that holds how far records were swept.
+"""What an object of the ledger ``s3:`` holds, and the one that holds how far records were swept, and by which tries.
 
 An insert reads that limit after its write. Many inserts share one read, which begins after all their writes: a read that
 is under way already may have seen the limit before it was raised.
@@ -10,6 +10,7 @@ import asyncio
 import secrets
 from typing import NamedTuple
 
+from oncegate.ledgers.protocol import SweepState
 from oncegate.ledgers.s3.bucket import Bucket
 
 TRIES_MAX = 5
@@ -39,8 +40,22 @@ def stored_of(data: bytes) -> Stored:
     return Stored(nonce, int(forget_after_s), record)
 
 
+class Kept(NamedTuple):
+    """What is kept of the sweeps.
+
+    Attributes:
+        state: the limit, and the tries.
+        walked_until_s: the limit by which all records were last looked at.
+        etag: of the object; None where there is none.
+    """
+
+    state: SweepState
+    walked_until_s: int
+    etag: str | None
+
+
 class SweptUntil:
-    """The limit of sweeps, seconds since 1970 UTC. It never falls.
+    """The object that holds the limit of sweeps, seconds since 1970 UTC, which never falls, and their tries.
 
     Args:
         bucket: where.
@@ -70,24 +85,25 @@ class SweptUntil:
 
     async def read(self) -> int:
         """Read it now; -1 where none is stored."""
-        found = await self._bucket.get(LIMIT)
-        return -1 if found is None else stored_of(found.data).forget_after_s
+        return (await self.kept()).state.swept_until_s
 
-    async def raise_to(self, now_s: int) -> int:
-        """Store the limit of a sweep unless a higher one stands; return the one that then does.
+    async def kept(self) -> Kept:
+        """Read all that is kept of the sweeps.
 
         Raises:
-            OSError: others store theirs all the time.
+            ValueError: it is nothing of a ledger.
         """
-        for _ in range(TRIES_MAX):
-            mine = Stored(secrets.token_urlsafe(9), now_s, b"").to_bytes()
-            found = await self._bucket.get(LIMIT)
-            if found is None:
-                written = await self._bucket.create(LIMIT, mine)
-            elif (stands_s := stored_of(found.data).forget_after_s) >= now_s:
-                return stands_s
-            else:
-                written = await self._bucket.replace(LIMIT, mine, found.etag)
-            if written is not None:
-                return now_s
-        raise OSError("the limit of the sweep could not be stored: others store theirs")
+        found = await self._bucket.get(LIMIT)
+        if found is None:
+            return Kept(SweepState(), -1, None)
+        stored = stored_of(found.data)
+        tries, _, walked = stored.record.decode().partition("\n")
+        return Kept(SweepState.of_text(stored.forget_after_s, tries), int(walked or -1), found.etag)
+
+    async def put(self, kept: Kept, state: SweepState, walked_until_s: int) -> bool:
+        """Store in place of what was read, unless something else is stored; return whether it was."""
+        record = f"{state.tries_text}\n{walked_until_s}".encode()
+        mine = Stored(secrets.token_urlsafe(9), state.swept_until_s, record).to_bytes()
+        if kept.etag is None:
+            return await self._bucket.create(LIMIT, mine) is not None
+        return await self._bucket.replace(LIMIT, mine, kept.etag) is not None

@@ -19,16 +19,15 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from oncegate.ledgers.protocol import LedgerExchanged, LedgerUnfit
+from oncegate.ledgers.protocol import LedgerAway, LedgerExchanged, LedgerUnfit
 from oncegate.ledgers.sqlite.lock import open_lock, take_lock
 
 APPLICATION_ID = 0x6F6E6365  # "once" in ASCII; `file` and SQLite's own tools show it
 SCHEMA_VERSION = 1
 BUSY_S = 4.0
 
-# WITHOUT ROWID: the row lies in the tree of its id, once. An index on forget_after would cost 25 bytes a record, so
-# sweeping walks the ids instead. version_floor: the highest version ever swept; new records begin above it, so that
-# no version names two states of one link.
+# WITHOUT ROWID: the row is stored once, in the tree of its id. version_floor: the highest version ever swept; new
+# records begin above it, so that no version names two states of one link.
 _SCHEMA = f"""
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
@@ -45,7 +44,22 @@ CREATE TABLE ledger (
     version_floor INTEGER NOT NULL
 );
 """
+# Added to a file of an earlier version as well: that version works on beside it. An index on forget_after would cost 24
+# bytes a record, so the smallest is remembered, and a sweep walks only where something is due: least_due is of all
+# records that the last walk left, least_new of all that were written since that walk began. Both begin at 0: the first sweep walks.
+_ADDED = """
+CREATE TABLE IF NOT EXISTS sweeping (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    tries TEXT NOT NULL,
+    refused_before_ms INTEGER NOT NULL,
+    plain_until INTEGER NOT NULL,
+    least_due INTEGER NOT NULL,
+    least_new INTEGER NOT NULL
+);
+INSERT OR IGNORE INTO sweeping VALUES (1, '', 0, -1, 0, 0);
+"""
 
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 MIGHT_REOPEN = "a new ledger would open used links again"
 
 
@@ -56,6 +70,7 @@ class OpenLedger:
     connection: sqlite3.Connection
     born_ms: int
     identity: tuple[int, int]
+    log_identity: tuple[int, int]
 
 
 def create(path: pathlib.Path, *, born_ms: int | None = None) -> None:
@@ -87,7 +102,8 @@ def connect(path: pathlib.Path, *, busy_s: float = BUSY_S) -> OpenLedger:
         identity = identity_of(path)
         connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=busy_s)
         try:
-            return OpenLedger(connection, _recognise(connection, path), identity)
+            born_ms = _recognise(connection, path)
+            return OpenLedger(connection, born_ms, identity, identity_of(log_of(path)))
         except BaseException:
             connection.close()
             raise
@@ -96,6 +112,21 @@ def connect(path: pathlib.Path, *, busy_s: float = BUSY_S) -> OpenLedger:
 def resolved(path: pathlib.Path) -> pathlib.Path:
     """Follow symbolic links, of a file that need not exist: SQLite puts its files beside the real one, and so must we."""
     return pathlib.Path(os.path.realpath(path))
+
+
+def log_of(path: pathlib.Path) -> pathlib.Path:
+    """Where SQLite keeps its write-ahead log: what was committed last stands there alone."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def add_missing(connection: sqlite3.Connection) -> None:
+    """Make the table that a file of an earlier version lacks; under the lock of the ledger.
+
+    Raises:
+        sqlite3.Error: they cannot be made.
+    """
+    if not connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'sweeping'").fetchone()[0]:
+        connection.executescript(f"BEGIN IMMEDIATE; {_ADDED} COMMIT")
 
 
 def identity_of(path: pathlib.Path) -> tuple[int, int]:
@@ -159,7 +190,7 @@ def make(path: pathlib.Path, born_ms: int) -> None:
             unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
         os.close(os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         with contextlib.closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
-            connection.executescript(f"BEGIN; {_SCHEMA} COMMIT")
+            connection.executescript(f"BEGIN; {_SCHEMA} {_ADDED} COMMIT")
             connection.execute("INSERT INTO ledger VALUES (1, ?, -1, 0)", (born_ms,))
             connection.execute("PRAGMA journal_mode = WAL")
         # Under the lock, and nobody else makes ledgers: nothing can stand there that this would replace.
@@ -204,12 +235,14 @@ def explained(path: pathlib.Path) -> Generator[None]:
     try:
         yield
     except sqlite3.Error as fault:
-        raise LedgerUnfit(f"{path}: {fault}", remedy=_remedy(getattr(fault, "sqlite_errorcode", None))) from fault
+        code = getattr(fault, "sqlite_errorcode", None)
+        kind = LedgerAway if code is not None and code & 0xFF in _BUSY else LedgerUnfit
+        raise kind(f"{path}: {fault}", remedy=_remedy(code)) from fault
     except FileNotFoundError as fault:
         remedy = "run `oncegate init`, or correct [ledger] url"
         raise LedgerExchanged(f"{path} does not exist", remedy=remedy) from fault
     except TimeoutError as fault:
-        raise LedgerUnfit(f"{path}: {fault}", remedy="find and end the process that does") from fault
+        raise LedgerAway(f"{path}: {fault}", remedy="find and end the process that does") from fault
     except OSError as fault:
         raise LedgerUnfit(
             f"{path}: {fault.strerror or fault}", remedy="check the folder's owner, mode and mount"

@@ -14,6 +14,7 @@ from oncegate.ledgers.protocol import LedgerFacts, LedgerUnfit
 from oncegate.ledgers.sqlite.file import (
     BUSY_S,
     MIGHT_REOPEN,
+    add_missing,
     check_folder,
     connect,
     explained,
@@ -22,6 +23,7 @@ from oncegate.ledgers.sqlite.file import (
     resolved,
 )
 from oncegate.ledgers.sqlite.mount import Mount, mount_of
+from oncegate.ledgers.sqlite.rows import read_repair, read_sweep
 
 NETWORK_FILE_SYSTEM = "sqlite-network-file-system"
 WEAKER_PROMISES = frozenset({NETWORK_FILE_SYSTEM})
@@ -36,8 +38,16 @@ def check(
     accept: Sequence[str] = (),
     find_mount: Callable[[pathlib.Path], Mount | None] = mount_of,
     busy_s: float = BUSY_S,
+    again: bool = False,
 ) -> LedgerFacts:
     """Find out whether this file can keep the guarantee; make it where none stands.
+
+    Args:
+        path: the file.
+        accept: weaker promises taken by name.
+        find_mount: tells the file system of a path.
+        busy_s: seconds to wait for other processes.
+        again: it was checked before and is in use: it is not made, and its pages are not read.
 
     Raises:
         LedgerUnfit: it cannot; the message names the file, what is the matter, and what to do.
@@ -48,18 +58,21 @@ def check(
     check_folder(path.parent)
     accepted = _check_mount(path, find_mount(path), accept)
     with file_lock(path, busy_s=busy_s):
-        if not path.exists():
+        if not path.exists() and not again:
             make(path, time.time_ns() // 1_000_000)
-        _check_file(path)
+        if path.exists():
+            _check_file(path)
         opened = connect(path, busy_s=busy_s)
         with contextlib.closing(opened.connection) as connection, explained(path):
-            if path.stat().st_size <= CHECKED_WHOLE_BYTES_MAX:
+            if not again and path.stat().st_size <= CHECKED_WHOLE_BYTES_MAX:
                 (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
                 if verdict != "ok":
                     raise sqlite3.DatabaseError(verdict)
-            # A page is really written and forced to the disk; only that shows a full or read-only one.
-            connection.execute("UPDATE ledger SET swept_until = swept_until")
-    return LedgerFacts(born_ms=opened.born_ms, accepted=accepted)
+            add_missing(connection)
+            if not again:  # a page is really written and forced to the disk; only that shows a full or read-only one
+                connection.execute("UPDATE ledger SET swept_until = swept_until")
+            swept_until_s, repair = read_sweep(connection).swept_until_s, read_repair(connection)
+    return LedgerFacts(born_ms=opened.born_ms, accepted=accepted, swept_until_s=swept_until_s, repair=repair)
 
 
 def _check_mount(path: pathlib.Path, mount: Mount | None, accept: Sequence[str]) -> tuple[str, ...]:

@@ -20,18 +20,23 @@ from oncegate.ledgers.batching.sizes import BatchSizes
 from oncegate.ledgers.batching.thread import ANSWER_WITHIN_S, BatchThread
 from oncegate.ledgers.protocol import (
     CLOSED,
+    FORGET_NEVER_S,
     Event,
     Insert,
     InsertOutcome,
     Ledger,
+    LedgerAway,
+    LedgerExchanged,
     LedgerFacts,
     LedgerUnfit,
     LinkEvents,
     Read,
     ReadOutcome,
+    Repair,
     Replace,
     ReplaceOutcome,
     Row,
+    SweepState,
     Unknown,
     Version,
 )
@@ -40,21 +45,25 @@ from oncegate.ledgers.sqlite import file as sqlite_file
 from oncegate.ledgers.sqlite import fitness as sqlite_fitness
 from oncegate.ledgers.sqlite.events import EventFile
 from oncegate.ledgers.sqlite.mount import Mount, mount_of
-from oncegate.ledgers.sqlite.rows import KEYS_MAX
+from oncegate.ledgers.sqlite.rows import KEYS_MAX, Page
 from oncegate.ledgers.sqlite.threads import (
-    Deleted,
+    BeginWalk,
+    Count,
     DeleteDue,
-    Due,
-    FindDue,
+    EndWalk,
+    KeepSweep,
     ListRows,
-    RaiseSweptUntil,
+    LookAtPage,
     Reader,
     ReaderAnswer,
     ReaderAsk,
+    ReadSweep,
+    Rebirth,
     Writer,
     WriterAnswer,
     WriterAsk,
 )
+from oncegate.ledgers.sweeping import SweepsByTries, let_claims_go_first
 
 WEAKER_PROMISES = sqlite_fitness.WEAKER_PROMISES
 WAITING_MAX = 16_384
@@ -63,7 +72,7 @@ STEP_ROWS = 500  # of a sweep or a list: a transaction of a few milliseconds at 
 _Kind = TypeVar("_Kind")
 
 
-class SqliteLedger:
+class SqliteLedger(SweepsByTries):
     """Keeps records in one SQLite file.
 
     It touches nothing before the first call. It belongs to the event loop of its first call.
@@ -140,8 +149,18 @@ class SqliteLedger:
         Raises:
             LedgerUnfit: it cannot keep the guarantee; the message names the file, what is the matter, what to do.
         """
-        return await asyncio.to_thread(
-            sqlite_fitness.check, self._path, accept=self._accept, find_mount=self._find_mount, busy_s=self._busy_s
+        return await asyncio.to_thread(self._check)
+
+    async def ask_again(self) -> LedgerFacts:
+        """Look at file, log, folder and mount; see ``AsksAgain``. The threads that write and read look at theirs."""
+        for told in (await self._reader.ask(ReadSweep()), await self._writer.ask(Replace(bytes(16), -1, b"{}", 0))):
+            if isinstance(told, Unknown):
+                raise (LedgerExchanged if told.kind == "exchanged" else LedgerAway)(told.why)
+        return await asyncio.to_thread(self._check, again=True)
+
+    def _check(self, *, again: bool = False) -> LedgerFacts:
+        return sqlite_fitness.check(
+            self._path, accept=self._accept, find_mount=self._find_mount, busy_s=self._busy_s, again=again
         )
 
     async def aclose(self) -> None:
@@ -159,25 +178,38 @@ class SqliteLedger:
         """
         return await scan_in_steps(self._page, after, limit, step_rows=STEP_ROWS)
 
-    async def sweep(self, now_s: int) -> int:
-        """Forget records whose ``forget_after_s`` is not above ``now_s``; see ``Sweeps.sweep``.
+    async def sweep_state(self) -> SweepState:
+        """Return what is kept of the sweeps so far; see ``Sweeps.sweep_state``."""
+        return _expect(SweepState, await self._reader.ask(ReadSweep()))
 
-        The clock is not compared with another: the ledger's server is this machine.
+    async def keep_sweep(self, before: SweepState, after: SweepState) -> bool:
+        """Store what a try leaves behind; see ``Sweeps.keep_sweep``."""
+        return bool(_expect(Count, await self._writer.ask(KeepSweep(before, after))).count)
 
-        Raises:
-            OSError: the ledger cannot be read or written; what was forgotten before stays so.
-        """
-        _expect(Deleted, await self._writer.ask(RaiseSweptUntil(now_s)))
-        after, forgotten = b"", 0
+    async def rebirth(self, born_ms: int, repair: Repair, swept_until_s: int) -> None:
+        """Set birth, repair and limit; see ``Repairs.rebirth``."""
+        _expect(Count, await self._writer.ask(Rebirth(born_ms, repair, swept_until_s)))
+
+    async def _check_clock(self, now_s: int) -> None:
+        """The ledger's server is this machine, which has one clock."""
+
+    async def _forget_due(self, limit_s: int, *, force: bool) -> int:
+        del force
+        if _expect(Count, await self._writer.ask(BeginWalk())).count > limit_s:
+            return 0
+        after, forgotten, least_s = b"", 0, FORGET_NEVER_S
         while True:
+            await let_claims_go_first(lambda: self._writer.is_waiting)
             # Looked for by the reader; the writer is asked only where something is due. Its delete goes into the next
             # transaction with the claims that wait, and costs them no commit of its own.
-            due = _expect(Due, await self._reader.ask(FindDue(after, STEP_ROWS, now_s)))
-            if due.last is None:
-                return forgotten
-            if due.count:
-                forgotten += _expect(Deleted, await self._writer.ask(DeleteDue(after, due.last, now_s))).count
-            after = due.last
+            page = _expect(Page, await self._reader.ask(LookAtPage(after, STEP_ROWS, limit_s)))
+            if page.last is None:
+                break
+            if page.due:
+                forgotten += _expect(Count, await self._writer.ask(DeleteDue(after, page.last, limit_s))).count
+            after, least_s = page.last, min(least_s, page.least_s)
+        _expect(Count, await self._writer.ask(EndWalk(least_s)))
+        return forgotten
 
     async def append_events(self, events: Sequence[Event]) -> None:
         """Append a batch; a fault is logged and swallowed."""

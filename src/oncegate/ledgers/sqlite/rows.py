@@ -13,8 +13,9 @@ import functools
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from oncegate.ledgers.protocol import Row
+from oncegate.ledgers.protocol import FORGET_NEVER_S, Repair, Row, SweepState
 
 KEYS_MAX = 128  # 4 x 128 parameters: older builds of SQLite stop at 999
 
@@ -26,11 +27,15 @@ class Standing:
     Attributes:
         swept_until_s: records with a ``forget_after_s`` up to this, inclusive, may have been swept.
         version_floor: versions up to this, inclusive, may have been given out for records that are no more.
+        born_ms: of the ledger, milliseconds since 1970 UTC.
+        least_new_s: the smallest ``forget_after_s`` of all records written since the last walk of a sweep began.
         records: version and record for those of the keys that stand.
     """
 
     swept_until_s: int
     version_floor: int
+    born_ms: int
+    least_new_s: int
     records: Mapping[bytes, tuple[int, bytes]]
 
 
@@ -49,12 +54,12 @@ def find_standing(connection: sqlite3.Connection, link_ids: list[bytes]) -> Stan
     row = connection.execute(_standing_sql(places), (*link_ids, *padding)).fetchone()
     if row is None:
         raise sqlite3.DatabaseError("the table `ledger` is empty")
-    swept_until_s, version_floor, found = row
+    swept_until_s, version_floor, born_ms, least_new_s, found = row
     records: dict[bytes, tuple[int, bytes]] = {}
     for entry in found.split(",") if found else ():
         link_id, version, record = entry.split(" ")
         records[bytes.fromhex(link_id)] = (int(version), bytes.fromhex(record))
-    return Standing(swept_until_s, version_floor, records)
+    return Standing(swept_until_s, version_floor, born_ms, least_new_s, records)
 
 
 def put_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
@@ -72,9 +77,45 @@ def put_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     connection.execute(_put_sql(places), parameters)
 
 
-def raise_swept_until(connection: sqlite3.Connection, limit_s: int) -> None:
-    """Store how far records may be swept; it never falls."""
-    connection.execute("UPDATE ledger SET swept_until = ? WHERE swept_until < ?", (limit_s, limit_s))
+def read_sweep(connection: sqlite3.Connection) -> SweepState:
+    """Read what is kept of the sweeps so far."""
+    swept_until_s, tries = connection.execute(
+        "SELECT swept_until, tries FROM ledger JOIN sweeping USING (one)"
+    ).fetchone()
+    return SweepState.of_text(swept_until_s, tries)
+
+
+def put_sweep(connection: sqlite3.Connection, state: SweepState) -> None:
+    """Store what a try to sweep leaves behind; the caller has looked, in the same transaction."""
+    connection.execute("UPDATE ledger SET swept_until = ?", (state.swept_until_s,))
+    connection.execute("UPDATE sweeping SET tries = ?", (state.tries_text,))
+
+
+def read_repair(connection: sqlite3.Connection) -> Repair:
+    """Read what the last repair left behind."""
+    return Repair(*connection.execute("SELECT refused_before_ms, plain_until FROM sweeping").fetchone())
+
+
+def put_rebirth(connection: sqlite3.Connection, born_ms: int, repair: Repair, swept_until_s: int) -> None:
+    """Set birth, repair and limit, and forget the tries; see ``Repairs.rebirth``."""
+    connection.execute("UPDATE ledger SET born_ms = ?, swept_until = ?", (born_ms, swept_until_s))
+    connection.execute("UPDATE sweeping SET tries = '', refused_before_ms = ?, plain_until = ?", repair)
+
+
+def lower_least_new(connection: sqlite3.Connection, least_s: int) -> None:
+    """Note that a record with this ``forget_after_s`` was written."""
+    connection.execute("UPDATE sweeping SET least_new = ? WHERE least_new > ?", (least_s, least_s))
+
+
+def begin_walk(connection: sqlite3.Connection) -> int:
+    """Begin to gather ``least_new`` anew, and return the smallest ``forget_after_s`` that a walk could find."""
+    connection.execute("UPDATE sweeping SET least_due = min(least_due, least_new), least_new = ?", (FORGET_NEVER_S,))
+    return connection.execute("SELECT least_due FROM sweeping").fetchone()[0]
+
+
+def end_walk(connection: sqlite3.Connection, least_s: int) -> None:
+    """Store the smallest ``forget_after_s`` that a walk left."""
+    connection.execute("UPDATE sweeping SET least_due = ?", (least_s,))
 
 
 def delete_due(connection: sqlite3.Connection, *, after: bytes, upto: bytes, limit_s: int) -> int:
@@ -89,14 +130,29 @@ def delete_due(connection: sqlite3.Connection, *, after: bytes, upto: bytes, lim
     return connection.execute(f"DELETE FROM records WHERE {due}", span).rowcount  # noqa: S608  constants only
 
 
-def find_due(connection: sqlite3.Connection, *, after: bytes, limit: int, limit_s: int) -> tuple[bytes | None, int]:
-    """Look at the next ``limit`` records above ``after``: the last one's id (None: there are none) and how many are due."""
-    last, due = connection.execute(
-        "SELECT max(link_id), coalesce(sum(forget_after <= ?), 0) FROM"
-        " (SELECT link_id, forget_after FROM records WHERE link_id > ? ORDER BY link_id LIMIT ?)",
-        (limit_s, after, limit),
+class Page(NamedTuple):
+    """What a step of a walk looked at.
+
+    Attributes:
+        last: id of the last record; None: there were none.
+        due: how many are due.
+        least_s: the smallest ``forget_after_s`` of the others.
+    """
+
+    last: bytes | None
+    due: int
+    least_s: int
+
+
+def look_at_page(connection: sqlite3.Connection, *, after: bytes, limit: int, limit_s: int) -> Page:
+    """Look at the next ``limit`` records whose id is above ``after``."""
+    found = connection.execute(
+        "SELECT max(link_id), coalesce(sum(forget_after <= :limit_s), 0),"
+        " coalesce(min(CASE WHEN forget_after > :limit_s THEN forget_after END), :never) FROM"
+        " (SELECT link_id, forget_after FROM records WHERE link_id > :after ORDER BY link_id LIMIT :limit)",
+        {"after": after, "limit": limit, "limit_s": limit_s, "never": FORGET_NEVER_S},
     ).fetchone()
-    return last, due
+    return Page(*found)
 
 
 def list_rows(connection: sqlite3.Connection, *, after: bytes, limit: int) -> Sequence[Row]:
@@ -120,8 +176,8 @@ def _padded_count(count: int) -> int:
 def _standing_sql(places: int) -> str:
     marks = ",".join("?" * places)
     return (
-        "SELECT swept_until, version_floor, (SELECT group_concat(hex(link_id) || ' ' || version || ' ' || hex(record))"  # noqa: S608  question marks only
-        f" FROM records WHERE link_id IN ({marks})) FROM ledger"
+        "SELECT swept_until, version_floor, born_ms, least_new, (SELECT group_concat(hex(link_id) || ' ' || version || ' ' || hex(record))"  # noqa: S608  question marks only
+        f" FROM records WHERE link_id IN ({marks})) FROM ledger JOIN sweeping USING (one)"
     )
 
 

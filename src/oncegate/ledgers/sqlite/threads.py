@@ -25,9 +25,11 @@ from oncegate.ledgers.protocol import (
     LedgerExchanged,
     LedgerUnfit,
     Read,
+    Repair,
     Replace,
     Row,
     Stands,
+    SweepState,
     Swept,
     Unknown,
 )
@@ -39,10 +41,32 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class RaiseSweptUntil:
-    """Asks the writer to store how far records may be swept."""
+class KeepSweep:
+    """Asks the writer to store what a try to sweep leaves behind, unless something else than ``before`` is stored."""
 
-    limit_s: int
+    before: SweepState
+    after: SweepState
+
+
+@dataclass(frozen=True, slots=True)
+class Rebirth:
+    """Asks the writer to set birth, repair and limit."""
+
+    born_ms: int
+    repair: Repair
+    swept_until_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class BeginWalk:
+    """Asks the writer for the smallest ``forget_after_s`` of all records, as the walk of a sweep begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndWalk:
+    """Tells the writer the smallest ``forget_after_s`` that a walk left."""
+
+    least_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +79,17 @@ class DeleteDue:
 
 
 @dataclass(frozen=True, slots=True)
-class FindDue:
-    """Asks the reader how many of the next ``limit`` records are due."""
+class LookAtPage:
+    """Asks the reader to look at the next ``limit`` records of a walk."""
 
     after: bytes
     limit: int
     limit_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSweep:
+    """Asks the reader what is kept of the sweeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +101,17 @@ class ListRows:
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """The reader's answer to ``FindDue``: the id of the last record looked at (None: none were left), and how many are due."""
-
-    last: bytes | None
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Deleted:
-    """The writer's answer to sweeping."""
+class Count:
+    """A number: how many, whether, or an instant."""
 
     count: int
 
 
-WriterAsk = Insert | Replace | RaiseSweptUntil | DeleteDue
-WriterAnswer = Done | Stands | Gone | Swept | Deleted | Unknown
-ReaderAsk = Read | FindDue | ListRows
-ReaderAnswer = Stands | Gone | Due | Sequence[Row] | Unknown
+Upkeep = KeepSweep | Rebirth | BeginWalk | EndWalk | DeleteDue
+WriterAsk = Insert | Replace | Upkeep
+WriterAnswer = Done | Stands | Gone | Swept | Count | Unknown
+ReaderAsk = Read | LookAtPage | ReadSweep | ListRows
+ReaderAnswer = Stands | Gone | sqlite_rows.Page | SweepState | Sequence[Row] | Unknown
 
 
 class _OwnConnection:
@@ -100,6 +122,7 @@ class _OwnConnection:
         self._busy_s = busy_s
         self._open: sqlite_file.OpenLedger | None = None
         self._born_ms: int | None = None
+        self._lost_log: LedgerExchanged | None = None
 
     def get(self) -> sqlite3.Connection:
         """Return a connection to the ledger that was first opened.
@@ -107,30 +130,60 @@ class _OwnConnection:
         Raises:
             LedgerUnfit, OSError, sqlite3.Error: there is none, or another stands in its place.
         """
+        if self._lost_log is not None:
+            raise self._lost_log
         # A deleted or renamed file would go on taking claims that no other process sees.
-        if self._open is not None and not self._is_in_place(self._open):
+        if self._open is not None and not _is_at(self._path, self._open.identity):
             self.drop()
+        if self._open is not None and not _is_at(sqlite_file.log_of(self._path), self._open.log_identity):
+            self._leave_log(self._open)
         if self._open is None:
             opened = sqlite_file.connect(self._path, busy_s=self._busy_s)
             if self._born_ms not in {None, opened.born_ms}:
                 opened.connection.close()
-                what = f"{self._path} is another ledger than the one this process began with"
-                raise LedgerExchanged(what, remedy="restart it")
+                raise self._exchanged()
             self._open, self._born_ms = opened, opened.born_ms
         return self._open.connection
 
-    def _is_in_place(self, opened: sqlite_file.OpenLedger) -> bool:
-        try:
-            return sqlite_file.identity_of(self._path) == opened.identity
-        except FileNotFoundError:
-            return False  # to open it says so in words of ours
+    def check_birth(self, born_ms: int) -> None:
+        """Compare what a statement saw with what this process began with.
+
+        Raises:
+            LedgerExchanged: the ledger was repaired, or another was copied over it.
+        """
+        if born_ms != self._born_ms:
+            raise self._exchanged()
+
+    def _exchanged(self) -> LedgerExchanged:
+        what = f"{self._path} is another ledger than the one this process began with"
+        return LedgerExchanged(what, remedy="restart it")
+
+    def _leave_log(self, opened: sqlite_file.OpenLedger) -> None:
+        """The log was deleted or exchanged: save what only our descriptor of it still holds, and refuse from then on.
+
+        Another process may open the database at any moment, and would find it without the last claims.
+        """
+        log = sqlite_file.log_of(self._path)
+        if not log.exists():
+            with contextlib.suppress(sqlite3.Error):
+                opened.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        what = f"{self._path}: its log {log.name} was deleted or exchanged while in use"
+        self._lost_log = LedgerExchanged(what, remedy="end every program that uses the ledger, then start them again")
+        raise self._lost_log
 
     def drop(self) -> None:
         """Close it, undoing what was not committed."""
-        if self._open is not None:
+        if self._open is not None and self._lost_log is None:
             with contextlib.suppress(sqlite3.Error):
                 self._open.connection.close()
             self._open = None
+
+
+def _is_at(path: pathlib.Path, identity: tuple[int, int]) -> bool:
+    try:
+        return sqlite_file.identity_of(path) == identity
+    except FileNotFoundError:
+        return False  # of the database: to open it says so in words of ours
 
 
 class Writer:
@@ -182,7 +235,10 @@ class Writer:
         try:
             connection = self._connection.get()
             connection.execute("BEGIN IMMEDIATE")
-            answers = _write(connection, asks)
+            keys = {ask.link_id for ask in asks if isinstance(ask, Insert | Replace)}
+            standing = sqlite_rows.find_standing(connection, list(keys))
+            self._connection.check_birth(standing.born_ms)
+            answers = _write(connection, asks, standing)
             # Where nothing was changed this writes nothing and forces nothing to the disk: refusing is cheap.
             connection.execute("COMMIT")
         except BaseException:
@@ -210,8 +266,9 @@ class Reader:
         try:
             connection = self._connection.get()
             link_ids = list({ask.link_id for ask in asks if isinstance(ask, Read)})
-            records = sqlite_rows.find_standing(connection, link_ids).records
-            return [_read(connection, ask, records) for ask in asks]
+            standing = sqlite_rows.find_standing(connection, link_ids)
+            self._connection.check_birth(standing.born_ms)
+            return [_read(connection, ask, standing.records) for ask in asks]
         except (sqlite3.Error, OSError, LedgerUnfit) as fault:
             self._connection.drop()
             return [_unknown(fault)] * len(asks)
@@ -230,9 +287,9 @@ def _unknown(fault: Exception) -> Unknown:
     return Unknown(f"{type(fault).__name__}: {fault}", kind)
 
 
-def _write(connection: sqlite3.Connection, asks: Sequence[WriterAsk]) -> Sequence[WriterAnswer]:
-    keys = {ask.link_id for ask in asks if isinstance(ask, Insert | Replace)}
-    standing = sqlite_rows.find_standing(connection, list(keys))
+def _write(
+    connection: sqlite3.Connection, asks: Sequence[WriterAsk], standing: sqlite_rows.Standing
+) -> Sequence[WriterAnswer]:
     records = dict(standing.records)
     changed: dict[bytes, Row] = {}
     answers: dict[int, WriterAnswer] = {}
@@ -244,9 +301,12 @@ def _write(connection: sqlite3.Connection, asks: Sequence[WriterAsk]) -> Sequenc
                 changed[ask.link_id] = Row(ask.link_id, ask.record, answer.version, ask.forget_after_s)
     if changed:
         sqlite_rows.put_rows(connection, [changed[link_id] for link_id in sorted(changed)])
+        least_s = min(row.forget_after_s for row in changed.values())
+        if least_s < standing.least_new_s:
+            sqlite_rows.lower_least_new(connection, least_s)
     for place, ask in enumerate(asks):  # after the writes: what was decided above must still be so
-        if isinstance(ask, RaiseSweptUntil | DeleteDue):
-            answers[place] = _sweep(connection, ask)
+        if isinstance(ask, Upkeep):
+            answers[place] = _keep_up(connection, ask)
     return [answers[place] for place in range(len(asks))]
 
 
@@ -267,11 +327,23 @@ def _decide(
     return Done(found[0] + 1)
 
 
-def _sweep(connection: sqlite3.Connection, ask: RaiseSweptUntil | DeleteDue) -> Deleted:
-    if isinstance(ask, RaiseSweptUntil):
-        sqlite_rows.raise_swept_until(connection, ask.limit_s)
-        return Deleted(0)
-    return Deleted(sqlite_rows.delete_due(connection, after=ask.after, upto=ask.upto, limit_s=ask.limit_s))
+def _keep_up(connection: sqlite3.Connection, ask: Upkeep) -> Count:
+    match ask:
+        case KeepSweep(before, after):
+            if sqlite_rows.read_sweep(connection) != before:
+                return Count(0)
+            sqlite_rows.put_sweep(connection, after)
+            return Count(1)
+        case Rebirth(born_ms, repair, swept_until_s):
+            sqlite_rows.put_rebirth(connection, born_ms, repair, swept_until_s)
+            return Count(1)
+        case BeginWalk():
+            return Count(sqlite_rows.begin_walk(connection))
+        case EndWalk(least_s):
+            sqlite_rows.end_walk(connection, least_s)
+            return Count(1)
+        case DeleteDue(after, upto, limit_s):
+            return Count(sqlite_rows.delete_due(connection, after=after, upto=upto, limit_s=limit_s))
 
 
 def _read(connection: sqlite3.Connection, ask: ReaderAsk, records: Mapping[bytes, tuple[int, bytes]]) -> ReaderAnswer:
@@ -279,8 +351,10 @@ def _read(connection: sqlite3.Connection, ask: ReaderAsk, records: Mapping[bytes
         case Read(link_id):
             found = records.get(link_id)
             return Gone() if found is None else Stands(found[1], found[0])
-        case FindDue(after, limit, limit_s):
-            return Due(*sqlite_rows.find_due(connection, after=after, limit=limit, limit_s=limit_s))
+        case LookAtPage(after, limit, limit_s):
+            return sqlite_rows.look_at_page(connection, after=after, limit=limit, limit_s=limit_s)
+        case ReadSweep():
+            return sqlite_rows.read_sweep(connection)
         case ListRows(after, limit):
             return sqlite_rows.list_rows(connection, after=after, limit=limit)
 
