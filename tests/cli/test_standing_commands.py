@@ -51,7 +51,14 @@ def claim(folder: pathlib.Path, link_id: bytes, expires_s: int) -> None:
 
     async def work(ledger) -> None:
         await LedgerRunner(ledger).run(link_id, claiming.claim(link_id, expires_s + 86_400, decide))
-        receipt = {"at": int(time.time()), "event": "download", "outcome": "complete", "bytes": 6, "address": "::1"}
+        receipt = {
+            "at": int(time.time()),
+            "event": "download",
+            "outcome": "complete",
+            "bytes": 6,
+            "address": "::1",
+            "key": "a.txt",
+        }
         await ledger.append_events([{**receipt, "link_id": text_of_id(link_id)}])
 
     in_ledger(folder, work)
@@ -366,3 +373,12 @@ def test_an_expired_link_is_explained_under_its_own_method(invoke, folder: pathl
     found = json.loads(invoke("explain", url, "--at", "+2h", "--json").stdout)
     assert found["method"] == "PUT"
     assert [step["name"] for step in found["steps"] if step["passed"] is False] == ["expiry"]
+
+
+def test_lists_show_the_object_of_a_link_that_was_signed_offline(invoke, folder: pathlib.Path) -> None:
+    """Whoever reads the list knows objects, not ids; the events held the key all along."""
+    _, link_id = link(invoke)
+    claim(folder, id_of_text(link_id), int(time.time()) + 3600)
+    assert f"{link_id}  claimed     a.txt  " in invoke("links").stdout
+    assert json.loads(invoke("status", link_id, "--json").stdout)["key"] == "a.txt"
+    assert json.loads(invoke("links", "--json").stdout)[0]["operation"] == "get"

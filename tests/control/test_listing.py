@@ -91,7 +91,7 @@ def test_a_link_shows_its_claims_and_never_a_claim_id(world: World, talk: Talk) 
                 {"at": "2025-12-31T23:59:55Z", "address": "203.0.113.7", "size": None, "promised": None}
             ]
             assert shown["previews_suppressed"] == 1
-            assert shown["key"] is None
+            assert shown["key"] == "a"
 
     talk(calls)
 

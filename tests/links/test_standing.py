@@ -143,3 +143,21 @@ def test_a_label_is_shown_as_it_was_given() -> None:
     """What the control API keeps behind the separator is not the issuer's."""
     record = Record(uses=0, issued=ISSUED._replace(label=f"for Ada{LABEL_SEPARATOR}0123456789abcdef"))
     assert standing_of(record, now_s=NOW_S).label == "for Ada"
+
+
+def test_the_events_name_the_object_of_a_link_that_was_signed_offline() -> None:
+    """The ledger is told its id alone; the receipts say what was fetched, and of several objects the newest counts."""
+    events = [_download("complete", 100) | {"key": "a/1.txt"}, _download("complete", 5) | {"key": "a/2.txt"}]
+    standing = standing_of(Record(uses=2), now_s=NOW_S, events=events)
+    assert (standing.object_key, standing.operation) == ("a/2.txt", Operation.GET)
+    stored = standing_of(Record(uses=1), now_s=NOW_S, events=[{"event": "upload", "at": NOW_S, "key": "in/x"}])
+    assert (stored.object_key, stored.operation) == ("in/x", Operation.PUT)
+    refused = standing_of(None, now_s=NOW_S, events=[{"event": "refused", "at": NOW_S, "key": "b"}])
+    assert (refused.object_key, refused.operation) == ("b", None)
+
+
+@pytest.mark.parametrize(("record", "grant", "key"), [(CLAIMED, None, "a.txt"), (CLAIMED, GRANT, "b.txt")])
+def test_what_was_issued_or_signed_goes_before_the_events(record: Record, grant: Grant | None, key: str) -> None:
+    """An event is a line of some gateway's log; what is signed is certain."""
+    events = [_download("complete", 100) | {"key": "other"}]
+    assert standing_of(record, now_s=NOW_S, events=events, grant=grant).object_key == key

@@ -3,15 +3,15 @@
 Never holds a claim id: it is the secret of the holder's cookie. Never decides anything: whether a request is admitted
 is for ``uses/use.py``. What is known depends on who made the link: a record alone says how many uses were taken, by
 whom and when; what the control API was told (``Issued``) or what a verified URL says (``Grant``) adds the object key,
-how many uses there are and when it expires; the events add what became of the transfers. A receipt may be missing (a
-gateway was killed, its log is elsewhere), so its absence proves nothing: "end unknown".
+how many uses there are and when it expires; the events add what became of the transfers, and of which object. A
+receipt may be missing (a gateway was killed, its log is elsewhere), so its absence proves nothing: "end unknown".
 """
 
 from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from oncegate.links.grant import Grant, Operation
@@ -178,9 +178,9 @@ def standing_of(
         grant: what its verified URL says; it knows better than what was told when it was issued.
     """
     record = record or EMPTY
-    known = _known_of(record.issued, grant)
-    is_expired = None if known.expires_s is None else now_s >= known.expires_s
     events = list(events)
+    known = _told_by(events, _known_of(record.issued, grant))
+    is_expired = None if known.expires_s is None else now_s >= known.expires_s
     counts = _counts_of(events) if counts is None else counts
     receipts = tuple(_receipt(event) for event in events if event.get("event") in RECEIPTS)
     return replace(
@@ -275,6 +275,19 @@ def _known_of(issued: Issued | None, grant: Grant | None) -> Standing:
             expires_s=grant.expires_s,
         )
     return known
+
+
+def _told_by(events: Sequence[Mapping[str, object]], known: Standing) -> Standing:
+    """Add what only the events tell of a link that was signed elsewhere: the newest object key, and its operation."""
+    if known.object_key is not None:
+        return known
+    keys = [key for event in events if isinstance(key := event.get("key"), str)]
+    used = [str(event["event"]) for event in events if event.get("event") in RECEIPTS]
+    return replace(
+        known,
+        object_key=keys[-1] if keys else None,
+        operation=(Operation.PUT if used[-1] == "upload" else Operation.GET) if used else None,
+    )
 
 
 def _state_of(record: Record, now_s: int, *, is_expired: bool) -> State:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def command(ctx: click.Context, *, link: str, as_json: bool) -> None:
     """Say what became of a link: never opened, claimed when and by whom, complete or broken, revoked, expired.
 
-    A URL says more than its id does: the ledger is told the object's key only of links that were made with a label.
+    A URL says more than its id does: of a link that was signed offline the ledger knows the object's key from its events
+    alone, so not before it is opened.
     """
     from oncegate.cli import shown
     from oncegate.cli.named_link import read_link
