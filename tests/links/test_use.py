@@ -18,6 +18,7 @@ from oncegate.uses.upload import (
     upload_stored,
 )
 from oncegate.uses.use import (
+    AHEAD_MAX_S,
     SLACK_MAX_BYTES,
     Admission,
     DownloadAsk,
@@ -345,6 +346,14 @@ def test_what_is_left_can_be_had_until_the_window_closes(waited_s: int, kind: Ki
         assert admit(record, holder, NOW_S + 100 + waited_s).kind is kind
 
 
+@pytest.mark.parametrize(("ahead_s", "kind"), [(AHEAD_MAX_S, Kind.ADMIT), (AHEAD_MAX_S + 1, Kind.REFUSE)])
+def test_a_claim_of_a_clock_that_is_far_ahead_is_not_resumed(ahead_s: int, kind: Kind) -> None:
+    """Written by a clock that was nine hours ahead, what is left of it could be had for nine hours and the window."""
+    record = broken(claimed(), 1000, now_s=NOW_S + ahead_s)
+    for holder in (ask((SIZE - 1000, SIZE)), ask((SIZE - 1000, SIZE), cookie="C", address=None)):
+        assert admit(record, holder, NOW_S).kind is kind
+
+
 def test_a_clock_that_runs_behind_does_not_shorten_the_window() -> None:
     """Gateways' clocks differ; the later instant stays."""
     record = broken(claimed(), 1000, now_s=NOW_S - 5)
@@ -519,6 +528,13 @@ def test_a_second_upload_waits_for_the_lease(waited_s: int, kind: Kind) -> None:
     admission = admit_upload(leased(), put(claim_id="Q"), NOW_S + waited_s, RULES)
     assert admission.kind is kind
     assert admission.reason is (Reason.UPLOAD_RUNNING if kind is Kind.BUSY else None)
+
+
+@pytest.mark.parametrize(("ahead_s", "kind"), [(AHEAD_MAX_S, Kind.BUSY), (AHEAD_MAX_S + 1, Kind.ADMIT)])
+def test_a_lease_of_a_clock_that_is_far_ahead_is_none(ahead_s: int, kind: Kind) -> None:
+    """A gateway whose clock was nine hours ahead kept a link from being used for nine hours, after its upload was over."""
+    record = leased(now_s=NOW_S + ahead_s)
+    assert admit_upload(record, put(claim_id="Q"), NOW_S, RULES).kind is kind
 
 
 def test_a_lease_that_is_renewed_keeps_others_waiting_longer() -> None:

@@ -168,6 +168,14 @@ def test_giving_back_an_unknown_upload_too_soon_stores_twice(
     assert _seeds_until(uploads.simulate_uploads, {"stored"})
 
 
+def test_a_lease_of_a_wrong_clock_that_is_believed_blocks_a_link(
+    uploads: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One gateway of three is nine hours ahead; its lease must not hold that long at the others."""
+    monkeypatch.setattr(use_upload, "AHEAD_MAX_S", 10**9)
+    assert _seeds_until(uploads.simulate_uploads, {"lost"})
+
+
 def test_a_revocation_that_is_overwritten_is_seen(downloads: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ledger's watch over revoked records must be able to bark."""
     admit = use.admit_download

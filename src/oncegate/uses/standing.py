@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from oncegate.links.grant import Grant, Operation
 from oncegate.links.instants import instant_text
 from oncegate.uses.record import EMPTY, Claim, Issued, Record
-from oncegate.uses.upload import UNKNOWN_FOR_S
+from oncegate.uses.upload import UNKNOWN_FOR_S, is_leased
+from oncegate.uses.use import Rules
 
 LABEL_SEPARATOR = "\x1f"
 """What follows it in a stored label is not the issuer's: the control API keeps a mark of the request there."""
@@ -293,7 +294,7 @@ def _told_by(events: Sequence[Mapping[str, object]], known: Standing) -> Standin
 def _state_of(record: Record, now_s: int, *, is_expired: bool) -> State:
     if record.is_revoked:
         return State.REVOKED
-    if record.lease is not None and now_s < record.lease.until_s:
+    if is_leased(record, now_s, Rules()):
         return State.UPLOADING
     if record.placing and now_s - record.placing[-1].at_s < UNKNOWN_FOR_S:
         return State.UPLOADING

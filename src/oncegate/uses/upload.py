@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from oncegate.links.refusal import Reason
 from oncegate.uses.record import EMPTY, PLACING_MAX, Lease, Placing, Record, with_mark
-from oncegate.uses.use import Admission, Kind, Rules, refused
+from oncegate.uses.use import AHEAD_MAX_S, Admission, Kind, Rules, refused
 
 UNKNOWN_FOR_S = 3600
 """How long an upload of which nobody knows whether it was stored may still be: longer than any request to a store."""
@@ -45,7 +45,7 @@ def admit_upload(record: Record | None, ask: UploadAsk, now_s: int, rules: Rules
         return refused(Reason.REVOKED)
     if record.uses >= ask.uses:
         return _used(record, now_s)
-    if record.lease and now_s < record.lease.until_s:
+    if is_leased(record, now_s, rules):
         return Admission(kind=Kind.BUSY, reason=Reason.UPLOAD_RUNNING)
     written = record._replace(lease=Lease(ask.claim_id, now_s + rules.lease_s))
     replaces = None
@@ -131,6 +131,11 @@ def not_placed(record: Record, claim_id: str) -> Record | None:
     """Give back a use that was taken for an object which the store is known to have refused."""
     left = placed(record, claim_id)
     return None if left is None else left._replace(uses=left.uses - 1)
+
+
+def is_leased(record: Record, now_s: int, rules: Rules) -> bool:
+    """Whether an upload has the lease now. One that ends later than any right clock would let it is none."""
+    return record.lease is not None and 0 < record.lease.until_s - now_s <= rules.lease_s + AHEAD_MAX_S
 
 
 def holds_lease(record: Record, claim_id: str) -> bool:

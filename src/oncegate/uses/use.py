@@ -24,6 +24,11 @@ from oncegate.uses.record import CLAIMS_MAX, EDGE, EMPTY, Claim, Placing, Record
 SLACK_MAX_BYTES = 16 * 1024 * 1024
 
 
+AHEAD_MAX_S = 300
+"""How far the clock of another gateway may be ahead. A time beyond that is no time: it would hold for as long as that
+clock was wrong."""
+
+
 def slack_bytes(size_bytes: int) -> int:
     """How much of an object may be sent again after breaks; half of it at most, so never a second copy."""
     return min(SLACK_MAX_BYTES, size_bytes // 2)
@@ -148,7 +153,7 @@ def _claim_of_holder(record: Record, ask: DownloadAsk, now_s: int, rules: Rules)
     # newest first: of several uses from one address, only the last may still be running
     for claim in reversed(record.claims):
         # the edge passes a request on and sees no byte of the answer: nobody could say what is left of its claim
-        if claim.gateway == EDGE or now_s - claim.at_s > rules.resume_window_s:
+        if claim.gateway == EDGE or not -AHEAD_MAX_S <= now_s - claim.at_s <= rules.resume_window_s:
             continue
         if ask.cookie is not None:
             if ask.cookie == claim.claim_id:
