@@ -6,6 +6,9 @@ import base64
 import hashlib
 import io
 import pathlib
+import shlex
+import subprocess
+import sys
 
 import pytest
 from bad_server import Answer
@@ -15,7 +18,7 @@ from oncegate.cli.main import Refusal
 from oncegate.cli.transfer.answers import Patience
 from oncegate.cli.transfer.client import open_client, read_url
 from oncegate.cli.transfer.progress import progress_on_terminal
-from oncegate.cli.transfer.uploading import Content, upload
+from oncegate.cli.transfer.uploading import CHUNK_BYTES, Content, read_content, upload
 
 BODY = bytes(range(256)) * 3000
 STORED = Answer(headers={"ETag": '"abc"'})
@@ -113,6 +116,43 @@ def test_stdin_is_sent_with_its_length(invoke, serve) -> None:
     assert (done.exit_code, done.stdout) == (0, '"abc"\n')
     assert server.asked[1].body == BODY
     assert server.asked[1].headers["content-type"] == "application/x-tar"
+
+
+@pytest.mark.parametrize("name", ["fifo", "/dev/stdin", "<(cat scan)"])
+def test_a_pipe_is_read_to_its_end_and_sent_with_its_length(
+    serve, file: str, tmp_path: pathlib.Path, name: str
+) -> None:
+    """Whatever names it: it cannot be read twice, and was refused, or sent as nothing."""
+    server = serve(Answer(read=10), STORED)
+    command = f"{shlex.quote(sys.executable)} -m oncegate put {{}} {server.url}/a/b.tar"
+    script = {
+        "fifo": f"mkfifo pipe; cat {shlex.quote(file)} > pipe & {command.format('pipe')}",
+        "/dev/stdin": f"cat {shlex.quote(file)} | {command.format('/dev/stdin')}",
+        "<(cat scan)": command.format(f"<(cat {shlex.quote(file)})"),
+    }[name]
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50)
+    assert (done.returncode, done.stdout, done.stderr) == (0, '"abc"\n', "")
+    assert server.asked[1].body == BODY
+    assert server.asked[1].headers["content-length"] == str(len(BODY))
+    assert server.asked[1].headers["content-type"] == "application/x-tar"
+
+
+def test_the_checksum_pass_is_shown(tmp_path: pathlib.Path, file: str) -> None:
+    """It reads all of a file before a byte is sent: of 100 GB the bar stood still for minutes."""
+    shown: list[tuple[int, int | None]] = []
+
+    class Shown:
+        def name(self, what: str) -> None:
+            """Not asked here."""
+
+        def show(self, done_bytes: int, total_bytes: int | None) -> None:
+            """Keep it."""
+            shown.append((done_bytes, total_bytes))
+
+    with pathlib.Path(file).open("rb") as opened:
+        read_content(opened, "a/b", progress=Shown())
+    assert shown[0] == (CHUNK_BYTES, len(BODY))
+    assert shown[-1] == (len(BODY), len(BODY))
 
 
 def test_what_cannot_be_read_is_usage_and_opens_no_link(run, serve, tmp_path: pathlib.Path, file: str) -> None:

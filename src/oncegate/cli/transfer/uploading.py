@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
@@ -42,13 +43,15 @@ class Content:
     media_type: str
 
 
-def read_content(file: BinaryIO, media_type: str) -> Content:
-    """Read the size and checksum of a file: both are sent before its first byte."""
+def read_content(file: BinaryIO, media_type: str, *, progress: Progress) -> Content:
+    """Read the size and checksum of a file, both of which are sent before its first byte; for a large one it takes a while."""
     digest, size_bytes = hashlib.sha256(), 0
+    total_bytes = file.seek(0, io.SEEK_END)
     file.seek(0)
     while data := file.read(CHUNK_BYTES):
         digest.update(data)
         size_bytes += len(data)
+        progress.show(size_bytes, total_bytes)
     return Content(file=file, size_bytes=size_bytes, sha256=digest.digest(), media_type=media_type)
 
 
