@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from oncegate.links.disposition import content_disposition
 from oncegate.links.sigv4 import presign_url
 from oncegate.testing.raw_http import RawConnection, ask, target_of
 
@@ -87,7 +88,7 @@ def test_inline_is_kept_for_types_that_run_nothing(gateway, key, is_inline):
     ("name", "expected"),
     [
         ("plain.txt", 'attachment; filename="plain.txt"'),
-        ('quo"te\\.txt', "attachment; filename=\"quo_te_.txt\"; filename*=UTF-8''quo%22te%5C.txt"),
+        ('quo"te.txt', "attachment; filename=\"quo_te.txt\"; filename*=UTF-8''quo%22te.txt"),
         ("naïve €.txt", "attachment; filename=\"na_ve _.txt\"; filename*=UTF-8''na%C3%AFve%20%E2%82%AC.txt"),
         ("50%41.txt", "attachment; filename=\"50_41.txt\"; filename*=UTF-8''50%2541.txt"),
         ("a;b=c.txt", 'attachment; filename="a;b=c.txt"'),
@@ -99,6 +100,12 @@ def test_file_names_follow_rfc_6266_and_8187(gateway, name, expected):
     assert answer.header("content-disposition") == expected
     star = re.search(r"filename\*=UTF-8''(\S+)", expected)
     assert star is None or unquote(star[1]) == name
+
+
+def test_a_backslash_cannot_break_out_of_the_quotes() -> None:
+    """No link of ours names a file with one, but objects in the store may be called so."""
+    written = content_disposition("attachment", 'quo"te\\.txt')
+    assert written == "attachment; filename=\"quo_te_.txt\"; filename*=UTF-8''quo%22te%5C.txt"
 
 
 @pytest.mark.parametrize(
