@@ -46,13 +46,19 @@ class Served:
         site: what is served.
         domain: as viewers call it.
         bucket: behind it, where it is in memory.
+        port: 0: a free one.
     """
 
-    def __init__(self, site: Site, domain: str, *, bucket: MemoryBucket | None = None) -> None:
+    def __init__(self, site: Site, domain: str, *, bucket: MemoryBucket | None = None, port: int = 0) -> None:
         self.site = site
         self.domain = domain
         self._bucket = bucket
-        self._listener = Listener(site)
+        self._listener = Listener(site, port=port)
+
+    @property
+    def port(self) -> int:
+        """Where it listens on 127.0.0.1."""
+        return self._listener.port
 
     @property
     def seen(self) -> Sequence[Seen]:
@@ -98,6 +104,10 @@ class Served:
             return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
         finally:
             connection.close()
+
+    def wait(self) -> None:
+        """Serve until the program is ended."""
+        self._listener.wait()
 
     def close(self) -> None:
         """Let go of the port, and end the functions."""

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -263,3 +263,70 @@ def destroy(*, name: str, homes: Sequence[str], named: Sequence[str], profile: s
         if not _is_wanted():
             return
     Removal(Cloud(profile), name, say=lambda words: click.echo(words, err=True)).run(places, named)
+
+
+@command.command(epilog=examples("oncegate aws dev", "oncegate aws dev --deployment acme"))
+@click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path, file_okay=False), default="oncegate-dev")
+@click.option("--port", type=click.IntRange(0, 65_535), default=8080, show_default=True, help="0: a free one.")
+@click.option("--deployment", metavar="NAME", default="", help="Serve this one's template, code, keys and bucket.")
+@click.option("--profile", default="", help="Of the shared AWS files.")
+def dev(*, folder: Path, port: int, deployment: str, profile: str) -> None:
+    """Serve links on localhost as CloudFront and the edge function would, until it is stopped.
+
+    Without --deployment it needs no account: key, template, function, table and bucket are here, and the files in
+    DIR/objects are the objects. What is stored in table and bucket is gone at the end.
+    """
+    if deployment:
+        _serve_deployed(deployment, profile, port)
+        return
+    from oncegate.aws.dev import Dev
+
+    running = _listening(lambda: Dev(folder, port=port), port)
+    try:
+        _say_how_to_try(running.config)
+        running.served.wait()
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+    finally:
+        running.close()
+
+
+_Running = TypeVar("_Running")
+
+
+def _listening(start: Callable[[], _Running], port: int) -> _Running:
+    try:
+        return start()
+    except OSError as error:
+        raise Misuse(f"port {port}: {error.strerror}: name another with --port") from None
+
+
+def _say_how_to_try(config: Path) -> None:
+    from oncegate.library.signer import Signer
+
+    signer = Signer.from_config(config)
+    click.echo(f"dev ready; configuration {config}; in another shell:", err=True)
+    click.echo(f"curl '{signer.download('hello.txt').url}'")
+    click.echo(f"curl -T FILE '{signer.upload('inbox/file').url}'")
+    click.echo(f"a second time: 403. More: oncegate --config {config} link KEY", err=True)
+
+
+def _serve_deployed(name: str, profile: str, port: int) -> None:
+    from oncegate.aws.deploying.cloud import Cloud, SaidNo
+    from oncegate.aws.referee.deployed import serve_deployed
+
+    try:
+        served = _listening(lambda: serve_deployed(Cloud(profile), name, port=port), port)
+    except SaidNo as no:
+        raise Refusal(f"there is no deployment {name} in this account ({no.code})") from None
+    try:
+        click.echo(f"dev ready: {served.domain} answers at http://127.0.0.1:{served.port}", err=True)
+        click.echo(
+            f"curl --connect-to {served.domain}:80:127.0.0.1:{served.port} 'http://...' for its https:// links",
+            err=True,
+        )
+        served.wait()
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+    finally:
+        served.close()

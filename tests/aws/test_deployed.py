@@ -1,0 +1,133 @@
+"""From 'oncegate aws deploy' to a link that opens once: the command line, an emulator, and the referee in front of it."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from oncegate.aws.deploying.cloud import Cloud
+from oncegate.aws.referee.deployed import serve_deployed
+from oncegate.aws.referee.served import Served
+from oncegate.testing.servers.aws import AwsEmulator
+
+NAME, REGION, BUCKET = "acme", "eu-central-1", "acme-objects"
+DEPLOY = ("aws", "deploy", NAME, "--home", REGION, "--bucket", BUCKET, "--yes")
+
+
+def oncegate(*arguments: str, status: int = 0) -> str:
+    """Run the command; return what it wrote to stdout, or to stderr where that is empty."""
+    done = subprocess.run(
+        [sys.executable, "-m", "oncegate", *arguments],
+        env=dict(os.environ), capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout or done.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(aws: AwsEmulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A deployment, made by the command, and the folder that it wrote."""
+    folder = tmp_path_factory.mktemp("acme")
+    said = oncegate(*DEPLOY, "--folder-here", str(folder))
+    assert "wrote" in said
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(folder: Path) -> Iterator[Served]:
+    """The deployment behind the referee."""
+    with contextlib.closing(serve_deployed(Cloud(), NAME)) as served:
+        yield served
+
+
+def link(folder: Path, key: str, *more: str) -> str:
+    """A link, signed by KMS."""
+    return oncegate("--config", str(folder / "oncegate.toml"), "link", key, *more).strip()
+
+
+def lay(key: str, data: bytes = b"secret") -> str:
+    """An object in the deployed bucket."""
+    s3: Any = boto3.client("s3", region_name=REGION)
+    s3.put_object(Bucket=BUCKET, Key=key, Body=data)
+    return key
+
+
+def test_a_link_signed_by_kms_opens_once(folder: Path, site: Served) -> None:
+    """With the configuration that the deployment wrote, and nothing else."""
+    url = link(folder, lay("r é.pdf"))
+    assert site.get(url).body == b"secret"
+    again = site.get(url)
+    assert again.status == 403
+    assert b"This link has been used" in again.body
+
+
+def test_of_eight_at_once_one_is_served(folder: Path, site: Served) -> None:
+    """Over a table of DynamoDB, as each instance of the function sees it."""
+    url = link(folder, lay("eight"))
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        statuses = collections.Counter(reply.status for reply in pool.map(lambda _: site.get(url), range(8)))
+    assert statuses[200] == 1
+    assert statuses[403] + statuses[503] == 7
+
+
+def test_a_policy_for_an_address_and_a_beginning_holds(folder: Path, site: Served) -> None:
+    """A custom policy is read by CloudFront and by the function."""
+    key = lay("policy")
+    assert site.get(link(folder, key, "--ip", "198.51.100.0/24")).code == "AccessDenied"
+    assert site.get(link(folder, key, "--ip", "127.0.0.1")).status == 200
+
+
+def test_an_upload_is_stored_once(folder: Path, site: Served) -> None:
+    """Under the bucket's own policy, on a condition; then neither by this link nor by another."""
+    url = link(folder, "inbox/new", "--put")
+    assert site.ask("PUT", url, body=b"mine").status == 200
+    assert site.ask("PUT", url, body=b"other").status == 403
+    assert site.ask("PUT", link(folder, "inbox/new", "--put"), body=b"other").status == 412
+    assert site.ask("PUT", link(folder, "elsewhere/new", "--put"), body=b"x").status in (403, 404)
+    s3: Any = boto3.client("s3", region_name=REGION)
+    assert s3.get_object(Bucket=BUCKET, Key="inbox/new")["Body"].read() == b"mine"
+
+
+def test_a_missing_object_costs_no_use(folder: Path, site: Served) -> None:
+    """The second trigger gives it back in the deployed table."""
+    url = link(folder, "late")
+    assert site.get(url).status == 404
+    lay("late", b"now")
+    assert site.get(url).body == b"now"
+
+
+def test_the_other_commands_work_on_the_deployment(folder: Path, site: Served) -> None:
+    """The ledger's birth is noted, so status, links, revoke and doctor find a ledger that is one."""
+    config = ("--config", str(folder / "oncegate.toml"))
+    url = link(folder, lay("revoked"))
+    oncegate(*config, "revoke", url)
+    assert b"revoked" in site.get(url).body
+    assert "revoked" in oncegate(*config, "status", url)
+    assert oncegate(*config, "links")
+    assert f"edge      {'us-east-1'}" in oncegate("aws", "status", NAME)
+    assert '"DistributionArn"' in oncegate("aws", "outputs", NAME)
+
+
+def test_a_second_run_changes_nothing(folder: Path) -> None:
+    """As the command says it."""
+    said = oncegate(*DEPLOY, "--folder-here", str(folder))
+    assert "nothing to change" in said
+    assert "wrote" not in said
+    assert "nothing to change" in oncegate(*DEPLOY[:-1], "--dry-run", "--folder-here", str(folder))
+
+
+def test_who_is_not_asked_deploys_nothing(aws: AwsEmulator) -> None:
+    """A script without --yes must not change an account."""
+    said = oncegate("aws", "deploy", "other", "--home", REGION, "--bucket", "other-objects", status=2)
+    assert "--yes" in said
+    assert "there is no deployment" in oncegate("aws", "status", "other", status=1)
