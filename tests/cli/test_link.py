@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pathlib
 import re
+import shutil
+import socket
 import time
 from dataclasses import replace
 
@@ -33,6 +35,8 @@ def grant_of(url: str, folder: pathlib.Path, *, method: str = "GET", address: st
 
 def test_the_url_alone_is_on_stdout_and_verifies(run, folder: pathlib.Path) -> None:
     """A script takes stdout as it is."""
+    (folder / "objects" / "reports").mkdir()
+    (folder / "objects" / "reports" / "2026 über.pdf").write_text("x")
     made = run("link", "reports/2026 über.pdf")
     assert (made.returncode, made.stderr, made.stdout.count("\n")) == (0, "", 1)
     grant = grant_of(made.stdout.strip(), folder)
@@ -62,6 +66,7 @@ def test_what_could_be_read_in_two_ways_is_echoed(invoke, folder: pathlib.Path) 
     assert "no wildcard" in lines[3]
     assert made.stdout.startswith("http")
     assert made.stdout.count("\n") == 1
+    (folder / "objects" / "a.pdf").write_text("x")
     assert invoke("link", "a.pdf").stderr == ""
 
 
@@ -217,3 +222,62 @@ def test_tickets_are_fresh(invoke, folder: pathlib.Path) -> None:
     """Two links of one ticket would share their use."""
     nonces = {text_of_id(grant_of(invoke("link", "a").stdout.strip(), folder).link_id) for _ in range(5)}
     assert len(nonces) == 5
+
+
+def test_a_link_to_nothing_says_so_and_what_may_be_meant(invoke, folder: pathlib.Path) -> None:
+    """The issuer hears it before the reader does; the link is printed all the same, for the object may come later."""
+    for name in ("Report.pdf", "report-2026.pdf", "other.bin"):
+        (folder / "objects" / name).write_text("x")
+    made = invoke("link", "report.pdf")
+    assert (made.exit_code, made.stdout.count("\n")) == (0, 1)
+    assert "the store has no object report.pdf; did you mean Report.pdf or report-2026.pdf?" in made.stderr
+    assert invoke("link", "other.bin").stderr == ""
+    assert "no object" not in invoke("link", "report.pdf", "--put").stderr
+
+
+def test_what_may_be_meant_is_looked_for_elsewhere_where_the_folder_is_wrong(invoke, folder: pathlib.Path) -> None:
+    """A slip in the folder's name leaves nothing beside the object to compare with."""
+    (folder / "objects" / "reports").mkdir()
+    (folder / "objects" / "reports" / "q1.pdf").write_text("x")
+    assert "did you mean reports/q1.pdf?" in invoke("link", "report/q1.pdf").stderr
+    assert "did you mean" not in invoke("link", "entirely/different").stderr
+
+
+def test_strict_prints_no_link_to_nothing(invoke, folder: pathlib.Path) -> None:
+    """A script sends what is printed: exit 1 and an empty stdout stop it."""
+    (folder / "objects" / "a.txt").write_text("x")
+    assert invoke("link", "a.txt", "--strict").exit_code == 0
+    missing = invoke("link", "b.txt", "--strict", "--json")
+    assert (missing.exit_code, missing.stdout) == (1, "")
+    assert "did you mean a.txt?" in missing.stderr
+    assert invoke("link", "a.txt", "--strict", "--put").exit_code == 2
+
+
+def test_strict_takes_a_silent_store_for_no_answer(
+    invoke, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not known is not there; without --strict the link needs no store at all."""
+    shutil.rmtree(folder / "objects")
+    made = invoke("link", "a.txt")
+    assert (made.exit_code, made.stderr) == (0, "")
+    strict = invoke("link", "a.txt", "--strict")
+    assert (strict.exit_code, strict.stdout) == (1, "")
+    assert "does not say whether" in strict.stderr
+
+
+def test_a_store_that_does_not_answer_holds_no_link_up(
+    run, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connected and never answered: the link is there at once, and the command ends soon after."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        options = {"endpoint": endpoint, "access_key_id": "a", "secret_access_key": "b", "region": "us-east-1"}
+        environ = {
+            "ONCEGATE_STORE__URL": "s3://bucket",
+            "ONCEGATE_STORE__OPTIONS": json.dumps(options | {"allow_http": "true"}),
+        }
+        began = time.monotonic()
+        made = run("link", "a.txt", environ=environ)
+        assert (made.returncode, made.stderr) == (0, "")
+        assert made.stdout.startswith("http://")
+        assert time.monotonic() - began < 20

@@ -1,7 +1,4 @@
-"""Opens the store that ``[store] url`` names; the only module that knows all kinds of stores.
-
-The path of a ``file:`` URL is not percent-decoded: in a configuration file it is written like the other paths there.
-"""
+"""Opens the store that ``[store] url`` names; the only module that knows all kinds of stores."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import importlib
 import pathlib
 from collections.abc import Mapping
 
+from oncegate.stores.directory.address import folder_of
 from oncegate.stores.directory.store import DirectoryStore
 from oncegate.stores.protocol import Store, StoreUnfit
 
@@ -36,16 +34,7 @@ def open_store(url: str, *, folder: pathlib.Path, options: Mapping[str, str]) ->
         )
     if options:
         raise StoreUnfit("a file: store has none", remedy=f"remove {', '.join(sorted(options))}", where="store.options")
-    if place.startswith("//"):
-        host, slash, path = place[2:].partition("/")
-        if host not in {"", "localhost"}:
-            raise StoreUnfit(
-                f"file://{host}/ names another machine", remedy="write file:/path or file:./path", where="store.url"
-            )
-        place = slash + path
-    if not place or "\0" in place:
-        raise StoreUnfit("file: needs a folder", remedy="write file:./objects or file:/path", where="store.url")
-    return DirectoryStore(folder / place)
+    return DirectoryStore(folder_of(place, folder))
 
 
 def _open_bucket(url: str, scheme: str, options: Mapping[str, str]) -> Store:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import click
 
 from oncegate.cli.completion import complete_key
 from oncegate.cli.examples import examples
 from oncegate.cli.instants import FORMS, instant_option
-from oncegate.cli.main import Misuse
+from oncegate.cli.main import Misuse, Refusal
 from oncegate.cli.wiring import open_keys, open_signer, settings_of
 from oncegate.library.tickets import draw_ticket
 from oncegate.links.errors import BadRequest
@@ -24,6 +24,9 @@ from oncegate.links.issue import S3Issuer, Wish, end_of, make_link, members_of_m
 from oncegate.links.ticket import USES_MAX
 from oncegate.settings import Settings
 from oncegate.settings.units import parse_size_bytes
+
+LOOK_MAX_S = 0.3
+STRICT_MAX_S = 5.0
 
 
 @click.command(
@@ -60,6 +63,7 @@ from oncegate.settings.units import parse_size_bytes
     help="How to sign.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was decided as JSON.")
+@click.option("--strict", is_flag=True, help="Print no link to an object that the store does not have: exit 1.")
 @click.option("--qr", is_flag=True, help="Draw the link as a QR code too, on stderr.")
 @click.pass_context
 def command(
@@ -81,11 +85,13 @@ def command(
     note: str | None,
     scheme: str,
     as_json: bool,
+    strict: bool,
     qr: bool,
 ) -> None:
     """Sign a link to the object KEY and print its URL.
 
-    Neither the store nor the ledger is asked: whether the object exists shows when the link is opened.
+    The ledger is not asked. If the store says within 300 ms that it has no such object, so does this command, after the
+    URL; with --strict it waits longer, and prints no URL unless the object is there.
     """
     settings, now_s = settings_of(ctx), int(time.time())
     ends_s = instant_option(expires, name="--expires", now_s=now_s)
@@ -109,11 +115,50 @@ def command(
         url = _sign(wish, settings, now_s)
     except BadRequest as bad:
         raise Misuse(bad.why) from None
+    if strict:
+        _refuse_if_missing(wish, settings)
     drawn = _draw(url) if qr else ""
     _echo_read(wish, {"until": expires, "from": not_before, "takes": max_size})
     click.echo(json.dumps(members_of_made(wish, url=url, made_s=now_s), indent=2) if as_json else url)
     if drawn:
         click.echo(drawn, err=True)
+    if not strict and not put:
+        _warn_if_missing(wish, settings)
+
+
+def _refuse_if_missing(wish: Wish, settings: Settings) -> None:
+    """Make sure that the object is there.
+
+    Raises:
+        Misuse: it is an upload link.
+        Refusal: the object is not there, or the store does not say so.
+    """
+    from oncegate.cli.presence import look_for
+
+    if wish.ticket.operation is Operation.PUT:
+        raise Misuse("--strict is for download links: an upload link is for an object that is not there yet")
+    found = look_for(wish.object_key, settings, within_s=STRICT_MAX_S)
+    if found.is_there is None:
+        why = f": {found.problem}" if found.problem else f" within {STRICT_MAX_S:.0f} seconds"
+        raise Refusal(f"the store does not say whether it has {wish.object_key}{why}")
+    if not found.is_there:
+        raise Refusal(_say_missing(wish.object_key, found.near))
+
+
+def _warn_if_missing(wish: Wish, settings: Settings) -> None:
+    """Say on stderr that the object is not there, where the store says so quickly; else say nothing."""
+    from oncegate.cli.presence import look_for
+
+    found = look_for(wish.object_key, settings, within_s=LOOK_MAX_S)
+    if found.is_there is False:
+        click.echo(_say_missing(wish.object_key, found.near), err=True)
+
+
+def _say_missing(key: str, near: Sequence[str]) -> str:
+    from oncegate.cli.shown import printable
+
+    meant = f"; did you mean {' or '.join(near)}?" if near else ""
+    return printable(f"the store has no object {key}{meant}")
 
 
 def _echo_read(wish: Wish, given: Mapping[str, str | None]) -> None:
