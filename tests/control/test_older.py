@@ -142,3 +142,67 @@ def test_a_list_that_was_cut_says_so(
         assert answer.headers.get(older.TRUNCATED_HEADER) == ("5" if is_cut else None)
 
     talk(calls)
+
+
+def test_the_calls_with_a_stage_before_their_paths_are_the_same(talk: Talk) -> None:
+    """The published URLs lead through the stage v1 of an API Gateway."""
+
+    async def calls(client: httpx.AsyncClient) -> None:
+        assert (await client.get("/v1/s3objects")).json() == (await client.get("/s3objects")).json()
+        made = await client.post("/v1/urls", json={"file": "a"})
+        assert (made.status_code, list(made.json())) == (201, ["signedUrl"])
+        for path in ("/v1/s3objects", "/v1/urls"):
+            answer = await client.request("GET", path, headers={"Authorization": "Bearer wrong"})
+            assert answer.status_code in (401, 405)
+
+    talk(calls)
+
+
+ORIGIN = "https://app.example.com"
+
+
+def with_origins(world: World, *origins: str) -> None:
+    """Let pages of these origins call."""
+    control = replace(world.parts.settings.control, cors_origins=origins)
+    change(world, settings=replace(world.parts.settings, control=control))
+
+
+def test_a_page_of_a_named_origin_may_call(world: World, talk: Talk) -> None:
+    """The published designs are called by a page: its browser asks first, without a token, and reads the answer."""
+    with_origins(world, ORIGIN)
+
+    async def calls(client: httpx.AsyncClient) -> None:
+        wants = {
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,content-type",
+        }
+        asked = await client.options("/urls", headers={"Origin": ORIGIN, **wants, "Authorization": ""})
+        assert asked.status_code == 200
+        assert asked.headers["access-control-allow-origin"] == ORIGIN
+        assert {"POST", "DELETE"} <= set(asked.headers["access-control-allow-methods"].split(", "))
+        assert "authorization" in asked.headers["access-control-allow-headers"].lower()
+        made = await client.post("/urls", json={"file": "a"}, headers={"Origin": ORIGIN})
+        assert (made.status_code, made.headers["access-control-allow-origin"]) == (201, ORIGIN)
+        assert "access-control-allow-credentials" not in made.headers
+        refused = await client.post(
+            "/urls", json={"file": "a"}, headers={"Origin": ORIGIN, "Authorization": "Bearer x"}
+        )
+        assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, ORIGIN)
+
+    talk(calls)
+
+
+@pytest.mark.parametrize("origins", [(), (ORIGIN,)])
+def test_a_page_of_another_origin_may_not(world: World, talk: Talk, origins: tuple[str, ...]) -> None:
+    """A page anywhere could otherwise try tokens on a listener that only its reader's browser reaches."""
+    with_origins(world, *origins)
+
+    async def calls(client: httpx.AsyncClient) -> None:
+        headers = {"Origin": "https://other.example.com", "Access-Control-Request-Method": "POST"}
+        asked = await client.options("/urls", headers=headers)
+        assert asked.status_code in (400, 405)
+        assert "access-control-allow-origin" not in asked.headers
+        made = await client.post("/urls", json={"file": "a"}, headers={"Origin": "https://other.example.com"})
+        assert "access-control-allow-origin" not in made.headers
+
+    talk(calls)

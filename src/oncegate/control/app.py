@@ -1,7 +1,8 @@
 """The control API as one ASGI application: where links are made, listed and revoked (docs/reference/http.md).
 
 For the private listener. Everything but ``/healthz``, ``/readyz`` and the OpenAPI document needs a bearer token with
-the scope of the call. Every error is a problem (RFC 9457). No CORS, no pages, nothing from other hosts.
+the scope of the call. Every error is a problem (RFC 9457). CORS for the origins of the
+configuration alone; no pages, nothing from other hosts.
 
 FastAPI, because it is what people who call such an API know and it writes the OpenAPI document; it costs a request
 130 us, and no viewer's request comes here.
@@ -12,12 +13,14 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from oncegate import __version__
 from oncegate.control import links, objects, observing, older
 from oncegate.control.bodies.forms import Given, Taken
 from oncegate.control.envelope import Envelope
+from oncegate.control.older import TRUNCATED_HEADER
 from oncegate.control.parts import ControlParts, PartState
 from oncegate.control.problems import Problem, install_problems
 
@@ -47,6 +50,16 @@ def control_app(parts: ControlParts) -> ASGIApp:
     """
     app = _application()
     app.state.parts = parts
+    origins = parts.settings.control.cors_origins
+    if origins:
+        # no credentials: a token is sent by the page itself, and no cookie means anything here
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
+            expose_headers=["Retry-After", "X-Request-Id", TRUNCATED_HEADER],
+        )
     return Envelope(app, parts)
 
 

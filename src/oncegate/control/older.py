@@ -70,12 +70,15 @@ async def url(parts: PartsSeen, caller: CallerSeen) -> Response:
     return PlainTextResponse(await _url_of(parts, caller, f"uploads/{name}", UPLOAD_LIFETIME_S, operation="put"))
 
 
+# the published URLs have the stage of an API Gateway before their paths
+@writing.post("/v1/urls", status_code=201, responses=documented(422))
 @writing.post("/urls", status_code=201, responses=documented(422))
 async def urls(parts: PartsSeen, caller: CallerSeen, body: FileWanted) -> SignedUrlGiven:
     """Make a download link for twelve hours."""
     return SignedUrlGiven(signedUrl=await _url_of(parts, caller, body.file, FILE_LIFETIME_S))
 
 
+@reading.get("/v1/s3objects", responses={**documented(503), **_TRUNCATED})
 @reading.get("/s3objects", responses={**documented(503), **_TRUNCATED})
 async def s3objects(parts: PartsSeen, response: Response) -> list[S3Object]:
     """List all objects as listObjectsV2's Contents, up to 10,000; `GET /v1/objects` has pages and no such limit."""

@@ -149,9 +149,17 @@ class LinksSettings(Table):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlSettings(Table):
-    """``[control]``: the private listener, where it binds."""
+    """``[control]``: the private listener.
+
+    Attributes:
+        listen: where it binds.
+        cors_origins: origins whose pages may call it in a browser; ``*`` is all. A token is needed all the same.
+    """
 
     listen: Address = field(default=Address("127.0.0.1", 8081), metadata=_key("listen", read_address))
+    cors_origins: tuple[str, ...] = field(
+        default=(), metadata=_key("cors_origins", each(read_cors_origin), is_many=True)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

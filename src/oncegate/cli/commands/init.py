@@ -42,6 +42,7 @@ max_lifetime = "7d"                   # of links made here; what retiring a key 
 
 [control]                             # the private listener: makes, lists and revokes links
 listen = "127.0.0.1:8081"
+# cors_origins = []                   # sites whose pages may call it, with a token
 
 [store]
 url = "file:./objects"                # where the objects are
