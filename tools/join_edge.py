@@ -441,8 +441,8 @@ def join() -> str:
             parts.append(ast.unparse(ast.fix_missing_locations(linked)))
     library = {line for line in library if "dataclasses" not in line and line != "from typing import cast"}
     text = "\n\n".join([HEAD, "\n".join(sorted(library)), VALUE.strip(), *parts, LAST_LINE]) + "\n"
-    # no text has more than one line here, so every line begins with its level: two blanks are enough to read it
-    text = re.sub(r"(?m)^ +", lambda blanks: blanks[0][: len(blanks[0]) // 2], text)
+    # no text has more than one line here, so every line begins with its level: one blank a level is enough to read it
+    text = re.sub(r"(?m)^ +", lambda blanks: blanks[0][: len(blanks[0]) // 4], text)
     check_names(text)
     return text
 

@@ -423,7 +423,7 @@ def test_a_person_is_shown_the_drop_zone(world: EdgeWorld, table: TwoCalls) -> N
     page = world.view(link("in/a", put=True, limits="&once-max=1000"), headers=BROWSER)
     assert (page["status"], table.writes) == ("200", 0)
     assert "drop it here" in page["body"]
-    assert "at most 1.0 kB" in page["body"]
+    assert "at most 1 kB" in page["body"]
 
 
 def test_what_is_stored_has_the_type_that_was_checked(world: EdgeWorld) -> None:

@@ -56,6 +56,8 @@ def request_of(sent: Event) -> ViewerRequest:
             for line in lines
         )
         (host,) = (line["value"] for line in sent["headers"]["host"])
+        if not sent["uri"].startswith("/"):
+            raise ValueError("the path begins without a slash")
         return ViewerRequest(
             method=sent["method"],
             scheme="https",  # its behaviours take no other

@@ -162,7 +162,7 @@ def _upload(visit: Visit) -> Event:
         raise Refused(Reason.NOT_AT_THE_EDGE, message="Uploads in parts are not taken here.")
     if request.header(b"if-match") is not None:  # nothing stands there that it could name
         raise Refused(Reason.PRECONDITION)
-    is_leased = not grant.is_wildcard
+    is_leased = not grant.is_any_key
     visit.home.claim(
         grant.link_id,
         forget_after(grant.expires_s),

@@ -35,8 +35,8 @@ _CONFIRM: Mapping[bytes, Confirm] = {b"always": "always", b"never": "never"}
 MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/(?:\*|[a-z0-9!#$&^_.+-]+)")
 # RFC 9110 5.5: "Field values containing CR, LF, or NUL characters are invalid and dangerous". The issuer chooses these
 # texts, and they become headers of our answer.
-_HEADER_TEXT = re.compile(r"[\x20-\x7e\u0080-\U0010ffff]*")
-_PEOPLE_TEXT = re.compile(r"[\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]+")
+_HEADER_TEXT = re.compile(r"[^\x00-\x1f\x7f]*")
+_PEOPLE_TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 # S3 serves parts, versions and lists by presigned URL too; only whole objects can be counted (docs/decisions/0003)
 _S3_SUBRESOURCES = frozenset(
     b"acl attributes append cors delete encryption inventory legal-hold lifecycle list-type location logging metrics "

@@ -19,282 +19,291 @@ import ipaddress
 import json
 import os
 import re
-import secrets
 import socket
 import ssl
 import sys
 import time
 
 class Value:
-  __slots__ = ()
-  _fields = ()
+ __slots__ = ()
+ _fields = ()
 
-  def __eq__(self, other):
-    return type(other) is type(self) and all(getattr(self, n) == getattr(other, n) for n in self._fields)
+ def __eq__(self, other):
+  return type(other) is type(self) and all(getattr(self, n) == getattr(other, n) for n in self._fields)
 
-  def __hash__(self):
-    return hash(tuple(getattr(self, n) for n in self._fields))
+ def __hash__(self):
+  return hash(tuple(getattr(self, n) for n in self._fields))
 
 
 def replace(value, **changes):
-  return type(value)(**{name: getattr(value, name) for name in value._fields} | changes)
+ return type(value)(**{name: getattr(value, name) for name in value._fields} | changes)
 
 # links/grant
 
 class Scheme(enum.Enum):
-  CANNED = 'cloudfront'
-  CUSTOM = 'cloudfront-custom'
-  S3 = 's3'
+ CANNED = 'cloudfront'
+ CUSTOM = 'cloudfront-custom'
+ S3 = 's3'
 
 class Operation(enum.Enum):
-  GET = 'g'
-  PUT = 'p'
+ GET = 'g'
+ PUT = 'p'
 
 class Signed(NamedTuple):
-  scheme: object
-  key_id: object
-  issuer: object
-  signed_bytes: object
-  expires_s: object
-  not_before_s: object = None
-  is_wildcard: object = False
-  signed_query: object = None
-  method: object = None
-  signed_headers: object = frozenset()
+ scheme: object
+ key_id: object
+ issuer: object
+ signed_bytes: object
+ expires_s: object
+ not_before_s: object = None
+ is_wildcard: object = False
+ signed_query: object = None
+ method: object = None
+ signed_headers: object = frozenset()
 
 class Limits(NamedTuple):
-  max_bytes: object = None
-  media_type: object = None
-  may_replace: object = False
-  disposition: object = None
-  response_type: object = None
-  confirm: object = None
-  sender: object = None
-  note: object = None
+ max_bytes: object = None
+ media_type: object = None
+ may_replace: object = False
+ disposition: object = None
+ response_type: object = None
+ confirm: object = None
+ sender: object = None
+ note: object = None
 
 NO_LIMITS = Limits()
 
 class Grant(NamedTuple):
-  link_id: object
-  object_key: object
-  operation: object
-  uses: object
-  is_counted: object
-  made_ms: object
-  scheme: object
-  key_id: object
-  expires_s: object
-  limits: object = NO_LIMITS
-  home: object = ''
-  is_wildcard: object = False
+ link_id: object
+ object_key: object
+ operation: object
+ uses: object
+ is_counted: object
+ made_ms: object
+ scheme: object
+ key_id: object
+ expires_s: object
+ limits: object = NO_LIMITS
+ home: object = ''
+ is_wildcard: object = False
+
+ @property
+ def is_any_key(self):
+  return self.is_wildcard and self.made_ms is not None
 
 # links/link_id
 
 def is_uuid7(nonce):
-  """Whether 16 bytes are a UUIDv7: version 7, variant 10."""
-  return len(nonce) == 16 and nonce[6] >> 4 == 7 and (nonce[8] >> 6 == 2)
+ """Whether 16 bytes are a UUIDv7: version 7, variant 10."""
+ return len(nonce) == 16 and nonce[6] >> 4 == 7 and (nonce[8] >> 6 == 2)
 
 @lru_cache(maxsize=1024)
 def text_of_id(link_id):
-  """Write 16 bytes as 22 base64url characters."""
-  return base64.urlsafe_b64encode(link_id)[:22].decode()
+ """Write 16 bytes as 22 base64url characters."""
+ return base64.urlsafe_b64encode(link_id)[:22].decode()
 
 def id_of_text(text):
-  """Read 16 bytes from 22 base64url characters."""
-  link_id = base64.b64decode(text + '==', altchars=b'-_', validate=True)
-  if len(link_id) != 16 or text_of_id(link_id) != text:
-    raise ValueError('not the 22 characters of a link id')
-  return link_id
+ """Read 16 bytes from 22 base64url characters."""
+ link_id = base64.b64decode(text + '==', altchars=b'-_', validate=True)
+ if len(link_id) != 16 or text_of_id(link_id) != text:
+  raise ValueError('not the 22 characters of a link id')
+ return link_id
 
 def plain_link_id(signed, object_key):
-  """The id of a link without a ticket: made of what is signed and by whom, never of how the URL is spelled."""
-  digest = hashlib.sha256()
-  for part in (signed.issuer, signed.signed_bytes, object_key.encode() if signed.is_wildcard else b''):
-    digest.update(len(part).to_bytes(8) + part)
-  return b'\xff' + digest.digest()[:15]
+ """The id of a link without a ticket: made of what is signed and by whom, never of how the URL is spelled."""
+ digest = hashlib.sha256()
+ for part in (signed.issuer, signed.signed_bytes, object_key.encode() if signed.is_wildcard else b''):
+  digest.update(len(part).to_bytes(8) + part)
+ return b'\xff' + digest.digest()[:15]
 
 # links/errors
 
 class OncegateError(Exception):
-  pass
+ pass
 
 class BadRequest(OncegateError, ValueError):
 
-  def __init__(self, argument, why):
-    self.argument = argument
-    self.why = why
-    super().__init__(argument, why)
+ def __init__(self, argument, why):
+  self.argument = argument
+  self.why = why
+  super().__init__(argument, why)
 
-  def __str__(self):
-    return f'{self.argument}: {self.why}'
+ def __str__(self):
+  return f'{self.argument}: {self.why}'
 
 # links/refusal
 
 class Reason(enum.StrEnum):
-  MISSING_KEY = 'missing-key-pair-id'
-  UNKNOWN_KEY = 'unknown-key'
-  MALFORMED_POLICY = 'malformed-policy'
-  MALFORMED_EXPIRES = 'malformed-expires'
-  MISSING_SIGNATURE = 'missing-signature'
-  MALFORMED_SIGNATURE = 'malformed-signature'
-  UNSUPPORTED_HASH = 'unsupported-hash'
-  DUPLICATE_PARAMETER = 'duplicate-parameter'
-  TWO_SCHEMES = 'two-schemes'
-  BAD_SIGNATURE = 'bad-signature'
-  RESOURCE_MISMATCH = 'resource-mismatch'
-  EXPIRED = 'expired'
-  NOT_YET_VALID = 'not-yet-valid'
-  IP_NOT_ALLOWED = 'ip-not-allowed'
-  S3_BAD_SIGNATURE = 's3-bad-signature'
-  S3_EXPIRED = 's3-expired'
-  S3_UNSUPPORTED = 'unsupported-s3-request'
-  UNSIGNED_PARAMETER = 'unsigned-parameter'
-  MALFORMED_LIMIT = 'malformed-limit'
-  MALFORMED_TICKET = 'malformed-ticket'
-  TICKET_AHEAD = 'ticket-from-the-future'
-  WRONG_HOME = 'wrong-home'
-  PLAIN_REFUSED = 'plain-links-refused'
-  METHOD_NOT_GRANTED = 'method-not-granted'
-  OBJECT_KEY = 'object-key'
-  USED = 'used'
-  REVOKED = 'revoked'
-  CONFIRM_NEEDED = 'confirmation-needed'
-  BEFORE_BIRTH = 'older-than-the-ledger'
-  FORGOTTEN = 'forgotten'
-  BUSY = 'busy'
-  LEDGER_UNKNOWN = 'ledger-unknown'
-  NO_OBJECT = 'no-such-key'
-  PRECONDITION = 'precondition-failed'
-  RANGE = 'range-not-satisfiable'
-  OBJECT_STANDS = 'object-stands'
-  STORE_FAILED = 'store-failed'
-  STORE_BUSY = 'store-busy'
-  UPLOAD_RUNNING = 'upload-running'
-  TOO_LARGE = 'too-large'
-  LENGTH_NEEDED = 'length-needed'
-  WRONG_TYPE = 'wrong-type'
-  MALFORMED_UPLOAD = 'malformed-upload'
-  NOT_AT_THE_EDGE = 'not-at-the-edge'
-  NOT_A_LINK = 'not-a-link'
-  CROSS_SITE = 'cross-site'
-  MALFORMED_REQUEST = 'malformed-request'
-  OVERLOADED = 'overloaded'
-  INTERNAL = 'internal-error'
+ MISSING_KEY = 'missing-key-pair-id'
+ UNKNOWN_KEY = 'unknown-key'
+ MALFORMED_POLICY = 'malformed-policy'
+ MALFORMED_EXPIRES = 'malformed-expires'
+ MISSING_SIGNATURE = 'missing-signature'
+ MALFORMED_SIGNATURE = 'malformed-signature'
+ UNSUPPORTED_HASH = 'unsupported-hash'
+ DUPLICATE_PARAMETER = 'duplicate-parameter'
+ TWO_SCHEMES = 'two-schemes'
+ BAD_SIGNATURE = 'bad-signature'
+ RESOURCE_MISMATCH = 'resource-mismatch'
+ EXPIRED = 'expired'
+ NOT_YET_VALID = 'not-yet-valid'
+ IP_NOT_ALLOWED = 'ip-not-allowed'
+ S3_BAD_SIGNATURE = 's3-bad-signature'
+ S3_EXPIRED = 's3-expired'
+ S3_UNSUPPORTED = 'unsupported-s3-request'
+ UNSIGNED_PARAMETER = 'unsigned-parameter'
+ MALFORMED_LIMIT = 'malformed-limit'
+ MALFORMED_TICKET = 'malformed-ticket'
+ TICKET_AHEAD = 'ticket-from-the-future'
+ WRONG_HOME = 'wrong-home'
+ PLAIN_REFUSED = 'plain-links-refused'
+ METHOD_NOT_GRANTED = 'method-not-granted'
+ OBJECT_KEY = 'object-key'
+ USED = 'used'
+ REVOKED = 'revoked'
+ CONFIRM_NEEDED = 'confirmation-needed'
+ BEFORE_BIRTH = 'older-than-the-ledger'
+ FORGOTTEN = 'forgotten'
+ BUSY = 'busy'
+ LEDGER_UNKNOWN = 'ledger-unknown'
+ NO_OBJECT = 'no-such-key'
+ PRECONDITION = 'precondition-failed'
+ RANGE = 'range-not-satisfiable'
+ OBJECT_STANDS = 'object-stands'
+ STORE_FAILED = 'store-failed'
+ STORE_BUSY = 'store-busy'
+ UPLOAD_RUNNING = 'upload-running'
+ TOO_LARGE = 'too-large'
+ LENGTH_NEEDED = 'length-needed'
+ WRONG_TYPE = 'wrong-type'
+ MALFORMED_UPLOAD = 'malformed-upload'
+ NOT_AT_THE_EDGE = 'not-at-the-edge'
+ NOT_A_LINK = 'not-a-link'
+ CROSS_SITE = 'cross-site'
+ MALFORMED_REQUEST = 'malformed-request'
+ TARGET_TOO_LONG = 'target-too-long'
+ HEAD_TOO_LARGE = 'head-too-large'
+ OVERLOADED = 'overloaded'
+ INTERNAL = 'internal-error'
 
 class Style(enum.Enum):
-  CLOUDFRONT = 'cloudfront'
-  S3 = 's3'
-  OF_THE_LINK = 'of the link'
+ CLOUDFRONT = 'cloudfront'
+ S3 = 's3'
+ OF_THE_LINK = 'of the link'
 
 class Row(Value):
-  __slots__ = ('status', 'style', 'code', 'message', 'words')
-  _fields = ('status', 'style', 'code', 'message', 'words')
+ __slots__ = ('status', 'style', 'code', 'message', 'words')
+ _fields = ('status', 'style', 'code', 'message', 'words')
 
-  def __init__(self, status, style, code, message, words=None):
-    self.status = status
-    self.style = style
-    self.code = code
-    self.message = message
-    self.words = words
+ def __init__(self, status, style, code, message, words=None):
+  self.status = status
+  self.style = style
+  self.code = code
+  self.message = message
+  self.words = words
 
 def _denied(words):
-  return Row(403, Style.CLOUDFRONT, 'AccessDenied', 'Access denied', words)
+ return Row(403, Style.CLOUDFRONT, 'AccessDenied', 'Access denied', words)
 
 def _spent(words):
-  return Row(403, Style.OF_THE_LINK, 'AccessDenied', words)
+ return Row(403, Style.OF_THE_LINK, 'AccessDenied', words)
 
 _V4_PARAMETERS = 'Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.'
 
-TABLE = {Reason.MISSING_KEY: Row(403, Style.CLOUDFRONT, 'MissingKey', 'Missing Key-Pair-Id query parameter or cookie value'), Reason.UNKNOWN_KEY: Row(403, Style.CLOUDFRONT, 'InvalidKey', 'Unknown Key'), Reason.MALFORMED_POLICY: Row(403, Style.CLOUDFRONT, 'MalformedPolicy', 'Malformed Policy'), Reason.MALFORMED_EXPIRES: Row(403, Style.CLOUDFRONT, 'MalformedPolicy', 'Malformed Policy'), Reason.MISSING_SIGNATURE: _denied('the Signature is missing'), Reason.MALFORMED_SIGNATURE: Row(403, Style.CLOUDFRONT, 'MalformedSignature', 'Could not unencode Signature'), Reason.UNSUPPORTED_HASH: _denied('Hash-Algorithm is neither SHA1 nor SHA256'), Reason.DUPLICATE_PARAMETER: _denied('a parameter that may be given once is given twice, or in another spelling'), Reason.TWO_SCHEMES: _denied('the URL carries both CloudFront and S3 parameters'), Reason.BAD_SIGNATURE: _denied('the signature is not of this URL by this key'), Reason.RESOURCE_MISMATCH: _denied('the policy is for another URL'), Reason.EXPIRED: _denied('This link has expired.'), Reason.NOT_YET_VALID: _denied('This link is not valid yet.'), Reason.IP_NOT_ALLOWED: _denied('This link is for another network address.'), Reason.S3_BAD_SIGNATURE: Row(403, Style.S3, 'SignatureDoesNotMatch', 'The request signature we calculated does not match the signature you provided. Check your key and signing method.'), Reason.S3_EXPIRED: Row(403, Style.S3, 'AccessDenied', 'Request has expired', 'This link has expired.'), Reason.S3_UNSUPPORTED: Row(403, Style.S3, 'AccessDenied', 'Access Denied', 'Only whole objects are served: no parts, versions or lists.'), Reason.UNSIGNED_PARAMETER: _denied('a parameter that must be signed is not covered by the signature'), Reason.MALFORMED_LIMIT: _denied('a limit in the signed URL cannot be read'), Reason.MALFORMED_TICKET: _denied('the once parameter is no ticket'), Reason.TICKET_AHEAD: _denied('the ticket was made more than a day ahead of this clock'), Reason.WRONG_HOME: _denied('the ticket belongs to another ledger'), Reason.PLAIN_REFUSED: _denied('links without a ticket are refused here'), Reason.METHOD_NOT_GRANTED: _denied('This link does not allow this method.'), Reason.OBJECT_KEY: _denied('the path is no object key that is served here'), Reason.USED: _spent('This link has been used.'), Reason.REVOKED: _spent('This link has been revoked.'), Reason.CONFIRM_NEEDED: _spent('Open this link in a browser: a person is asked before it is used.'), Reason.BEFORE_BIRTH: _spent('This link is older than the ledger that counts its uses.'), Reason.FORGOTTEN: _spent('This link has expired.'), Reason.BUSY: Row(503, Style.S3, 'SlowDown', 'An earlier transfer of this link may still be running. Please retry.'), Reason.LEDGER_UNKNOWN: Row(503, Style.S3, 'ServiceUnavailable', 'Please retry. The link has not been used up by this.'), Reason.NO_OBJECT: Row(404, Style.S3, 'NoSuchKey', 'The specified key does not exist.'), Reason.PRECONDITION: Row(412, Style.S3, 'PreconditionFailed', 'At least one of the pre-conditions you specified did not hold'), Reason.RANGE: Row(416, Style.S3, 'InvalidRange', 'The requested range is not satisfiable'), Reason.OBJECT_STANDS: Row(412, Style.S3, 'PreconditionFailed', 'An object stands there already, and this link may not replace it.'), Reason.STORE_FAILED: Row(502, Style.S3, 'BadGateway', 'The store did not answer as it should. Please retry.'), Reason.STORE_BUSY: Row(503, Style.S3, 'ServiceUnavailable', 'The store is out of reach. Please retry.'), Reason.UPLOAD_RUNNING: Row(409, Style.S3, 'OperationAborted', 'Another upload through this link is running. Please retry.'), Reason.TOO_LARGE: Row(413, Style.S3, 'EntityTooLarge', 'Your proposed upload exceeds the maximum allowed size'), Reason.LENGTH_NEEDED: Row(411, Style.S3, 'MissingContentLength', 'You must provide the Content-Length HTTP header.'), Reason.WRONG_TYPE: Row(415, Style.S3, 'UnsupportedMediaType', 'This link does not take this Content-Type.'), Reason.MALFORMED_UPLOAD: Row(400, Style.S3, 'InvalidRequest', 'This upload is not of a form that is taken here.'), Reason.NOT_AT_THE_EDGE: Row(501, Style.S3, 'NotImplemented', 'This is not taken here.'), Reason.NOT_A_LINK: _denied('this listener serves links only'), Reason.CROSS_SITE: _denied('The button was pressed from another site.'), Reason.MALFORMED_REQUEST: Row(400, Style.S3, 'InvalidRequest', 'The request is ambiguous or malformed.'), Reason.OVERLOADED: Row(503, Style.S3, 'SlowDown', 'Please reduce your request rate.'), Reason.INTERNAL: Row(500, Style.S3, 'InternalError', 'We encountered an internal error. Please try again.')}
+TABLE = {Reason.MISSING_KEY: Row(403, Style.CLOUDFRONT, 'MissingKey', 'Missing Key-Pair-Id query parameter or cookie value'), Reason.UNKNOWN_KEY: Row(403, Style.CLOUDFRONT, 'InvalidKey', 'Unknown Key'), Reason.MALFORMED_POLICY: Row(403, Style.CLOUDFRONT, 'MalformedPolicy', 'Malformed Policy'), Reason.MALFORMED_EXPIRES: Row(403, Style.CLOUDFRONT, 'MalformedPolicy', 'Malformed Policy'), Reason.MISSING_SIGNATURE: _denied('the Signature is missing'), Reason.MALFORMED_SIGNATURE: Row(403, Style.CLOUDFRONT, 'MalformedSignature', 'Could not unencode Signature'), Reason.UNSUPPORTED_HASH: _denied('Hash-Algorithm is neither SHA1 nor SHA256'), Reason.DUPLICATE_PARAMETER: _denied('a parameter that may be given once is given twice, or in another spelling'), Reason.TWO_SCHEMES: _denied('the URL carries both CloudFront and S3 parameters'), Reason.BAD_SIGNATURE: _denied('the signature is not of this URL by this key'), Reason.RESOURCE_MISMATCH: _denied('the policy is for another URL'), Reason.EXPIRED: _denied('This link has expired.'), Reason.NOT_YET_VALID: _denied('This link is not valid yet.'), Reason.IP_NOT_ALLOWED: _denied('This link is for another network address.'), Reason.S3_BAD_SIGNATURE: Row(403, Style.S3, 'SignatureDoesNotMatch', 'The request signature we calculated does not match the signature you provided. Check your key and signing method.'), Reason.S3_EXPIRED: Row(403, Style.S3, 'AccessDenied', 'Request has expired', 'This link has expired.'), Reason.S3_UNSUPPORTED: Row(403, Style.S3, 'AccessDenied', 'Access Denied', 'Only whole objects are served: no parts, versions or lists.'), Reason.UNSIGNED_PARAMETER: _denied('a parameter that must be signed is not covered by the signature'), Reason.MALFORMED_LIMIT: _denied('a limit in the signed URL cannot be read'), Reason.MALFORMED_TICKET: _denied('the once parameter is no ticket'), Reason.TICKET_AHEAD: _denied('the ticket was made more than a day ahead of this clock'), Reason.WRONG_HOME: _denied('the ticket belongs to another ledger'), Reason.PLAIN_REFUSED: _denied('links without a ticket are refused here'), Reason.METHOD_NOT_GRANTED: _denied('This link does not allow this method.'), Reason.OBJECT_KEY: _denied('the path is no object key that is served here'), Reason.USED: _spent('This link has been used.'), Reason.REVOKED: _spent('This link has been revoked.'), Reason.CONFIRM_NEEDED: _spent('Open this link in a browser: a person is asked before it is used.'), Reason.BEFORE_BIRTH: _spent('This link is older than the ledger that counts its uses.'), Reason.FORGOTTEN: _spent('This link has expired.'), Reason.BUSY: Row(503, Style.S3, 'SlowDown', 'An earlier transfer of this link may still be running. Please retry.'), Reason.LEDGER_UNKNOWN: Row(503, Style.S3, 'ServiceUnavailable', 'Please retry. The link has not been used up by this.'), Reason.NO_OBJECT: Row(404, Style.S3, 'NoSuchKey', 'The specified key does not exist.'), Reason.PRECONDITION: Row(412, Style.S3, 'PreconditionFailed', 'At least one of the pre-conditions you specified did not hold'), Reason.RANGE: Row(416, Style.S3, 'InvalidRange', 'The requested range is not satisfiable'), Reason.OBJECT_STANDS: Row(412, Style.S3, 'PreconditionFailed', 'An object stands there already, and this link may not replace it.'), Reason.STORE_FAILED: Row(502, Style.S3, 'BadGateway', 'The store did not answer as it should. Please retry.'), Reason.STORE_BUSY: Row(503, Style.S3, 'ServiceUnavailable', 'The store is out of reach. Please retry.'), Reason.UPLOAD_RUNNING: Row(409, Style.S3, 'OperationAborted', 'Another upload through this link is running. Please retry.'), Reason.TOO_LARGE: Row(413, Style.S3, 'EntityTooLarge', 'Your proposed upload exceeds the maximum allowed size'), Reason.LENGTH_NEEDED: Row(411, Style.S3, 'MissingContentLength', 'You must provide the Content-Length HTTP header.'), Reason.WRONG_TYPE: Row(415, Style.S3, 'UnsupportedMediaType', 'This link does not take this Content-Type.'), Reason.MALFORMED_UPLOAD: Row(400, Style.S3, 'InvalidRequest', 'This upload is not of a form that is taken here.'), Reason.NOT_AT_THE_EDGE: Row(501, Style.S3, 'NotImplemented', 'This is not taken here.'), Reason.NOT_A_LINK: _denied('this listener serves links only'), Reason.CROSS_SITE: _denied('The button was pressed from another site.'), Reason.MALFORMED_REQUEST: Row(400, Style.S3, 'InvalidRequest', 'The request is ambiguous or malformed.'), Reason.TARGET_TOO_LONG: Row(414, Style.S3, 'URITooLong', "The request's URL is longer than 16,384 bytes."), Reason.HEAD_TOO_LARGE: Row(431, Style.S3, 'RequestHeaderSectionTooLarge', "The request's header is larger than is taken here."), Reason.OVERLOADED: Row(503, Style.S3, 'SlowDown', 'Please reduce your request rate.'), Reason.INTERNAL: Row(500, Style.S3, 'InternalError', 'We encountered an internal error. Please try again.')}
 
 class Refused(OncegateError):
 
-  def __init__(self, reason, *, message='', members=(), hint=''):
-    self.reason = reason
-    self.message = message or TABLE[reason].message
-    self.members = members
-    self.hint = hint
-    super().__init__(reason.value)
+ def __init__(self, reason, *, message='', members=(), hint=''):
+  self.reason = reason
+  self.message = message or TABLE[reason].message
+  self.members = members
+  self.hint = hint
+  super().__init__(reason.value)
 
-  @property
-  def row(self):
-    return TABLE[self.reason]
+ @property
+ def row(self):
+  return TABLE[self.reason]
 
-  @property
-  def code(self):
-    return self.row.code
+ @property
+ def code(self):
+  return self.row.code
 
-  @property
-  def status(self):
-    return self.row.status
+ @property
+ def status(self):
+  return self.row.status
 
-  @property
-  def words(self):
-    return self.row.words or self.message
+ @property
+ def words(self):
+  return self.row.words or self.message
 
 def xml_body(refused, *, style, request_id):
-  """Write the error body as AWS does."""
-  own = refused.row.style
-  code, message = (refused.row.code, _escape(refused.message))
-  if (style if own is Style.OF_THE_LINK else own) is Style.CLOUDFRONT:
-    text = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
-    return ('text/xml', text.encode())
-  members = ''.join((f'<{name}>{_escape(value)}</{name}>' for name, value in refused.members))
-  text = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message>{members}<RequestId>{request_id}</RequestId><HostId>oncegate</HostId></Error>'
-  return ('application/xml', text.encode())
+ """Write the error body as AWS does."""
+ own = refused.row.style
+ code, message = (refused.row.code, _escape(refused.message))
+ if (style if own is Style.OF_THE_LINK else own) is Style.CLOUDFRONT:
+  text = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code><Message>{message}</Message></Error>'
+  return ('text/xml', text.encode())
+ members = ''.join((f'<{name}>{_escape(value)}</{name}>' for name, value in refused.members))
+ text = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message>{members}<RequestId>{request_id}</RequestId><HostId>oncegate</HostId></Error>'
+ return ('application/xml', text.encode())
 
 _NOT_XML = re.compile('[\x00-\x1f\ud800-\udfff\ufffe\uffff]')
 
 def _escape(text):
-  return _NOT_XML.sub('', text).replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')
+ return _NOT_XML.sub('', text).replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')
 
 # links/request
 
 COOKIES_MAX_BYTES = 16384
 
+CREDENTIAL_MAX_BYTES = 16384
+
 class ViewerRequest(Value):
-  __slots__ = ('method', 'scheme', 'host', 'path', 'query', 'headers', 'address', 'address_is_proof', 'bucket', '_by_name')
-  _fields = ('method', 'scheme', 'host', 'path', 'query', 'headers', 'address', 'address_is_proof', 'bucket')
+ __slots__ = ('method', 'scheme', 'host', 'path', 'query', 'headers', 'address', 'address_is_proof', 'bucket', '_by_name')
+ _fields = ('method', 'scheme', 'host', 'path', 'query', 'headers', 'address', 'address_is_proof', 'bucket')
 
-  def __init__(self, *, method, scheme, host, path, query=b'', headers=(), address=None, address_is_proof=False, bucket=''):
-    self.method = method
-    self.scheme = scheme
-    self.host = host
-    self.path = path
-    self.query = query
-    self.headers = headers
-    self.address = address
-    self.address_is_proof = address_is_proof
-    self.bucket = bucket
-    self.__post_init__()
+ def __init__(self, *, method, scheme, host, path, query=b'', headers=(), address=None, address_is_proof=False, bucket=''):
+  self.method = method
+  self.scheme = scheme
+  self.host = host
+  self.path = path
+  self.query = query
+  self.headers = headers
+  self.address = address
+  self.address_is_proof = address_is_proof
+  self.bucket = bucket
+  self.__post_init__()
 
-  def __post_init__(self):
-    by_name = dict(self.headers)
-    if len(by_name) != len(self.headers):
-      by_name = {}
-      for name, value in self.headers:
-        joint = b'; ' if name == b'cookie' else b', '
-        by_name[name] = by_name[name] + joint + value if name in by_name else value
-    object.__setattr__(self, '_by_name', by_name)
+ def __post_init__(self):
+  by_name = dict(self.headers)
+  if len(by_name) != len(self.headers):
+   several = {}
+   for name, value in self.headers:
+    several.setdefault(name, []).append(value)
+   by_name = {name: (b'; ' if name == b'cookie' else b', ').join(all_) for name, all_ in several.items()}
+  object.__setattr__(self, '_by_name', by_name)
 
-  def header(self, name):
-    return self._by_name.get(name)
+ def header(self, name):
+  return self._by_name.get(name)
 
-  def cookies(self, prefix):
-    found = {}
-    value = self._by_name.get(b'cookie')
-    if value is None:
-      return found
-    if len(value) > COOKIES_MAX_BYTES:
-      raise Refused(Reason.MALFORMED_REQUEST)
-    for pair in value.split(b';'):
-      name, _, text = pair.strip(b' \t').partition(b'=')
-      if name.startswith(prefix) and found.setdefault(name, text) != text:
-        raise Refused(Reason.DUPLICATE_PARAMETER)
-    return found
+ def cookies(self, prefix):
+  found = {}
+  value = self._by_name.get(b'cookie')
+  if value is None:
+   return found
+  if len(value) > COOKIES_MAX_BYTES:
+   raise Refused(Reason.HEAD_TOO_LARGE)
+  if prefix not in value:
+   return found
+  for pair in value.split(b';'):
+   name, _, text = pair.strip(b' \t').partition(b'=')
+   if name.startswith(prefix) and found.setdefault(name, text) != text:
+    raise Refused(Reason.DUPLICATE_PARAMETER)
+  return found
 
-  def as_method(self, method):
-    return replace(self, method=method)
+ def as_method(self, method):
+  return replace(self, method=method)
 
 # links/cookies
 
@@ -303,40 +312,40 @@ GO_MAX_AGE_S = 60
 OG_COOKIES_MAX = 20
 
 class Cookies(Value):
-  __slots__ = ('prefix',)
-  _fields = ('prefix',)
+ __slots__ = ('prefix',)
+ _fields = ('prefix',)
 
-  def __init__(self, prefix):
-    self.prefix = prefix
+ def __init__(self, prefix):
+  self.prefix = prefix
 
-  def claim(self, link_id):
-    return self.prefix + b'og-' + text_of_id(link_id).encode()
+ def claim(self, link_id):
+  return self.prefix + b'og-' + text_of_id(link_id).encode()
 
-  def go(self, link_id):
-    return self.prefix + b'og-go-' + text_of_id(link_id).encode()
+ def go(self, link_id):
+  return self.prefix + b'og-go-' + text_of_id(link_id).encode()
 
-  def shown(self, request):
-    cookies = request.cookies(self.prefix + b'og-')
-    return dict(list(cookies.items())[-OG_COOKIES_MAX:]) if cookies else cookies
+ def shown(self, request):
+  cookies = request.cookies(self.prefix + b'og-')
+  return dict(list(cookies.items())[-OG_COOKIES_MAX:]) if cookies else cookies
 
-  def header(self, name, value, max_age_s):
-    secure = b'; Secure' if self.prefix else b''
-    text = b'%s=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax' % (name, value.encode(), max_age_s)
-    return (b'set-cookie', text + secure)
+ def header(self, name, value, max_age_s):
+  secure = b'; Secure' if self.prefix else b''
+  text = b'%s=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax' % (name, value.encode(), max_age_s)
+  return (b'set-cookie', text + secure)
 
 COOKIES_HTTP = Cookies(b'')
 
 COOKIES_HTTPS = Cookies(b'__Host-')
 
 def cookies_of(request):
-  """How cookies are called where the public URL is https, and where it is not."""
-  return COOKIES_HTTPS if request.scheme == 'https' else COOKIES_HTTP
+ """How cookies are called where the public URL is https, and where it is not."""
+ return COOKIES_HTTPS if request.scheme == 'https' else COOKIES_HTTP
 
 _OURS = re.compile(b'(?:^|;)[ \\t]*(?:__Host-)?og-')
 
 def has_our_cookies(request):
-  """Whether a request shows a cookie of any link, however many there are. Refuses nothing."""
-  return _OURS.search(request.header(b'cookie') or b'') is not None
+ """Whether a request shows a cookie of any link, however many there are. Refuses nothing."""
+ return _OURS.search(request.header(b'cookie') or b'') is not None
 
 # links/agents
 
@@ -359,18 +368,18 @@ _TOOLS = (b'powershell', b'curl', b'wget', b'python', b'java', b'okhttp', b'down
 _SPACES = bytes((byte if chr(byte).isascii() and chr(byte).isalnum() else 32 for byte in range(256)))
 
 def in_words(lower):
-  """A name in lower case as its words, runs of letters and digits, with a space between two."""
-  words = b' '.join(lower.translate(_SPACES).split())
-  return words if lower[-1:].isalnum() else words + b' '
+ """A name in lower case as its words, runs of letters and digits, with a space between two."""
+ words = b' '.join(lower.translate(_SPACES).split())
+ return words if lower[-1:].isalnum() else words + b' '
 
 def _pattern_of(names):
-  endings = {}
-  for name in names:
-    endings.setdefault(name[:1], set()).add(name[1:])
-  if b'' in endings:
-    return b''
-  branches = [re.escape(first) + _pattern_of(rests) for first, rests in sorted(endings.items())]
-  return branches[0] if len(branches) == 1 else b'(?:' + b'|'.join(branches) + b')'
+ endings = {}
+ for name in names:
+  endings.setdefault(name[:1], set()).add(name[1:])
+ if b'' in endings:
+  return b''
+ branches = [re.escape(first) + _pattern_of(rests) for first, rests in sorted(endings.items())]
+ return branches[0] if len(branches) == 1 else b'(?:' + b'|'.join(branches) + b')'
 
 _LISTED = re.compile(b' ' + _pattern_of((in_words(name) for name in NAMES)))
 
@@ -379,112 +388,112 @@ _FETCH_METADATA = (b'sec-fetch-mode', b'sec-fetch-site', b'sec-fetch-dest', b'se
 _PREFETCH_HEADERS = (b'sec-purpose', b'purpose', b'x-purpose', b'x-moz')
 
 class Agent(NamedTuple):
-  is_listed: object
-  is_browser: object
-  is_mozilla: object
-  is_tool: object
+ is_listed: object
+ is_browser: object
+ is_mozilla: object
+ is_tool: object
 
 def is_navigation(request):
-  """Whether a person's browser goes to the link, so that a page can be shown."""
-  mode = request.header(b'sec-fetch-mode')
-  if mode is not None:
-    return mode == b'navigate' and request.header(b'sec-fetch-dest') is not None
-  if any(map(request.header, _FETCH_METADATA)) or not accepts_page(request) or _is_bare_range(request):
-    return False
-  agent = request.header(b'user-agent')
-  return agent is None or agent_seen(agent).is_browser
+ """Whether a person's browser goes to the link, so that a page can be shown."""
+ mode = request.header(b'sec-fetch-mode')
+ if mode is not None:
+  return mode == b'navigate' and request.header(b'sec-fetch-dest') is not None
+ if any(map(request.header, _FETCH_METADATA)) or not accepts_page(request) or _is_bare_range(request):
+  return False
+ agent = request.header(b'user-agent')
+ return agent is None or agent_seen(agent).is_browser
 
 def looks_ahead(request):
-  """Why this request only looks ahead: ``prefetch`` or ``preview``; empty where it does not."""
-  for name, value in request.headers:
-    if name in _PREFETCH_HEADERS and (b'prefetch' in value.lower() or b'preview' in value.lower()):
-      return 'prefetch'
-  agent = request.header(b'user-agent')
-  if agent is None:
-    return ''
-  seen = agent_seen(agent)
-  if seen.is_listed:
-    return 'preview'
-  is_silent = request.scheme == 'https' and request.header(b'sec-fetch-mode') is None
-  if is_silent and seen.is_mozilla and (not seen.is_tool) and (not _is_bare_range(request)):
-    return 'preview'
+ """Why this request only looks ahead: ``prefetch`` or ``preview``; empty where it does not."""
+ for name, value in request.headers:
+  if name in _PREFETCH_HEADERS and (b'prefetch' in value.lower() or b'preview' in value.lower()):
+   return 'prefetch'
+ agent = request.header(b'user-agent')
+ if agent is None:
   return ''
+ seen = agent_seen(agent)
+ if seen.is_listed:
+  return 'preview'
+ is_silent = request.scheme == 'https' and request.header(b'sec-fetch-mode') is None
+ if is_silent and seen.is_mozilla and (not seen.is_tool) and (not _is_bare_range(request)):
+  return 'preview'
+ return ''
 
 def page_status(request):
-  """The status of a page that is shown in place of the object."""
-  agent = request.header(b'user-agent')
-  is_listed = agent is not None and agent_seen(agent).is_listed
-  return 200 if is_listed or accepts_page(request) else 403
+ """The status of a page that is shown in place of the object."""
+ agent = request.header(b'user-agent')
+ is_listed = agent is not None and agent_seen(agent).is_listed
+ return 200 if is_listed or accepts_page(request) else 403
 
 def accepts_page(request):
-  """Whether ``Accept`` names text/html; ``*/*`` is what programs send."""
-  return b'text/html' in (request.header(b'accept') or b'').lower()
+ """Whether ``Accept`` names text/html; ``*/*`` is what programs send."""
+ return b'text/html' in (request.header(b'accept') or b'').lower()
 
 def _is_bare_range(request):
-  if request.header(b'range') is None or any(map(request.header, _FETCH_METADATA)):
-    return False
-  return not has_our_cookies(request)
+ if request.header(b'range') is None or any(map(request.header, _FETCH_METADATA)):
+  return False
+ return not has_our_cookies(request)
 
 def agent_seen(agent):
-  """What an agent says of itself, by its first ``AGENT_MAX_BYTES``."""
-  return _judge(agent[:AGENT_MAX_BYTES])
+ """What an agent says of itself, by its first ``AGENT_MAX_BYTES``."""
+ return _judge(agent[:AGENT_MAX_BYTES])
 
 @lru_cache(maxsize=AGENTS_REMEMBERED)
 def _judge(agent):
-  lower = agent.lower()
-  return Agent(is_listed=has_generic_mark(lower) or _LISTED.search(b' ' + in_words(lower + b' ')) is not None, is_browser=_BROWSER.match(lower) is not None, is_mozilla=lower.startswith(b'mozilla/'), is_tool=any((tool in lower for tool in _TOOLS)))
+ lower = agent.lower()
+ return Agent(is_listed=has_generic_mark(lower) or _LISTED.search(b' ' + in_words(lower + b' ')) is not None, is_browser=_BROWSER.match(lower) is not None, is_mozilla=lower.startswith(b'mozilla/'), is_tool=any((tool in lower for tool in _TOOLS)))
 
 def has_generic_mark(lower):
-  """Whether an agent, in lower case, calls itself a bot, a crawler, a maker of previews."""
-  return _BOT.search(lower) is not None or any((mark in lower for mark in _GENERIC))
+ """Whether an agent, in lower case, calls itself a bot, a crawler, a maker of previews."""
+ return _BOT.search(lower) is not None or any((mark in lower for mark in _GENERIC))
 
 def is_of_another_site(request):
-  """Whether the button was pressed on a page of another site."""
-  return (request.header(b'sec-fetch-site') or b'none') not in (b'none', b'same-origin')
+ """Whether the button was pressed on a page of another site."""
+ return (request.header(b'sec-fetch-site') or b'none') not in (b'none', b'same-origin')
 
 # links/asking
 
 class PageFirst(NamedTuple):
-  ahead: object
-  is_for_nobody: object
-  needs_cookies: object
+ ahead: object
+ is_for_nobody: object
+ needs_cookies: object
 
 def page_first(request, grant, confirm):
-  """Say whether a GET of a download link gets the page in place of the object; None where it does not."""
-  confirm = grant.limits.confirm or confirm
-  ahead, is_person = (looks_ahead(request), is_navigation(request))
-  if not ahead and confirm != 'always' and (not (is_person and confirm == 'auto')):
-    return None
-  cookies = cookies_of(request)
-  shown = cookies.shown(request)
-  if ahead != 'prefetch' and (cookies.go(grant.link_id) in shown or cookies.claim(grant.link_id) in shown):
-    return None
-  came_back = request.header(b'sec-fetch-site') == b'same-origin'
-  return PageFirst(ahead=ahead, is_for_nobody=not ahead and (not is_person), needs_cookies=came_back and (not ahead))
+ """Say whether a GET of a download link gets the page in place of the object; None where it does not."""
+ confirm = grant.limits.confirm or confirm
+ ahead, is_person = (looks_ahead(request), is_navigation(request))
+ if not ahead and confirm != 'always' and (not (is_person and confirm == 'auto')):
+  return None
+ cookies = cookies_of(request)
+ shown = cookies.shown(request)
+ if ahead != 'prefetch' and (cookies.go(grant.link_id) in shown or cookies.claim(grant.link_id) in shown):
+  return None
+ came_back = request.header(b'sec-fetch-site') == b'same-origin'
+ return PageFirst(ahead=ahead, is_for_nobody=not ahead and (not is_person), needs_cookies=came_back and (not ahead))
 
 def check_button(request):
-  """Check the POST of the page's button."""
-  if is_of_another_site(request):
-    raise Refused(Reason.CROSS_SITE)
-  if has_body(request):
-    raise Refused(Reason.MALFORMED_REQUEST)
+ """Check the POST of the page's button."""
+ if is_of_another_site(request):
+  raise Refused(Reason.CROSS_SITE)
+ if has_body(request):
+  raise Refused(Reason.MALFORMED_REQUEST)
 
 def has_body(request):
-  """Whether a body follows the head."""
-  return (request.header(b'content-length') or b'0') != b'0' or request.header(b'transfer-encoding') is not None
+ """Whether a body follows the head."""
+ return (request.header(b'content-length') or b'0') != b'0' or request.header(b'transfer-encoding') is not None
 
 def verify_as_opened(request, verify):
-  """Verify a request as what it is meant: the button's POST as a GET, a person's GET of an upload link as its PUT."""
+ """Verify a request as what it is meant: the button's POST as a GET, a person's GET of an upload link as its PUT."""
+ try:
+  return verify(request.as_method('GET') if request.method == 'POST' else request)
+ except Refused as refused:
+  may_be_upload = refused.reason in (Reason.METHOD_NOT_GRANTED, Reason.S3_BAD_SIGNATURE)
+  if request.method != 'GET' or not may_be_upload or (not (is_navigation(request) or looks_ahead(request))):
+   raise
   try:
-    return verify(request.as_method('GET') if request.method == 'POST' else request)
-  except Refused as refused:
-    may_be_upload = refused.reason in (Reason.METHOD_NOT_GRANTED, Reason.S3_BAD_SIGNATURE)
-    if request.method != 'GET' or not may_be_upload or (not (is_navigation(request) or looks_ahead(request))):
-      raise
-    try:
-      return verify(request.as_method('PUT'))
-    except Refused:
-      raise refused from None
+   return verify(request.as_method('PUT'))
+  except Refused:
+   raise refused from None
 
 # links/key_group
 
@@ -493,115 +502,115 @@ KEYS_MAX = 100
 _KEY_ID = re.compile('[A-Za-z0-9_-]{1,128}')
 
 class KeyGroup:
-  __slots__ = ('_keys',)
+ __slots__ = ('_keys',)
 
-  def __init__(self, keys):
-    if len(keys) > KEYS_MAX:
-      raise ValueError(f'a key group holds at most {KEYS_MAX} keys, not {len(keys)}: retire old ones')
-    for key_id in keys:
-      if not is_key_id(key_id):
-        raise ValueError(f'{key_id[:40]!r} is no key id: use 1 to 128 letters, digits, _ and -')
-    self._keys = dict(keys)
+ def __init__(self, keys):
+  if len(keys) > KEYS_MAX:
+   raise ValueError(f'a key group holds at most {KEYS_MAX} keys, not {len(keys)}: retire old ones')
+  for key_id in keys:
+   if not is_key_id(key_id):
+    raise ValueError(f'{key_id[:40]!r} is no key id: use 1 to 128 letters, digits, _ and -')
+  self._keys = dict(keys)
 
-  def get(self, key_id):
-    return self._keys.get(key_id)
+ def get(self, key_id):
+  return self._keys.get(key_id)
 
-  def items(self):
-    return iter(self._keys.items())
+ def items(self):
+  return iter(self._keys.items())
 
-  def __contains__(self, key_id):
-    return key_id in self._keys
+ def __contains__(self, key_id):
+  return key_id in self._keys
 
-  def __iter__(self):
-    return iter(self._keys)
+ def __iter__(self):
+  return iter(self._keys)
 
-  def __len__(self):
-    return len(self._keys)
+ def __len__(self):
+  return len(self._keys)
 
-  def __repr__(self):
-    return f"KeyGroup({', '.join(self._keys)})"
+ def __repr__(self):
+  return f"KeyGroup({', '.join(self._keys)})"
 
 def is_key_id(text):
-  """Say whether a text can be a key id: 1 to 128 ASCII letters, digits, ``_`` and ``-``."""
-  return _KEY_ID.fullmatch(text) is not None
+ """Say whether a text can be a key id: 1 to 128 ASCII letters, digits, ``_`` and ``-``."""
+ return _KEY_ID.fullmatch(text) is not None
 
 # links/address
 
 @lru_cache(maxsize=4096)
 def canonical_address(text):
-  """Write an IP address in its one canonical form; None where the text is no address."""
-  try:
-    address = ipaddress.ip_address(text.partition('%')[0])
-  except ValueError:
-    return None
-  if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-    return str(address.ipv4_mapped)
-  return str(address)
+ """Write an IP address in its one canonical form; None where the text is no address."""
+ try:
+  address = ipaddress.ip_address(text.partition('%')[0])
+ except ValueError:
+  return None
+ if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+  return str(address.ipv4_mapped)
+ return str(address)
 
 def is_in_network(address, network):
-  """Whether an IPv4 address lies in a network; an IPv6 address never does (docs/aws-protocol.md 1.2.7)."""
-  if address is None or ':' in address:
-    return False
-  return ipaddress.IPv4Address(address) in ipaddress.IPv4Network(network, strict=False)
+ """Whether an IPv4 address lies in a network; an IPv6 address never does (docs/aws-protocol.md 1.2.7)."""
+ if address is None or ':' in address:
+  return False
+ return ipaddress.IPv4Address(address) in ipaddress.IPv4Network(network, strict=False)
 
 def holder_address(address):
-  """The part of an address that identifies a holder: all of IPv4, the first 64 bits of IPv6."""
-  if ':' not in address:
-    return address
-  return str(ipaddress.IPv6Network((address, 64), strict=False).network_address)
+ """The part of an address that identifies a holder: all of IPv4, the first 64 bits of IPv6."""
+ if ':' not in address:
+  return address
+ return str(ipaddress.IPv6Network((address, 64), strict=False).network_address)
 
 # links/urls
 
 OBJECT_KEY_MAX_BYTES = 1024
 
-_ESCAPES = re.compile(b'(?:[^%]|%[0-9A-Fa-f]{2})*')
+_BROKEN_ESCAPE = re.compile(b'%(?![0-9A-Fa-f]{2})')
 
 _FORBIDDEN = re.compile('[\\x00-\\x1f\\x7f-\\x9f\\\\]')
 
 def escape(text, *, safe=''):
-  """Percent-encode everything but RFC 3986's unreserved characters, as S3 and every browser agree on."""
-  return quote(text, safe=safe + '-_.~')
+ """Percent-encode everything but RFC 3986's unreserved characters, as S3 and every browser agree on."""
+ return quote(text, safe=safe + '-_.~')
 
 def is_escaped_well(raw):
-  """Whether every ``%`` begins an escape of two hex digits."""
-  return b'%' not in raw or _ESCAPES.fullmatch(raw) is not None
+ """Whether every ``%`` begins an escape of two hex digits."""
+ return b'%' not in raw or _BROKEN_ESCAPE.search(raw) is None
 
 def unescape(raw):
-  """Percent-decode once; ``+`` stays a plus."""
-  return unquote_to_bytes(raw) if b'%' in raw else raw
+ """Percent-decode once; ``+`` stays a plus."""
+ return unquote_to_bytes(raw) if b'%' in raw else raw
 
 def object_key_of(path):
-  """Read the object key from a raw path."""
-  if not is_escaped_well(path):
-    raise Refused(Reason.OBJECT_KEY, hint='a % in the path is not followed by two hex digits')
-  try:
-    key = unescape(path[1:]).decode()
-  except UnicodeDecodeError:
-    raise Refused(Reason.OBJECT_KEY, hint='the path is not UTF-8') from None
-  problem = object_key_problem(key)
-  if problem:
-    raise Refused(Reason.OBJECT_KEY, hint=problem)
-  return key
+ """Read the object key from a raw path."""
+ if not is_escaped_well(path):
+  raise Refused(Reason.OBJECT_KEY, hint='a % in the path is not followed by two hex digits')
+ try:
+  key = unescape(path[1:]).decode()
+ except UnicodeDecodeError:
+  raise Refused(Reason.OBJECT_KEY, hint='the path is not UTF-8') from None
+ problem = object_key_problem(key)
+ if problem:
+  raise Refused(Reason.OBJECT_KEY, hint=problem)
+ return key
 
 def object_key_problem(key):
-  """Say what is wrong with an object key, or nothing: the same rules for making a link and for serving one."""
-  if not key:
-    return 'the object key is empty'
-  fenced = f'/{key}/'
-  if '//' in fenced or '/./' in fenced or '/../' in fenced:
-    return "the object key has an empty, '.' or '..' segment, or a slash at an end"
-  if _FORBIDDEN.search(key):
-    return 'the object key has a control character or a backslash'
-  try:
-    if (len(key) if key.isascii() else len(key.encode())) > OBJECT_KEY_MAX_BYTES:
-      return f'the object key is longer than {OBJECT_KEY_MAX_BYTES} bytes'
-  except UnicodeEncodeError:
-    return 'the object key is not UTF-8'
-  return ''
+ """Say what is wrong with an object key, or nothing: the same rules for making a link and for serving one."""
+ if not key:
+  return 'the object key is empty'
+ fenced = f'/{key}/'
+ if '//' in fenced or '/./' in fenced or '/../' in fenced:
+  return "the object key has an empty, '.' or '..' segment, or a slash at an end"
+ if _FORBIDDEN.search(key):
+  return 'the object key has a control character or a backslash'
+ try:
+  if (len(key) if key.isascii() else len(key.encode())) > OBJECT_KEY_MAX_BYTES:
+   return f'the object key is longer than {OBJECT_KEY_MAX_BYTES} bytes'
+ except UnicodeEncodeError:
+  return 'the object key is not UTF-8'
+ return ''
 
 def path_of(key):
-  """Write the path of an object key, as clients will send it on the request line."""
-  return '/' + escape(key, safe='/')
+ """Write the path of an object key, as clients will send it on the request line."""
+ return '/' + escape(key, safe='/')
 
 # links/parameters
 
@@ -614,61 +623,66 @@ CLOUDFRONT_NAMES = frozenset((b'Expires', b'Policy', b'Signature', b'Key-Pair-Id
 LIMIT_NAMES = frozenset((b'once', b'once-max', b'once-type', b'once-replace', b'once-confirm', b'once-from', b'once-note', b'response-content-disposition', b'response-content-type'))
 
 class Parameters(NamedTuple):
-  cloudfront: object
-  limits: object
-  own: object
-  is_s3: object
-  is_s3_v2: object
+ cloudfront: object
+ limits: object
+ own: object
+ is_s3: object
+ is_s3_v2: object
 
-  @property
-  def own_query(self):
-    return b'?' + b'&'.join(self.own) if self.own else b''
+ @property
+ def own_query(self):
+  return b'?' + b'&'.join(self.own) if self.own else b''
 
 def read_parameters(query):
-  """Sort a raw query."""
-  cloudfront = {}
-  limits = {}
-  own = []
-  is_s3 = is_s3_v2 = False
-  if not query:
-    return Parameters(cloudfront, limits, own, is_s3, is_s3_v2)
-  if len(query) > QUERY_MAX_BYTES or query.count(b'&') >= PARAMETERS_MAX:
-    raise Refused(Reason.MALFORMED_REQUEST, hint='the query is too long')
-  for segment in query.split(b'&'):
-    name, _, value = segment.partition(b'=')
-    if name in CLOUDFRONT_NAMES:
-      if name in cloudfront:
-        raise Refused(Reason.DUPLICATE_PARAMETER)
-      cloudfront[name] = value
-      continue
-    own.append(segment)
-    if name in LIMIT_NAMES:
-      _add_limit(limits, name, value)
-    elif name.startswith(b'once-'):
-      raise Refused(Reason.UNSIGNED_PARAMETER, hint='an unknown once- parameter: a limit that cannot be kept here')
-    elif name.startswith(b'X-Amz-'):
-      is_s3 = True
-    elif name == b'AWSAccessKeyId':
-      is_s3_v2 = True
-    elif b'%' in name:
-      is_s3 = _read_escaped(name).startswith(b'X-Amz-') or is_s3
-  if cloudfront and is_s3:
-    raise Refused(Reason.TWO_SCHEMES)
-  is_s3_v2 = is_s3_v2 and b'Signature' in cloudfront and (b'Key-Pair-Id' not in cloudfront)
+ """Sort a raw query."""
+ cloudfront = {}
+ limits = {}
+ own = []
+ is_s3 = is_s3_v2 = False
+ if not query:
   return Parameters(cloudfront, limits, own, is_s3, is_s3_v2)
+ _refuse_too_much(query)
+ for segment in query.split(b'&'):
+  name, _, value = segment.partition(b'=')
+  if name in CLOUDFRONT_NAMES:
+   if name in cloudfront:
+    raise Refused(Reason.DUPLICATE_PARAMETER)
+   cloudfront[name] = value
+   continue
+  own.append(segment)
+  if name in LIMIT_NAMES:
+   _add_limit(limits, name, value)
+  elif name.startswith(b'once-'):
+   raise Refused(Reason.UNSIGNED_PARAMETER, hint='an unknown once- parameter: a limit that cannot be kept here')
+  elif name.startswith(b'X-Amz-'):
+   is_s3 = True
+  elif name == b'AWSAccessKeyId':
+   is_s3_v2 = True
+  elif b'%' in name:
+   is_s3 = _read_escaped(name).startswith(b'X-Amz-') or is_s3
+ if cloudfront and is_s3:
+  raise Refused(Reason.TWO_SCHEMES)
+ is_s3_v2 = is_s3_v2 and b'Signature' in cloudfront and (b'Key-Pair-Id' not in cloudfront)
+ return Parameters(cloudfront, limits, own, is_s3, is_s3_v2)
+
+def _refuse_too_much(query):
+ if len(query) > QUERY_MAX_BYTES:
+  raise Refused(Reason.TARGET_TOO_LONG)
+ if query.count(b'&') >= PARAMETERS_MAX:
+  raise Refused(Reason.MALFORMED_REQUEST, hint=f'the query has more than {PARAMETERS_MAX} parameters')
 
 def _add_limit(limits, name, value):
-  if name in limits:
-    raise Refused(Reason.DUPLICATE_PARAMETER)
-  if not is_escaped_well(value):
-    raise Refused(Reason.MALFORMED_LIMIT, hint='a % is not followed by two hex digits')
-  limits[name] = value
+ if name in limits:
+  raise Refused(Reason.DUPLICATE_PARAMETER)
+ if not is_escaped_well(value):
+  raise Refused(Reason.MALFORMED_LIMIT, hint='a % is not followed by two hex digits')
+ limits[name] = value
 
 def _read_escaped(name):
-  decoded = unescape(name)
-  if decoded in CLOUDFRONT_NAMES or decoded in LIMIT_NAMES or decoded.startswith(b'once-'):
-    raise Refused(Reason.DUPLICATE_PARAMETER, hint="a parameter's name is percent-encoded")
-  return decoded
+ decoded = unescape(name)
+ if decoded in CLOUDFRONT_NAMES or decoded in LIMIT_NAMES or decoded.startswith(b'once-'):
+  raise Refused(Reason.DUPLICATE_PARAMETER, hint="a parameter's name is percent-encoded")
+ return decoded
 
 # links/policy
 
@@ -676,124 +690,154 @@ EPOCH_MAX_S = 2 ** 63 - 1
 
 POLICY_MAX_BYTES = 8192
 
+PART_MAX = 1024
+
+_FIND_MAX = 32
+
 _PROTOCOLS = ('http', 'https', '*', 'http*')
 
 class Policy(NamedTuple):
-  resource: object
-  expires_s: object
-  not_before_s: object = None
-  source_ip: object = None
+ resource: object
+ expires_s: object
+ not_before_s: object = None
+ source_ip: object = None
 
 def canned_policy(resource, expires):
-  """Build the bytes that CloudFront rebuilds from the request and checks the signature against."""
-  return b'{"Statement":[{"Resource":"' + resource + b'","Condition":{"DateLessThan":{"AWS:EpochTime":' + expires + b'}}}]}'
+ """Build the bytes that CloudFront rebuilds from the request and checks the signature against."""
+ return b'{"Statement":[{"Resource":"' + resource + b'","Condition":{"DateLessThan":{"AWS:EpochTime":' + expires + b'}}}]}'
 
 def read_policy(text):
-  """Read a custom policy; anything that is not exactly the documented form is refused."""
-  try:
-    if len(text) > POLICY_MAX_BYTES:
-      raise ValueError(f'longer than {POLICY_MAX_BYTES} bytes')
-    document = _members(json.loads(text, object_pairs_hook=_no_duplicates), {'Statement'})
-    statement = _members(_only(document['Statement']), {'Resource', 'Condition'})
-    condition = _members(statement['Condition'], {'DateLessThan', 'DateGreaterThan', 'IpAddress'})
-    resource = statement.get('Resource')
-    if resource is not None and (not isinstance(resource, str)):
-      raise ValueError('the Resource is no text')
-    return Policy(resource=resource, expires_s=_epoch(condition['DateLessThan']), not_before_s=_epoch(condition['DateGreaterThan']) if 'DateGreaterThan' in condition else None, source_ip=_source(condition['IpAddress']) if 'IpAddress' in condition else None)
-  except (ValueError, KeyError, RecursionError) as error:
-    raise Refused(Reason.MALFORMED_POLICY, hint=f'the policy cannot be read: {error}') from None
+ """Read a custom policy; anything that is not exactly the documented form is refused."""
+ try:
+  if len(text) > POLICY_MAX_BYTES:
+   raise ValueError(f'longer than {POLICY_MAX_BYTES} bytes')
+  document = _members(json.loads(text.decode(), object_pairs_hook=_no_duplicates), {'Statement'})
+  statement = _members(_only(document['Statement']), {'Resource', 'Condition'})
+  condition = _members(statement['Condition'], {'DateLessThan', 'DateGreaterThan', 'IpAddress'})
+  resource = statement.get('Resource')
+  if resource is not None:
+   if not isinstance(resource, str):
+    raise ValueError('the Resource is no text')
+   _check_resource(resource)
+  return Policy(resource=resource, expires_s=_epoch(condition['DateLessThan']), not_before_s=_epoch(condition['DateGreaterThan']) if 'DateGreaterThan' in condition else None, source_ip=_source(condition['IpAddress']) if 'IpAddress' in condition else None)
+ except (ValueError, KeyError, RecursionError) as error:
+  raise Refused(Reason.MALFORMED_POLICY, hint=f'the policy cannot be read: {error}') from None
+
+def _check_resource(resource):
+ if any(('\ud800' <= c <= '\udfff' for c in resource)):
+  raise ValueError('the Resource has half of a surrogate pair')
+ if any((len(part) > PART_MAX for part in resource.split('*')[1:-1])):
+  raise ValueError(f'between two * of the Resource are more than {PART_MAX} characters')
 
 def _only(statements):
-  if isinstance(statements, list):
-    statements, = statements
-  return statements
+ if isinstance(statements, list):
+  statements, = statements
+ return statements
 
 def _no_duplicates(pairs):
-  members = dict(pairs)
-  if len(members) != len(pairs):
-    raise ValueError('a member is given twice')
-  return members
+ members = dict(pairs)
+ if len(members) != len(pairs):
+  raise ValueError('a member is given twice')
+ return members
 
 def _members(value, allowed):
-  if not isinstance(value, dict) or not allowed.issuperset(value):
-    raise ValueError(f"expected an object with {', '.join(sorted(allowed))}")
-  return value
+ if not isinstance(value, dict) or not allowed.issuperset(value):
+  raise ValueError(f"expected an object with {', '.join(sorted(allowed))}")
+ return value
 
 def _epoch(value):
-  seconds = _members(value, {'AWS:EpochTime'})['AWS:EpochTime']
-  if type(seconds) is not int or not 0 <= seconds <= EPOCH_MAX_S:
-    raise ValueError('AWS:EpochTime is no whole number of seconds')
-  return seconds
+ seconds = _members(value, {'AWS:EpochTime'})['AWS:EpochTime']
+ if type(seconds) is not int or not 0 <= seconds <= EPOCH_MAX_S:
+  raise ValueError('AWS:EpochTime is no whole number of seconds')
+ return seconds
 
 def _source(value):
-  source = _members(value, {'AWS:SourceIp'})['AWS:SourceIp']
-  if not isinstance(source, str):
-    raise ValueError('AWS:SourceIp is no text')
-  ipaddress.IPv4Network(source, strict=False)
-  return source
+ source = _members(value, {'AWS:SourceIp'})['AWS:SourceIp']
+ if not isinstance(source, str):
+  raise ValueError('AWS:SourceIp is no text')
+ ipaddress.IPv4Network(source, strict=False)
+ return source
 
 class Match(NamedTuple):
-  query: object
-  is_wildcard: object
+ query: object
+ is_wildcard: object
 
 def match_resource(resource, *, scheme, host, path, query):
-  """Match a Resource against a request; None where it is for another URL."""
-  if resource is None or resource == '*':
-    return Match('', is_wildcard=True)
-  protocol, separator, rest = resource.partition('://')
-  if not separator:
-    if not resource.startswith('*'):
-      return None
-    protocol, rest = ('*', resource)
-  if protocol not in _PROTOCOLS or not is_like(scheme, protocol):
-    return None
-  slash = rest.find('/')
-  domain, tail = (rest, '') if slash < 0 else (rest[:slash], rest[slash:])
-  if not is_like(host, domain.lower()):
-    return None
-  if not tail:
-    return Match('', is_wildcard=True) if domain.endswith('*') or (path == '/' and (not query)) else None
-  return _match_tail(tail, protocol + domain, path, query)
+ """Match a Resource against a request; None where it is for another URL."""
+ if resource is None or resource == '*':
+  return Match('', is_wildcard=True)
+ protocol, separator, rest = resource.partition('://')
+ if not separator:
+  if not resource.startswith('*'):
+   return None
+  protocol, rest = ('*', resource)
+ if protocol not in _PROTOCOLS or not is_like(scheme, protocol):
+  return None
+ slash = rest.find('/')
+ domain, tail = (rest, '') if slash < 0 else (rest[:slash], rest[slash:])
+ if not is_like(host, domain.lower()):
+  return None
+ if not tail:
+  return Match('', is_wildcard=True) if domain.endswith('*') or (path == '/' and (not query)) else None
+ return _match_tail(tail, protocol + domain, path, query)
 
 def _match_tail(tail, front, path, query):
-  escaped, bare = (tail.find('\\?'), tail.find('?'))
-  if escaped >= 0:
-    splits = [(tail[:escaped], tail[escaped + 2:])]
-  elif bare >= 0:
-    splits = [(tail[:bare], tail[bare + 1:])]
-    if '=' not in tail[bare:]:
-      splits.append((tail, None))
+ escaped, bare = (tail.find('\\?'), tail.find('?'))
+ if escaped >= 0:
+  splits = [(tail[:escaped], tail[escaped + 2:])]
+ elif bare >= 0:
+  splits = [(tail[:bare], tail[bare + 1:])]
+  if '=' not in tail[bare:]:
+   splits.append((tail, None))
+ else:
+  splits = [(tail, None)]
+ for path_pattern, query_pattern in splits:
+  if not is_like(path, path_pattern):
+   continue
+  if query_pattern is None:
+   fits = not query or path_pattern.endswith('*')
   else:
-    splits = [(tail, None)]
-  for path_pattern, query_pattern in splits:
-    if not is_like(path, path_pattern):
-      continue
-    if query_pattern is None:
-      fits = not query or path_pattern.endswith('*')
-    else:
-      fits = query.startswith('?') and is_like(query[1:], query_pattern)
-    if fits:
-      signed = front + path_pattern + (query_pattern or '')
-      return Match(query_pattern or '', is_wildcard='*' in signed or '?' in signed)
-  return None
+   fits = query.startswith('?') and is_like(query[1:], query_pattern)
+  if fits:
+   signed = front + path_pattern + (query_pattern or '')
+   return Match(query_pattern or '', is_wildcard='*' in signed or '?' in signed)
+ return None
 
 def is_like(text, pattern):
-  """Whether ``*`` (any run) and ``?`` (one character) make the pattern fit the text."""
-  if '*' not in pattern and '?' not in pattern:
-    return text == pattern
-  at = p = 0
-  star, resume = (-1, 0)
-  while at < len(text):
-    if p < len(pattern) and pattern[p] == '*':
-      star, resume, p = (p, at, p + 1)
-    elif p < len(pattern) and pattern[p] in ('?', text[at]):
-      at, p = (at + 1, p + 1)
-    elif star >= 0:
-      resume += 1
-      at, p = (resume, star + 1)
-    else:
-      return False
-  return not pattern[p:].strip('*')
+ """Whether ``*`` (any run) and ``?`` (one character) make the pattern fit the text."""
+ head, *middle = pattern.split('*')
+ if not middle:
+  return _fits(text, head)
+ tail = middle.pop()
+ end = len(text) - len(tail)
+ at = len(head)
+ if end < at or not _fits(text[:at], head) or (not _fits(text[end:], tail)):
+  return False
+ for part in middle:
+  found = _find(part, text, at, end)
+  if found < 0:
+   return False
+  at = found + len(part)
+ return True
+
+def _fits(text, part):
+ if '?' not in part:
+  return text == part
+ return len(text) == len(part) and all((p in ('?', c) for c, p in zip(text, part, strict=True)))
+
+def _find(part, text, start, end):
+ if '?' not in part and len(part) <= _FIND_MAX:
+  return text.find(part, start, end)
+ wild = sum((1 << i for i, p in enumerate(part) if p == '?'))
+ masks = {}
+ for i, p in enumerate(part):
+  masks[p] = masks.get(p, wild) | 1 << i
+ whole, fitting = (1 << len(part) - 1, 0)
+ for at in range(start, end):
+  fitting = (fitting << 1 | 1) & masks.get(text[at], wild)
+  if fitting & whole:
+   return at - len(part) + 1
+ return -1
 
 # links/cloudfront
 
@@ -804,117 +848,126 @@ EXPIRES_DIGITS_MAX = 25
 _TO_STANDARD_of_cloudfront = bytes.maketrans(b'-_~+=/', b'+=/!!!')
 
 class Credential(NamedTuple):
-  key_id: object
-  signature: object
-  hash_name: object
-  signed_bytes: object
-  policy: object
-  scheme: object
-  match: object
+ key_id: object
+ signature: object
+ hash_name: object
+ signed_bytes: object
+ policy: object
+ scheme: object
+ own_query: object
 
 _THIS_URL = Match('', is_wildcard=False)
 
 _URL_WITH_WILDCARDS = Match('', is_wildcard=True)
 
 def values_of_cookies(request):
-  """What a request's signed cookies say, by the names that the parameters of a URL have."""
-  prefix = b'CloudFront-'
-  return {name.removeprefix(prefix): value for name, value in request.cookies(prefix).items()}
+ """What a request's signed cookies say, by the names that the parameters of a URL have."""
+ prefix = b'CloudFront-'
+ cookies = request.cookies(prefix)
+ size = sum((len(name) + len(value) for name, value in cookies.items()))
+ if size and size + len(request.path) + len(request.query) > CREDENTIAL_MAX_BYTES:
+  raise Refused(Reason.HEAD_TOO_LARGE, hint='the URL and the CloudFront- cookies together are too large')
+ return {name.removeprefix(prefix): value for name, value in cookies.items()}
 
 def read_credential(request, parameters):
-  """Read the credential from the URL, or from cookies where the URL has none of CloudFront's parameters."""
-  values = parameters.cloudfront or values_of_cookies(request)
-  key_id = unescape(values.get(b'Key-Pair-Id', b''))
-  if not key_id:
-    raise Refused(Reason.MISSING_KEY)
-  own_query = parameters.own_query
-  if b'Policy' in values:
-    scheme = Scheme.CUSTOM
-    signed_bytes = _decode(values[b'Policy'], Reason.MALFORMED_POLICY)
-    policy = read_policy(signed_bytes)
-    match = match_resource(policy.resource, scheme=request.scheme, host=request.host, path=request.path.decode('latin-1'), query=own_query.decode('latin-1'))
-  else:
-    scheme, match = (Scheme.CANNED, _match_canned(request.path, own_query))
-    expires = unescape(values.get(b'Expires', b''))
-    if not expires.isdigit() or len(expires) > EXPIRES_DIGITS_MAX or int(expires) > EPOCH_MAX_S:
-      raise Refused(Reason.MALFORMED_EXPIRES)
-    resource = b''.join((request.scheme.encode(), b'://', request.host.encode(), request.path, own_query))
-    signed_bytes = canned_policy(resource, expires)
-    policy = Policy(resource=None, expires_s=int(expires))
-  if not values.get(b'Signature'):
-    raise Refused(Reason.MISSING_SIGNATURE)
-  hash_name = HASH_NAMES.get(values.get(b'Hash-Algorithm', b'SHA1'))
-  if hash_name is None:
-    raise Refused(Reason.UNSUPPORTED_HASH)
-  return Credential(key_id=key_id.decode('latin-1'), signature=_decode(values[b'Signature'], Reason.MALFORMED_SIGNATURE), hash_name=hash_name, signed_bytes=signed_bytes, policy=policy, scheme=scheme, match=match)
+ """Read the credential from the URL, or from cookies where the URL has none of CloudFront's parameters."""
+ values = parameters.cloudfront or values_of_cookies(request)
+ key_id = unescape(values.get(b'Key-Pair-Id', b''))
+ if not key_id:
+  raise Refused(Reason.MISSING_KEY)
+ own_query = parameters.own_query
+ if b'Policy' in values:
+  scheme = Scheme.CUSTOM
+  signed_bytes = _decode(values[b'Policy'], Reason.MALFORMED_POLICY)
+  policy = read_policy(signed_bytes)
+ else:
+  scheme = Scheme.CANNED
+  expires = unescape(values.get(b'Expires', b''))
+  if not expires.isdigit() or len(expires) > EXPIRES_DIGITS_MAX or int(expires) > EPOCH_MAX_S:
+   raise Refused(Reason.MALFORMED_EXPIRES)
+  resource = b''.join((request.scheme.encode(), b'://', request.host.encode(), request.path, own_query))
+  signed_bytes = canned_policy(resource, expires)
+  policy = Policy(resource=None, expires_s=int(expires))
+ if not values.get(b'Signature'):
+  raise Refused(Reason.MISSING_SIGNATURE)
+ hash_name = HASH_NAMES.get(values.get(b'Hash-Algorithm', b'SHA1'))
+ if hash_name is None:
+  raise Refused(Reason.UNSUPPORTED_HASH)
+ return Credential(key_id=key_id.decode('latin-1'), signature=_decode(values[b'Signature'], Reason.MALFORMED_SIGNATURE), hash_name=hash_name, signed_bytes=signed_bytes, policy=policy, scheme=scheme, own_query=own_query)
+
+def match_of(credential, request):
+ """How a credential covers a request; None: it is for another URL."""
+ if credential.scheme is Scheme.CANNED:
+  return _match_canned(request.path, credential.own_query)
+ return match_resource(credential.policy.resource, scheme=request.scheme, host=request.host, path=request.path.decode('latin-1'), query=credential.own_query.decode('latin-1'))
 
 def _match_canned(path, own_query):
-  return _URL_WITH_WILDCARDS if b'*' in path or b'*' in own_query or b'?' in own_query[1:] else _THIS_URL
+ return _URL_WITH_WILDCARDS if b'*' in path or b'*' in own_query or b'?' in own_query[1:] else _THIS_URL
 
 def check_key(credential, request, keys, now_s):
-  """The key is in the key group."""
-  if keys.get(credential.key_id) is None:
-    raise Refused(Reason.UNKNOWN_KEY, hint="the viewer's key group has no key of this id")
+ """The key is in the key group."""
+ if keys.get(credential.key_id) is None:
+  raise Refused(Reason.UNKNOWN_KEY, hint="the viewer's key group has no key of this id")
 
 def check_signature(credential, request, keys, now_s):
-  """The signature is of these bytes by this key."""
-  key = keys.get(credential.key_id)
-  if key is None or not key.verify(credential.signature, credential.signed_bytes, credential.hash_name):
-    hint = 'the signed URL was changed, re-encoded or shortened, or Hash-Algorithm is missing (SHA256 must be named)'
-    raise Refused(Reason.BAD_SIGNATURE, hint=hint)
+ """The signature is of these bytes by this key."""
+ key = keys.get(credential.key_id)
+ if key is None or not key.verify(credential.signature, credential.signed_bytes, credential.hash_name):
+  hint = 'the signed URL was changed, re-encoded or shortened, or Hash-Algorithm is missing (SHA256 must be named)'
+  raise Refused(Reason.BAD_SIGNATURE, hint=hint)
 
 def check_resource(credential, request, keys, now_s):
-  """The policy's Resource covers this URL."""
-  if credential.match is None:
-    raise Refused(Reason.RESOURCE_MISMATCH, hint=f'the policy is for {credential.policy.resource}')
+ """The policy's Resource covers this URL."""
+ if match_of(credential, request) is None:
+  raise Refused(Reason.RESOURCE_MISMATCH, hint=f'the policy is for {credential.policy.resource}')
 
 def check_not_before(credential, request, keys, now_s):
-  """DateGreaterThan has passed: refused at that second and before (docs/aws-protocol.md 1.2.9)."""
-  if credential.policy.not_before_s is not None and now_s <= credential.policy.not_before_s:
-    raise Refused(Reason.NOT_YET_VALID)
+ """DateGreaterThan has passed: refused at that second and before (docs/aws-protocol.md 1.2.9)."""
+ if credential.policy.not_before_s is not None and now_s <= credential.policy.not_before_s:
+  raise Refused(Reason.NOT_YET_VALID)
 
 def check_expiry(credential, request, keys, now_s):
-  """DateLessThan has not come: refused at that second and after (vector cf-time-at-expiry)."""
-  if now_s >= credential.policy.expires_s:
-    raise Refused(Reason.EXPIRED)
+ """DateLessThan has not come: refused at that second and after (vector cf-time-at-expiry)."""
+ if now_s >= credential.policy.expires_s:
+  raise Refused(Reason.EXPIRED)
 
 def check_address(credential, request, keys, now_s):
-  """The viewer's address is proved, and lies in the policy's network."""
-  network = credential.policy.source_ip
-  if network is None:
-    return
-  if not request.address_is_proof:
-    raise Refused(Reason.IP_NOT_ALLOWED, hint='a forwarding header came from a proxy that is not trusted')
-  if not is_in_network(request.address, network):
-    raise Refused(Reason.IP_NOT_ALLOWED, hint=f'the policy is for {network}, the viewer is {request.address}')
+ """The viewer's address is proved, and lies in the policy's network."""
+ network = credential.policy.source_ip
+ if network is None:
+  return
+ if not request.address_is_proof:
+  raise Refused(Reason.IP_NOT_ALLOWED, hint='a forwarding header came from a proxy that is not trusted')
+ if not is_in_network(request.address, network):
+  raise Refused(Reason.IP_NOT_ALLOWED, hint=f'the policy is for {network}, the viewer is {request.address}')
 
 CHECKS = (('key', check_key), ('signature', check_signature), ('resource', check_resource), ('not before', check_not_before), ('expiry', check_expiry), ('address', check_address))
 
-def stated_by(credential, *, issuer):
-  """Say what a credential states, once its signature is known to hold."""
-  match = credential.match
-  if match is None:
-    raise Refused(Reason.BAD_SIGNATURE)
-  return Signed(scheme=credential.scheme, key_id=credential.key_id, issuer=issuer, signed_bytes=credential.signed_bytes, expires_s=credential.policy.expires_s, not_before_s=credential.policy.not_before_s, is_wildcard=match.is_wildcard, signed_query=match.query if credential.scheme is Scheme.CUSTOM else None)
+def stated_by(credential, request, *, issuer):
+ """Say what a credential states, once its signature is known to hold."""
+ match = match_of(credential, request)
+ if match is None:
+  raise Refused(Reason.BAD_SIGNATURE)
+ return Signed(scheme=credential.scheme, key_id=credential.key_id, issuer=issuer, signed_bytes=credential.signed_bytes, expires_s=credential.policy.expires_s, not_before_s=credential.policy.not_before_s, is_wildcard=match.is_wildcard, signed_query=match.query if credential.scheme is Scheme.CUSTOM else None)
 
 def _decode(text, reason):
-  try:
-    return binascii.a2b_base64(unescape(text).translate(_TO_STANDARD_of_cloudfront), strict_mode=True)
-  except binascii.Error:
-    raise Refused(reason) from None
+ try:
+  return binascii.a2b_base64(unescape(text).translate(_TO_STANDARD_of_cloudfront), strict_mode=True)
+ except binascii.Error:
+  raise Refused(reason) from None
 
 # links/sigv4
 
 class S3Trust(Value):
-  __slots__ = ('credentials', 'region')
-  _fields = ('credentials', 'region')
+ __slots__ = ('credentials', 'region')
+ _fields = ('credentials', 'region')
 
-  def __init__(self, *, credentials, region=''):
-    self.credentials = credentials
-    self.region = region
+ def __init__(self, *, credentials, region=''):
+  self.credentials = credentials
+  self.region = region
 
-  def __repr__(self):
-    return f'S3Trust({len(self.credentials)} credentials, region={self.region!r})'
+ def __repr__(self):
+  return f'S3Trust({len(self.credentials)} credentials, region={self.region!r})'
 
 # links/ticket
 
@@ -931,48 +984,48 @@ _OPERATIONS = {b'g': Operation.GET, b'p': Operation.PUT}
 _HOME = re.compile('[a-z0-9]{1,12}')
 
 class Ticket(Value):
-  __slots__ = ('operation', 'uses', 'nonce', 'home')
-  _fields = ('operation', 'uses', 'nonce', 'home')
+ __slots__ = ('operation', 'uses', 'nonce', 'home')
+ _fields = ('operation', 'uses', 'nonce', 'home')
 
-  def __init__(self, *, operation, uses, nonce, home=''):
-    self.operation = operation
-    self.uses = uses
-    self.nonce = nonce
-    self.home = home
-    self.__post_init__()
+ def __init__(self, *, operation, uses, nonce, home=''):
+  self.operation = operation
+  self.uses = uses
+  self.nonce = nonce
+  self.home = home
+  self.__post_init__()
 
-  def __post_init__(self):
-    if type(self.operation) is not Operation or not is_uuid7(self.nonce):
-      raise ValueError('not a ticket')
-    if not 1 <= self.uses <= USES_MAX:
-      raise BadRequest('uses', f'a link opens 1 to {USES_MAX} times')
-    if self.home and (not _HOME.fullmatch(self.home)):
-      raise BadRequest('home', 'a home is 1 to 12 of a-z and 0-9')
+ def __post_init__(self):
+  if type(self.operation) is not Operation or not is_uuid7(self.nonce):
+   raise ValueError('not a ticket')
+  if not 1 <= self.uses <= USES_MAX:
+   raise BadRequest('uses', f'a link opens 1 to {USES_MAX} times')
+  if self.home and (not _HOME.fullmatch(self.home)):
+   raise BadRequest('home', 'a home is 1 to 12 of a-z and 0-9')
 
-  @property
-  def made_ms(self):
-    return int.from_bytes(self.nonce[:6])
+ @property
+ def made_ms(self):
+  return int.from_bytes(self.nonce[:6])
 
-  def __str__(self):
-    uses = str(self.uses) if self.uses > 1 else ''
-    home = f'.{self.home}' if self.home else ''
-    return f'{self.operation.value}{uses}.{text_of_id(self.nonce)}{home}'
+ def __str__(self):
+  uses = str(self.uses) if self.uses > 1 else ''
+  home = f'.{self.home}' if self.home else ''
+  return f'{self.operation.value}{uses}.{text_of_id(self.nonce)}{home}'
 
 def read_ticket(text, *, now_s, homes):
-  """Read the value of ``once``."""
-  found = _TICKET.fullmatch(text)
-  if not found:
-    raise Refused(Reason.MALFORMED_TICKET)
-  operation, uses, nonce, named = found.groups()
-  try:
-    ticket = Ticket(operation=_OPERATIONS[operation], uses=int(uses or 1), nonce=binascii.a2b_base64(nonce.translate(_TO_STANDARD_of_ticket) + b'=='), home=(named or b'').decode())
-  except ValueError:
-    raise Refused(Reason.MALFORMED_TICKET) from None
-  if ticket.made_ms > now_s * 1000 + NONCE_AHEAD_MAX_MS:
-    raise Refused(Reason.TICKET_AHEAD)
-  if ticket.home and ticket.home not in homes:
-    raise Refused(Reason.WRONG_HOME)
-  return ticket
+ """Read the value of ``once``."""
+ found = _TICKET.fullmatch(text)
+ if not found:
+  raise Refused(Reason.MALFORMED_TICKET)
+ operation, uses, nonce, named = found.groups()
+ try:
+  ticket = Ticket(operation=_OPERATIONS[operation], uses=int(uses or 1), nonce=binascii.a2b_base64(nonce.translate(_TO_STANDARD_of_ticket) + b'=='), home=(named or b'').decode())
+ except ValueError:
+  raise Refused(Reason.MALFORMED_TICKET) from None
+ if ticket.made_ms > now_s * 1000 + NONCE_AHEAD_MAX_MS:
+  raise Refused(Reason.TICKET_AHEAD)
+ if ticket.home and ticket.home not in homes:
+  raise Refused(Reason.WRONG_HOME)
+ return ticket
 
 # links/verify
 
@@ -988,129 +1041,129 @@ _CONFIRM = {b'always': 'always', b'never': 'never'}
 
 MEDIA_TYPE = re.compile('[a-z0-9!#$&^_.+-]+/(?:\\*|[a-z0-9!#$&^_.+-]+)')
 
-_HEADER_TEXT = re.compile('[\\x20-\\x7e\\u0080-\\U0010ffff]*')
+_HEADER_TEXT = re.compile('[^\\x00-\\x1f\\x7f]*')
 
-_PEOPLE_TEXT = re.compile('[\\x20-\\x7e\\xa0-\\ud7ff\\ue000-\\U0010ffff]+')
+_PEOPLE_TEXT = re.compile('[^\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]+')
 
 _S3_SUBRESOURCES = frozenset(b'acl attributes append cors delete encryption inventory legal-hold lifecycle list-type location logging metrics notification object-lock ownershipControls partNumber policy policyStatus publicAccessBlock renameObject replication requestPayment restore retention select select-type tagging torrent uploadId uploads versionId versioning versions website'.split())
 
 class Trust(Value):
-  __slots__ = ('keys', 's3', 's3_bucket', 'plain_links', 'plain_put', 'homes')
-  _fields = ('keys', 's3', 's3_bucket', 'plain_links', 'plain_put', 'homes')
+ __slots__ = ('keys', 's3', 's3_bucket', 'plain_links', 'plain_put', 'homes')
+ _fields = ('keys', 's3', 's3_bucket', 'plain_links', 'plain_put', 'homes')
 
-  def __init__(self, *, keys, s3=None, s3_bucket='', plain_links='once', plain_put=(), homes=frozenset()):
-    self.keys = keys
-    self.s3 = lambda: S3Trust(credentials={})() if s3 is None else s3
-    self.s3_bucket = s3_bucket
-    self.plain_links = plain_links
-    self.plain_put = plain_put
-    self.homes = homes
+ def __init__(self, *, keys, s3=None, s3_bucket='', plain_links='once', plain_put=(), homes=frozenset()):
+  self.keys = keys
+  self.s3 = lambda: S3Trust(credentials={})() if s3 is None else s3
+  self.s3_bucket = s3_bucket
+  self.plain_links = plain_links
+  self.plain_put = plain_put
+  self.homes = homes
 
 def grant_of(request, parameters, signed, trust, *, now_s):
-  """Narrow what AWS would let pass to what is served here."""
-  limits = signed_limits(parameters, signed)
-  ticket = read_ticket(limits[b'once'], now_s=now_s, homes=trust.homes) if b'once' in limits else None
-  object_key = served_key(request, parameters, signed, trust)
-  operation = granted_operation(request.method, signed, ticket, object_key, trust)
-  if operation is Operation.PUT and b'once-confirm' in limits:
-    raise Refused(Reason.MALFORMED_LIMIT, hint='once-confirm is for download links')
-  return Grant(link_id=ticket.nonce if ticket else plain_link_id(signed, object_key), object_key=object_key, operation=operation, uses=ticket.uses if ticket else 1, is_counted=ticket is not None or trust.plain_links != 'allow', made_ms=ticket.made_ms if ticket else None, scheme=signed.scheme, key_id=signed.key_id, expires_s=signed.expires_s, home=ticket.home if ticket else '', is_wildcard=signed.is_wildcard, limits=read_limits(limits) if len(limits) > (ticket is not None) else NO_LIMITS)
+ """Narrow what AWS would let pass to what is served here."""
+ limits = signed_limits(parameters, signed)
+ ticket = read_ticket(limits[b'once'], now_s=now_s, homes=trust.homes) if b'once' in limits else None
+ object_key = served_key(request, parameters, signed, trust)
+ operation = granted_operation(request.method, signed, ticket, object_key, trust)
+ if operation is Operation.PUT and b'once-confirm' in limits:
+  raise Refused(Reason.MALFORMED_LIMIT, hint='once-confirm is for download links')
+ return Grant(link_id=ticket.nonce if ticket else plain_link_id(signed, object_key), object_key=object_key, operation=operation, uses=ticket.uses if ticket else 1, is_counted=ticket is not None or trust.plain_links != 'allow', made_ms=ticket.made_ms if ticket else None, scheme=signed.scheme, key_id=signed.key_id, expires_s=signed.expires_s, home=ticket.home if ticket else '', is_wildcard=signed.is_wildcard, limits=read_limits(limits) if len(limits) > (ticket is not None) else NO_LIMITS)
 
 def signed_limits(parameters, signed):
-  """The parameters with a meaning, raw, once it is certain that the signature covers each of them."""
-  if signed.signed_query is None:
-    return parameters.limits
-  literal = {}
-  for segment in signed.signed_query.encode('latin-1', 'replace').split(b'&'):
-    name, _, value = segment.partition(b'=')
-    if name in LIMIT_NAMES:
-      if name in literal or b'*' in value or b'?' in value:
-        raise Refused(Reason.UNSIGNED_PARAMETER, hint='* and ? are wildcards in a policy: write %2A and %3F')
-      literal[name] = value
-  if literal != parameters.limits:
-    hint = "once, once-* and response-content-* must stand literally in the policy's Resource, and in the URL"
-    raise Refused(Reason.UNSIGNED_PARAMETER, hint=hint)
-  return literal
+ """The parameters with a meaning, raw, once it is certain that the signature covers each of them."""
+ if signed.signed_query is None:
+  return parameters.limits
+ literal = {}
+ for segment in signed.signed_query.encode('latin-1', 'replace').split(b'&'):
+  name, _, value = segment.partition(b'=')
+  if name in LIMIT_NAMES:
+   if name in literal or b'*' in value or b'?' in value:
+    raise Refused(Reason.UNSIGNED_PARAMETER, hint='* and ? are wildcards in a policy: write %2A and %3F')
+   literal[name] = value
+ if literal != parameters.limits:
+  hint = "once, once-* and response-content-* must stand literally in the policy's Resource, and in the URL"
+  raise Refused(Reason.UNSIGNED_PARAMETER, hint=hint)
+ return literal
 
 def served_key(request, parameters, signed, trust):
-  """The object key that a request names; under S3 it begins with the bucket, unless that is the one configured."""
-  object_key = object_key_of(request.path)
-  if signed.scheme is not Scheme.S3:
-    return object_key
-  for segment in parameters.own:
-    if unescape(segment.partition(b'=')[0]) in _S3_SUBRESOURCES:
-      raise Refused(Reason.S3_UNSUPPORTED)
-  if request.bucket:
-    return object_key if request.bucket == trust.s3_bucket else f'{request.bucket}/{object_key}'
-  return object_key.removeprefix(f'{trust.s3_bucket}/') if trust.s3_bucket else object_key
+ """The object key that a request names; under S3 it begins with the bucket, unless that is the one configured."""
+ object_key = object_key_of(request.path)
+ if signed.scheme is not Scheme.S3:
+  return object_key
+ for segment in parameters.own:
+  if unescape(segment.partition(b'=')[0]) in _S3_SUBRESOURCES:
+   raise Refused(Reason.S3_UNSUPPORTED)
+ if request.bucket:
+  return object_key if request.bucket == trust.s3_bucket else f'{request.bucket}/{object_key}'
+ return object_key.removeprefix(f'{trust.s3_bucket}/') if trust.s3_bucket else object_key
 
 def granted_operation(method, signed, ticket, object_key, trust):
-  """What this request may do. Operation and method must agree before ledger or store are asked."""
-  operation = _METHODS.get(method)
-  if operation is None:
-    raise Refused(Reason.METHOD_NOT_GRANTED)
-  if ticket is not None:
-    if ticket.operation is not operation:
-      raise Refused(Reason.METHOD_NOT_GRANTED, hint=f'the ticket is for {ticket.operation.name}')
-    return operation
-  if trust.plain_links == 'refuse':
-    raise Refused(Reason.PLAIN_REFUSED, hint='put a ticket into the URL before signing: oncegate ticket')
-  if operation is Operation.PUT and signed.method is None and (not object_key.startswith(trust.plain_put)):
-    raise Refused(Reason.METHOD_NOT_GRANTED, hint='sign a p ticket, or name the prefix in [links] plain_put')
+ """What this request may do. Operation and method must agree before ledger or store are asked."""
+ operation = _METHODS.get(method)
+ if operation is None:
+  raise Refused(Reason.METHOD_NOT_GRANTED)
+ if ticket is not None:
+  if ticket.operation is not operation:
+   raise Refused(Reason.METHOD_NOT_GRANTED, hint=f'the ticket is for {ticket.operation.name}')
   return operation
+ if trust.plain_links == 'refuse':
+  raise Refused(Reason.PLAIN_REFUSED, hint='put a ticket into the URL before signing: oncegate ticket')
+ if operation is Operation.PUT and signed.method is None and (not object_key.startswith(trust.plain_put)):
+  raise Refused(Reason.METHOD_NOT_GRANTED, hint='sign a p ticket, or name the prefix in [links] plain_put')
+ return operation
 
 def read_limits(limits):
-  """Read the signed limits. A value that cannot be read cannot be enforced, so it is refused."""
-  size, media_type = (limits.get(b'once-max'), limits.get(b'once-type'))
-  if size is not None and (not _SIZE.fullmatch(size)):
-    raise Refused(Reason.MALFORMED_LIMIT, hint='once-max is a number of bytes')
-  accepted = _text(media_type).lower() if media_type is not None else None
-  if accepted is not None and (not MEDIA_TYPE.fullmatch(accepted)):
-    raise Refused(Reason.MALFORMED_LIMIT, hint='once-type is a media type, or type/*')
-  if limits.get(b'once-replace', b'1') != b'1':
-    raise Refused(Reason.MALFORMED_LIMIT, hint='once-replace is 1 or absent')
-  confirm = limits.get(b'once-confirm')
-  if confirm is not None and confirm not in _CONFIRM:
-    raise Refused(Reason.MALFORMED_LIMIT, hint='once-confirm is always or never')
-  return Limits(max_bytes=int(size) if size is not None else None, media_type=accepted, may_replace=b'once-replace' in limits, disposition=_text(limits.get(b'response-content-disposition', b'')) or None, response_type=_text(limits.get(b'response-content-type', b'')) or None, confirm=None if confirm is None else _CONFIRM[confirm], sender=_text_for_people('once-from', limits, SENDER_MAX), note=_text_for_people('once-note', limits, NOTE_MAX))
+ """Read the signed limits. A value that cannot be read cannot be enforced, so it is refused."""
+ size, media_type = (limits.get(b'once-max'), limits.get(b'once-type'))
+ if size is not None and (not _SIZE.fullmatch(size)):
+  raise Refused(Reason.MALFORMED_LIMIT, hint='once-max is a number of bytes')
+ accepted = _text(media_type).lower() if media_type is not None else None
+ if accepted is not None and (not MEDIA_TYPE.fullmatch(accepted)):
+  raise Refused(Reason.MALFORMED_LIMIT, hint='once-type is a media type, or type/*')
+ if limits.get(b'once-replace', b'1') != b'1':
+  raise Refused(Reason.MALFORMED_LIMIT, hint='once-replace is 1 or absent')
+ confirm = limits.get(b'once-confirm')
+ if confirm is not None and confirm not in _CONFIRM:
+  raise Refused(Reason.MALFORMED_LIMIT, hint='once-confirm is always or never')
+ return Limits(max_bytes=int(size) if size is not None else None, media_type=accepted, may_replace=b'once-replace' in limits, disposition=_text(limits.get(b'response-content-disposition', b'')) or None, response_type=_text(limits.get(b'response-content-type', b'')) or None, confirm=None if confirm is None else _CONFIRM[confirm], sender=_text_for_people('once-from', limits, SENDER_MAX), note=_text_for_people('once-note', limits, NOTE_MAX))
 
 def _text_for_people(name, limits, longest):
-  raw = limits.get(name.encode())
-  text = None if raw is None else _text(raw)
-  if text is not None and (not is_text_for_people(text, longest)):
-    raise Refused(Reason.MALFORMED_LIMIT, hint=f'{name} is one line of 1 to {longest} characters')
-  return text
+ raw = limits.get(name.encode())
+ text = None if raw is None else _text(raw)
+ if text is not None and (not is_text_for_people(text, longest)):
+  raise Refused(Reason.MALFORMED_LIMIT, hint=f'{name} is one line of 1 to {longest} characters')
+ return text
 
 def is_text_for_people(text, longest):
-  """Whether a text may be shown on a link's page: one line without control characters, not empty, not too long."""
-  return len(text) <= longest and _PEOPLE_TEXT.fullmatch(text) is not None
+ """Whether a text may be shown on a link's page: one line without control characters, not empty, not too long."""
+ return len(text) <= longest and _PEOPLE_TEXT.fullmatch(text) is not None
 
 def _text(raw):
-  try:
-    text = unescape(raw).decode()
-  except UnicodeDecodeError:
-    raise Refused(Reason.MALFORMED_LIMIT, hint='a signed parameter is not UTF-8') from None
-  if not _HEADER_TEXT.fullmatch(text):
-    raise Refused(Reason.MALFORMED_LIMIT, hint='a signed parameter holds a control character')
-  return text
+ try:
+  text = unescape(raw).decode()
+ except UnicodeDecodeError:
+  raise Refused(Reason.MALFORMED_LIMIT, hint='a signed parameter is not UTF-8') from None
+ if not _HEADER_TEXT.fullmatch(text):
+  raise Refused(Reason.MALFORMED_LIMIT, hint='a signed parameter holds a control character')
+ return text
 
 # edge/configuration
 
 class Configuration(NamedTuple):
-  table: object
-  homes: object
-  claim_key: object
-  confirm: object
-  cors_origins: object
-  trust: object
+ table: object
+ homes: object
+ claim_key: object
+ confirm: object
+ cors_origins: object
+ trust: object
 
 def read_configuration(text):
-  """Read the JSON that a deployment writes."""
-  given = json.loads(text)
-  plain_links = given.get('plain_links', 'refuse')
-  if plain_links == 'once':
-    raise ValueError('plain links cannot be counted at the edge')
-  return Configuration(table=given['table'], homes=given['homes'], claim_key=given['claim_key'].encode(), confirm=given.get('confirm', 'auto'), cors_origins=tuple(given.get('cors_origins', ())), trust=Trust(keys=KeyGroup({}), plain_links=plain_links, homes=frozenset(given['homes'])))
+ """Read the JSON that a deployment writes."""
+ given = json.loads(text)
+ plain_links = given.get('plain_links', 'refuse')
+ if plain_links == 'once':
+  raise ValueError('plain links cannot be counted at the edge')
+ return Configuration(table=given['table'], homes=given['homes'], claim_key=given['claim_key'].encode(), confirm=given.get('confirm', 'auto'), cors_origins=tuple(given.get('cors_origins', ())), trust=Trust(keys=KeyGroup({}), plain_links=plain_links, homes=frozenset(given['homes'])))
 
 # links/disposition
 
@@ -1119,23 +1172,23 @@ SAFE_INLINE = frozenset(('image/png', 'image/jpeg', 'image/gif', 'image/webp', '
 PLAYED_KINDS = ('audio/', 'video/')
 
 def content_disposition(kind, filename):
-  """Write a Content-Disposition that every browser reads: RFC 6266, and RFC 8187 where the name is not plain ASCII."""
-  if not filename:
-    return kind
-  plain = ''.join((c if ' ' <= c <= '~' and c not in '"\\%' else '_' for c in filename))
-  quoted = f'{kind}; filename="{plain}"'
-  return quoted if plain == filename else f"{quoted}; filename*=UTF-8''{escape(filename)}"
+ """Write a Content-Disposition that every browser reads: RFC 6266, and RFC 8187 where the name is not plain ASCII."""
+ if not filename:
+  return kind
+ plain = ''.join((c if ' ' <= c <= '~' and c not in '"\\%' else '_' for c in filename))
+ quoted = f'{kind}; filename="{plain}"'
+ return quoted if plain == filename else f"{quoted}; filename*=UTF-8''{escape(filename)}"
 
 def disposition_of(key, signed, content_type):
-  """What an object is served with: ``attachment`` and its name, unless the link says otherwise."""
-  if signed is None:
-    return content_disposition('attachment', key.rpartition('/')[2])
-  kind, separator, rest = signed.partition(';')
-  media_type = content_type.partition(';')[0].strip().lower()
-  is_safe = media_type in SAFE_INLINE or media_type.startswith(PLAYED_KINDS)
-  if kind.strip().lower() == 'inline' and (not is_safe):
-    return f'attachment{separator}{rest}'
-  return signed
+ """What an object is served with: ``attachment`` and its name, unless the link says otherwise."""
+ if signed is None:
+  return content_disposition('attachment', key.rpartition('/')[2])
+ kind, separator, rest = signed.partition(';')
+ media_type = content_type.partition(';')[0].strip().lower()
+ is_safe = media_type in SAFE_INLINE or media_type.startswith(PLAYED_KINDS)
+ if kind.strip().lower() != 'attachment' and (not is_safe):
+  return f'attachment{separator}{rest}'
+ return signed
 
 # links/upload_head
 
@@ -1146,41 +1199,41 @@ _MEDIA_TYPE = re.compile('[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+')
 _LENGTH = re.compile(b'[0-9]{1,18}')
 
 class UploadHead(NamedTuple):
-  size_bytes: object
-  media_type: object
-  max_bytes: object
+ size_bytes: object
+ media_type: object
+ max_bytes: object
 
 def read_upload_head(request, limits, *, max_bytes):
-  """Refuse everything that can be refused from the headers alone, before anything is read or written."""
-  length = request.header(b'content-length')
-  if length is not None and (not _LENGTH.fullmatch(length)):
-    raise Refused(Reason.MALFORMED_REQUEST)
-  _refuse_what_is_no_plain_body(request)
-  if limits.max_bytes is not None:
-    max_bytes = min(max_bytes, limits.max_bytes)
-  size_bytes = None if length is None else int(length)
-  if size_bytes is not None and size_bytes > max_bytes:
-    raise Refused(Reason.TOO_LARGE)
-  given = (request.header(b'content-type') or b'').decode('latin-1')
-  media_type = given.partition(';')[0].strip().lower()
-  if not _is_accepted(media_type, limits.media_type):
-    raise Refused(Reason.WRONG_TYPE)
-  return UploadHead(size_bytes, media_type if _MEDIA_TYPE.fullmatch(media_type) else DEFAULT_TYPE, max_bytes)
+ """Refuse everything that can be refused from the headers alone, before anything is read or written."""
+ length = request.header(b'content-length')
+ if length is not None and (not _LENGTH.fullmatch(length)):
+  raise Refused(Reason.MALFORMED_REQUEST)
+ _refuse_what_is_no_plain_body(request)
+ if limits.max_bytes is not None:
+  max_bytes = min(max_bytes, limits.max_bytes)
+ size_bytes = None if length is None else int(length)
+ if size_bytes is not None and size_bytes > max_bytes:
+  raise Refused(Reason.TOO_LARGE)
+ given = (request.header(b'content-type') or b'').decode('latin-1')
+ media_type = given.partition(';')[0].strip().lower()
+ if not _is_accepted(media_type, limits.media_type):
+  raise Refused(Reason.WRONG_TYPE)
+ return UploadHead(size_bytes, media_type if _MEDIA_TYPE.fullmatch(media_type) else DEFAULT_TYPE, max_bytes)
 
 def _refuse_what_is_no_plain_body(request):
-  if request.header(b'content-range') is not None:
-    raise Refused(Reason.MALFORMED_UPLOAD, message='A PUT stores a whole object (RFC 9110 14.5).')
-  is_framed = (request.header(b'x-amz-content-sha256') or b'').startswith(b'STREAMING-')
-  if is_framed or b'aws-chunked' in (request.header(b'content-encoding') or b''):
-    raise Refused(Reason.MALFORMED_UPLOAD, message='aws-chunked bodies are not taken: send the object itself.')
-  if request.header(b'x-amz-copy-source') is not None:
-    raise Refused(Reason.MALFORMED_UPLOAD, message='A link uploads a body; it copies nothing.')
+ if request.header(b'content-range') is not None:
+  raise Refused(Reason.MALFORMED_UPLOAD, message='A PUT stores a whole object (RFC 9110 14.5).')
+ is_framed = (request.header(b'x-amz-content-sha256') or b'').startswith(b'STREAMING-')
+ if is_framed or b'aws-chunked' in (request.header(b'content-encoding') or b''):
+  raise Refused(Reason.MALFORMED_UPLOAD, message='aws-chunked bodies are not taken: send the object itself.')
+ if request.header(b'x-amz-copy-source') is not None:
+  raise Refused(Reason.MALFORMED_UPLOAD, message='A link uploads a body; it copies nothing.')
 
 def _is_accepted(media_type, pattern):
-  if pattern is None:
-    return True
-  kind, _, subtype = pattern.partition('/')
-  return media_type.startswith(f'{kind}/') if subtype == '*' else media_type == pattern
+ if pattern is None:
+  return True
+ kind, _, subtype = pattern.partition('/')
+ return media_type.startswith(f'{kind}/') if subtype == '*' else media_type == pattern
 
 # web/plain
 
@@ -1191,55 +1244,55 @@ _HEAD = '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name
 _SCRIPT = "\nconst zone=document.querySelector('.zone'),pick=document.querySelector('#file'),bar=document.querySelector('progress'),\nsay=document.querySelector('#say');\nfunction send(file){if(!file)return;bar.hidden=false;zone.hidden=true;say.textContent='Sending '+file.name;\nconst x=new XMLHttpRequest();x.open('PUT',location.href);x.upload.onprogress=e=>{if(e.lengthComputable)bar.value=e.loaded/e.total};\nx.onload=()=>{if(x.status==200){say.textContent='Done. '+file.name+' has arrived. This link is used up.';return}\nconst m=/<Message>([^<]*)/.exec(x.responseText);say.textContent='Refused: '+(m?m[1]:x.status);\nbar.hidden=true;zone.hidden=[403,412].includes(x.status)};\nx.onerror=()=>{say.textContent='The connection broke. Nothing was stored; you can try again.';bar.hidden=true;zone.hidden=false};\nx.setRequestHeader('Accept','application/xml');\nx.setRequestHeader('Content-Type',file.type||'application/octet-stream');x.send(file)}\npick.onchange=()=>send(pick.files[0]);\nzone.ondragover=e=>{e.preventDefault();zone.classList.add('over')};zone.ondragleave=()=>zone.classList.remove('over');\nzone.ondrop=e=>{e.preventDefault();zone.classList.remove('over');send(e.dataTransfer.files[0])};\n"
 
 class Page(Value):
-  __slots__ = ('body', 'policy')
-  _fields = ('body', 'policy')
+ __slots__ = ('body', 'policy')
+ _fields = ('body', 'policy')
 
-  def __init__(self, body, policy):
-    self.body = body
-    self.policy = policy
+ def __init__(self, body, policy):
+  self.body = body
+  self.policy = policy
 
 def confirm_page(*, name, size_bytes, uses_left, needs_cookies, said=''):
-  """The page with the button."""
-  size = '' if size_bytes is None else f'<p>{readable_size(size_bytes)}</p>'
-  times = 'once' if uses_left == 1 else f'{uses_left} times'
-  asks = '<p><strong>Your browser must accept a cookie from this site for the download.</strong></p>'
-  body = f"""<h1>{html.escape(name)}</h1>{said}{size}{(asks if needs_cookies else '')}<form method="post" action=""><button>Download</button></form><p><small>This link can be used {times}. Looking at this page does not use it.</small></p>"""
-  return page(name, body)
+ """The page with the button."""
+ size = '' if size_bytes is None else f'<p>{readable_size(size_bytes)}</p>'
+ times = 'once' if uses_left == 1 else f'{uses_left} times'
+ asks = '<p><strong>Your browser must accept a cookie from this site for the download.</strong></p>'
+ body = f"""<h1>{html.escape(name)}</h1>{said}{size}{(asks if needs_cookies else '')}<form method="post" action=""><button>Download</button></form><p><small>This link can be used {times}. Looking at this page does not use it.</small></p>"""
+ return page(name, body)
 
 def upload_page(*, name, max_bytes, media_type, said=''):
-  """The page with the drop zone."""
-  limits = [f'at most {readable_size(max_bytes)}'] if max_bytes is not None else []
-  limits += [media_type] if media_type else []
-  said += f"<p>{html.escape(', '.join(limits))}</p>" if limits else ''
-  accept = f' accept="{html.escape(media_type)}"' if media_type else ''
-  body = f'''<h1>Upload to {html.escape(name)}</h1>{said}<label class="zone">Choose a file, or drop it here<input id="file" type="file"{accept}></label><progress hidden value="0" max="1"></progress><p id="say" role="status"></p><noscript><p>Without scripts, use a program: <code>curl -T FILE 'URL'</code></p></noscript><p><small>This link takes one file. Looking at this page does not use it.</small></p>'''
-  return page('Upload', body, script=_SCRIPT)
+ """The page with the drop zone."""
+ limits = [f'at most {readable_size(max_bytes)}'] if max_bytes is not None else []
+ limits += [media_type] if media_type else []
+ said += f"<p>{html.escape(', '.join(limits))}</p>" if limits else ''
+ accept = f' accept="{html.escape(media_type)}"' if media_type else ''
+ body = f'''<h1>Upload to {html.escape(name)}</h1>{said}<label class="zone">Choose a file, or drop it here<input id="file" type="file"{accept}></label><progress hidden value="0" max="1"></progress><p id="say" role="status"></p><noscript><p>Without scripts, use a program: <code>curl -T FILE 'URL'</code></p></noscript><p><small>This link takes one file. Looking at this page does not use it.</small></p>'''
+ return page('Upload', body, script=_SCRIPT)
 
 def said_by(sender, note):
-  """What a link's sender says, as HTML."""
-  said = f'<p>From <bdi>{html.escape(sender)}</bdi></p>' if sender else ''
-  return said + (f'<p dir="auto">{html.escape(note)}</p>' if note else '')
+ """What a link's sender says, as HTML."""
+ said = f'<p>From <bdi>{html.escape(sender)}</bdi></p>' if sender else ''
+ return said + (f'<p dir="auto">{html.escape(note)}</p>' if note else '')
 
 def message_page(*, title, words):
-  """The page that says what is the matter."""
-  return page(title, f'<h1>{html.escape(title)}</h1><p>{html.escape(words)}</p>')
+ """The page that says what is the matter."""
+ return page(title, f'<h1>{html.escape(title)}</h1><p>{html.escape(words)}</p>')
 
 def readable_size(size_bytes):
-  """Write a size for people: 1.4 MB."""
-  size = float(size_bytes)
-  for unit in ('bytes', 'kB', 'MB', 'GB'):
-    if size < 1000:
-      return f'{size:.0f} {unit}' if unit == 'bytes' else f'{size:.1f} {unit}'
-    size /= 1000
-  return f'{size:.1f} TB'
+ """Write a size for people: 1.4 MB."""
+ size = float(size_bytes)
+ units = ['byte' if size_bytes == 1 else 'bytes', 'kB', 'MB', 'GB', 'TB']
+ while size >= 999.95 and len(units) > 1:
+  size /= 1000
+  units.pop(0)
+ return f'{size:.1f}'.removesuffix('.0') + f' {units[0]}'
 
 def page(title, body, *, script='', more_policy=''):
-  """Make a page of a body that is HTML already, with the policy that fits it."""
-  nonce = secrets.token_urlsafe(12) if script else ''
-  policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'" + (f"; script-src 'nonce-{nonce}'; connect-src 'self'" if script else '') + more_policy
-  element = f'<script nonce="{nonce}">{script}</script>' if script else ''
-  text = f'{_HEAD}<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body><main>{body}</main>{element}</body></html>\n'
-  return Page(text.encode('utf-8', 'replace'), policy)
+ """Make a page of a body that is HTML already, with the policy that fits it."""
+ nonce = os.urandom(12).hex() if script else ''
+ policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'" + (f"; script-src 'nonce-{nonce}'; connect-src 'self'" if script else '') + more_policy
+ element = f'<script nonce="{nonce}">{script}</script>' if script else ''
+ text = f'{_HEAD}<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body><main>{body}</main>{element}</body></html>\n'
+ return Page(text.encode('utf-8', 'replace'), policy)
 
 # web/answers
 
@@ -1252,61 +1305,61 @@ _GENUINE = frozenset((Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.IP_NOT_ALLOWE
 _TITLES = {Reason.USED: 'Used', Reason.REVOKED: 'Revoked', Reason.EXPIRED: 'Expired', Reason.S3_EXPIRED: 'Expired', Reason.FORGOTTEN: 'Expired', Reason.NO_OBJECT: 'Not found'}
 
 class Answer(NamedTuple):
-  status: object
-  headers: object
-  body: object = b''
+ status: object
+ headers: object
+ body: object = b''
 
 def page_answer(page, *, status=200):
-  """A page for people."""
-  headers = [*ALWAYS, (b'content-type', b'text/html; charset=utf-8'), (b'content-security-policy', page.policy.encode()), (b'vary', b'accept, sec-fetch-mode, cookie')]
-  return Answer(status, headers, page.body)
+ """A page for people."""
+ headers = [*ALWAYS, (b'content-type', b'text/html; charset=utf-8'), (b'content-security-policy', page.policy.encode()), (b'vary', b'accept, sec-fetch-mode, cookie')]
+ return Answer(status, headers, page.body)
 
 def button_answer(request, link_id):
-  """The answer to the button's POST: a cookie that says for a minute that a person pressed it, and 303 to the link."""
-  cookies = cookies_of(request)
-  cookie = cookies.header(cookies.go(link_id), '1', GO_MAX_AGE_S)
-  target = request.path + (b'?' + request.query if request.query else b'')
-  location = b'/' + target.lstrip(b'/')
-  return Answer(303, [*ALWAYS, (b'location', location), cookie])
+ """The answer to the button's POST: a cookie that says for a minute that a person pressed it, and 303 to the link."""
+ cookies = cookies_of(request)
+ cookie = cookies.header(cookies.go(link_id), '1', GO_MAX_AGE_S)
+ target = request.path + (b'?' + request.query if request.query else b'')
+ location = b'/' + target.lstrip(b'/')
+ return Answer(303, [*ALWAYS, (b'location', location), cookie])
 
 def refusal_answer(refused, request, *, style, request_id):
-  """Write a refusal: AWS's body for programs, a page for browsers, problem+json where Accept asks for JSON."""
-  status = refused.row.status
-  extra = [(b'x-request-id', request_id.encode())]
-  if refused.reason in _RETRY_AFTER_S:
-    extra.append((b'retry-after', b'%d' % _RETRY_AFTER_S[refused.reason]))
-  if refused.reason is Reason.RANGE and refused.members:
-    extra.append((b'content-range', b'bytes */' + refused.members[0][1].encode()))
-  words = refused.words if refused.reason in _GENUINE else refused.message
-  accept = (request.header(b'accept') or b'').lower() if request is not None else b''
-  if b'json' in accept:
-    return _problem(refused, words, [*ALWAYS, *extra])
-  if request is not None and is_navigation(request):
-    page = page_answer(message_page(title=_TITLES.get(refused.reason, refused.row.code), words=words), status=status)
-    return Answer(status, [*page.headers, *extra], page.body)
-  content_type, body = xml_body(refused, style=style, request_id=request_id)
-  return Answer(status, [*ALWAYS, *extra, (b'content-type', content_type.encode())], body)
+ """Write a refusal: AWS's body for programs, a page for browsers, problem+json where Accept asks for JSON."""
+ status = refused.row.status
+ extra = [(b'x-request-id', request_id.encode())]
+ if refused.reason in _RETRY_AFTER_S:
+  extra.append((b'retry-after', b'%d' % _RETRY_AFTER_S[refused.reason]))
+ if refused.reason is Reason.RANGE and refused.members:
+  extra.append((b'content-range', b'bytes */' + refused.members[0][1].encode()))
+ words = refused.words if refused.reason in _GENUINE else refused.message
+ accept = (request.header(b'accept') or b'').lower() if request is not None else b''
+ if b'json' in accept:
+  return _problem(refused, words, [*ALWAYS, *extra])
+ if request is not None and is_navigation(request):
+  page = page_answer(message_page(title=_TITLES.get(refused.reason, refused.row.code), words=words), status=status)
+  return Answer(status, [*page.headers, *extra], page.body)
+ content_type, body = xml_body(refused, style=style, request_id=request_id)
+ return Answer(status, [*ALWAYS, *extra, (b'content-type', content_type.encode())], body)
 
 def _problem(refused, words, headers):
-  body = {'type': 'about:blank', 'title': refused.row.code, 'status': refused.row.status, 'detail': words}
-  return Answer(refused.row.status, [*headers, (b'content-type', b'application/problem+json')], json.dumps(body).encode())
+ body = {'type': 'about:blank', 'title': refused.row.code, 'status': refused.row.status, 'detail': words}
+ return Answer(refused.row.status, [*headers, (b'content-type', b'application/problem+json')], json.dumps(body).encode())
 
 def preflight(request, cors_origins):
-  """OPTIONS: answered from the configuration alone, without looking at the signature."""
-  headers = [*ALWAYS, (b'allow', b'GET, HEAD, PUT, OPTIONS')]
-  if cors_headers(request, cors_origins) and request.header(b'access-control-request-method') is not None:
-    wanted = request.header(b'access-control-request-headers') or b''
-    headers += [(b'access-control-allow-methods', b'GET, HEAD, PUT'), (b'access-control-allow-headers', wanted), (b'access-control-max-age', b'600')]
-  return Answer(204, headers)
+ """OPTIONS: answered from the configuration alone, without looking at the signature."""
+ headers = [*ALWAYS, (b'allow', b'GET, HEAD, PUT, OPTIONS')]
+ if cors_headers(request, cors_origins) and request.header(b'access-control-request-method') is not None:
+  wanted = request.header(b'access-control-request-headers') or b''
+  headers += [(b'access-control-allow-methods', b'GET, HEAD, PUT'), (b'access-control-allow-headers', wanted), (b'access-control-max-age', b'600')]
+ return Answer(204, headers)
 
 def cors_headers(request, cors_origins):
-  """Let the configured origins read the answer, without credentials: no cookie of a link is sent across sites."""
-  if not cors_origins or request is None:
-    return []
-  origin = request.header(b'origin')
-  if origin is None or not ('*' in cors_origins or origin.decode('latin-1') in cors_origins):
-    return []
-  return [(b'access-control-allow-origin', b'*' if '*' in cors_origins else origin), (b'access-control-expose-headers', b'etag, content-range, content-length, content-disposition, retry-after'), (b'vary', b'origin')]
+ """Let the configured origins read the answer, without credentials: no cookie of a link is sent across sites."""
+ if not cors_origins or request is None:
+  return []
+ origin = request.header(b'origin')
+ if origin is None or not ('*' in cors_origins or origin.decode('latin-1') in cors_origins):
+  return []
+ return [(b'access-control-allow-origin', b'*' if '*' in cors_origins else origin), (b'access-control-expose-headers', b'etag, content-range, content-length, content-disposition, retry-after'), (b'vary', b'origin')]
 
 # edge/event
 
@@ -1321,161 +1374,163 @@ KEPT_OF_UPLOADS = KEPT | {'content-md5', 'x-amz-checksum-crc32', 'x-amz-checksum
 _HSTS = (b'strict-transport-security', b'max-age=31536000')
 
 def request_of(sent):
-  """Read the request of an event of viewer request."""
-  try:
-    headers = tuple(((name.lower().encode('latin-1'), line['value'].encode('utf-8', 'surrogateescape')) for name, lines in sent['headers'].items() for line in lines))
-    host, = (line['value'] for line in sent['headers']['host'])
-    return ViewerRequest(method=sent['method'], scheme='https', host=host.lower().removesuffix(':443'), path=sent['uri'].encode('utf-8', 'surrogateescape'), query=sent['querystring'].encode('utf-8', 'surrogateescape'), headers=headers, address=canonical_address(sent['clientIp']), address_is_proof=True)
-  except (KeyError, ValueError, TypeError, AttributeError):
-    raise Refused(Reason.MALFORMED_REQUEST) from None
+ """Read the request of an event of viewer request."""
+ try:
+  headers = tuple(((name.lower().encode('latin-1'), line['value'].encode('utf-8', 'surrogateescape')) for name, lines in sent['headers'].items() for line in lines))
+  host, = (line['value'] for line in sent['headers']['host'])
+  if not sent['uri'].startswith('/'):
+   raise ValueError('the path begins without a slash')
+  return ViewerRequest(method=sent['method'], scheme='https', host=host.lower().removesuffix(':443'), path=sent['uri'].encode('utf-8', 'surrogateescape'), query=sent['querystring'].encode('utf-8', 'surrogateescape'), headers=headers, address=canonical_address(sent['clientIp']), address_is_proof=True)
+ except (KeyError, ValueError, TypeError, AttributeError):
+  raise Refused(Reason.MALFORMED_REQUEST) from None
 
 class Claimed(NamedTuple):
-  is_leased: object
-  link_id: object
-  claim_id: object
-  forget_after_s: object
-  home: object
-  reads: object
+ is_leased: object
+ link_id: object
+ claim_id: object
+ forget_after_s: object
+ home: object
+ reads: object
 
-  def __str__(self):
-    kind = 'lease' if self.is_leased else 'use'
-    parts = (kind, text_of_id(self.link_id), self.claim_id, str(self.forget_after_s), self.home, self.reads)
-    return '.'.join(parts)
+ def __str__(self):
+  kind = 'lease' if self.is_leased else 'use'
+  parts = (kind, text_of_id(self.link_id), self.claim_id, str(self.forget_after_s), self.home, self.reads)
+  return '.'.join(parts)
 
 def claimed_of(sent):
-  """Read the claim from the request of an event of origin response; None where it carries none."""
-  lines = sent.get('headers', {}).get(CLAIM_HEADER, ())
-  try:
-    (kind, link, claim_id, forget_after_s, home, reads), = (line['value'].split('.') for line in lines)
-    return Claimed(kind == 'lease', id_of_text(link), claim_id, int(forget_after_s), home, reads)
-  except (ValueError, KeyError, TypeError):
-    return None
+ """Read the claim from the request of an event of origin response; None where it carries none."""
+ lines = sent.get('headers', {}).get(CLAIM_HEADER, ())
+ try:
+  (kind, link, claim_id, forget_after_s, home, reads), = (line['value'].split('.') for line in lines)
+  return Claimed(kind == 'lease', id_of_text(link), claim_id, int(forget_after_s), home, reads)
+ except (ValueError, KeyError, TypeError):
+  return None
 
 def download_passed_on(sent, grant, claimed):
-  """The request for a whole object: without Range, conditions, cookies, and with what was signed in its query."""
-  limits = grant.limits
-  given = {'response-content-disposition': disposition_of(grant.object_key, limits.disposition, limits.response_type or ''), 'response-content-type': limits.response_type}
-  query = '&'.join((f'{name}={escape(value)}' for name, value in given.items() if value is not None))
-  return _passed_on(sent, grant, KEPT, query, {CLAIM_HEADER: str(claimed)} if claimed else {})
+ """The request for a whole object: without Range, conditions, cookies, and with what was signed in its query."""
+ limits = grant.limits
+ given = {'response-content-disposition': disposition_of(grant.object_key, limits.disposition, limits.response_type or ''), 'response-content-type': limits.response_type}
+ query = '&'.join((f'{name}={escape(value)}' for name, value in given.items() if value is not None))
+ return _passed_on(sent, grant, KEPT, query, {CLAIM_HEADER: str(claimed)} if claimed else {})
 
 def upload_passed_on(sent, grant, head, claimed):
-  """The request that stores an object, on the condition that none stands there."""
-  own = {'content-type': head.media_type, 'if-none-match': '*', CLAIM_HEADER: str(claimed)}
-  return _passed_on(sent, grant, KEPT_OF_UPLOADS, '', own)
+ """The request that stores an object, on the condition that none stands there."""
+ own = {'content-type': head.media_type, 'if-none-match': '*', CLAIM_HEADER: str(claimed)}
+ return _passed_on(sent, grant, KEPT_OF_UPLOADS, '', own)
 
 def _passed_on(sent, grant, kept, query, own):
-  headers = {name: lines for name, lines in sent['headers'].items() if name.lower() in kept}
-  headers.update({name: [{'key': name, 'value': value}] for name, value in own.items()})
-  return {**sent, 'uri': path_of(grant.object_key), 'querystring': query, 'headers': headers}
+ headers = {name: lines for name, lines in sent['headers'].items() if name.lower() in kept}
+ headers.update({name: [{'key': name, 'value': value}] for name, value in own.items()})
+ return {**sent, 'uri': path_of(grant.object_key), 'querystring': query, 'headers': headers}
 
 def answer_event(answer):
-  """An answer that CloudFront gives to the viewer in the bucket's place."""
-  headers = {}
-  for name, value in (*answer.headers, _HSTS):
-    if name != b'server':
-      key = name.decode('latin-1')
-      headers.setdefault(key, []).append({'key': key, 'value': value.decode('latin-1')})
-  given = {'status': str(answer.status), 'headers': headers}
-  if answer.body:
-    given |= {'body': answer.body.decode('utf-8', 'replace'), 'bodyEncoding': 'text'}
-  return given
+ """An answer that CloudFront gives to the viewer in the bucket's place."""
+ headers = {}
+ for name, value in (*answer.headers, _HSTS):
+  if name != b'server':
+   key = name.decode('latin-1')
+   headers.setdefault(key, []).append({'key': key, 'value': value.decode('latin-1')})
+ given = {'status': str(answer.status), 'headers': headers}
+ if answer.body:
+  given |= {'body': answer.body.decode('utf-8', 'replace'), 'bodyEncoding': 'text'}
+ return given
 
 # aws_requests/flow
 
 class HttpRequest(Value):
-  __slots__ = ('headers', 'body', 'is_repeat')
-  _fields = ('headers', 'body', 'is_repeat')
+ __slots__ = ('headers', 'body', 'is_repeat')
+ _fields = ('headers', 'body', 'is_repeat')
 
-  def __init__(self, headers, body, is_repeat=False):
-    self.headers = headers
-    self.body = body
-    self.is_repeat = is_repeat
+ def __init__(self, headers, body, is_repeat=False):
+  self.headers = headers
+  self.body = body
+  self.is_repeat = is_repeat
 
 class HttpAnswer(Value):
-  __slots__ = ('status', 'body', 'date_s')
-  _fields = ('status', 'body', 'date_s')
+ __slots__ = ('status', 'body', 'date_s')
+ _fields = ('status', 'body', 'date_s')
 
-  def __init__(self, status, body, date_s):
-    self.status = status
-    self.body = body
-    self.date_s = date_s
+ def __init__(self, status, body, date_s):
+  self.status = status
+  self.body = body
+  self.date_s = date_s
 
 class NoAnswer(Exception):
-  pass
+ pass
 
 class Pause_of_flow(NamedTuple):
-  seconds: object
+ seconds: object
 
 def drive_blocking(talk, send, sleep):
-  """Run a talk with calls that block; ``NoAnswer`` of ``send`` is thrown into the talk."""
-  try:
-    step = next(talk)
-    while True:
-      if isinstance(step, Pause_of_flow):
-        sleep(step.seconds)
-        step = talk.send(None)
-        continue
-      try:
-        answer = send(step)
-      except NoAnswer as error:
-        step = talk.throw(error)
-      else:
-        step = talk.send(answer)
-  except StopIteration as stop:
-    return stop.value
+ """Run a talk with calls that block; ``NoAnswer`` of ``send`` is thrown into the talk."""
+ try:
+  step = next(talk)
+  while True:
+   if isinstance(step, Pause_of_flow):
+    sleep(step.seconds)
+    step = talk.send(None)
+    continue
+   try:
+    answer = send(step)
+   except NoAnswer as error:
+    step = talk.throw(error)
+   else:
+    step = talk.send(answer)
+ except StopIteration as stop:
+  return stop.value
 
 # aws_requests/endpoint
 
 def endpoint_of(service, *, given, environ):
-  """Find the URL of another server than AWS's own, without a slash at its end; empty where none is named."""
-  names = (f'AWS_ENDPOINT_URL_{service}', 'AWS_ENDPOINT_URL', 'AWS_ENDPOINT')
-  return (given or next((environ[name] for name in names if environ.get(name)), '')).rstrip('/')
+ """Find the URL of another server than AWS's own, without a slash at its end; empty where none is named."""
+ names = (f'AWS_ENDPOINT_URL_{service}', 'AWS_ENDPOINT_URL', 'AWS_ENDPOINT')
+ return (given or next((environ[name] for name in names if environ.get(name)), '')).rstrip('/')
 
 # aws_requests/signature
 
 ALGORITHM = 'AWS4-HMAC-SHA256'
 
 class AwsCredentials(Value):
-  __slots__ = ('access_key_id', 'secret', 'token')
-  _fields = ('access_key_id', 'secret', 'token')
+ __slots__ = ('access_key_id', 'secret', 'token')
+ _fields = ('access_key_id', 'secret', 'token')
 
-  def __init__(self, access_key_id, secret, token=''):
-    self.access_key_id = access_key_id
-    self.secret = secret
-    self.token = token
+ def __init__(self, access_key_id, secret, token=''):
+  self.access_key_id = access_key_id
+  self.secret = secret
+  self.token = token
 
 class SigningScope(Value):
-  __slots__ = ('region', 'service')
-  _fields = ('region', 'service')
+ __slots__ = ('region', 'service')
+ _fields = ('region', 'service')
 
-  def __init__(self, *, region, service):
-    self.region = region
-    self.service = service
+ def __init__(self, *, region, service):
+  self.region = region
+  self.service = service
 
 def signed_headers(method, *, path, query, headers, payload_sha256, credentials, scope, now_s):
-  """Return the headers of a request with those that sign it."""
-  date = dt.datetime.fromtimestamp(now_s, dt.UTC).strftime('%Y%m%dT%H%M%SZ')
-  signed = {**headers, 'x-amz-date': date}
-  if credentials.token:
-    signed['x-amz-security-token'] = credentials.token
-  if scope.service == 's3':
-    signed['x-amz-content-sha256'] = payload_sha256
-  names = sorted(signed)
-  lines = ''.join((f"{name}:{' '.join(signed[name].split())}\n" for name in names))
-  canonical = f"{method}\n{path}\n{query}\n{lines}\n{';'.join(names)}\n{payload_sha256}"
-  place = f'{date[:8]}/{scope.region}/{scope.service}/aws4_request'
-  text = f'{ALGORITHM}\n{date}\n{place}\n{hashlib.sha256(canonical.encode()).hexdigest()}'
-  key = _signing_key(credentials.secret, date[:8], scope)
-  signature = hmac.digest(key, text.encode(), 'sha256').hex()
-  signed['authorization'] = f"{ALGORITHM} Credential={credentials.access_key_id}/{place}, SignedHeaders={';'.join(names)}, Signature={signature}"
-  return signed
+ """Return the headers of a request with those that sign it."""
+ date = dt.datetime.fromtimestamp(now_s, dt.UTC).strftime('%Y%m%dT%H%M%SZ')
+ signed = {**headers, 'x-amz-date': date}
+ if credentials.token:
+  signed['x-amz-security-token'] = credentials.token
+ if scope.service == 's3':
+  signed['x-amz-content-sha256'] = payload_sha256
+ names = sorted(signed)
+ lines = ''.join((f"{name}:{' '.join(signed[name].split())}\n" for name in names))
+ canonical = f"{method}\n{path}\n{query}\n{lines}\n{';'.join(names)}\n{payload_sha256}"
+ place = f'{date[:8]}/{scope.region}/{scope.service}/aws4_request'
+ text = f'{ALGORITHM}\n{date}\n{place}\n{hashlib.sha256(canonical.encode()).hexdigest()}'
+ key = _signing_key(credentials.secret, date[:8], scope)
+ signature = hmac.digest(key, text.encode(), 'sha256').hex()
+ signed['authorization'] = f"{ALGORITHM} Credential={credentials.access_key_id}/{place}, SignedHeaders={';'.join(names)}, Signature={signature}"
+ return signed
 
 @functools.lru_cache(maxsize=8)
 def _signing_key(secret, day, scope):
-  key = b'AWS4' + secret.encode()
-  for part in (day, scope.region, scope.service, 'aws4_request'):
-    key = hmac.digest(key, part.encode(), 'sha256')
-  return key
+ key = b'AWS4' + secret.encode()
+ for part in (day, scope.region, scope.service, 'aws4_request'):
+  key = hmac.digest(key, part.encode(), 'sha256')
+ return key
 
 # edge/connection
 
@@ -1489,121 +1544,121 @@ _MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct',
 
 class Connection:
 
-  def __init__(self, region):
-    named = endpoint_of('DYNAMODB', given='', environ=os.environ)
-    scheme, _, self._host = (named or f'https://dynamodb.{region}.amazonaws.com').partition('://')
-    name, _, port = self._host.partition(':')
-    self._tls = ssl.create_default_context() if scheme == 'https' else None
-    self._address = (name, int(port or (443 if self._tls else 80)))
-    self._scope = SigningScope(region=region, service='dynamodb')
-    self._socket = None
-    self._received = b''
-    self._used_at = 0.0
-    self._give_up_at = 0.0
+ def __init__(self, region):
+  named = endpoint_of('DYNAMODB', given='', environ=os.environ)
+  scheme, _, self._host = (named or f'https://dynamodb.{region}.amazonaws.com').partition('://')
+  name, _, port = self._host.partition(':')
+  self._tls = ssl.create_default_context() if scheme == 'https' else None
+  self._address = (name, int(port or (443 if self._tls else 80)))
+  self._scope = SigningScope(region=region, service='dynamodb')
+  self._socket = None
+  self._received = b''
+  self._used_at = 0.0
+  self._give_up_at = 0.0
 
-  def send(self, request, *, until):
-    now = time.monotonic()
-    if now >= until:
-      raise NoAnswer('no time is left')
-    self._give_up_at = min(until, now + ATTEMPT_MAX_S)
-    try:
-      if now - self._used_at > IDLE_MAX_S:
-        self.close()
-      connected = self._socket or self._open()
-      connected.settimeout(self._left_s())
-      connected.sendall(self._head_of(request) + request.body)
-      answer = self._read_answer(connected)
-    except (OSError, EOFError, ValueError, KeyError) as error:
-      self.close()
-      raise NoAnswer(f'{type(error).__name__}: {error}') from error
-    self._used_at = time.monotonic()
-    return answer
+ def send(self, request, *, until):
+  now = time.monotonic()
+  if now >= until:
+   raise NoAnswer('no time is left')
+  self._give_up_at = min(until, now + ATTEMPT_MAX_S)
+  try:
+   if now - self._used_at > IDLE_MAX_S:
+    self.close()
+   connected = self._socket or self._open()
+   connected.settimeout(self._left_s())
+   connected.sendall(self._head_of(request) + request.body)
+   answer = self._read_answer(connected)
+  except (OSError, EOFError, ValueError, KeyError) as error:
+   self.close()
+   raise NoAnswer(f'{type(error).__name__}: {error}') from error
+  self._used_at = time.monotonic()
+  return answer
 
-  def close(self):
-    if self._socket is not None:
-      self._socket.close()
-    self._socket, self._received = (None, b'')
+ def close(self):
+  if self._socket is not None:
+   self._socket.close()
+  self._socket, self._received = (None, b'')
 
-  def _open(self):
-    plain = socket.create_connection(self._address, self._left_s())
-    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    self._socket = plain
-    if self._tls is not None:
-      self._socket = self._tls.wrap_socket(plain, server_hostname=self._address[0])
-    return self._socket
+ def _open(self):
+  plain = socket.create_connection(self._address, self._left_s())
+  plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+  self._socket = plain
+  if self._tls is not None:
+   self._socket = self._tls.wrap_socket(plain, server_hostname=self._address[0])
+  return self._socket
 
-  def _head_of(self, request):
-    environ = os.environ
-    signed = signed_headers('POST', path='/', query='', headers={**request.headers, 'host': self._host}, payload_sha256=hashlib.sha256(request.body).hexdigest(), credentials=AwsCredentials(environ['AWS_ACCESS_KEY_ID'], environ['AWS_SECRET_ACCESS_KEY'], environ.get('AWS_SESSION_TOKEN', '')), scope=self._scope, now_s=int(time.time()))
-    lines = ''.join((f'{name}: {value}\r\n' for name, value in signed.items()))
-    return f'POST / HTTP/1.1\r\n{lines}content-length: {len(request.body)}\r\n\r\n'.encode()
+ def _head_of(self, request):
+  environ = os.environ
+  signed = signed_headers('POST', path='/', query='', headers={**request.headers, 'host': self._host}, payload_sha256=hashlib.sha256(request.body).hexdigest(), credentials=AwsCredentials(environ['AWS_ACCESS_KEY_ID'], environ['AWS_SECRET_ACCESS_KEY'], environ.get('AWS_SESSION_TOKEN', '')), scope=self._scope, now_s=int(time.time()))
+  lines = ''.join((f'{name}: {value}\r\n' for name, value in signed.items()))
+  return f'POST / HTTP/1.1\r\n{lines}content-length: {len(request.body)}\r\n\r\n'.encode()
 
-  def _left_s(self):
-    left_s = self._give_up_at - time.monotonic()
-    if left_s <= 0:
-      raise TimeoutError('no answer in time')
-    return left_s
+ def _left_s(self):
+  left_s = self._give_up_at - time.monotonic()
+  if left_s <= 0:
+   raise TimeoutError('no answer in time')
+  return left_s
 
-  def _read_answer(self, connected):
-    status_line, *lines = self._until(connected, b'\r\n\r\n').decode('latin-1').split('\r\n')
-    version, _, rest = status_line.partition(' ')
-    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(':') for line in lines)}
-    if headers.get('transfer-encoding', '').lower() == 'chunked':
-      body = self._chunks(connected)
-    else:
-      body = self._exactly(connected, int(headers['content-length']))
-    if version != 'HTTP/1.1' or headers.get('connection', '').lower() == 'close' or self._received:
-      self.close()
-    return HttpAnswer(int(rest[:3]), body, date_s(headers.get('date', '')))
+ def _read_answer(self, connected):
+  status_line, *lines = self._until(connected, b'\r\n\r\n').decode('latin-1').split('\r\n')
+  version, _, rest = status_line.partition(' ')
+  headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(':') for line in lines)}
+  if headers.get('transfer-encoding', '').lower() == 'chunked':
+   body = self._chunks(connected)
+  else:
+   body = self._exactly(connected, int(headers['content-length']))
+  if version != 'HTTP/1.1' or headers.get('connection', '').lower() == 'close' or self._received:
+   self.close()
+  return HttpAnswer(int(rest[:3]), body, date_s(headers.get('date', '')))
 
-  def _chunks(self, connected):
-    body = b''
-    while True:
-      size_bytes = int(self._until(connected, b'\r\n').partition(b';')[0], 16)
-      body += self._exactly(connected, size_bytes)
-      if len(body) > ANSWER_MAX_BYTES or self._exactly(connected, 2) != b'\r\n':
-        raise ValueError('a broken chunk, or an answer without end')
-      if not size_bytes:
-        return body
+ def _chunks(self, connected):
+  body = b''
+  while True:
+   size_bytes = int(self._until(connected, b'\r\n').partition(b';')[0], 16)
+   body += self._exactly(connected, size_bytes)
+   if len(body) > ANSWER_MAX_BYTES or self._exactly(connected, 2) != b'\r\n':
+    raise ValueError('a broken chunk, or an answer without end')
+   if not size_bytes:
+    return body
 
-  def _until(self, connected, end):
-    while end not in self._received:
-      self._receive(connected)
-    found, _, self._received = self._received.partition(end)
-    return found
+ def _until(self, connected, end):
+  while end not in self._received:
+   self._receive(connected)
+  found, _, self._received = self._received.partition(end)
+  return found
 
-  def _exactly(self, connected, size_bytes):
-    if not 0 <= size_bytes <= ANSWER_MAX_BYTES:
-      raise ValueError(f'an answer of {size_bytes} bytes')
-    while len(self._received) < size_bytes:
-      self._receive(connected)
-    found, self._received = (self._received[:size_bytes], self._received[size_bytes:])
-    return found
+ def _exactly(self, connected, size_bytes):
+  if not 0 <= size_bytes <= ANSWER_MAX_BYTES:
+   raise ValueError(f'an answer of {size_bytes} bytes')
+  while len(self._received) < size_bytes:
+   self._receive(connected)
+  found, self._received = (self._received[:size_bytes], self._received[size_bytes:])
+  return found
 
-  def _receive(self, connected):
-    connected.settimeout(self._left_s())
-    data = connected.recv(65536)
-    if not data or len(self._received) > ANSWER_MAX_BYTES:
-      raise EOFError('the connection ended')
-    self._received += data
+ def _receive(self, connected):
+  connected.settimeout(self._left_s())
+  data = connected.recv(65536)
+  if not data or len(self._received) > ANSWER_MAX_BYTES:
+   raise EOFError('the connection ended')
+  self._received += data
 
 def date_s(text):
-  """Read a ``Date`` in seconds since 1970 UTC; None where it is none. ``email.utils`` costs a cold start 10 ms."""
-  try:
-    _, day, month, year, clock, zone = text.split()
-    hour, minute, second = map(int, clock.split(':'))
-    if zone != 'GMT':
-      return None
-    at = dt.datetime(int(year), _MONTHS.index(month) + 1, int(day), hour, minute, second, tzinfo=dt.UTC)
-  except ValueError:
-    return None
-  return int(at.timestamp())
+ """Read a ``Date`` in seconds since 1970 UTC; None where it is none. ``email.utils`` costs a cold start 10 ms."""
+ try:
+  _, day, month, year, clock, zone = text.split()
+  hour, minute, second = map(int, clock.split(':'))
+  if zone != 'GMT':
+   return None
+  at = dt.datetime(int(year), _MONTHS.index(month) + 1, int(day), hour, minute, second, tzinfo=dt.UTC)
+ except ValueError:
+  return None
+ return int(at.timestamp())
 
 # edge/log
 
 def log(event, **fields):
-  """Write a line."""
-  sys.stdout.write(json.dumps({'event': event, **fields}) + '\n')
+ """Write a line."""
+ sys.stdout.write(json.dumps({'event': event, **fields}) + '\n')
 
 # ledgers/protocol
 
@@ -1614,59 +1669,59 @@ FORGET_MARGIN_S = 86400
 CLOCK_SKEW_MAX_S = 300
 
 def forget_after(expires_s):
-  """Until when the record of a link must live: a day longer than the link (docs/record.md)."""
-  return min(expires_s + FORGET_MARGIN_S, FORGET_NEVER_S)
+ """Until when the record of a link must live: a day longer than the link (docs/record.md)."""
+ return min(expires_s + FORGET_MARGIN_S, FORGET_NEVER_S)
 
 class Done(Value):
-  __slots__ = ('version',)
-  _fields = ('version',)
+ __slots__ = ('version',)
+ _fields = ('version',)
 
-  def __init__(self, version):
-    self.version = version
+ def __init__(self, version):
+  self.version = version
 
 class Stands(Value):
-  __slots__ = ('record', 'version')
-  _fields = ('record', 'version')
+ __slots__ = ('record', 'version')
+ _fields = ('record', 'version')
 
-  def __init__(self, record, version):
-    self.record = record
-    self.version = version
+ def __init__(self, record, version):
+  self.record = record
+  self.version = version
 
 class Gone(Value):
-  __slots__ = ()
-  _fields = ()
+ __slots__ = ()
+ _fields = ()
 
-  def __init__(self):
-    pass
+ def __init__(self):
+  pass
 
 class Swept(Value):
-  __slots__ = ()
-  _fields = ()
+ __slots__ = ()
+ _fields = ()
 
-  def __init__(self):
-    pass
+ def __init__(self):
+  pass
 
 class Unknown(Value):
-  __slots__ = ('why', 'kind')
-  _fields = ('why', 'kind')
+ __slots__ = ('why', 'kind')
+ _fields = ('why', 'kind')
 
-  def __init__(self, why, kind='lost'):
-    self.why = why
-    self.kind = kind
+ def __init__(self, why, kind='lost'):
+  self.why = why
+  self.kind = kind
 
 class Insert(NamedTuple):
-  link_id: object
-  record: object
-  forget_after_s: object
+ link_id: object
+ record: object
+ forget_after_s: object
 
 class Replace(NamedTuple):
-  link_id: object
-  version: object
-  record: object
-  forget_after_s: object
+ link_id: object
+ version: object
+ record: object
+ forget_after_s: object
 
 class Read(NamedTuple):
-  link_id: object
+ link_id: object
 
 # uses/record
 
@@ -1677,36 +1732,43 @@ EDGE = '@'
 CLAIMS_MAX = 32
 
 class Claim(NamedTuple):
-  claim_id: object
-  at_s: object
-  address: object
-  gateway: object
-  size_bytes: object = None
-  etag: object = ''
-  paid: object = 0
-  over: object = 0
-  is_parallel: object = False
+ claim_id: object
+ at_s: object
+ address: object
+ gateway: object
+ size_bytes: object = None
+ etag: object = ''
+ paid: object = 0
+ over: object = 0
+ is_parallel: object = False
 
 class Lease(NamedTuple):
-  claim_id: object
-  until_s: object
+ claim_id: object
+ until_s: object
+
+class Placing(NamedTuple):
+ claim_id: object
+ object_key: object
+ at_s: object
+ replaces: object = ''
 
 class Issued(NamedTuple):
-  object_key: object
-  operation: object
-  uses: object
-  made_s: object
-  expires_s: object
-  label: object
+ object_key: object
+ operation: object
+ uses: object
+ made_s: object
+ expires_s: object
+ label: object
 
 class Record(NamedTuple):
-  uses: object = 0
-  claims: object = ()
-  marks: object = ()
-  is_revoked: object = False
-  lease: object = None
-  replaces: object = None
-  issued: object = None
+ uses: object = 0
+ claims: object = ()
+ marks: object = ()
+ is_revoked: object = False
+ lease: object = None
+ replaces: object = None
+ issued: object = None
+ placing: object = ()
 
 EMPTY = Record()
 
@@ -1715,104 +1777,112 @@ _to_json = json.JSONEncoder(ensure_ascii=False, separators=(',', ':')).encode
 _from_json = json.JSONDecoder().decode
 
 def with_mark(record, mark):
-  """Return the marks of a record after one more write."""
-  return (*record.marks, mark)[-MARKS_MAX:]
+ """Return the marks of a record after one more write."""
+ return (*record.marks, mark)[-MARKS_MAX:]
 
 def to_json(record):
-  """Write a record as compact JSON; what has its usual value is left out (one use taken, no marks, not revoked)."""
-  document = {}
-  if record.uses != 1:
-    document['u'] = record.uses
-  if record.claims:
-    document['c'] = [_claim_to_list(claim) for claim in record.claims]
-  if record.marks:
-    document['o'] = record.marks
-  if record.is_revoked:
-    document['r'] = 1
-  if record.lease:
-    document['l'] = [record.lease.claim_id, record.lease.until_s]
-  if record.replaces is not None:
-    document['e'] = record.replaces
-  if record.issued:
-    i = record.issued
-    document['i'] = [i.object_key, i.operation.value, i.uses, i.made_s, i.expires_s, i.label]
-  return _to_json(document).encode()
+ """Write a record as compact JSON; what has its usual value is left out (one use taken, no marks, not revoked)."""
+ document = {}
+ if record.uses != 1:
+  document['u'] = record.uses
+ if record.claims:
+  document['c'] = [_claim_to_list(claim) for claim in record.claims]
+ if record.marks:
+  document['o'] = record.marks
+ if record.is_revoked:
+  document['r'] = 1
+ if record.lease:
+  document['l'] = [record.lease.claim_id, record.lease.until_s]
+ if record.replaces is not None:
+  document['e'] = record.replaces
+ if record.issued:
+  i = record.issued
+  document['i'] = [i.object_key, i.operation.value, i.uses, i.made_s, i.expires_s, i.label]
+ if record.placing:
+  document['w'] = [placing if placing.replaces else placing[:-1] for placing in record.placing]
+ return _to_json(document).encode()
 
 def _claim_to_list(claim):
-  short = [claim.claim_id, claim.at_s, claim.address or 0, claim.gateway]
-  if claim.size_bytes is None:
-    return short
-  return [*short, claim.size_bytes, claim.etag, claim.paid, claim.over, *([1] if claim.is_parallel else [])]
+ short = [claim.claim_id, claim.at_s, claim.address or 0, claim.gateway]
+ if claim.size_bytes is None:
+  return short
+ return [*short, claim.size_bytes, claim.etag, claim.paid, claim.over, *([1] if claim.is_parallel else [])]
 
 class RecordUnreadable(ValueError):
-  pass
+ pass
 
 def from_json(text):
-  """Read what ``to_json`` wrote."""
-  try:
-    document = _from_json(text.decode())
-    if not document.keys() <= {'u', 'c', 'o', 'r', 'l', 'e', 'i'}:
-      raise ValueError('unknown members')
-    issued = document.get('i')
-    lease = document.get('l')
-    return Record(uses=int(document.get('u', 1)), claims=tuple((_claim_of_list(*claim) for claim in document.get('c', ()))), marks=tuple(document.get('o', ())), is_revoked=bool(document.get('r')), lease=Lease(*lease) if lease else None, replaces=document.get('e'), issued=_issued_of_list(*issued) if issued else None)
-  except (TypeError, AttributeError, KeyError, ValueError) as error:
-    raise RecordUnreadable(f'not a record of this version: {error}') from None
+ """Read what ``to_json`` wrote."""
+ try:
+  document = _from_json(text.decode())
+  if not document.keys() <= {'u', 'c', 'o', 'r', 'l', 'e', 'i', 'w'}:
+   raise ValueError('unknown members')
+  issued = document.get('i')
+  lease = document.get('l')
+  return Record(uses=int(document.get('u', 1)), claims=tuple((_claim_of_list(*claim) for claim in document.get('c', ()))), marks=tuple(document.get('o', ())), is_revoked=bool(document.get('r')), lease=Lease(*lease) if lease else None, replaces=document.get('e'), issued=_issued_of_list(*issued) if issued else None, placing=tuple((_placing_of_list(*placing) for placing in document.get('w', ()))))
+ except (TypeError, AttributeError, KeyError, ValueError) as error:
+  raise RecordUnreadable(f'not a record of this version: {error}') from None
 
 def _claim_of_list(claim_id, at_s, address, gateway, size=None, etag='', *rest):
-  paid, over, *parallel = rest if size is not None else (0, 0)
-  return Claim(claim_id=claim_id, at_s=at_s, address=str(address) if address else None, gateway=gateway, size_bytes=size, etag=etag, paid=paid, over=over, is_parallel=bool(parallel))
+ paid, over, *parallel = rest if size is not None else (0, 0)
+ return Claim(claim_id=claim_id, at_s=at_s, address=str(address) if address else None, gateway=gateway, size_bytes=size, etag=etag, paid=paid, over=over, is_parallel=bool(parallel))
+
+def _placing_of_list(claim_id, object_key, at_s, replaces=''):
+ return Placing(claim_id, object_key, at_s, replaces)
 
 def _issued_of_list(object_key, operation, uses, made_s, expires_s, label):
-  return Issued(object_key=object_key, operation=Operation(operation), uses=uses, made_s=made_s, expires_s=expires_s, label=label)
+ return Issued(object_key=object_key, operation=Operation(operation), uses=uses, made_s=made_s, expires_s=expires_s, label=label)
 
 # uses/use
 
+AHEAD_MAX_S = 300
+
 class Rules(NamedTuple):
-  resume_window_s: object = 900
-  lease_s: object = 60
+ resume_window_s: object = 900
+ lease_s: object = 60
 
 class Kind(enum.Enum):
-  ADMIT = 'admit'
-  REFUSE = 'refuse'
-  BUSY = 'busy'
-  CUT = 'cut'
+ ADMIT = 'admit'
+ REFUSE = 'refuse'
+ BUSY = 'busy'
+ CUT = 'cut'
 
 class Admission(NamedTuple):
-  kind: object
-  claim_id: object = ''
-  record: object = None
-  reason: object = None
-  mark: object = ''
-  replaces: object = None
-  cut_bytes: object = 0
+ kind: object
+ claim_id: object = ''
+ record: object = None
+ reason: object = None
+ mark: object = ''
+ replaces: object = None
+ cut_bytes: object = 0
+ unknown: object = None
 
 def settle(record, *, claim_id, mark, back_bytes, size_bytes, etag, now_s, is_parallel=False):
-  """Give back bytes that were promised and never handed to the server; the use itself, if no byte ever was."""
-  if mark in record.marks:
-    return None
-  claim = next((claim for claim in record.claims if claim.claim_id == claim_id), None)
-  if claim is None:
-    return None
-  paid = size_bytes if claim.size_bytes is None else claim.paid
-  settled = claim._replace(at_s=max(claim.at_s, now_s), size_bytes=size_bytes, etag=etag, paid=max(0, paid - back_bytes), over=claim.over - max(0, back_bytes - paid), is_parallel=claim.is_parallel or is_parallel)
-  if settled.paid == 0 and settled.over == 0:
-    claims = tuple((other for other in record.claims if other is not claim))
-    return record._replace(uses=record.uses - 1, claims=claims, marks=with_mark(record, mark))
-  claims = tuple((settled if other is claim else other for other in record.claims))
-  return record._replace(claims=claims, marks=with_mark(record, mark))
+ """Give back bytes that were promised and never handed to the server; the use itself, if no byte ever was."""
+ if mark in record.marks:
+  return None
+ claim = next((claim for claim in record.claims if claim.claim_id == claim_id), None)
+ if claim is None:
+  return None
+ paid = size_bytes if claim.size_bytes is None else claim.paid
+ settled = claim._replace(at_s=max(claim.at_s, now_s), size_bytes=size_bytes, etag=etag, paid=max(0, paid - back_bytes), over=claim.over - max(0, back_bytes - paid), is_parallel=claim.is_parallel or is_parallel)
+ if settled.paid == 0 and settled.over == 0:
+  claims = tuple((other for other in record.claims if other is not claim))
+  return record._replace(uses=record.uses - 1, claims=claims, marks=with_mark(record, mark))
+ claims = tuple((settled if other is claim else other for other in record.claims))
+ return record._replace(claims=claims, marks=with_mark(record, mark))
 
 def is_written(record, mark):
-  """Whether the write with this mark happened."""
-  return mark in record.marks or any((claim.claim_id == mark for claim in record.claims)) or (record.lease is not None and record.lease.claim_id == mark)
+ """Whether the write with this mark happened."""
+ return mark in record.marks or any((claim.claim_id == mark for claim in record.claims)) or (record.lease is not None and record.lease.claim_id == mark)
 
 def is_too_old(made_ms, *, born_ms, accept_from_ms):
-  """Whether a ticket is older than what the ledger remembers (it lost its memory, or was restored from a copy)."""
-  return made_ms is not None and made_ms < (born_ms if accept_from_ms is None else accept_from_ms)
+ """Whether a ticket is older than what the ledger remembers (it lost its memory, or was restored from a copy)."""
+ return made_ms is not None and made_ms < (born_ms if accept_from_ms is None else accept_from_ms)
 
 def refused(reason):
-  """Make the decision that refuses."""
-  return Admission(kind=Kind.REFUSE, reason=reason)
+ """Make the decision that refuses."""
+ return Admission(kind=Kind.REFUSE, reason=reason)
 
 # ledgers/claiming
 
@@ -1821,62 +1891,65 @@ ATTEMPTS_MAX_of_claiming = 12
 PAUSE_FIRST_S_of_claiming, PAUSE_MAX_S = (0.05, 5.0)
 
 class Pause_of_claiming(NamedTuple):
-  seconds: object
+ seconds: object
 
-def claim(link_id, forget_after_s, decide):
-  """Win a use, or learn why not; one write where nobody came before."""
-  record = None
-  version = None
-  for _ in range(ATTEMPTS_MAX_of_claiming):
-    admission = decide(record)
-    if admission.record is None:
-      return admission
-    answer = (yield from _until_known(_write(link_id, version, admission.record, forget_after_s)))
-    if isinstance(answer, Done):
-      return admission
-    if isinstance(answer, Swept):
-      return Admission(kind=Kind.REFUSE, reason=Reason.FORGOTTEN)
-    if isinstance(answer, Gone):
-      record = version = None
-      continue
-    record, version = (from_json(answer.record), answer.version)
-    if is_written(record, admission.mark):
-      return admission
-  return Admission(kind=Kind.BUSY, reason=Reason.LEDGER_UNKNOWN)
+def claim(link_id, forget_after_s, decide, *, reads_first=False):
+ """Win a use, or learn why not; one write where nobody came before."""
+ record = None
+ version = None
+ if reads_first and isinstance((found := (yield from _read_until_known(link_id))), Stands):
+  record, version = (from_json(found.record), found.version)
+ for _ in range(ATTEMPTS_MAX_of_claiming):
+  admission = decide(record)
+  if admission.record is None:
+   return admission
+  answer = (yield from _until_known(_write(link_id, version, admission.record, forget_after_s)))
+  if isinstance(answer, Done):
+   return admission
+  if isinstance(answer, Swept):
+   return Admission(kind=Kind.REFUSE, reason=Reason.FORGOTTEN)
+  if isinstance(answer, Gone):
+   record = version = None
+   continue
+  record, version = (from_json(answer.record), answer.version)
+  if is_written(record, admission.mark):
+   return admission
+ return Admission(kind=Kind.BUSY, reason=Reason.LEDGER_UNKNOWN)
 
 def _write(link_id, version, record, forget_after_s):
-  text = to_json(record)
-  if version is None:
-    return Insert(link_id, text, forget_after_s)
-  return Replace(link_id, version, text, forget_after_s)
+ text = to_json(record)
+ if version is None:
+  return Insert(link_id, text, forget_after_s)
+ return Replace(link_id, version, text, forget_after_s)
+
+def _read_until_known(link_id):
+ pause_s = PAUSE_FIRST_S_of_claiming
+ while isinstance((answer := (yield Read(link_id))), Unknown):
+  yield Pause_of_claiming(pause_s)
+  pause_s = min(2 * pause_s, PAUSE_MAX_S)
+ return answer
 
 def _until_known(write):
-  pause_s = PAUSE_FIRST_S_of_claiming
-  while True:
-    answer = (yield write)
-    if not isinstance(answer, Unknown):
-      return answer
-    yield Pause_of_claiming(pause_s)
-    pause_s = min(2 * pause_s, PAUSE_MAX_S)
+ pause_s = PAUSE_FIRST_S_of_claiming
+ while True:
+  answer = (yield write)
+  if not isinstance(answer, Unknown):
+   return answer
+  yield Pause_of_claiming(pause_s)
+  pause_s = min(2 * pause_s, PAUSE_MAX_S)
 
 def rewrite(link_id, forget_after_s, change):
-  """Change the record that is stored, for as long as it takes."""
-  pause_s = PAUSE_FIRST_S_of_claiming
-  answer = (yield Read(link_id))
-  while True:
-    if isinstance(answer, Unknown):
-      yield Pause_of_claiming(pause_s)
-      pause_s = min(2 * pause_s, PAUSE_MAX_S)
-      answer = (yield Read(link_id))
-      continue
-    if not isinstance(answer, Stands):
-      return False
-    changed = change(from_json(answer.record))
-    if changed is None:
-      return False
-    answer = (yield from _until_known(Replace(link_id, answer.version, to_json(changed), forget_after_s)))
-    if isinstance(answer, Done):
-      return True
+ """Change the record that is stored, for as long as it takes."""
+ answer = (yield from _read_until_known(link_id))
+ while True:
+  if not isinstance(answer, Stands):
+   return False
+  changed = change(from_json(answer.record))
+  if changed is None:
+   return False
+  answer = (yield from _until_known(Replace(link_id, answer.version, to_json(changed), forget_after_s)))
+  if isinstance(answer, Done):
+   return True
 
 # ledgers/dynamodb/items
 
@@ -1891,33 +1964,33 @@ BORN_KEY = {'s': {'S': 'ledger'}, 'id': {'S': 'born'}}
 SWEPT_KEY = {'s': {'S': 'ledger'}, 'id': {'S': 'swept'}}
 
 def put_document(table, item, condition, values):
-  """A PutItem under a condition; where that does not hold, the answer shows what stands."""
-  document = {'TableName': table, 'Item': item, 'ConditionExpression': condition, 'ReturnValuesOnConditionCheckFailure': 'ALL_OLD'}
-  return {**document, 'ExpressionAttributeValues': values} if values else document
+ """A PutItem under a condition; where that does not hold, the answer shows what stands."""
+ document = {'TableName': table, 'Item': item, 'ConditionExpression': condition, 'ReturnValuesOnConditionCheckFailure': 'ALL_OLD'}
+ return {**document, 'ExpressionAttributeValues': values} if values else document
 
 def item_of(link_id, record, forget_after_s, token):
-  """The item of a record."""
-  item = {**key_of(link_id), 'v': {'S': token}, 'r': {'S': record.decode()}, 'f': {'N': str(forget_after_s)}}
-  if forget_after_s < TTL_LAST_S:
-    item[TTL_ATTRIBUTE] = {'N': str(forget_after_s + TTL_AFTER_S)}
-  return item
+ """The item of a record."""
+ item = {**key_of(link_id), 'v': {'S': token}, 'r': {'S': record.decode()}, 'f': {'N': str(forget_after_s)}}
+ if forget_after_s < TTL_LAST_S:
+  item[TTL_ATTRIBUTE] = {'N': str(forget_after_s + TTL_AFTER_S)}
+ return item
 
 def key_of(link_id):
-  """The key of a record."""
-  name = link_id.hex()
-  return {'s': {'S': name[-1]}, 'id': {'S': name}}
+ """The key of a record."""
+ name = link_id.hex()
+ return {'s': {'S': name[-1]}, 'id': {'S': name}}
 
 def stands_of(item):
-  """Read what an answer shows of it."""
-  return Stands(text_of(item, 'r').encode(), text_of(item, 'v'))
+ """Read what an answer shows of it."""
+ return Stands(text_of(item, 'r').encode(), text_of(item, 'v'))
 
 def text_of(item, name):
-  """Read a text."""
-  return str(item[name]['S'])
+ """Read a text."""
+ return str(item[name]['S'])
 
 def number_of(item, name):
-  """Read a number."""
-  return int(item[name]['N'])
+ """Read a number."""
+ return int(item[name]['N'])
 
 # ledgers/dynamodb/requests
 
@@ -1933,165 +2006,183 @@ _BUSY = frozenset({'ProvisionedThroughputExceededException', 'ThrottlingExceptio
 
 class SaidNo(Exception):
 
-  def __init__(self, kind, words):
-    super().__init__(f'{kind}: {words}')
-    self.kind = kind
+ def __init__(self, kind, words):
+  super().__init__(f'{kind}: {words}')
+  self.kind = kind
 
 def unknown_of(error):
-  """What the caller is told whose write or read came to no answer."""
-  is_gone = isinstance(error, SaidNo) and error.kind == NO_TABLE
-  return Unknown(str(error), 'exchanged' if is_gone else 'lost')
+ """What the caller is told whose write or read came to no answer."""
+ is_gone = isinstance(error, SaidNo) and error.kind == NO_TABLE
+ return Unknown(str(error), 'exchanged' if is_gone else 'lost')
 
 class Reply(NamedTuple):
-  is_done: object
-  document: object
-  date_s: object
+ is_done: object
+ document: object
+ date_s: object
 
 def insert_talk(table, link_id, record, forget_after_s, *, token, swept_until_s=-1):
-  """Store a record where none stands; see ``Ledger.insert``."""
-  if forget_after_s <= swept_until_s:
-    return (yield from _refuse_or_show(table, link_id, swept_until_s))
-  item = item_of(link_id, record, forget_after_s, token)
-  try:
-    for _ in range(ATTEMPTS_MAX_of_requests):
-      reply = (yield from _call('PutItem', put_document(table, item, 'attribute_not_exists(id)', {})))
-      stands = item if reply.is_done else (yield from _standing(table, link_id, reply))
-      if stands is None:
-        continue
-      if (yield from _may_be_forgotten(table, number_of(stands, 'f'), reply.date_s)):
-        return Swept()
-      return Done(token) if text_of(stands, 'v') == token else stands_of(stands)
-  except (NoAnswer, SaidNo) as error:
-    return unknown_of(error)
-  return Unknown('the record came and went')
+ """Store a record where none stands; see ``Ledger.insert``."""
+ if forget_after_s <= swept_until_s:
+  return (yield from _refuse_or_show(table, link_id, swept_until_s))
+ item = item_of(link_id, record, forget_after_s, token)
+ try:
+  for _ in range(ATTEMPTS_MAX_of_requests):
+   reply = (yield from _call('PutItem', put_document(table, item, 'attribute_not_exists(id)', {})))
+   stands = item if reply.is_done else (yield from _standing(table, link_id, reply))
+   if stands is None:
+    continue
+   if (yield from _may_be_forgotten(table, number_of(stands, 'f'), reply.date_s)):
+    return Swept()
+   return Done(token) if text_of(stands, 'v') == token else stands_of(stands)
+ except (NoAnswer, SaidNo) as error:
+  return unknown_of(error)
+ return Unknown('the record came and went')
 
 def replace_talk(table, link_id, version, record, forget_after_s, *, token):
-  """Store a record in place of the one with this version; see ``Ledger.replace`` and ``insert_talk``."""
-  item = item_of(link_id, record, forget_after_s, token)
-  try:
-    reply = (yield from _call('PutItem', put_document(table, item, 'v = :v', {':v': {'S': version}})))
-    if reply.is_done:
-      return Done(token)
-    stands = (yield from _standing(table, link_id, reply))
-  except (NoAnswer, SaidNo) as error:
-    return unknown_of(error)
-  if stands is None:
-    return Gone()
-  return Done(token) if text_of(stands, 'v') == token else stands_of(stands)
+ """Store a record in place of the one with this version; see ``Ledger.replace`` and ``insert_talk``."""
+ item = item_of(link_id, record, forget_after_s, token)
+ try:
+  reply = (yield from _call('PutItem', put_document(table, item, 'v = :v', {':v': {'S': version}})))
+  if reply.is_done:
+   return Done(token)
+  stands = (yield from _standing(table, link_id, reply))
+ except (NoAnswer, SaidNo) as error:
+  return unknown_of(error)
+ if stands is None:
+  return Gone()
+ return Done(token) if text_of(stands, 'v') == token else stands_of(stands)
 
 def read_talk(table, link_id):
-  """Say what stands there, consistently; see ``Ledger.read``."""
-  try:
-    item, _ = (yield from get_item(table, key_of(link_id)))
-  except (NoAnswer, SaidNo) as error:
-    return unknown_of(error)
-  return Gone() if item is None else stands_of(item)
+ """Say what stands there, consistently; see ``Ledger.read``."""
+ try:
+  item, _ = (yield from get_item(table, key_of(link_id)))
+ except (NoAnswer, SaidNo) as error:
+  return unknown_of(error)
+ return Gone() if item is None else stands_of(item)
 
 def swept_until_talk(table):
-  """Read the stored limit; -1 where none is."""
-  item, _ = (yield from get_item(table, SWEPT_KEY))
-  return -1 if item is None else number_of(item, 'u')
+ """Read the stored limit; -1 where none is."""
+ item, _ = (yield from get_item(table, SWEPT_KEY))
+ return -1 if item is None else number_of(item, 'u')
 
 def get_item(table, key):
-  """Read one item consistently, and the server's ``Date``."""
-  reply = (yield from _call('GetItem', {'TableName': table, 'Key': key, 'ConsistentRead': True}))
-  return (reply.document.get('Item'), reply.date_s)
+ """Read one item consistently, and the server's ``Date``."""
+ reply = (yield from _call('GetItem', {'TableName': table, 'Key': key, 'ConsistentRead': True}))
+ return (reply.document.get('Item'), reply.date_s)
 
 def _call(operation, document):
-  request = HttpRequest({'content-type': 'application/x-amz-json-1.0', 'x-amz-target': f'DynamoDB_20120810.{operation}'}, json.dumps(document, separators=(',', ':'), ensure_ascii=False).encode())
-  pause_s, last = (0.0, '')
-  for _ in range(ATTEMPTS_MAX_of_requests):
-    if pause_s:
-      yield Pause_of_flow(pause_s)
-    pause_s = 2 * pause_s or PAUSE_FIRST_S_of_requests
-    try:
-      answer = (yield (replace(request, is_repeat=True) if last else request))
-    except NoAnswer as error:
-      last, pause_s = (str(error), 0.0 if not last else pause_s)
-      continue
-    reply = _reply_of(answer)
-    if reply is not None:
-      return reply
-    last = f"DynamoDB answered {(answer.status if answer else 'nothing')}"
-  raise NoAnswer(f'{operation}: {last}, {ATTEMPTS_MAX_of_requests} times')
+ request = HttpRequest({'content-type': 'application/x-amz-json-1.0', 'x-amz-target': f'DynamoDB_20120810.{operation}'}, json.dumps(document, separators=(',', ':'), ensure_ascii=False).encode())
+ pause_s, last = (0.0, '')
+ for _ in range(ATTEMPTS_MAX_of_requests):
+  if pause_s:
+   yield Pause_of_flow(pause_s)
+  pause_s = 2 * pause_s or PAUSE_FIRST_S_of_requests
+  try:
+   answer = (yield (replace(request, is_repeat=True) if last else request))
+  except NoAnswer as error:
+   last, pause_s = (str(error), 0.0 if not last else pause_s)
+   continue
+  reply = _reply_of(answer)
+  if reply is not None:
+   return reply
+  last = f"DynamoDB answered {(answer.status if answer else 'nothing')}"
+ raise NoAnswer(f'{operation}: {last}, {ATTEMPTS_MAX_of_requests} times')
 
 def _reply_of(answer):
-  if answer is None or answer.status >= 500:
-    return None
-  try:
-    document = json.loads(answer.body or b'{}')
-  except ValueError:
-    return None
-  if answer.status == 200 and isinstance(document, dict):
-    return Reply(is_done=True, document=document, date_s=answer.date_s)
-  known = document if isinstance(document, dict) else {}
-  kind = str(known.get('__type', '')).rpartition('#')[2]
-  if kind == 'ConditionalCheckFailedException':
-    return Reply(is_done=False, document=known, date_s=answer.date_s)
-  if kind in _BUSY or answer.status == 429:
-    return None
-  raise SaidNo(kind or str(answer.status), str(known.get('message', known.get('Message', '')))[:200])
+ if answer is None or answer.status >= 500:
+  return None
+ try:
+  document = json.loads(answer.body or b'{}')
+ except ValueError:
+  return None
+ if answer.status == 200 and isinstance(document, dict):
+  return Reply(is_done=True, document=document, date_s=answer.date_s)
+ known = document if isinstance(document, dict) else {}
+ kind = str(known.get('__type', '')).rpartition('#')[2]
+ if kind == 'ConditionalCheckFailedException':
+  return Reply(is_done=False, document=known, date_s=answer.date_s)
+ if kind in _BUSY or answer.status == 429:
+  return None
+ raise SaidNo(kind or str(answer.status), str(known.get('message', known.get('Message', '')))[:200])
 
 def _standing(table, link_id, reply):
-  shown = reply.document.get('Item')
-  if shown:
-    return shown
-  item, _ = (yield from get_item(table, key_of(link_id)))
-  return item
+ shown = reply.document.get('Item')
+ if shown:
+  return shown
+ item, _ = (yield from get_item(table, key_of(link_id)))
+ return item
 
 def _may_be_forgotten(table, forget_after_s, date_s):
-  if date_s is None:
-    raise NoAnswer('an answer without a Date: whether the record may have been forgotten is unknown')
-  if forget_after_s > date_s + CLOCK_SKEW_MAX_S + DATE_SLACK_S:
-    return False
-  limit_s = (yield from swept_until_talk(table))
-  return forget_after_s <= max(limit_s, date_s)
+ if date_s is None:
+  raise NoAnswer('an answer without a Date: whether the record may have been forgotten is unknown')
+ if forget_after_s > date_s + CLOCK_SKEW_MAX_S + DATE_SLACK_S:
+  return False
+ limit_s = (yield from swept_until_talk(table))
+ return forget_after_s <= max(limit_s, date_s)
 
 def _refuse_or_show(table, link_id, swept_until_s):
-  try:
-    item, _ = (yield from get_item(table, key_of(link_id)))
-  except (NoAnswer, SaidNo) as error:
-    return unknown_of(error)
-  if item is None or number_of(item, 'f') <= swept_until_s:
-    return Swept()
-  return stands_of(item)
+ try:
+  item, _ = (yield from get_item(table, key_of(link_id)))
+ except (NoAnswer, SaidNo) as error:
+  return unknown_of(error)
+ if item is None or number_of(item, 'f') <= swept_until_s:
+  return Swept()
+ return stands_of(item)
 
 # uses/upload
 
+UNKNOWN_FOR_S = 3600
+
 class UploadAsk(NamedTuple):
-  uses: object
-  may_replace: object
-  stands: object
-  claim_id: object
+ uses: object
+ may_replace: object
+ stands: object
+ claim_id: object
+ is_any_key: object = False
 
 def admit_upload(record, ask, now_s, rules):
-  """Decide a PUT. The lease spares other clients the work; the store's condition is what makes the upload once."""
-  record = record or EMPTY
-  if record.is_revoked:
-    return refused(Reason.REVOKED)
-  if record.uses >= ask.uses:
-    return refused(Reason.USED)
-  if record.lease and now_s < record.lease.until_s:
-    return Admission(kind=Kind.BUSY, reason=Reason.UPLOAD_RUNNING)
-  replaces = None
-  if ask.may_replace:
-    replaces = ask.stands if record.replaces is None else record.replaces
-  lease = Lease(ask.claim_id, now_s + rules.lease_s)
-  written = record._replace(lease=lease, replaces=replaces)
-  return Admission(kind=Kind.ADMIT, claim_id=ask.claim_id, record=written, mark=ask.claim_id, replaces=replaces)
+ """Decide a PUT: take the lease, which spares other clients the work."""
+ record = record or EMPTY
+ if record.is_revoked:
+  return refused(Reason.REVOKED)
+ if record.uses >= ask.uses:
+  return _used(record, now_s)
+ if is_leased(record, now_s, rules):
+  return Admission(kind=Kind.BUSY, reason=Reason.UPLOAD_RUNNING)
+ written = record._replace(lease=Lease(ask.claim_id, now_s + rules.lease_s))
+ replaces = None
+ if ask.may_replace and ask.is_any_key:
+  replaces = ask.stands
+ elif ask.may_replace:
+  replaces = ask.stands if record.replaces is None else record.replaces
+  written = written._replace(replaces=replaces)
+ return Admission(kind=Kind.ADMIT, claim_id=ask.claim_id, record=written, mark=ask.claim_id, replaces=replaces)
+
+def _used(record, now_s):
+ if not record.placing:
+  return refused(Reason.USED)
+ oldest = record.placing[0]
+ if now_s - oldest.at_s < UNKNOWN_FOR_S:
+  return Admission(kind=Kind.BUSY, reason=Reason.UPLOAD_RUNNING)
+ return refused(Reason.USED)._replace(unknown=oldest)
 
 def upload_stored(record, claim_id, etag):
-  """Spend a use, because the object is stored, whoever holds the lease by now; None where it was spent before."""
-  if claim_id in record.marks:
-    return None
-  ours = record.lease is not None and record.lease.claim_id == claim_id
-  return record._replace(uses=record.uses + 1, lease=None if ours else record.lease, replaces=None if record.replaces is None else etag, marks=with_mark(record, claim_id))
+ """Take a use of a link to one key, because the object is stored; None where it was taken before."""
+ if claim_id in record.marks:
+  return None
+ return record._replace(uses=record.uses + 1, lease=None if holds_lease(record, claim_id) else record.lease, replaces=None if record.replaces is None else etag, marks=with_mark(record, claim_id))
 
 def upload_failed(record, claim_id):
-  """End the lease; None where another upload holds it by now."""
-  if record.lease is None or record.lease.claim_id != claim_id:
-    return None
-  return record._replace(lease=None)
+ """End the lease; None where another upload holds it by now."""
+ return record._replace(lease=None) if holds_lease(record, claim_id) else None
+
+def is_leased(record, now_s, rules):
+ """Whether an upload has the lease now. One that ends later than any right clock would let it is none."""
+ return record.lease is not None and 0 < record.lease.until_s - now_s <= rules.lease_s + AHEAD_MAX_S
+
+def holds_lease(record, claim_id):
+ """Whether this upload, and no other, has the lease."""
+ return record.lease is not None and record.lease.claim_id == claim_id
 
 # uses/edge_use
 
@@ -2100,57 +2191,57 @@ EVENT_CHARACTERS = 12
 MARK_CHARACTERS = 8
 
 class EdgeAsk(NamedTuple):
-  uses: object
-  address: object
-  claim_id: object
-  unanswered: object = ()
+ uses: object
+ address: object
+ claim_id: object
+ unanswered: object = ()
 
-  def is_own(self, claim_id):
-    return claim_id in self.unanswered or _event_of(claim_id) == _event_of(self.claim_id)
+ def is_own(self, claim_id):
+  return claim_id in self.unanswered or _event_of(claim_id) == _event_of(self.claim_id)
 
-  def has_run_before(self, record):
-    claims = () if record is None else record.claims
-    return any((_event_of(claim.claim_id) == _event_of(self.claim_id) for claim in claims))
+ def has_run_before(self, record):
+  claims = () if record is None else record.claims
+  return any((_event_of(claim.claim_id) == _event_of(self.claim_id) for claim in claims))
 
 def admit_whole(record, ask, now_s):
-  """Decide a request for the whole of an object, of a size that nobody looked at."""
-  record = record or EMPTY
-  if record.is_revoked:
-    return Admission(kind=Kind.REFUSE, reason=Reason.REVOKED)
-  if _back_mark(ask.claim_id) in record.marks:
-    return Admission(kind=Kind.BUSY, reason=Reason.BUSY)
-  own = next((claim for claim in record.claims if claim.gateway == EDGE and ask.is_own(claim.claim_id)), None)
-  if own is None and record.uses >= ask.uses:
-    return Admission(kind=Kind.REFUSE, reason=Reason.USED)
-  new = Claim(claim_id=ask.claim_id, at_s=now_s, address=ask.address, gateway=EDGE)
-  if record is EMPTY:
-    written = Record(uses=1, claims=(new,))
-  elif own is not None:
-    claims = tuple((new if claim is own else claim for claim in record.claims))
-    written = record._replace(claims=claims, marks=with_mark(record, ask.claim_id[-MARK_CHARACTERS:]))
-  else:
-    claims = (*record.claims, new)[-CLAIMS_MAX:]
-    marks = with_mark(record, ask.claim_id[-MARK_CHARACTERS:])
-    written = record._replace(uses=record.uses + 1, claims=claims, marks=marks)
-  return Admission(kind=Kind.ADMIT, claim_id=ask.claim_id, record=written, mark=ask.claim_id)
+ """Decide a request for the whole of an object, of a size that nobody looked at."""
+ record = record or EMPTY
+ if record.is_revoked:
+  return Admission(kind=Kind.REFUSE, reason=Reason.REVOKED)
+ if _back_mark(ask.claim_id) in record.marks:
+  return Admission(kind=Kind.BUSY, reason=Reason.BUSY)
+ own = next((claim for claim in record.claims if claim.gateway == EDGE and ask.is_own(claim.claim_id)), None)
+ if own is None and record.uses >= ask.uses:
+  return Admission(kind=Kind.REFUSE, reason=Reason.USED)
+ new = Claim(claim_id=ask.claim_id, at_s=now_s, address=ask.address, gateway=EDGE)
+ if record is EMPTY:
+  written = Record(uses=1, claims=(new,))
+ elif own is not None:
+  claims = tuple((new if claim is own else claim for claim in record.claims))
+  written = record._replace(claims=claims, marks=with_mark(record, ask.claim_id[-MARK_CHARACTERS:]))
+ else:
+  claims = (*record.claims, new)[-CLAIMS_MAX:]
+  marks = with_mark(record, ask.claim_id[-MARK_CHARACTERS:])
+  written = record._replace(uses=record.uses + 1, claims=claims, marks=marks)
+ return Admission(kind=Kind.ADMIT, claim_id=ask.claim_id, record=written, mark=ask.claim_id)
 
 def give_back_whole(record, claim_id):
-  """Give back a use whose answer had no byte of the object; None where the claim is not (any more) this run's."""
-  return settle(record, claim_id=claim_id, mark=_back_mark(claim_id), back_bytes=0, size_bytes=0, etag='', now_s=0)
+ """Give back a use whose answer had no byte of the object; None where the claim is not (any more) this run's."""
+ return settle(record, claim_id=claim_id, mark=_back_mark(claim_id), back_bytes=0, size_bytes=0, etag='', now_s=0)
 
 def admit_leased(record, ask, now_s, rules):
-  """Decide an upload to one key, which the bucket's condition makes once: a lease, as at a gateway."""
-  record = record or EMPTY
-  if record.lease is not None and ask.is_own(record.lease.claim_id):
-    record = record._replace(lease=None)
-  asked = UploadAsk(uses=ask.uses, may_replace=False, stands='', claim_id=ask.claim_id)
-  return admit_upload(record, asked, now_s, rules)
+ """Decide an upload to one key, which the bucket's condition makes once: a lease, as at a gateway."""
+ record = record or EMPTY
+ if record.lease is not None and ask.is_own(record.lease.claim_id):
+  record = record._replace(lease=None)
+ asked = UploadAsk(uses=ask.uses, may_replace=False, stands='', claim_id=ask.claim_id)
+ return admit_upload(record, asked, now_s, rules)
 
 def _event_of(claim_id):
-  return claim_id[:EVENT_CHARACTERS]
+ return claim_id[:EVENT_CHARACTERS]
 
 def _back_mark(claim_id):
-  return f'-{_event_of(claim_id)}'
+ return f'-{_event_of(claim_id)}'
 
 # edge/home
 
@@ -2162,152 +2253,152 @@ UNANSWERED_MAX = 8
 
 class Home:
 
-  def __init__(self, table, region):
-    self._table = table
-    self._connection = Connection(region)
-    self._born_ms = 0
-    self._born_read_at = 0.0
-    self._unanswered = {}
+ def __init__(self, table, region):
+  self._table = table
+  self._connection = Connection(region)
+  self._born_ms = 0
+  self._born_read_at = 0.0
+  self._unanswered = {}
 
-  def born_ms(self, *, until):
-    if self._born_read_at and time.monotonic() - self._born_read_at < BIRTH_KNOWN_S:
-      return self._born_ms
-    try:
-      item, _ = self._run(get_item(self._table, BORN_KEY), until)
-      self._born_ms = number_of(item or {}, 'ms')
-    except (NoAnswer, SaidNo) as error:
-      log('fault', where='ledger', what=str(error))
-      raise Refused(Reason.LEDGER_UNKNOWN) from None
-    except (KeyError, ValueError):
-      log('fault', where='ledger', what='the table says no birth: run oncegate ledger migrate')
-      raise Refused(Reason.LEDGER_UNKNOWN) from None
-    self._born_read_at = time.monotonic()
-    return self._born_ms
+ def born_ms(self, *, until):
+  if self._born_read_at and time.monotonic() - self._born_read_at < BIRTH_KNOWN_S:
+   return self._born_ms
+  try:
+   item, _ = self._run(get_item(self._table, BORN_KEY), until)
+   self._born_ms = number_of(item or {}, 'ms')
+  except (NoAnswer, SaidNo) as error:
+   log('fault', where='ledger', what=str(error))
+   raise Refused(Reason.LEDGER_UNKNOWN) from None
+  except (KeyError, ValueError):
+   log('fault', where='ledger', what='the table says no birth: run oncegate ledger migrate')
+   raise Refused(Reason.LEDGER_UNKNOWN) from None
+  self._born_read_at = time.monotonic()
+  return self._born_ms
 
-  def unanswered(self, link_id):
-    return self._unanswered.get(link_id, ())
+ def unanswered(self, link_id):
+  return self._unanswered.get(link_id, ())
 
-  def record(self, link_id, *, until):
-    found = self._run(read_talk(self._table, link_id), until)
-    if isinstance(found, Unknown):
-      log('fault', where='ledger', what=found.why)
-      raise Refused(Reason.LEDGER_UNKNOWN)
-    return from_json(found.record) if isinstance(found, Stands) else None
+ def record(self, link_id, *, until):
+  found = self._run(read_talk(self._table, link_id), until)
+  if isinstance(found, Unknown):
+   log('fault', where='ledger', what=found.why)
+   raise Refused(Reason.LEDGER_UNKNOWN)
+  return from_json(found.record) if isinstance(found, Stands) else None
 
-  def claim(self, link_id, forget_after_s, ask, decide, *, until):
-    has_run_before = False
+ def claim(self, link_id, forget_after_s, ask, decide, *, until):
+  has_run_before = False
 
-    def watched(record):
-      nonlocal has_run_before
-      has_run_before = has_run_before or ask.has_run_before(record)
-      return decide(record)
-    admission = self.known(claim(link_id, forget_after_s, watched), until=until)
-    if admission is None:
-      if not has_run_before:
-        self._remember(link_id, ask.claim_id)
-      raise Refused(Reason.LEDGER_UNKNOWN)
-    if admission.kind is not Kind.ADMIT:
-      raise Refused(admission.reason or Reason.BUSY)
-    self._unanswered.pop(link_id, None)
+  def watched(record):
+   nonlocal has_run_before
+   has_run_before = has_run_before or ask.has_run_before(record)
+   return decide(record)
+  admission = self.known(claim(link_id, forget_after_s, watched), until=until)
+  if admission is None:
+   if not has_run_before:
+    self._remember(link_id, ask.claim_id)
+   raise Refused(Reason.LEDGER_UNKNOWN)
+  if admission.kind is not Kind.ADMIT:
+   raise Refused(admission.reason or Reason.BUSY)
+  self._unanswered.pop(link_id, None)
 
-  def known(self, talk, *, until):
-    try:
-      step = next(talk)
-      while True:
-        outcome = self._carry(step, until)
-        if isinstance(outcome, Unknown) and time.monotonic() >= until:
-          log('fault', where='ledger', what=outcome.why)
-          talk.close()
-          return None
-        step = talk.send(outcome)
-    except StopIteration as stop:
-      found = stop.value
-      return found
+ def known(self, talk, *, until):
+  try:
+   step = next(talk)
+   while True:
+    outcome = self._carry(step, until)
+    if isinstance(outcome, Unknown) and time.monotonic() >= until:
+     log('fault', where='ledger', what=outcome.why)
+     talk.close()
+     return None
+    step = talk.send(outcome)
+  except StopIteration as stop:
+   found = stop.value
+   return found
 
-  def _remember(self, link_id, claim_id):
-    known = (*self._unanswered.pop(link_id, ()), claim_id)[-UNANSWERED_MAX:]
-    while len(self._unanswered) >= LINKS_REMEMBERED_MAX:
-      del self._unanswered[next(iter(self._unanswered))]
-    self._unanswered[link_id] = known
+ def _remember(self, link_id, claim_id):
+  known = (*self._unanswered.pop(link_id, ()), claim_id)[-UNANSWERED_MAX:]
+  while len(self._unanswered) >= LINKS_REMEMBERED_MAX:
+   del self._unanswered[next(iter(self._unanswered))]
+  self._unanswered[link_id] = known
 
-  def _carry(self, step, until):
-    token = os.urandom(9).hex()
-    if isinstance(step, Pause_of_claiming):
-      _sleep(step.seconds, until)
-      return Unknown('paused')
-    if isinstance(step, Insert):
-      talk = insert_talk(self._table, step.link_id, step.record, step.forget_after_s, token=token)
-    elif isinstance(step, Replace):
-      version = str(step.version)
-      talk = replace_talk(self._table, step.link_id, version, step.record, step.forget_after_s, token=token)
-    else:
-      talk = read_talk(self._table, step.link_id)
-    outcome = self._run(talk, until)
-    if isinstance(outcome, Unknown) and outcome.kind == 'exchanged':
-      self._born_read_at = 0.0
-    return outcome
+ def _carry(self, step, until):
+  token = os.urandom(9).hex()
+  if isinstance(step, Pause_of_claiming):
+   _sleep(step.seconds, until)
+   return Unknown('paused')
+  if isinstance(step, Insert):
+   talk = insert_talk(self._table, step.link_id, step.record, step.forget_after_s, token=token)
+  elif isinstance(step, Replace):
+   version = str(step.version)
+   talk = replace_talk(self._table, step.link_id, version, step.record, step.forget_after_s, token=token)
+  else:
+   talk = read_talk(self._table, step.link_id)
+  outcome = self._run(talk, until)
+  if isinstance(outcome, Unknown) and outcome.kind == 'exchanged':
+   self._born_read_at = 0.0
+  return outcome
 
-  def _run(self, talk, until):
-    return drive_blocking(talk, partial(self._connection.send, until=until), partial(_sleep, until=until))
+ def _run(self, talk, until):
+  return drive_blocking(talk, partial(self._connection.send, until=until), partial(_sleep, until=until))
 
 def _sleep(seconds, until):
-  time.sleep(max(0.0, min(seconds, until - time.monotonic())))
+ time.sleep(max(0.0, min(seconds, until - time.monotonic())))
 
 # edge/visit
 
 class Visit(NamedTuple):
-  sent: object
-  request: object
-  grant: object
-  home: object
-  ask: object
-  now_s: object
-  until: object
+ sent: object
+ request: object
+ grant: object
+ home: object
+ ask: object
+ now_s: object
+ until: object
 
-  def claimed(self, *, is_leased):
-    grant = self.grant
-    forget_after_s = forget_after(grant.expires_s)
-    return Claimed(is_leased, grant.link_id, self.ask.claim_id, forget_after_s, grant.home, reads_of(self.request))
+ def claimed(self, *, is_leased):
+  grant = self.grant
+  forget_after_s = forget_after(grant.expires_s)
+  return Claimed(is_leased, grant.link_id, self.ask.claim_id, forget_after_s, grant.home, reads_of(self.request))
 
 def reads_of(request):
-  """What a viewer reads: ``json``, ``html`` (a browser), or empty: XML."""
-  if b'json' in (request.header(b'accept') or b'').lower():
-    return 'json'
-  return 'html' if is_navigation(request) else ''
+ """What a viewer reads: ``json``, ``html`` (a browser), or empty: XML."""
+ if b'json' in (request.header(b'accept') or b'').lower():
+  return 'json'
+ return 'html' if is_navigation(request) else ''
 
 def ask_of(request, grant, home, *, claim_id):
-  """Put a request into the words of the rules."""
-  return EdgeAsk(uses=grant.uses, address=None if request.address is None else holder_address(request.address), claim_id=claim_id, unanswered=home.unanswered(grant.link_id))
+ """Put a request into the words of the rules."""
+ return EdgeAsk(uses=grant.uses, address=None if request.address is None else holder_address(request.address), claim_id=claim_id, unanswered=home.unanswered(grant.link_id))
 
 def claim_id_of(claim_key, request_id):
-  """A fresh claim id of an event: CloudFront shows its request id to the viewer, who must not be able to make one."""
-  event = b64encode(hmac.digest(claim_key, request_id.encode(), 'sha256')[:9], b'-_').decode()
-  return event[:EVENT_CHARACTERS] + b64encode(os.urandom(3), b'-_').decode()
+ """A fresh claim id of an event: CloudFront shows its request id to the viewer, who must not be able to make one."""
+ event = b64encode(hmac.digest(claim_key, request_id.encode(), 'sha256')[:9], b'-_').decode()
+ return event[:EVENT_CHARACTERS] + b64encode(os.urandom(3), b'-_').decode()
 
 # links/behind_cloudfront
 
 class NothingShown(Exception):
-  pass
+ pass
 
 CHECKED_BY_CLOUDFRONT = frozenset(('key', 'signature'))
 
 _NO_KEYS = KeyGroup({})
 
 def verify_behind_cloudfront(request, trust, *, now_s):
-  """Say what a request may do whose signature CloudFront has checked."""
-  if trust.plain_links == 'once':
-    raise ValueError('behind CloudFront a link without a ticket cannot be counted: say allow or refuse')
-  parameters = read_parameters(request.query)
-  if parameters.is_s3:
-    raise Refused(Reason.S3_UNSUPPORTED)
-  shown = parameters.cloudfront or values_of_cookies(request)
-  if b'Expires' not in shown and b'Policy' not in shown:
-    raise NothingShown
-  credential = read_credential(request, parameters)
-  for name, check in CHECKS:
-    if name not in CHECKED_BY_CLOUDFRONT:
-      check(credential, request, _NO_KEYS, now_s)
-  return grant_of(request, parameters, stated_by(credential, issuer=b''), trust, now_s=now_s)
+ """Say what a request may do whose signature CloudFront has checked."""
+ if trust.plain_links == 'once':
+  raise ValueError('behind CloudFront a link without a ticket cannot be counted: say allow or refuse')
+ parameters = read_parameters(request.query)
+ if parameters.is_s3:
+  raise Refused(Reason.S3_UNSUPPORTED)
+ shown = parameters.cloudfront or values_of_cookies(request)
+ if b'Expires' not in shown and b'Policy' not in shown:
+  raise NothingShown
+ credential = read_credential(request, parameters)
+ for name, check in CHECKS:
+  if name not in CHECKED_BY_CLOUDFRONT:
+   check(credential, request, _NO_KEYS, now_s)
+ return grant_of(request, parameters, stated_by(credential, request, issuer=b''), trust, now_s=now_s)
 
 # edge/viewer_request
 
@@ -2321,109 +2412,109 @@ RULES = Rules()
 
 class ViewerRequests:
 
-  def __init__(self, configuration, homes):
-    self._configuration = configuration
-    self._homes = homes
+ def __init__(self, configuration, homes):
+  self._configuration = configuration
+  self._homes = homes
 
-  def answer(self, cf):
-    until = time.monotonic() + ANSWER_MAX_S
-    request = None
-    request_id = str(cf['config']['requestId'])
-    try:
-      request = request_of(cf['request'])
-      found = self._serve(cf['request'], request, request_id, until)
-      if not isinstance(found, Answer):
-        return found
-    except Refused as refused:
-      found = self._refusal(refused, request, request_id)
-    except Exception as error:
-      log('fault', where='edge', what=type(error).__name__, request_id=request_id)
-      found = self._refusal(Refused(Reason.INTERNAL), request, request_id)
-    cors = cors_headers(request, self._configuration.cors_origins)
-    return answer_event(found._replace(headers=[*found.headers, *cors]))
+ def answer(self, cf):
+  until = time.monotonic() + ANSWER_MAX_S
+  request = None
+  request_id = str(cf['config']['requestId'])
+  try:
+   request = request_of(cf['request'])
+   found = self._serve(cf['request'], request, request_id, until)
+   if not isinstance(found, Answer):
+    return found
+  except Refused as refused:
+   found = self._refusal(refused, request, request_id)
+  except Exception as error:
+   log('fault', where='edge', what=type(error).__name__, request_id=request_id)
+   found = self._refusal(Refused(Reason.INTERNAL), request, request_id)
+  cors = cors_headers(request, self._configuration.cors_origins)
+  return answer_event(found._replace(headers=[*found.headers, *cors]))
 
-  def _serve(self, sent, request, request_id, until):
-    if request.method not in METHODS:
-      raise Refused(Reason.NOT_A_LINK)
-    if request.method == 'OPTIONS':
-      return preflight(request, self._configuration.cors_origins)
-    now_s = int(time.time())
-    verify = partial(verify_behind_cloudfront, trust=self._configuration.trust, now_s=now_s)
-    try:
-      grant = verify_as_opened(request, verify)
-    except NothingShown:
-      log('fault', where='cloudfront', what='the event shows no signature: the behaviour needs a trusted key group')
-      raise Refused(Reason.LEDGER_UNKNOWN) from None
-    if request.method == 'POST':
-      return _button(request, grant.link_id, grant.operation)
-    if not grant.is_counted:
-      return download_passed_on(sent, grant, None)
-    home = self._homes[grant.home]
-    if is_too_old(grant.made_ms, born_ms=home.born_ms(until=until), accept_from_ms=None):
-      raise Refused(Reason.BEFORE_BIRTH)
-    claim_id = claim_id_of(self._configuration.claim_key, request_id)
-    ask = ask_of(request, grant, home, claim_id=claim_id)
-    visit = Visit(sent, request, grant, home, ask, now_s, until)
-    if request.method == 'PUT':
-      return _upload(visit)
-    if grant.operation is Operation.PUT:
-      return _upload_page(visit)
-    return self._page(visit) or _download(visit)
+ def _serve(self, sent, request, request_id, until):
+  if request.method not in METHODS:
+   raise Refused(Reason.NOT_A_LINK)
+  if request.method == 'OPTIONS':
+   return preflight(request, self._configuration.cors_origins)
+  now_s = int(time.time())
+  verify = partial(verify_behind_cloudfront, trust=self._configuration.trust, now_s=now_s)
+  try:
+   grant = verify_as_opened(request, verify)
+  except NothingShown:
+   log('fault', where='cloudfront', what='the event shows no signature: the behaviour needs a trusted key group')
+   raise Refused(Reason.LEDGER_UNKNOWN) from None
+  if request.method == 'POST':
+   return _button(request, grant.link_id, grant.operation)
+  if not grant.is_counted:
+   return download_passed_on(sent, grant, None)
+  home = self._homes[grant.home]
+  if is_too_old(grant.made_ms, born_ms=home.born_ms(until=until), accept_from_ms=None):
+   raise Refused(Reason.BEFORE_BIRTH)
+  claim_id = claim_id_of(self._configuration.claim_key, request_id)
+  ask = ask_of(request, grant, home, claim_id=claim_id)
+  visit = Visit(sent, request, grant, home, ask, now_s, until)
+  if request.method == 'PUT':
+   return _upload(visit)
+  if grant.operation is Operation.PUT:
+   return _upload_page(visit)
+  return self._page(visit) or _download(visit)
 
-  def _page(self, visit):
-    request, grant = (visit.request, visit.grant)
-    page = page_first(request, grant, self._configuration.confirm)
-    if request.method != 'HEAD' and page is None:
-      return None
-    record = visit.home.record(grant.link_id, until=visit.until)
-    found = admit_whole(record, visit.ask, visit.now_s)
-    if found.kind is not Kind.ADMIT:
-      raise Refused(found.reason or Reason.BUSY)
-    if request.method == 'HEAD' or page is None:
-      return download_passed_on(visit.sent, grant, None)
-    if page.is_for_nobody:
-      raise Refused(Reason.CONFIRM_NEEDED)
-    shown = confirm_page(name=grant.object_key.rpartition('/')[2], size_bytes=None, uses_left=grant.uses - (record.uses if record else 0), needs_cookies=page.needs_cookies, said=said_by(grant.limits.sender, grant.limits.note))
-    log('page', link_id=text_of_id(grant.link_id), why=page.ahead)
-    return page_answer(shown, status=page_status(request))
+ def _page(self, visit):
+  request, grant = (visit.request, visit.grant)
+  page = page_first(request, grant, self._configuration.confirm)
+  if request.method != 'HEAD' and page is None:
+   return None
+  record = visit.home.record(grant.link_id, until=visit.until)
+  found = admit_whole(record, visit.ask, visit.now_s)
+  if found.kind is not Kind.ADMIT:
+   raise Refused(found.reason or Reason.BUSY)
+  if request.method == 'HEAD' or page is None:
+   return download_passed_on(visit.sent, grant, None)
+  if page.is_for_nobody:
+   raise Refused(Reason.CONFIRM_NEEDED)
+  shown = confirm_page(name=grant.object_key.rpartition('/')[2], size_bytes=None, uses_left=grant.uses - (record.uses if record else 0), needs_cookies=page.needs_cookies, said=said_by(grant.limits.sender, grant.limits.note))
+  log('page', link_id=text_of_id(grant.link_id), why=page.ahead)
+  return page_answer(shown, status=page_status(request))
 
-  def _refusal(self, refused, request, request_id):
-    log('refused', reason=refused.reason.value, request_id=request_id)
-    return refusal_answer(refused, request, style=Style.CLOUDFRONT, request_id=request_id)
+ def _refusal(self, refused, request, request_id):
+  log('refused', reason=refused.reason.value, request_id=request_id)
+  return refusal_answer(refused, request, style=Style.CLOUDFRONT, request_id=request_id)
 
 def _button(request, link_id, operation):
-  if operation is Operation.PUT or has_body(request):
-    raise Refused(Reason.NOT_AT_THE_EDGE, message='Forms are not taken here: send the file by PUT.')
-  check_button(request)
-  return button_answer(request, link_id)
+ if operation is Operation.PUT or has_body(request):
+  raise Refused(Reason.NOT_AT_THE_EDGE, message='Forms are not taken here: send the file by PUT.')
+ check_button(request)
+ return button_answer(request, link_id)
 
 def _download(visit):
-  grant, ask = (visit.grant, visit.ask)
-  visit.home.claim(grant.link_id, forget_after(grant.expires_s), ask, lambda record: admit_whole(record, ask, visit.now_s), until=visit.until)
-  log('claimed', link_id=text_of_id(grant.link_id), key=grant.object_key)
-  return download_passed_on(visit.sent, grant, visit.claimed(is_leased=False))
+ grant, ask = (visit.grant, visit.ask)
+ visit.home.claim(grant.link_id, forget_after(grant.expires_s), ask, lambda record: admit_whole(record, ask, visit.now_s), until=visit.until)
+ log('claimed', link_id=text_of_id(grant.link_id), key=grant.object_key)
+ return download_passed_on(visit.sent, grant, visit.claimed(is_leased=False))
 
 def _upload(visit):
-  request, grant, ask = (visit.request, visit.grant, visit.ask)
-  head = read_upload_head(request, grant.limits, max_bytes=UPLOAD_MAX_BYTES)
-  if head.size_bytes is None:
-    raise Refused(Reason.LENGTH_NEEDED)
-  if grant.limits.may_replace:
-    raise Refused(Reason.NOT_AT_THE_EDGE, message='A link that may replace an object is not taken here.')
-  if request.header(b'upload-complete') is not None or request.header(b'upload-offset') is not None:
-    raise Refused(Reason.NOT_AT_THE_EDGE, message='Uploads in parts are not taken here.')
-  if request.header(b'if-match') is not None:
-    raise Refused(Reason.PRECONDITION)
-  is_leased = not grant.is_wildcard
-  visit.home.claim(grant.link_id, forget_after(grant.expires_s), ask, lambda record: admit_leased(record, ask, visit.now_s, RULES) if is_leased else admit_whole(record, ask, visit.now_s), until=visit.until)
-  log('claimed', link_id=text_of_id(grant.link_id), key=grant.object_key)
-  return upload_passed_on(visit.sent, grant, head, visit.claimed(is_leased=is_leased))
+ request, grant, ask = (visit.request, visit.grant, visit.ask)
+ head = read_upload_head(request, grant.limits, max_bytes=UPLOAD_MAX_BYTES)
+ if head.size_bytes is None:
+  raise Refused(Reason.LENGTH_NEEDED)
+ if grant.limits.may_replace:
+  raise Refused(Reason.NOT_AT_THE_EDGE, message='A link that may replace an object is not taken here.')
+ if request.header(b'upload-complete') is not None or request.header(b'upload-offset') is not None:
+  raise Refused(Reason.NOT_AT_THE_EDGE, message='Uploads in parts are not taken here.')
+ if request.header(b'if-match') is not None:
+  raise Refused(Reason.PRECONDITION)
+ is_leased = not grant.is_any_key
+ visit.home.claim(grant.link_id, forget_after(grant.expires_s), ask, lambda record: admit_leased(record, ask, visit.now_s, RULES) if is_leased else admit_whole(record, ask, visit.now_s), until=visit.until)
+ log('claimed', link_id=text_of_id(grant.link_id), key=grant.object_key)
+ return upload_passed_on(visit.sent, grant, head, visit.claimed(is_leased=is_leased))
 
 def _upload_page(visit):
-  limits = visit.grant.limits
-  name = visit.grant.object_key.rpartition('/')[2]
-  said = said_by(limits.sender, limits.note)
-  return page_answer(upload_page(name=name, max_bytes=limits.max_bytes, media_type=limits.media_type, said=said))
+ limits = visit.grant.limits
+ name = visit.grant.object_key.rpartition('/')[2]
+ said = said_by(limits.sender, limits.note)
+ return page_answer(upload_page(name=name, max_bytes=limits.max_bytes, media_type=limits.media_type, said=said))
 
 # edge/origin_response
 
@@ -2435,55 +2526,55 @@ _READS = {'html': b'text/html', 'json': b'application/json'}
 
 class OriginResponses:
 
-  def __init__(self, homes):
-    self._homes = homes
+ def __init__(self, homes):
+  self._homes = homes
 
-  def answer(self, cf):
-    sent, response, request_id = (cf['request'], cf['response'], str(cf['config']['requestId']))
-    status, method = (int(response['status']), str(sent['method']))
-    is_done = 200 <= status < 300
-    claimed = claimed_of(sent)
-    if claimed is not None and (claimed.is_leased or not is_done):
-      self._settle(claimed, is_done=is_done)
-    if is_done:
-      return response
-    reason = reason_of(method, status)
-    log('bucket', status=status, reason=reason.value, request_id=request_id)
-    answer = refusal_answer(Refused(reason), _as_read_by(claimed, method), style=Style.CLOUDFRONT, request_id=request_id)
-    if method == 'HEAD':
-      answer = answer._replace(body=b'')
-    ours = answer_event(answer)
-    ours['headers'] |= {name: lines for name, lines in response['headers'].items() if name in READ_ONLY_of_origin_response}
-    return ours
+ def answer(self, cf):
+  sent, response, request_id = (cf['request'], cf['response'], str(cf['config']['requestId']))
+  status, method = (int(response['status']), str(sent['method']))
+  is_done = 200 <= status < 300
+  claimed = claimed_of(sent)
+  if claimed is not None and (claimed.is_leased or not is_done):
+   self._settle(claimed, is_done=is_done)
+  if is_done:
+   return response
+  reason = reason_of(method, status)
+  log('bucket', status=status, reason=reason.value, request_id=request_id)
+  answer = refusal_answer(Refused(reason), _as_read_by(claimed, method), style=Style.CLOUDFRONT, request_id=request_id)
+  if method == 'HEAD':
+   answer = answer._replace(body=b'')
+  ours = answer_event(answer)
+  ours['headers'] |= {name: lines for name, lines in response['headers'].items() if name in READ_ONLY_of_origin_response}
+  return ours
 
-  def _settle(self, claimed, *, is_done):
+ def _settle(self, claimed, *, is_done):
 
-    def change(record):
-      if not claimed.is_leased:
-        return give_back_whole(record, claimed.claim_id)
-      if is_done:
-        return upload_stored(record, claimed.claim_id, '')
-      return upload_failed(record, claimed.claim_id)
-    home = self._homes.get(claimed.home)
-    if home is None:
-      return
-    talk = rewrite(claimed.link_id, claimed.forget_after_s, change)
-    is_changed = home.known(talk, until=time.monotonic() + ANSWER_MAX_S)
-    log('settled', link_id=text_of_id(claimed.link_id), outcome=_OUTCOMES[is_changed])
+  def change(record):
+   if not claimed.is_leased:
+    return give_back_whole(record, claimed.claim_id)
+   if is_done:
+    return upload_stored(record, claimed.claim_id, '')
+   return upload_failed(record, claimed.claim_id)
+  home = self._homes.get(claimed.home)
+  if home is None:
+   return
+  talk = rewrite(claimed.link_id, claimed.forget_after_s, change)
+  is_changed = home.known(talk, until=time.monotonic() + ANSWER_MAX_S)
+  log('settled', link_id=text_of_id(claimed.link_id), outcome=_OUTCOMES[is_changed])
 
 _OUTCOMES = {True: 'written', False: 'nothing to write', None: 'unknown'}
 
 def reason_of(method, status):
-  """What a viewer is told of an answer of the bucket that brought no object and stored none."""
-  if status >= 500:
-    return Reason.STORE_BUSY
-  if method == 'PUT':
-    return _OF_UPLOADS.get(status, Reason.STORE_FAILED)
-  return Reason.NO_OBJECT if status in (403, 404) else Reason.STORE_FAILED
+ """What a viewer is told of an answer of the bucket that brought no object and stored none."""
+ if status >= 500:
+  return Reason.STORE_BUSY
+ if method == 'PUT':
+  return _OF_UPLOADS.get(status, Reason.STORE_FAILED)
+ return Reason.NO_OBJECT if status in (403, 404) else Reason.STORE_FAILED
 
 def _as_read_by(claimed, method):
-  accept = _READS.get(claimed.reads if claimed else '', b'*/*')
-  return ViewerRequest(method=method, scheme='https', host='', path=b'/', headers=((b'accept', accept),))
+ accept = _READS.get(claimed.reads if claimed else '', b'*/*')
+ return ViewerRequest(method=method, scheme='https', host='', path=b'/', headers=((b'accept', accept),))
 
 # edge/handler
 
@@ -2498,16 +2589,16 @@ _viewer_requests = ViewerRequests(_configuration, _homes)
 _origin_responses = OriginResponses(_homes)
 
 def handler(event, context):
-  """Answer an event."""
-  cf = event['Records'][0]['cf']
-  if cf['config']['eventType'] == 'origin-response':
-    return _origin_responses.answer(cf)
-  return _viewer_requests.answer(cf)
+ """Answer an event."""
+ cf = event['Records'][0]['cf']
+ if cf['config']['eventType'] == 'origin-response':
+  return _origin_responses.answer(cf)
+ return _viewer_requests.answer(cf)
 
 def start():
-  """Open the connection to the first home and read its birth, while a new instance still has a whole processor."""
-  with contextlib.suppress(Refused):
-    for home in list(_homes.values())[:1]:
-      home.born_ms(until=time.monotonic() + START_MAX_S)
+ """Open the connection to the first home and read its birth, while a new instance still has a whole processor."""
+ with contextlib.suppress(Refused):
+  for home in list(_homes.values())[:1]:
+   home.born_ms(until=time.monotonic() + START_MAX_S)
 
 start()
