@@ -1,38 +1,26 @@
 """Options of the whole suite, running gateways, and tools that may be missing."""
 
-import asyncio
 import contextlib
-import importlib.util
 import json
 import os
 import pathlib
-import re
 import secrets
 import shutil
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator
-from types import ModuleType
 
 import hypothesis
 import pytest
 
-from oncegate.ledgers.claiming import insert_or_rewrite
-from oncegate.ledgers.opening import open_ledger
-from oncegate.ledgers.protocol import FORGET_NEVER_S, Stands
-from oncegate.ledgers.runner import LedgerRunner
-from oncegate.links.grant import Operation
-from oncegate.links.link_id import id_of_text
-from oncegate.testing.installation import Installation
+from homes import Home
 from oncegate.testing.servers.ceph import CephServer
 from oncegate.testing.servers.object_stores import ACCESS_KEY_ID, SECRET, MinistackServer, MotoServer, S3Server
 from oncegate.testing.servers.process import ProgramMissing
-from oncegate.uses.record import Record, from_json
+from wrong_s3 import WrongS3
 
 VECTORS = pathlib.Path(__file__).parent / "vectors" / "vectors.json"
 PARTS = pathlib.Path(__file__).parents[1] / ".parts"
 """Where environments of emulators are made, once for all."""
-_NONCE = re.compile(r"once=[gp]\d*\.([A-Za-z0-9_-]{22})")
 
 # How long an example takes says nothing of the rule that it tries, on a machine that does other work too.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -168,29 +156,18 @@ def aws_environment() -> Iterator[None]:
         yield
 
 
-def _loaded(name: str) -> ModuleType:
-    """Load a file beside this one; importlib mode puts no folder on the path."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, pathlib.Path(__file__).with_name(f"{name}.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        module = sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return sys.modules[name]
-
-
 @pytest.fixture
 def wrong_s3() -> Iterator[Callable[..., object]]:
     """Start a wrong S3 server: ``wrong_s3("whole-to-range")``."""
     with contextlib.ExitStack() as stack:
-        yield lambda *faults: stack.enter_context(_loaded("wrong_s3").WrongS3(*faults))
+        yield lambda *faults: stack.enter_context(WrongS3(*faults))
 
 
 @pytest.fixture(scope="module")
 def wrong_s3_for_module() -> Iterator[Callable[..., object]]:
     """The same, for servers that a module's tests share."""
     with contextlib.ExitStack() as stack:
-        yield lambda *faults: stack.enter_context(_loaded("wrong_s3").WrongS3(*faults))
+        yield lambda *faults: stack.enter_context(WrongS3(*faults))
 
 
 @pytest.fixture(scope="session")
@@ -252,72 +229,6 @@ def _slowness() -> float:
     return (time.monotonic() - began) / (time.thread_time() - computed)
 
 
-class Home(Installation):
-    """An installation with what tests ask of it again and again."""
-
-    def lay(self, data: bytes, key: str | None = None) -> str:
-        """Lay an object into the store, and return its key, a fresh one where none is given."""
-        key = key or f"{secrets.token_hex(5)}.bin"
-        self.put(key, data)
-        return key
-
-    def sparse(self, size_bytes: int, key: str | None = None) -> str:
-        """An object of zeros that takes no room."""
-        key = key or f"{secrets.token_hex(5)}.bin"
-        path = self.objects / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            file.truncate(size_bytes)
-        return key
-
-    def fresh(self, data: bytes, key: str | None = None, **wish: object) -> str:
-        """A download link to a new object."""
-        return self.link(self.lay(data, key), **wish)
-
-    def upload(self, key: str | None = None, **wish: object) -> str:
-        """An upload link to a key where nothing stands, or to the one given."""
-        return self.link(key or f"in/{secrets.token_hex(5)}.bin", operation=Operation.PUT, **wish)
-
-    def stands(self, url: str) -> bytes | None:
-        """What stands in the store where a link (of a plain name) leads."""
-        path = self.objects / url.partition("?")[0].removeprefix(self.public_url + "/")
-        return path.read_bytes() if path.exists() else None
-
-    def record(self, url: str) -> Record | None:
-        """What the ledger says of a link."""
-
-        async def read() -> Record | None:
-            ledger = open_ledger(str(self._tables["ledger"]["url"]), folder=self.folder)
-            try:
-                found = await ledger.read(link_id_of(url))
-            finally:
-                await ledger.aclose()
-            return from_json(found.record) if isinstance(found, Stands) else None
-
-        return asyncio.run(read())
-
-    def change_record(self, url: str, change: Callable[[Record | None], Record | None]) -> None:
-        """Write a record as another program would: revoke, or let a lease end."""
-
-        async def write() -> None:
-            ledger = open_ledger(str(self._tables["ledger"]["url"]), folder=self.folder)
-            try:
-                await LedgerRunner(ledger).run(
-                    link_id_of(url), insert_or_rewrite(link_id_of(url), FORGET_NEVER_S, change)
-                )
-            finally:
-                await ledger.aclose()
-
-        asyncio.run(write())
-
-
-def link_id_of(url: str) -> bytes:
-    """The id of a link with a ticket."""
-    found = _NONCE.search(url)
-    assert found is not None
-    return id_of_text(found[1])
-
-
 @pytest.fixture
 def home_with(tmp_path: pathlib.Path) -> Callable[..., Home]:
     """Make an installation of this test's own, which it starts and stops itself; arguments are tables."""
@@ -331,7 +242,7 @@ def home_with(tmp_path: pathlib.Path) -> Callable[..., Home]:
 
 
 @pytest.fixture(scope="module")
-def gateway_with(tmp_path_factory: pytest.TempPathFactory) -> object:
+def gateway_with(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Home]]:
     """A running gateway per configuration, started when first asked for, and shared by a module's tests.
 
     ``gateway_with(links={"resume_by": "never"})`` is a ``Home`` whose ``serving`` is the process.
@@ -343,7 +254,7 @@ def gateway_with(tmp_path_factory: pytest.TempPathFactory) -> object:
             name = json.dumps([key, credentials, tables], sort_keys=True)
             if name not in running:
                 home = Home(tmp_path_factory.mktemp("gateway"), key=key, tables=tables, credentials=credentials)  # type: ignore[arg-type]
-                home.serving = stack.enter_context(home.serve())  # type: ignore[attr-defined]
+                home.serving = stack.enter_context(home.serve())
                 running[name] = home
             return running[name]
 
@@ -351,6 +262,6 @@ def gateway_with(tmp_path_factory: pytest.TempPathFactory) -> object:
 
 
 @pytest.fixture(scope="module")
-def gateway(gateway_with) -> object:
+def gateway(gateway_with: Callable[..., Home]) -> Home:
     """The gateway of the usual configuration."""
     return gateway_with()

@@ -1,7 +1,12 @@
 """The gateway is killed, stopped, and drained at bad moments: a use is never served twice, and nothing half appears."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
 import pytest
 
+from homes import Home
 from oncegate.testing.raw_http import RawConnection, ask, target_of
 
 MIB = 1024 * 1024
@@ -18,7 +23,7 @@ def begin_download(home, url, headers=()):
     return connection, head
 
 
-def test_killed_midway_through_a_range_the_holder_continues(home_with):
+def test_killed_midway_through_a_range_the_holder_continues(home_with: Callable[..., Home]) -> None:
     """What was promised by Range is charged; the rest of the object is still the holder's after a restart."""
     home = home_with()
     url = home.link(home.sparse(64 * MIB))
@@ -33,7 +38,7 @@ def test_killed_midway_through_a_range_the_holder_continues(home_with):
         assert (rest.status, rest.body_bytes) == (206, 55 * MIB)
 
 
-def test_killed_between_store_and_ledger_the_link_meets_its_object(home_with):
+def test_killed_between_store_and_ledger_the_link_meets_its_object(home_with: Callable[..., Home]) -> None:
     """The object stands and the use was never written: after the lease the link tries again and gets 412."""
     home = home_with()
     url = home.upload()
@@ -47,7 +52,9 @@ def test_killed_between_store_and_ledger_the_link_meets_its_object(home_with):
     assert home.stands(url) == b"stored"
 
 
-def test_terminated_in_an_upload_it_finishes_or_leaves_nothing(home_with, until):
+def test_terminated_in_an_upload_it_finishes_or_leaves_nothing(
+    home_with: Callable[..., Home], until: Callable[..., Any]
+) -> None:
     """An upload that outlasts the drain is no object, and its link is free again at once: the lease was let go."""
     home = home_with(viewer={"drain": "1s"})
     url = home.upload()
@@ -62,7 +69,9 @@ def test_terminated_in_an_upload_it_finishes_or_leaves_nothing(home_with, until)
         assert ask("PUT", url, body=b"again").status == 200
 
 
-def test_two_signals_and_idle_connections_do_not_hold_the_stop(home_with, within):
+def test_two_signals_and_idle_connections_do_not_hold_the_stop(
+    home_with: Callable[..., Home], within: Callable[[float], AbstractContextManager[None]]
+) -> None:
     """Kept-alive connections that say nothing are no transfers."""
     home = home_with()
     with home.serve() as serving, RawConnection(home.public_url) as silent, RawConnection(home.public_url) as idle:

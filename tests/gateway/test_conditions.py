@@ -5,6 +5,7 @@ from email.utils import formatdate
 
 import pytest
 
+from homes import Home
 from oncegate.gateway.ranges import Plan, plan_answer
 from oncegate.links.request import ViewerRequest
 from oncegate.testing.raw_http import ask
@@ -50,7 +51,7 @@ def assert_unspent(home, url):
         ("If-Unmodified-Since", "no date", 200),
     ],
 )
-def test_condition_is_answered_before_anything_is_claimed(gateway, name, value, status):
+def test_condition_is_answered_before_anything_is_claimed(gateway: Home, name: str, value: str, status: int) -> None:
     """Each condition gets its answer; 304 and 412 have no byte of the object and leave the use untouched."""
     url = gateway.fresh(DATA)
     etag, date = state_of(gateway, url)
@@ -71,7 +72,7 @@ def test_condition_is_answered_before_anything_is_claimed(gateway, name, value, 
 @pytest.mark.parametrize(
     "date", ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
 )
-def test_each_form_of_a_date_is_universal_time(monkeypatch, date):
+def test_each_form_of_a_date_is_universal_time(monkeypatch: pytest.MonkeyPatch, date: str) -> None:
     """RFC 9110 5.6.7 has three forms, and the oldest names no zone: it is not that of the gateway's machine."""
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("TZ", "America/New_York")
@@ -84,7 +85,7 @@ def test_each_form_of_a_date_is_universal_time(monkeypatch, date):
     assert plans == [Plan(304), Plan(200)]
 
 
-def test_etag_outranks_the_date(gateway):
+def test_etag_outranks_the_date(gateway: Home) -> None:
     """Where both are sent the ETag decides (RFC 9110 13.2.2): dates have no fractions of seconds."""
     url = gateway.fresh(DATA)
     _, date = state_of(gateway, url)
@@ -106,7 +107,7 @@ def test_etag_outranks_the_date(gateway):
         ("BYTES = 5 - 6", 5, 6),
     ],
 )
-def test_one_range_is_206_with_its_place(gateway, asked, first, last):
+def test_one_range_is_206_with_its_place(gateway: Home, asked: str, first: int, last: int) -> None:
     """The bytes that were named and no others; ``bytes=0-`` is 206 too (Safari asks so, and gives up on 200)."""
     url = gateway.fresh(DATA)
     answer = ask("GET", url, {"Range": asked})
@@ -130,7 +131,7 @@ def test_one_range_is_206_with_its_place(gateway, asked, first, last):
         "0-5",
     ],
 )
-def test_several_ranges_and_nonsense_are_answered_whole(gateway, asked):
+def test_several_ranges_and_nonsense_are_answered_whole(gateway: Home, asked: str) -> None:
     """RFC 9110 14.2 lets a server ignore a Range: several at once would multiply the bytes that a use yields."""
     url = gateway.fresh(DATA)
     answer = ask("GET", url, {"Range": asked})
@@ -139,7 +140,7 @@ def test_several_ranges_and_nonsense_are_answered_whole(gateway, asked):
 
 
 @pytest.mark.parametrize("asked", [f"bytes={SIZE}-", f"bytes={SIZE + 5}-{SIZE + 9}", "bytes=-0"])
-def test_range_behind_the_end_is_416_and_costs_nothing(gateway, asked):
+def test_range_behind_the_end_is_416_and_costs_nothing(gateway: Home, asked: str) -> None:
     """416 names the size, so that a client that has all of it knows; the use is untouched."""
     url = gateway.fresh(DATA)
     answer = ask("GET", url, {"Range": asked})
@@ -149,7 +150,7 @@ def test_range_behind_the_end_is_416_and_costs_nothing(gateway, asked):
     assert_unspent(gateway, url)
 
 
-def test_empty_object_has_no_range(gateway):
+def test_empty_object_has_no_range(gateway: Home) -> None:
     """Every range of nothing is behind its end; the whole of it is 200 with no byte."""
     url = gateway.fresh(b"")
     answer = ask("GET", url, {"Range": "bytes=0-"})
@@ -161,7 +162,7 @@ def test_empty_object_has_no_range(gateway):
     ("value", "status"),
     [("{etag}", 206), ('"other"', 200), ("W/{etag}", 200), ("{date}", 206), ("{earlier}", 200), ("nonsense", 200)],
 )
-def test_if_range_gives_the_part_of_this_version_or_the_whole(gateway, value, status):
+def test_if_range_gives_the_part_of_this_version_or_the_whole(gateway: Home, value: str, status: int) -> None:
     """A part of another version than the one a client holds would spoil its file: then it gets the whole."""
     url = gateway.fresh(DATA)
     etag, date = state_of(gateway, url)
@@ -171,14 +172,14 @@ def test_if_range_gives_the_part_of_this_version_or_the_whole(gateway, value, st
     assert answer.body == (DATA[:10] if status == 206 else DATA)
 
 
-def test_if_match_comes_before_range(gateway):
+def test_if_match_comes_before_range(gateway: Home) -> None:
     """A failed condition is 412 even where the range could not be satisfied (RFC 9110 13.2.2)."""
     url = gateway.fresh(DATA)
     assert ask("GET", url, {"Range": f"bytes={SIZE}-", "If-Match": '"other"'}).status == 412
     assert_unspent(gateway, url)
 
 
-def test_head_honours_conditions_and_ignores_range(gateway):
+def test_head_honours_conditions_and_ignores_range(gateway: Home) -> None:
     """Range is defined for GET alone; HEAD with a condition is 304 or 412, and nothing of it is a use."""
     url = gateway.fresh(DATA)
     etag, _ = state_of(gateway, url)
@@ -188,14 +189,14 @@ def test_head_honours_conditions_and_ignores_range(gateway):
     assert_unspent(gateway, url)
 
 
-def test_huge_numbers_in_a_range_are_numbers_or_nothing(gateway):
+def test_huge_numbers_in_a_range_are_numbers_or_nothing(gateway: Home) -> None:
     """Twenty digits and more overflow other people's integers; here the range is ignored, never a fault."""
     url = gateway.fresh(DATA, uses=2)
     assert ask("GET", url, {"Range": "bytes=0-" + "9" * 19}).body == DATA
     assert ask("GET", url, {"Range": "bytes=" + "9" * 40 + "-", "Cookie": "none=1"}).status in (200, 416)
 
 
-def test_conditions_do_not_reopen_a_spent_link(gateway):
+def test_conditions_do_not_reopen_a_spent_link(gateway: Home) -> None:
     """A spent link is 403 to a plain GET, and 412 or 304 say no more than HEAD would before: no byte either way."""
     url = gateway.fresh(DATA)
     etag, _ = state_of(gateway, url)

@@ -2,11 +2,13 @@
 
 import re
 import time
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote
 
 import pytest
 
+from homes import Home
 from oncegate.links.disposition import content_disposition
 from oncegate.links.sigv4 import presign_url
 from oncegate.testing.raw_http import RawConnection, ask, target_of
@@ -15,7 +17,7 @@ SIZES = [0, 1, 16_383, 65_535, 65_536, 65_537, 262_144, 1_000_003]
 
 
 @pytest.mark.parametrize("size_bytes", SIZES)
-def test_body_is_the_object_byte_for_byte(gateway, size_bytes):
+def test_body_is_the_object_byte_for_byte(gateway: Home, size_bytes: int) -> None:
     """Each size arrives whole: small ones go out in one message, large ones in pieces, and an empty one still claims."""
     data = bytes(i * 7 % 251 for i in range(min(size_bytes, 251))) * (size_bytes // 251 + 1)
     data = data[:size_bytes]
@@ -27,7 +29,7 @@ def test_body_is_the_object_byte_for_byte(gateway, size_bytes):
     assert ask("GET", url).status == 403
 
 
-def test_headers_name_the_version_and_keep_the_answer_out_of_caches(gateway):
+def test_headers_name_the_version_and_keep_the_answer_out_of_caches(gateway: Home) -> None:
     """ETag, date and length are there; no cache, no proxy buffer, no sniffing: else a cache would repeat the object."""
     key = gateway.lay(b"abc", "report.pdf")
     answer = ask("GET", gateway.link(key))
@@ -44,7 +46,7 @@ def test_headers_name_the_version_and_keep_the_answer_out_of_caches(gateway):
     assert answer.header("server") == "oncegate"
 
 
-def test_head_says_what_get_would_and_has_no_body(gateway):
+def test_head_says_what_get_would_and_has_no_body(gateway: Home) -> None:
     """HEAD has the headers of GET, and nothing behind them: bytes there would be taken for the next answer."""
     url = gateway.fresh(b"x" * 100)
     with RawConnection(url) as connection:
@@ -67,7 +69,7 @@ def test_head_says_what_get_would_and_has_no_body(gateway):
         ("noextension", "application/octet-stream"),
     ],
 )
-def test_objects_are_saved_and_not_shown_unless_the_link_says_so(gateway, key, media_type):
+def test_objects_are_saved_and_not_shown_unless_the_link_says_so(gateway: Home, key: str, media_type: str) -> None:
     """What an uploader named .html or .svg must not run on our origin: attachment, whatever the type."""
     answer = ask("GET", gateway.fresh(b"<script>1</script>", key))
     assert answer.header("content-type") == media_type
@@ -78,7 +80,7 @@ def test_objects_are_saved_and_not_shown_unless_the_link_says_so(gateway, key, m
     ("key", "is_inline"),
     [("p.png", True), ("p.mp4", True), ("p.pdf", True), ("p.txt", True), ("p.html", False), ("p.svg", False)],
 )
-def test_inline_is_kept_for_types_that_run_nothing(gateway, key, is_inline):
+def test_inline_is_kept_for_types_that_run_nothing(gateway: Home, key: str, is_inline: bool) -> None:
     """A link may ask for inline; HTML and SVG stay attachments, because they would run on our origin."""
     disposition = ask("GET", gateway.fresh(b"data", key, inline=True)).header("content-disposition")
     assert disposition.startswith("inline" if is_inline else "attachment")
@@ -94,8 +96,8 @@ def test_inline_is_kept_for_types_that_run_nothing(gateway, key, is_inline):
         ("a;b=c.txt", 'attachment; filename="a;b=c.txt"'),
     ],
 )
-def test_file_names_follow_rfc_6266_and_8187(gateway, name, expected):
-    """Quotes, backslashes, percent signs and other scripts survive in filename*, and cannot break out of filename."""
+def test_file_names_follow_rfc_6266_and_8187(gateway: Home, name: str, expected: str) -> None:
+    """Quotes, percent signs and other scripts survive in filename*, and cannot break out of filename."""
     answer = ask("GET", gateway.fresh(b"data", filename=name))
     assert answer.header("content-disposition") == expected
     star = re.search(r"filename\*=UTF-8''(\S+)", expected)
@@ -127,7 +129,7 @@ def test_a_backslash_cannot_break_out_of_the_quotes() -> None:
         " lead/trail .txt",
     ],
 )
-def test_object_keys_are_exact(gateway, key):
+def test_object_keys_are_exact(gateway: Home, key: str) -> None:
     """A key that needs escapes is decoded once and never again: + is a plus, %41 in a key is no A."""
     url = gateway.fresh(key.encode(), key)
     assert ask("GET", url).body == key.encode()
@@ -138,7 +140,7 @@ def test_object_keys_are_exact(gateway, key):
     assert saved == key.rpartition("/")[2]
 
 
-def test_signed_content_type_and_disposition_are_passed_on(gateway_with):
+def test_signed_content_type_and_disposition_are_passed_on(gateway_with: Callable[..., Home]) -> None:
     """``response-content-*`` inside the signature decide, as in S3: an issuer knows better than a file's name."""
     home = gateway_with(credentials={"AKTEST": "secret-of-the-tests"}, links={"s3_region": "us-east-1"})
     key = home.lay(b"data", "named.bin")
@@ -156,14 +158,14 @@ def test_signed_content_type_and_disposition_are_passed_on(gateway_with):
     assert answer.header("content-disposition") == 'inline; filename="x.png"'
 
 
-def test_unsigned_content_type_is_refused(gateway):
+def test_unsigned_content_type_is_refused(gateway: Home) -> None:
     """A holder who adds response-content-type=text/html would choose what runs on our origin; the signature breaks."""
     url = gateway.fresh(b"<script>")
     assert ask("GET", url + "&response-content-type=text/html").status == 403
     assert ask("GET", url).status == 200
 
 
-def test_missing_object_is_404_and_leaves_the_link(gateway):
+def test_missing_object_is_404_and_leaves_the_link(gateway: Home) -> None:
     """404 in S3's words, before anything is written: the object may come later, and the link then works."""
     url = gateway.link("later/comes.txt")
     answer = ask("GET", url)
@@ -174,7 +176,7 @@ def test_missing_object_is_404_and_leaves_the_link(gateway):
     assert ask("GET", url).body == b"here"
 
 
-def test_neighbours_of_the_store_are_not_served(gateway):
+def test_neighbours_of_the_store_are_not_served(gateway: Home) -> None:
     """Folders, symlinks and the staging folder are no objects, though a genuine link names them."""
     gateway.put("folder/inside.txt", b"x")
     (gateway.objects / "way-out").symlink_to("/etc/passwd")
@@ -183,7 +185,7 @@ def test_neighbours_of_the_store_are_not_served(gateway):
         assert ask("GET", gateway.link(key)).status == 404, key
 
 
-def test_connection_serves_one_request_after_another(gateway):
+def test_connection_serves_one_request_after_another(gateway: Home) -> None:
     """Keep-alive: answers of different kinds follow each other on one connection, each with its own end."""
     urls = [gateway.fresh(b"first"), gateway.link("nowhere"), gateway.fresh(b"y" * 300_000), gateway.fresh(b"")]
     with RawConnection(gateway.public_url) as connection:
@@ -195,7 +197,7 @@ def test_connection_serves_one_request_after_another(gateway):
     assert [answer.body_bytes for answer in answers if answer.status == 200] == [5, 300_000, 0]
 
 
-def test_forged_link_is_refused_in_cloudfront_words(gateway):
+def test_forged_link_is_refused_in_cloudfront_words(gateway: Home) -> None:
     """One fixed body for strangers: nothing of it says whether the object exists."""
     body = b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code><Message>Access denied</Message></Error>'
     stands, missing = gateway.fresh(b"x"), gateway.link("missing")

@@ -3,10 +3,12 @@
 import contextlib
 import random
 import time
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 
+from homes import Home
 from oncegate.links.grant import Scheme
 from oncegate.testing.raw_http import RawConnection, ask, target_of
 
@@ -22,7 +24,7 @@ def faults(home):
 
 
 @pytest.mark.parametrize("where", ["path", "query"])
-def test_long_target_is_refused(gateway, where):
+def test_long_target_is_refused(gateway: Home, where: str) -> None:
     """16 KiB are enough for every policy: longer ones are 4xx, whichever part of the server says so."""
     url = gateway.fresh(b"x")
     long = {
@@ -33,7 +35,7 @@ def test_long_target_is_refused(gateway, where):
     assert ask("GET", url).status == 200
 
 
-def test_huge_headers_are_refused(gateway):
+def test_huge_headers_are_refused(gateway: Home) -> None:
     """Headers have a limit in the server; beyond it the connection ends without a use being taken."""
     url = gateway.fresh(b"x")
     assert ask("GET", url, {"X-Padding": "a" * 100_000}).status in (0, 400, 431)
@@ -42,7 +44,7 @@ def test_huge_headers_are_refused(gateway):
     assert ask("GET", url, {"X-Padding": "a" * 8_000}).status == 200
 
 
-def test_huge_cookies_are_refused(gateway):
+def test_huge_cookies_are_refused(gateway: Home) -> None:
     """16 KiB of cookies: reading more of them costs more than the answer."""
     url = gateway.fresh(b"x")
     assert 400 <= ask("GET", url, {"Cookie": "a=" + "b" * 17_000}).status < 500
@@ -50,7 +52,7 @@ def test_huge_cookies_are_refused(gateway):
     assert ask("GET", url, {"Cookie": many}).status == 200
 
 
-def test_a_target_has_a_limit_of_its_own(gateway: Any) -> None:
+def test_a_target_has_a_limit_of_its_own(gateway: Home) -> None:
     """414 says what is too long: a program that pads its links reads it from the status."""
     room = 16_384 - len("/a?x=")
     at_limit = ask("GET", f"{gateway.public_url}/a?x={'a' * room}")
@@ -59,7 +61,7 @@ def test_a_target_has_a_limit_of_its_own(gateway: Any) -> None:
     assert b"<Code>URITooLong</Code>" in beyond.body
 
 
-def test_target_and_cookies_of_cloudfront_share_a_limit(gateway: Any) -> None:
+def test_target_and_cookies_of_cloudfront_share_a_limit(gateway: Home) -> None:
     """A policy in a cookie is decoded and parsed like one in the URL: 16 KiB of both, whoever sent them."""
     room = 16_384 - len("/a") - len("CloudFront-Policy")
     cookies = [f"CloudFront-Policy={'a' * (room + more)}" for more in (-40, 1)]
@@ -68,7 +70,7 @@ def test_target_and_cookies_of_cloudfront_share_a_limit(gateway: Any) -> None:
 
 
 @pytest.mark.parametrize(("length", "status"), [(1_024, 200), (1_025, 400)])
-def test_a_list_of_etags_has_a_limit(gateway: Any, length: int, status: int) -> None:
+def test_a_list_of_etags_has_a_limit(gateway: Home, length: int, status: int) -> None:
     """Both sides of it; what is refused for its length has used nothing."""
     url = gateway.fresh(b"x")
     tags = ('"a",' * 300)[:length]
@@ -77,7 +79,7 @@ def test_a_list_of_etags_has_a_limit(gateway: Any, length: int, status: int) -> 
 
 
 @pytest.mark.parametrize(("length", "status"), [(255, 200), (256, 400)])
-def test_a_host_has_a_limit(gateway: Any, length: int, status: int) -> None:
+def test_a_host_has_a_limit(gateway: Home, length: int, status: int) -> None:
     """No name of the DNS is longer; one that is unknown means the first public URL."""
     host = ("a." * 200)[: length - 1] + "b"
     assert ask("GET", gateway.fresh(b"x"), {"Host": host}).status == status
@@ -87,7 +89,7 @@ def test_a_host_has_a_limit(gateway: Any, length: int, status: int) -> None:
     ("version", "status"),
     [(b"HTTP/1.1", 400), (b"HTTP/1.1\r\nHost:", 400), (b"HTTP/1.0", 200), (b"HTTP/1.0\r\nHost:", 200)],
 )
-def test_http_1_1_has_a_host(gateway: Any, version: bytes, status: int) -> None:
+def test_http_1_1_has_a_host(gateway: Home, version: bytes, status: int) -> None:
     """RFC 9112 3.2 and 9110 4.2.1 ask for 400; a program of 1.0 knows no Host: it gets the first public URL."""
     target = target_of(gateway.fresh(b"x")).encode()
     with RawConnection(gateway.public_url) as connection:
@@ -95,7 +97,7 @@ def test_http_1_1_has_a_host(gateway: Any, version: bytes, status: int) -> None:
         assert connection.read_head().status == status
 
 
-def test_too_many_parameters_are_refused(gateway):
+def test_too_many_parameters_are_refused(gateway: Home) -> None:
     """200 parameters: sorting thousands for one HMAC would be work for nothing."""
     url = gateway.fresh(b"x")
     assert ask("GET", url + "".join(f"&a{number}=1" for number in range(300))).status == 400
@@ -103,7 +105,7 @@ def test_too_many_parameters_are_refused(gateway):
 
 
 @pytest.mark.slow
-def test_slow_header_is_cut(gateway, within):
+def test_slow_header_is_cut(gateway: Home, within: Callable[[float], AbstractContextManager[None]]) -> None:
     """A request line that never ends holds a connection for 15 seconds at most; others are served meanwhile."""
     began = time.monotonic()
     with within(20), RawConnection(gateway.public_url) as connection:
@@ -113,7 +115,9 @@ def test_slow_header_is_cut(gateway, within):
     assert time.monotonic() - began > 5
 
 
-def test_many_idle_connections_do_not_shut_others_out(gateway, within):
+def test_many_idle_connections_do_not_shut_others_out(
+    gateway: Home, within: Callable[[float], AbstractContextManager[None]]
+) -> None:
     """500 connections that say nothing: the next one is served at once."""
     silent = [RawConnection(gateway.public_url) for _ in range(500)]
     try:
@@ -148,7 +152,7 @@ def test_many_idle_connections_do_not_shut_others_out(gateway, within):
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     ],
 )
-def test_broken_requests_are_refused_and_no_fault(gateway, data):
+def test_broken_requests_are_refused_and_no_fault(gateway: Home, data: bytes) -> None:
     """What is no HTTP, or two things at once, ends with 4xx or a closed connection; never a 5xx, never a line of fault."""
     before = len(faults(gateway))
     with RawConnection(gateway.public_url) as connection:
@@ -196,7 +200,7 @@ def statuses_of(home, requests):
     return statuses
 
 
-def test_mutated_targets_are_never_a_fault(gateway_with):
+def test_mutated_targets_are_never_a_fault(gateway_with: Callable[..., Home]) -> None:
     """Ten thousand links with wounds: each is served or refused, none is a 5xx, and the log speaks of no fault."""
     home = gateway_with(links={"home": "limits", "s3_bucket": "bucket"}, credentials={"AKTEST": "secret-of-the-tests"})
     home.lay(b"object", "photo album/ü.jpg")

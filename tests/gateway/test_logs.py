@@ -3,9 +3,12 @@
 import json
 import re
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from homes import Home
 from oncegate.links.cloudfront import sign_url
 from oncegate.links.grant import Scheme
 from oncegate.links.link_id import id_of_text, text_of_id
@@ -33,7 +36,7 @@ def id_text(url):
     return re.search(r"once=[gp]\d*\.([A-Za-z0-9_-]{22})", url)[1]
 
 
-def test_each_request_is_one_line(gateway, until):
+def test_each_request_is_one_line(gateway: Home, until: Callable[..., Any]) -> None:
     """Served, refused, a page, an upload: one line each at its end, with outcome, bytes and milliseconds."""
     url = gateway.fresh(b"x" * 5000, "logged.bin")
     assert ask("GET", url).status == 200
@@ -53,7 +56,7 @@ def test_each_request_is_one_line(gateway, until):
     assert (line["method"], line["status"], line["outcome"], line["bytes"]) == ("PUT", 200, "complete", 700)
 
 
-def test_request_id_of_the_answer_stands_in_the_log(gateway, until):
+def test_request_id_of_the_answer_stands_in_the_log(gateway: Home, until: Callable[..., Any]) -> None:
     """Who complains about a refusal can be found: the id in the answer is the id in the log."""
     url = gateway.link("missing")
     answer = ask("GET", url)
@@ -62,7 +65,7 @@ def test_request_id_of_the_answer_stands_in_the_log(gateway, until):
     assert lines_of(gateway, until, id_text(url))[0]["request_id"] == request_id
 
 
-def test_stranger_is_logged_with_the_reason_that_he_was_not_told(gateway, until):
+def test_stranger_is_logged_with_the_reason_that_he_was_not_told(gateway: Home, until: Callable[..., Any]) -> None:
     """He reads "Access denied"; the operator reads why."""
     ask("GET", f"{gateway.public_url}/guess?Expires=1&Signature=c2lnbmF0dXJlLW9mLWEtZ3Vlc3M_&Key-Pair-Id=KGUESS")
 
@@ -73,7 +76,7 @@ def test_stranger_is_logged_with_the_reason_that_he_was_not_told(gateway, until)
     assert "KGUESS" not in gateway.serving.log.read_text()
 
 
-def test_broken_transfer_is_logged_as_broken(gateway, until):
+def test_broken_transfer_is_logged_as_broken(gateway: Home, until: Callable[..., Any]) -> None:
     """A viewer who left midway is not a completed download."""
     url = gateway.link(gateway.sparse(128 * 1024 * 1024))
     with RawConnection(url) as connection:
@@ -84,7 +87,7 @@ def test_broken_transfer_is_logged_as_broken(gateway, until):
     assert 0 < line["bytes"] < 128 * 1024 * 1024
 
 
-def test_agents_and_keys_cannot_forge_lines(gateway, until):
+def test_agents_and_keys_cannot_forge_lines(gateway: Home, until: Callable[..., Any]) -> None:
     """Line breaks and quotes in what a stranger sends stay inside one JSON line."""
     url = gateway.fresh(b"x", 'quote"{}\u2028.txt')
     ask("GET", url, {"User-Agent": '"}{"event":"forged'})
@@ -125,7 +128,7 @@ def busy_home(gateway_with):
     return home, secrets
 
 
-def test_no_secret_is_logged(busy_home, until):
+def test_no_secret_is_logged(busy_home: Home, until: Callable[..., Any]) -> None:
     """Not a signature, a policy, a URL, a cookie, a claim id or a token: who reads the log must not be able to download."""
     home, secrets = busy_home
     until(lambda: len([1 for line in home.serving.log_lines() if line["event"] == "request"]) >= 19, "all lines")
@@ -137,7 +140,7 @@ def test_no_secret_is_logged(busy_home, until):
     assert "once=" not in log
 
 
-def test_no_secret_is_logged_with_a_fault(home_with, until):
+def test_no_secret_is_logged_with_a_fault(home_with: Callable[..., Home], until: Callable[..., Any]) -> None:
     """A fault is logged by its kind and place, not with the values at hand: they hold the URL."""
     home = home_with()
     with home.serve() as serving:
@@ -156,7 +159,7 @@ def test_no_secret_is_logged_with_a_fault(home_with, until):
             assert secret not in log
 
 
-def test_audit_events_hold_no_secret_either(busy_home, until):
+def test_audit_events_hold_no_secret_either(busy_home: Home, until: Callable[..., Any]) -> None:
     """Events go to the issuer: link id, key and what became of it; no claim id, no cookie."""
     home, secrets = busy_home
     events = home.folder / "ledger-events.db"
@@ -170,7 +173,7 @@ def _everything(home):
     return b"".join(path.read_bytes() for path in home.folder.glob("ledger-events.db*"))
 
 
-def test_link_ids_in_the_log_are_those_of_status(gateway, until):
+def test_link_ids_in_the_log_are_those_of_status(gateway: Home, until: Callable[..., Any]) -> None:
     """What the log names can be looked up: 22 characters, the nonce of a ticket."""
     url = gateway.fresh(b"x")
     assert ask("GET", url).status == 200

@@ -1,7 +1,11 @@
 """Whose request it is and where it was meant for: proxies, hosts, other sites. Nothing that a viewer writes is believed."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
+from homes import Home
 from oncegate.links.grant import Scheme
 from oncegate.testing.raw_http import RawConnection, ask, target_of
 
@@ -34,7 +38,13 @@ def address_logged(home, url, until):
         ("127.0.0.1", VIEWER, "127.0.0.1"),
     ],
 )
-def test_only_a_trusted_proxy_says_for_whom_it_asks(gateway_with, until, peer, forwarded_for, expected):
+def test_only_a_trusted_proxy_says_for_whom_it_asks(
+    gateway_with: Callable[..., Home],
+    until: Callable[..., Any],
+    peer: str,
+    forwarded_for: str | None,
+    expected: str | None,
+) -> None:
     """The rightmost address that is no trusted proxy; what stands left of it anyone can write (T29)."""
     home = gateway_with(**BEHIND_PROXY)
     url = home.fresh(b"x")
@@ -52,7 +62,9 @@ def test_only_a_trusted_proxy_says_for_whom_it_asks(gateway_with, until, peer, f
         ("cf-connecting-ip", VIEWER),
     ],
 )
-def test_another_header_can_be_the_one_that_is_believed(gateway_with, until, header, value):
+def test_another_header_can_be_the_one_that_is_believed(
+    gateway_with: Callable[..., Home], until: Callable[..., Any], header: str, value: str
+) -> None:
     """One header by name, and no other: X-Forwarded-For is then what a viewer wrote."""
     home = gateway_with(viewer={"trusted_proxies": [PROXY], "proxy_header": header})
     url = home.fresh(b"x")
@@ -71,7 +83,9 @@ def test_another_header_can_be_the_one_that_is_believed(gateway_with, until, hea
         (f'for=198.51.100.1, x=", for={VIEWER}', PROXY),
     ],
 )
-def test_quoted_host_in_forwarded_names_no_address(gateway_with, until, forwarded, expected):
+def test_quoted_host_in_forwarded_names_no_address(
+    gateway_with: Callable[..., Home], until: Callable[..., Any], forwarded: str, expected: str | None
+) -> None:
     """A proxy copies the viewer's Host into the header, quoted: an address in it is not the proxy's word.
 
     A header that the viewer broke with a quotation mark of his own says nothing at all.
@@ -82,7 +96,7 @@ def test_quoted_host_in_forwarded_names_no_address(gateway_with, until, forwarde
     assert address_logged(home, url, until) == expected
 
 
-def test_holder_behind_a_proxy_is_known_by_his_own_address(gateway_with):
+def test_holder_behind_a_proxy_is_known_by_his_own_address(gateway_with: Callable[..., Home]) -> None:
     """All come by one peer; the address that the trusted proxy names tells them apart."""
     home = gateway_with(**BEHIND_PROXY)
     url = home.fresh(b"x" * 1000)
@@ -93,7 +107,7 @@ def test_holder_behind_a_proxy_is_known_by_his_own_address(gateway_with):
     assert ask("GET", url, {"Range": "bytes=100-", **first}, source=PROXY).status == 206
 
 
-def test_ipv6_holder_is_his_network(gateway_with):
+def test_ipv6_holder_is_his_network(gateway_with: Callable[..., Home]) -> None:
     """Phones change the lower half of their IPv6 address by the hour; the /64 is theirs."""
     home = gateway_with(**BEHIND_PROXY)
     url = home.fresh(b"x" * 1000)
@@ -106,7 +120,7 @@ def test_ipv6_holder_is_his_network(gateway_with):
     assert part("bytes=100-199", "2001:db8:1:2:ffff::9") == 206
 
 
-def test_policy_for_an_address_holds(gateway):
+def test_policy_for_an_address_holds(gateway: Home) -> None:
     """A link for one network is for nobody else: refused before anything is read, in words for who holds it."""
     url = gateway.fresh(b"x", source_ip="127.0.0.4/31", uses=2)
     assert ask("GET", url, source="127.0.0.6").status == 403
@@ -116,7 +130,7 @@ def test_policy_for_an_address_holds(gateway):
     assert ask("GET", url, source="127.0.0.5").status == 200
 
 
-def test_policy_for_an_address_is_refused_when_a_stranger_forwards(gateway):
+def test_policy_for_an_address_is_refused_when_a_stranger_forwards(gateway: Home) -> None:
     """A proxy that nobody configured would lend its own address to all of its viewers."""
     url = gateway.fresh(b"x", source_ip="127.0.0.1")
     for name in ("X-Forwarded-For", "Forwarded", "X-Real-IP"):
@@ -124,7 +138,7 @@ def test_policy_for_an_address_is_refused_when_a_stranger_forwards(gateway):
     assert ask("GET", url).status == 200
 
 
-def test_policy_for_an_address_behind_a_proxy(gateway_with):
+def test_policy_for_an_address_behind_a_proxy(gateway_with: Callable[..., Home]) -> None:
     """Behind a trusted proxy it is the viewer's address that counts, and a proxy that names nobody proves nothing."""
     home = gateway_with(**BEHIND_PROXY)
     url = home.fresh(b"x", source_ip=VIEWER)
@@ -136,7 +150,7 @@ def test_policy_for_an_address_behind_a_proxy(gateway_with):
     assert ask("GET", its_own, source=PROXY).status == 403, "a proxy's own address would let in all of its viewers"
 
 
-def test_each_public_url_serves_links_that_carry_it(gateway_with):
+def test_each_public_url_serves_links_that_carry_it(gateway_with: Callable[..., Home]) -> None:
     """Host picks one of the configured URLs; a link for the one does not open under the other."""
     home = gateway_with(viewer={"public_url": ["http://files.example", "https://dl.example:8443"]})
     at = f"http://127.0.0.1:{home.port}"
@@ -148,13 +162,13 @@ def test_each_public_url_serves_links_that_carry_it(gateway_with):
         assert ask("GET", url, at=at).status == 200
 
 
-def test_unknown_host_is_the_first_public_url(gateway):
+def test_unknown_host_is_the_first_public_url(gateway: Home) -> None:
     """A health check or a proxy that rewrites Host: the link is for the public URL whatever the name was."""
     for host in ("internal-name", "evil.example", "127.0.0.1"):
         assert ask("GET", gateway.fresh(b"x"), {"Host": host}).status == 200
 
 
-def test_forwarded_host_and_proto_are_never_read(gateway_with):
+def test_forwarded_host_and_proto_are_never_read(gateway_with: Callable[..., Home]) -> None:
     """What X-Forwarded-Host says goes nowhere: into no signature, no redirect, no cookie."""
     home = gateway_with(**BEHIND_PROXY)
     url = home.fresh(b"x")
@@ -166,7 +180,7 @@ def test_forwarded_host_and_proto_are_never_read(gateway_with):
     assert ask("GET", url, lies, source=PROXY).status == 200
 
 
-def test_two_hosts_are_refused(gateway):
+def test_two_hosts_are_refused(gateway: Home) -> None:
     """Two Host headers mean two things to two programs on the way (RFC 9112 3.2: 400)."""
     url = gateway.fresh(b"x")
     host = gateway.public_url[7:]
@@ -177,7 +191,7 @@ def test_two_hosts_are_refused(gateway):
     assert ask("GET", url).status == 200
 
 
-def test_absolute_target_is_read_as_its_path(gateway):
+def test_absolute_target_is_read_as_its_path(gateway: Home) -> None:
     """RFC 9112 3.2.2 lets a request line hold a whole URL; its host is no more believed than Host."""
     url = gateway.fresh(b"x")
     with RawConnection(url) as connection:
@@ -185,7 +199,7 @@ def test_absolute_target_is_read_as_its_path(gateway):
         assert connection.read_answer().status in (200, 400, 403)
 
 
-def test_path_with_two_slashes_is_no_way_to_another_host(gateway):
+def test_path_with_two_slashes_is_no_way_to_another_host(gateway: Home) -> None:
     """``//evil.example/…`` in a Location is another site: such a path is refused, and never comes back in a redirect."""
     for target in ("//evil.example/x", "/\\evil.example", "//evil.example/%2e%2e?once=g.x"):
         with RawConnection(gateway.public_url) as connection:
@@ -197,7 +211,7 @@ def test_path_with_two_slashes_is_no_way_to_another_host(gateway):
         assert answer.header("location") is None
 
 
-def test_cors_answers_only_the_configured_origins(gateway_with):
+def test_cors_answers_only_the_configured_origins(gateway_with: Callable[..., Home]) -> None:
     """A page of a configured origin may read the answer; others may not, and no credentials go along."""
     home = gateway_with(viewer={"cors_origins": ["https://app.example"]})
     allowed = ask("GET", home.fresh(b"x"), {"Origin": "https://app.example"})
@@ -210,7 +224,7 @@ def test_cors_answers_only_the_configured_origins(gateway_with):
         assert (other.status, other.header("access-control-allow-origin")) == (200, None)
 
 
-def test_cors_also_on_refusals(gateway_with):
+def test_cors_also_on_refusals(gateway_with: Callable[..., Home]) -> None:
     """A script has to see that a link was used: without the header it sees a network error."""
     home = gateway_with(viewer={"cors_origins": ["https://app.example"]})
     url = home.fresh(b"x")
@@ -219,7 +233,7 @@ def test_cors_also_on_refusals(gateway_with):
     assert (refused.status, refused.header("access-control-allow-origin")) == (403, "https://app.example")
 
 
-def test_preflight_is_answered_without_looking_at_the_link(gateway_with):
+def test_preflight_is_answered_without_looking_at_the_link(gateway_with: Callable[..., Home]) -> None:
     """Browsers send OPTIONS before a PUT of another origin: methods and headers, nothing of the link, nothing spent."""
     home = gateway_with(viewer={"cors_origins": ["*"]})
     url = home.upload()
@@ -238,7 +252,7 @@ def test_preflight_is_answered_without_looking_at_the_link(gateway_with):
     assert ask("PUT", url, {"Origin": "https://any.example"}, body=b"x").header("etag")
 
 
-def test_preflight_of_strangers_allows_nothing(gateway):
+def test_preflight_of_strangers_allows_nothing(gateway: Home) -> None:
     """Without configured origins the answer has no word of CORS."""
     answer = ask("OPTIONS", gateway.upload(), {"Origin": "https://a.example", "Access-Control-Request-Method": "PUT"})
     assert answer.status == 204
@@ -246,7 +260,7 @@ def test_preflight_of_strangers_allows_nothing(gateway):
 
 
 @pytest.mark.parametrize("method", ["DELETE", "PATCH", "TRACE", "PROPFIND", "get", "POSTED"])
-def test_other_methods_are_403(gateway, method):
+def test_other_methods_are_403(gateway: Home, method: str) -> None:
     """This listener serves links: whatever else is asked gets CloudFront's refusal and changes nothing."""
     url = gateway.fresh(b"x")
     assert 400 <= ask(method, url).status < 500

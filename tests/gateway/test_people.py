@@ -3,9 +3,11 @@
 import json
 import re
 import time
+from collections.abc import Callable
 
 import pytest
 
+from homes import Home
 from oncegate.links.cloudfront import sign_url
 from oncegate.testing.raw_http import ask, target_of
 
@@ -32,7 +34,7 @@ def go_cookie(answer):
 
 
 @pytest.mark.parametrize("headers", [NAVIGATION, OLD_NAVIGATION, {"Accept": "text/html"}])
-def test_navigation_gets_the_page_and_spends_nothing(gateway, headers):
+def test_navigation_gets_the_page_and_spends_nothing(gateway: Home, headers: dict[str, str]) -> None:
     """The page names the file and its size; looking at it, however often, leaves the use (T9, T11)."""
     url = gateway.fresh(b"x" * 2_500_000, "Quarterly report.pdf")
     for _ in range(2):
@@ -48,7 +50,7 @@ def test_navigation_gets_the_page_and_spends_nothing(gateway, headers):
     (gateway.objects / "Quarterly report.pdf").unlink()
 
 
-def test_programs_get_the_object_without_a_page(gateway):
+def test_programs_get_the_object_without_a_page(gateway: Home) -> None:
     """No navigation, whatever they accept: a page with 200 would be saved as the file."""
     for headers in (
         {},
@@ -62,7 +64,7 @@ def test_programs_get_the_object_without_a_page(gateway):
         assert ask("GET", gateway.fresh(b"object"), headers).body == b"object"
 
 
-def test_button_sets_a_cookie_and_leads_back_relative(gateway):
+def test_button_sets_a_cookie_and_leads_back_relative(gateway: Home) -> None:
     """303 to the same URL without a host, a cookie for a minute, nothing written; then the navigation is served."""
     url = gateway.fresh(b"object")
     pressed = ask("POST", url, {**NAVIGATION, "Sec-Fetch-Site": "same-origin", "Content-Length": "0"})
@@ -77,7 +79,7 @@ def test_button_sets_a_cookie_and_leads_back_relative(gateway):
     assert again.status == 403
 
 
-def test_holder_who_navigates_again_is_served_his_rest(gateway):
+def test_holder_who_navigates_again_is_served_his_rest(gateway: Home) -> None:
     """A browser that resumes shows the claim's cookie: it gets bytes and no page."""
     url = gateway.fresh(b"x" * 1000)
     pressed = ask("POST", url, {"Sec-Fetch-Site": "same-origin"})
@@ -87,7 +89,7 @@ def test_holder_who_navigates_again_is_served_his_rest(gateway):
     assert (rest.status, rest.body_bytes) == (206, 900)
 
 
-def test_cookies_of_many_other_links_do_not_hide_this_ones(gateway):
+def test_cookies_of_many_other_links_do_not_hide_this_ones(gateway: Home) -> None:
     """Browsers send old cookies first: who opened forty files today can still open the next, and resume it."""
     url = gateway.fresh(b"x" * 1000)
     others = "; ".join(f"og-{number:022}=J{number:015}" for number in range(40))
@@ -98,7 +100,7 @@ def test_cookies_of_many_other_links_do_not_hide_this_ones(gateway):
     assert ask("GET", url, {"Range": "bytes=100-", "Cookie": f"{others}; {part.cookie}"}).status == 206
 
 
-def test_claim_of_a_navigation_is_not_known_by_address(gateway):
+def test_claim_of_a_navigation_is_not_known_by_address(gateway: Home) -> None:
     """A browser keeps cookies, so an address proves nothing for it: a neighbour in the office cannot resume."""
     url = gateway.fresh(b"x" * 1000)
     pressed = ask("POST", url, {"Sec-Fetch-Site": "same-origin"})
@@ -107,7 +109,7 @@ def test_claim_of_a_navigation_is_not_known_by_address(gateway):
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_button_pressed_from_another_site_is_refused(gateway, site):
+def test_button_pressed_from_another_site_is_refused(gateway: Home, site: str) -> None:
     """A form on another page must not press it for the reader."""
     url = gateway.fresh(b"object")
     answer = ask("POST", url, {"Sec-Fetch-Site": site, "Content-Length": "0"})
@@ -115,7 +117,7 @@ def test_button_pressed_from_another_site_is_refused(gateway, site):
     assert ask("GET", url).status == 200
 
 
-def test_post_with_a_body_is_refused(gateway):
+def test_post_with_a_body_is_refused(gateway: Home) -> None:
     """The button sends nothing; whatever sends something is no button."""
     url = gateway.fresh(b"object")
     answer = ask("POST", url, {"Sec-Fetch-Site": "same-origin"}, body=b"a=b")
@@ -125,14 +127,14 @@ def test_post_with_a_body_is_refused(gateway):
     assert ask("GET", url).status == 200
 
 
-def test_post_needs_a_genuine_link(gateway):
+def test_post_needs_a_genuine_link(gateway: Home) -> None:
     """The button verifies as a GET does: no cookie for a forged or an upload link."""
     url = gateway.fresh(b"object")
     assert ask("POST", url.replace("once=g.", "once=g9.")).status == 403
     assert ask("POST", gateway.upload()).status == 403
 
 
-def test_page_says_when_the_cookie_did_not_come_back(gateway):
+def test_page_says_when_the_cookie_did_not_come_back(gateway: Home) -> None:
     """Who pressed and comes back without it would press for ever: the page says that cookies are needed."""
     url = gateway.fresh(b"object")
     assert "cookie" not in ask("GET", url, NAVIGATION).text
@@ -152,7 +154,7 @@ def test_page_says_when_the_cookie_did_not_come_back(gateway):
         "LinkedInBot/1.0",
     ],
 )
-def test_preview_agents_get_the_page(gateway, agent):
+def test_preview_agents_get_the_page(gateway: Home, agent: str) -> None:
     """A chat that looks at a link for a preview opened it for its reader everywhere else (T9)."""
     url = gateway.fresh(b"object")
     assert is_page(ask("GET", url, {"User-Agent": agent, "Accept": "*/*"}))
@@ -164,7 +166,7 @@ def test_preview_agents_get_the_page(gateway, agent):
     "headers",
     [{"Sec-Purpose": "prefetch;prerender"}, {"Purpose": "prefetch"}, {"X-Moz": "prefetch"}, {"X-Purpose": "preview"}],
 )
-def test_prefetch_spends_nothing_even_with_the_buttons_cookie(gateway, headers):
+def test_prefetch_spends_nothing_even_with_the_buttons_cookie(gateway: Home, headers: dict[str, str]) -> None:
     """A browser that fetches ahead has not been told to by anybody; not even after the button."""
     url = gateway.fresh(b"object")
     pressed = ask("POST", url, {"Sec-Fetch-Site": "same-origin"})
@@ -173,7 +175,7 @@ def test_prefetch_spends_nothing_even_with_the_buttons_cookie(gateway, headers):
 
 
 @pytest.mark.parametrize("headers", [{"Purpose": "prefetch"}, {"Sec-Purpose": "prefetch", "Accept": "*/*"}])
-def test_page_in_place_of_the_object_is_403_for_who_reads_no_page(gateway, headers):
+def test_page_in_place_of_the_object_is_403_for_who_reads_no_page(gateway: Home, headers: dict[str, str]) -> None:
     """A program that saves whatever comes with 200 would save the page as the file; a browser shows it all the same."""
     url = gateway.fresh(b"object")
     answer = ask("GET", url, headers)
@@ -181,13 +183,13 @@ def test_page_in_place_of_the_object_is_403_for_who_reads_no_page(gateway, heade
     assert gateway.record(url) is None
 
 
-def test_ordinary_agents_are_no_previews(gateway):
+def test_ordinary_agents_are_no_previews(gateway: Home) -> None:
     """A tool whose name only looks like one must get its file."""
     for agent in ("curl/8.5.0", "Wget/1.21", "python-requests/2.32", "VLC/3.0.20 LibVLC/3.0.20", "aria2/1.36.0"):
         assert ask("GET", gateway.fresh(b"object"), {"User-Agent": agent}).body == b"object"
 
 
-def test_confirm_always_serves_nobody_without_a_cookie(gateway_with):
+def test_confirm_always_serves_nobody_without_a_cookie(gateway_with: Callable[..., Home]) -> None:
     """Where every click must be a person's: programs are refused in words, browsers see the page."""
     home = gateway_with(viewer={"confirm": "always"})
     url = home.fresh(b"object")
@@ -198,7 +200,7 @@ def test_confirm_always_serves_nobody_without_a_cookie(gateway_with):
     assert ask("GET", url, go_cookie(pressed)).body == b"object"
 
 
-def test_confirm_never_serves_navigations_but_not_previews(gateway_with):
+def test_confirm_never_serves_navigations_but_not_previews(gateway_with: Callable[..., Home]) -> None:
     """No page for people; who only looks ahead still spends nothing."""
     home = gateway_with(viewer={"confirm": "never"})
     assert ask("GET", home.fresh(b"object"), NAVIGATION).body == b"object"
@@ -208,7 +210,9 @@ def test_confirm_never_serves_navigations_but_not_previews(gateway_with):
     assert home.record(url) is None
 
 
-def test_link_for_a_person_asks_whatever_the_gateway_is_set_to(gateway, gateway_with):
+def test_link_for_a_person_asks_whatever_the_gateway_is_set_to(
+    gateway: Home, gateway_with: Callable[..., Home]
+) -> None:
     """A scanner presses no button: once-confirm=always keeps the use for who does, and tells a program what to do."""
     for home in (gateway, gateway_with(viewer={"confirm": "never"})):
         url = home.fresh(b"object", confirm="always")
@@ -221,7 +225,7 @@ def test_link_for_a_person_asks_whatever_the_gateway_is_set_to(gateway, gateway_
         assert ask("GET", url, {**NAVIGATION, **go_cookie(pressed)}).body == b"object"
 
 
-def test_link_for_a_program_costs_no_page(gateway_with):
+def test_link_for_a_program_costs_no_page(gateway_with: Callable[..., Home]) -> None:
     """once-confirm=never goes before the setting; who only looks ahead is still shown the page (decision 0006)."""
     home = gateway_with(viewer={"confirm": "always"})
     for headers in (NAVIGATION, {"User-Agent": "curl/8.14.1"}):
@@ -232,7 +236,7 @@ def test_link_for_a_program_costs_no_page(gateway_with):
 
 
 @pytest.mark.parametrize("operation", ["download", "upload"])
-def test_page_says_who_sends_the_link_as_text(gateway, operation):
+def test_page_says_who_sends_the_link_as_text(gateway: Home, operation: str) -> None:
     """Signed, so it is the issuer's word; shown as text, so it is never a tag on the origin of the links."""
     words = {"sender": EVIL, "note": "Für dich, " + EVIL}
     url = gateway.fresh(b"x", **words) if operation == "download" else gateway.upload(**words)
@@ -244,7 +248,7 @@ def test_page_says_who_sends_the_link_as_text(gateway, operation):
     assert "Für dich" in answer.text
 
 
-def test_upload_link_shows_its_drop_zone(gateway):
+def test_upload_link_shows_its_drop_zone(gateway: Home) -> None:
     """A browser that goes to an upload link sees where to drop the file and what is taken; nothing is spent."""
     url = gateway.upload("in/photo.jpg", max_bytes=5_000_000, media_type="image/*")
     answer = ask("GET", url, NAVIGATION)
@@ -258,7 +262,7 @@ def test_upload_link_shows_its_drop_zone(gateway):
     assert gateway.record(url) is None
 
 
-def test_pages_load_and_run_nothing_of_others(gateway):
+def test_pages_load_and_run_nothing_of_others(gateway: Home) -> None:
     """The page's policy allows its own style and its own form; no frame may hold it, or its button is pressed unseen."""
     policy = ask("GET", gateway.fresh(b"x"), NAVIGATION).header("content-security-policy")
     assert "default-src 'none'" in policy
@@ -268,7 +272,7 @@ def test_pages_load_and_run_nothing_of_others(gateway):
     assert "script-src" not in policy
 
 
-def test_names_are_escaped_on_every_page(gateway):
+def test_names_are_escaped_on_every_page(gateway: Home) -> None:
     """A key is whatever an uploader chose: on our pages it is text (T32)."""
     url = gateway.fresh(b"x", EVIL)
     page, upload = ask("GET", url, NAVIGATION), ask("GET", gateway.upload("in/" + EVIL), NAVIGATION)
@@ -279,7 +283,7 @@ def test_names_are_escaped_on_every_page(gateway):
 
 
 @pytest.mark.parametrize("headers", [NAVIGATION, OLD_NAVIGATION])
-def test_browsers_read_a_page_where_a_link_is_refused(gateway, headers):
+def test_browsers_read_a_page_where_a_link_is_refused(gateway: Home, headers: dict[str, str]) -> None:
     """Used, expired or forged: a person reads a sentence, with the status that programs see."""
     url = gateway.fresh(b"x")
     assert ask("GET", url).status == 200
@@ -294,7 +298,7 @@ def test_browsers_read_a_page_where_a_link_is_refused(gateway, headers):
     assert (expired.status, "This link has expired." in expired.text) == (403, True)
 
 
-def test_who_asks_for_json_gets_a_problem(gateway):
+def test_who_asks_for_json_gets_a_problem(gateway: Home) -> None:
     """RFC 9457 for programs that say so."""
     url = gateway.fresh(b"x")
     assert ask("GET", url).status == 200
@@ -309,7 +313,7 @@ def test_who_asks_for_json_gets_a_problem(gateway):
     }
 
 
-def test_page_of_a_spent_link_is_the_refusal(gateway):
+def test_page_of_a_spent_link_is_the_refusal(gateway: Home) -> None:
     """A button that leads nowhere would be a lie: the page of a spent link says so."""
     url = gateway.fresh(b"x")
     assert ask("GET", url).status == 200
@@ -317,7 +321,7 @@ def test_page_of_a_spent_link_is_the_refusal(gateway):
     assert (answer.status, "<form" in answer.text) == (403, False)
 
 
-def test_plain_links_that_are_not_counted_get_no_page(gateway_with):
+def test_plain_links_that_are_not_counted_get_no_page(gateway_with: Callable[..., Home]) -> None:
     """``plain_links = "allow"`` is as CloudFront: an image in a page, or a navigation, is served as often as asked."""
     home = gateway_with(links={"plain_links": "allow"})
     key = home.lay(b"object")

@@ -3,6 +3,8 @@
 import datetime as dt
 import json
 import time
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -10,6 +12,7 @@ import pytest
 from botocore.client import Config
 from botocore.signers import CloudFrontSigner
 
+from homes import Home
 from oncegate.keys.pem import load_signing_key, new_key_pair
 from oncegate.links.cloudfront import sign_url
 from oncegate.links.grant import Operation, Scheme
@@ -54,13 +57,13 @@ def s3_client(home, *, style="path", endpoint=None, bucket_host=False):
 
 @pytest.mark.parametrize("scheme", [Scheme.CANNED, Scheme.CUSTOM])
 @pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
-def test_cloudfront_link_opens_once(gateway_with, scheme, kind):
+def test_cloudfront_link_opens_once(gateway_with: Callable[..., Home], scheme: Scheme, kind: str) -> None:
     """Canned and custom policy, both kinds of key."""
     url = gateway_with(key=kind).fresh(b"object", scheme=scheme)
     assert [ask("GET", url).status for _ in range(2)] == [200, 403]
 
 
-def test_plain_link_opens_once(gateway):
+def test_plain_link_opens_once(gateway: Home) -> None:
     """The default: a link of any CloudFront signer is single-use without its maker knowing of us."""
     url = plain(gateway, gateway.lay(b"object"))
     assert ask("HEAD", url).status == 200
@@ -69,7 +72,9 @@ def test_plain_link_opens_once(gateway):
     assert ask("GET", again).status == 200, "another expiry is another link"
 
 
-def test_plain_link_is_the_same_under_another_key_id(gateway_with, until):
+def test_plain_link_is_the_same_under_another_key_id(
+    gateway_with: Callable[..., Home], until: Callable[..., Any]
+) -> None:
     """Key-Pair-Id is not signed: renaming it must not make a second link (F0.9)."""
     home = gateway_with(links={"resume_by": "never"})
     (home.folder / "keys" / "KSECOND.pem").write_bytes((home.folder / "keys" / f"{home.key_id}.pem").read_bytes())
@@ -80,7 +85,7 @@ def test_plain_link_is_the_same_under_another_key_id(gateway_with, until):
     assert "This link has been used." in ask("GET", renamed).text
 
 
-def test_wildcard_opens_each_object_once(gateway):
+def test_wildcard_opens_each_object_once(gateway: Home) -> None:
     """A policy over a prefix is one link per object, however its query is ordered or spelled."""
     query = wildcard(gateway, "album/*")
     for key in ("album/1.jpg", "album/2.jpg", "album/sub/3.jpg"):
@@ -93,7 +98,7 @@ def test_wildcard_opens_each_object_once(gateway):
     assert ask("GET", f"{gateway.public_url}/album/%2e%2e/other/1.jpg?{query}").status == 403
 
 
-def test_wildcard_does_not_open_an_object_again_under_another_spelling(gateway):
+def test_wildcard_does_not_open_an_object_again_under_another_spelling(gateway: Home) -> None:
     """The link's id is of the key and not of its escapes: ``%31`` is ``1``."""
     query = wildcard(gateway, "spell/*")
     gateway.lay(b"picture", "spell/1.jpg")
@@ -101,7 +106,7 @@ def test_wildcard_does_not_open_an_object_again_under_another_spelling(gateway):
     assert ask("GET", f"{gateway.public_url}/spell/%31.jpg?{query}").status == 403
 
 
-def test_cookies_open_each_object_once(gateway):
+def test_cookies_open_each_object_once(gateway: Home) -> None:
     """CloudFront's signed cookies: the same policy in three cookies, for URLs without a query."""
     cookies = wildcard(gateway, "stream/*", as_cookies=True)
     gateway.lay(b"part 1", "stream/1.ts")
@@ -111,7 +116,7 @@ def test_cookies_open_each_object_once(gateway):
     assert ask("GET", f"{gateway.public_url}/elsewhere.ts", cookies).status == 403
 
 
-def test_holder_cannot_add_a_ticket_or_limits_of_his_own(gateway):
+def test_holder_cannot_add_a_ticket_or_limits_of_his_own(gateway: Home) -> None:
     """Under a wildcard he writes what he likes into the query: what has a meaning must be signed literally."""
     gateway.lay(b"x", "album/9.jpg")
     query = wildcard(gateway, "album/*")
@@ -124,7 +129,7 @@ def test_holder_cannot_add_a_ticket_or_limits_of_his_own(gateway):
         assert ask("GET", f"{gateway.public_url}/album/9.jpg?{added}&{query}").status == 403
 
 
-def test_plain_links_can_be_allowed(gateway_with):
+def test_plain_links_can_be_allowed(gateway_with: Callable[..., Home]) -> None:
     """``allow``: as CloudFront, as often as asked, with no cookie and no record; tickets still count."""
     home = gateway_with(links={"plain_links": "allow"})
     url = plain(home, home.lay(b"object"))
@@ -135,7 +140,7 @@ def test_plain_links_can_be_allowed(gateway_with):
     assert [ask("GET", ticketed).status for _ in range(2)] == [200, 403]
 
 
-def test_plain_links_can_be_refused(gateway_with):
+def test_plain_links_can_be_refused(gateway_with: Callable[..., Home]) -> None:
     """``refuse``: only links with a ticket, the same words as for strangers."""
     home = gateway_with(links={"plain_links": "refuse"})
     refused = ask("GET", plain(home, home.lay(b"object")))
@@ -143,7 +148,7 @@ def test_plain_links_can_be_refused(gateway_with):
     assert ask("GET", home.fresh(b"object")).status == 200
 
 
-def test_link_signed_by_botocore_opens_once(gateway_with):
+def test_link_signed_by_botocore_opens_once(gateway_with: Callable[..., Home]) -> None:
     """CloudFrontSigner with RSA and SHA-1, as ten years of code have it."""
     home = gateway_with(key="rsa")
     signer = CloudFrontSigner(home.key_id, lambda message: home.signer.sign(message, "SHA1"))
@@ -157,7 +162,7 @@ def test_link_signed_by_botocore_opens_once(gateway_with):
 
 
 @pytest.mark.parametrize("key", ["plain.txt", "a b/ü+%&=?#.txt"])
-def test_s3_links_of_boto3_open_once(gateway_with, key):
+def test_s3_links_of_boto3_open_once(gateway_with: Callable[..., Home], key: str) -> None:
     """Presigned GET with endpoint_url, path style: the bucket is the first part of the key; HEAD by a link of its own."""
     home = gateway_with(credentials=CREDENTIALS)
     home.lay(b"object", f"bucket/{key}")
@@ -172,7 +177,7 @@ def test_s3_links_of_boto3_open_once(gateway_with, key):
     (home.objects / "bucket" / key).unlink()
 
 
-def test_s3_upload_link_of_boto3_stores_once(gateway_with):
+def test_s3_upload_link_of_boto3_stores_once(gateway_with: Callable[..., Home]) -> None:
     """Presigned PUT: stored once, then 412; a signed Content-Type must be sent as signed."""
     home = gateway_with(credentials=CREDENTIALS)
     params = {"Bucket": "bucket", "Key": "up.txt", "ContentType": "text/plain"}
@@ -183,7 +188,7 @@ def test_s3_upload_link_of_boto3_stores_once(gateway_with):
     assert (home.objects / "bucket" / "up.txt").read_bytes() == b"object"
 
 
-def test_s3_link_with_the_bucket_in_its_host(gateway_with):
+def test_s3_link_with_the_bucket_in_its_host(gateway_with: Callable[..., Home]) -> None:
     """Virtual-hosted style: the bucket stands before the public host, and before the key in the store."""
     home = gateway_with(viewer={"public_url": "http://files.example"}, credentials=CREDENTIALS)
     home.lay(b"object", "bucket/key.txt")
@@ -196,7 +201,7 @@ def test_s3_link_with_the_bucket_in_its_host(gateway_with):
 
 
 @pytest.mark.parametrize("style", ["path", "virtual"])
-def test_configured_bucket_is_the_store_itself(gateway_with, style):
+def test_configured_bucket_is_the_store_itself(gateway_with: Callable[..., Home], style: str) -> None:
     """``[links] s3_bucket``: whoever moves from a bucket keeps his keys; another bucket's name stays part of the key."""
     home = gateway_with(
         viewer={"public_url": "http://files.example"}, links={"s3_bucket": "media"}, credentials=CREDENTIALS
@@ -211,7 +216,7 @@ def test_configured_bucket_is_the_store_itself(gateway_with, style):
         assert ask("GET", url, at=at).body == body
 
 
-def test_s3_link_is_one_link_in_every_spelling(gateway_with):
+def test_s3_link_is_one_link_in_every_spelling(gateway_with: Callable[..., Home]) -> None:
     """SigV4 signs the decoded query, so order and escapes are free: none of them opens it again."""
     home = gateway_with(credentials=CREDENTIALS)
     home.lay(b"object", "bucket/same.txt")
@@ -224,7 +229,7 @@ def test_s3_link_is_one_link_in_every_spelling(gateway_with):
     assert ask("GET", f"{path}?{query.replace('%2F', '/')}").status == 403
 
 
-def test_s3_signature_version_2_is_refused_with_what_to_change(gateway_with):
+def test_s3_signature_version_2_is_refused_with_what_to_change(gateway_with: Callable[..., Home]) -> None:
     """Boto3 still makes it at custom endpoints when told "s3": the message names the version that works."""
     home = gateway_with(credentials=CREDENTIALS)
     client = boto3.client(
@@ -240,7 +245,9 @@ def test_s3_signature_version_2_is_refused_with_what_to_change(gateway_with):
     assert (answer.status, "AWS4-HMAC-SHA256" in answer.text) == (400, True)
 
 
-def test_key_group_change_is_seen_within_two_seconds(gateway_with, until):
+def test_key_group_change_is_seen_within_two_seconds(
+    gateway_with: Callable[..., Home], until: Callable[..., Any]
+) -> None:
     """A new key is trusted, and a retired one is not, without a restart: the folder is read once a second."""
     assert TICK_S <= 1
     home = gateway_with(links={"home": "keys"})
@@ -256,7 +263,7 @@ def test_key_group_change_is_seen_within_two_seconds(gateway_with, until):
     assert ask("GET", url).status == 403
 
 
-def test_ticket_of_another_home_is_refused(gateway_with):
+def test_ticket_of_another_home_is_refused(gateway_with: Callable[..., Home]) -> None:
     """Several ledgers: a link opens at the one that it names, and at no other."""
     home = gateway_with(links={"home": "eu1"})
     key = home.lay(b"object")
@@ -268,7 +275,9 @@ def test_ticket_of_another_home_is_refused(gateway_with):
         assert ask("GET", url).status == status
 
 
-def test_links_are_signed_by_the_new_key_within_two_seconds_of_a_switch(gateway_with, until):
+def test_links_are_signed_by_the_new_key_within_two_seconds_of_a_switch(
+    gateway_with: Callable[..., Home], until: Callable[..., Any]
+) -> None:
     """The control API went on with the old key: 201, with links that were 403 as soon as that was retired."""
     home = gateway_with(links={"home": "switch"})
     name = home.lay(b"object")
@@ -290,7 +299,7 @@ def test_links_are_signed_by_the_new_key_within_two_seconds_of_a_switch(gateway_
     assert ask("GET", made()).status == 200
 
 
-def test_a_changed_setting_is_one_line_of_the_log(gateway_with, until):
+def test_a_changed_setting_is_one_line_of_the_log(gateway_with: Callable[..., Home], until: Callable[..., Any]) -> None:
     """It takes effect at the next start: whoever changed it must not wait for it."""
     home = gateway_with(links={"home": "changed"})
     config = home.folder / "oncegate.toml"

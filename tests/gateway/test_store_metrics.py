@@ -1,11 +1,14 @@
 """What ``/metrics`` of a running gateway says of its store: each GET and PUT of a bucket, and each that fails."""
 
 import re
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from homes import Home
 from oncegate.testing.raw_http import ask
 from oncegate.testing.servers.object_stores import store_options
+from wrong_s3 import WrongS3
 
 _LINE = re.compile(r'^oncegate_store_(calls|seconds)_total\{call="(\w+)"(?:,outcome="(\w+)")?\} (\S+)$', re.MULTILINE)
 
@@ -33,7 +36,7 @@ class Metered:
 
 
 @pytest.fixture
-def metered(home_with, wrong_s3):
+def metered(home_with: Callable[..., Home], wrong_s3: Callable[..., WrongS3]) -> Iterator[Metered]:
     """A gateway of this test's own."""
     server = wrong_s3()
     home = home_with(**{"store": {"url": "s3://bucket"}, "store.options": store_options(server.url)})
@@ -41,7 +44,7 @@ def metered(home_with, wrong_s3):
         yield Metered(home, serving, server)
 
 
-def test_each_get_and_put_of_the_store_is_counted(metered):
+def test_each_get_and_put_of_the_store_is_counted(metered: Metered) -> None:
     """A look and an upload that begins are the cheap calls; those that move the bytes are where a store is slow."""
     assert ask("GET", metered.home.link(metered.uploaded())).status == 200
     calls, seconds = metered.counted("calls"), metered.counted("seconds")
@@ -51,7 +54,7 @@ def test_each_get_and_put_of_the_store_is_counted(metered):
     assert calls["commit", "done"] == calls["read", "done"] == 1
 
 
-def test_a_get_that_the_store_refuses_is_counted(metered):
+def test_a_get_that_the_store_refuses_is_counted(metered: Metered) -> None:
     """HEAD answers and GET does not: a store that looked healthy in every row while each download failed."""
     url = metered.home.link(metered.uploaded())
     metered.server.faults.add("503-get")
@@ -62,7 +65,7 @@ def test_a_get_that_the_store_refuses_is_counted(metered):
     assert metered.counted("seconds")["read"] > 0
 
 
-def test_a_put_that_the_store_refuses_is_counted(metered):
+def test_a_put_that_the_store_refuses_is_counted(metered: Metered) -> None:
     """The upload began well, for nothing was asked of the store then; its one PUT is what fails."""
     url = metered.home.upload()
     metered.server.faults.add("501-conditions")

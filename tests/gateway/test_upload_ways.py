@@ -9,13 +9,17 @@ import base64
 import hashlib
 import secrets
 import zlib
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from homes import Home
 from oncegate.links.grant import Operation
 from oncegate.stores.bucket.abilities import CHUNK_BYTES, PUT_BYTES_MAX
 from oncegate.testing.raw_http import RawConnection, ask, target_of
 from oncegate.testing.servers.object_stores import store_options
+from wrong_s3 import WrongS3
 
 MIB = 1 << 20
 PIECES = b"".join(b"%x\r\n%s\r\n" % (MIB, bytes(MIB)) for _ in range(20)) + b"0\r\n\r\n"
@@ -85,7 +89,9 @@ class OneBucket:
 
 
 @pytest.fixture(params=list(WAYS))
-def place(request, gateway_with, wrong_s3_of_way):
+def place(
+    request: pytest.FixtureRequest, gateway_with: Callable[..., Home], wrong_s3_of_way: Callable[[str], WrongS3]
+) -> Folder | OneBucket:
     """A gateway before each kind of store."""
     if request.param == "file":
         return Folder(gateway_with())
@@ -95,7 +101,7 @@ def place(request, gateway_with, wrong_s3_of_way):
 
 
 @pytest.fixture(scope="module")
-def wrong_s3_of_way(wrong_s3_for_module):
+def wrong_s3_of_way(wrong_s3_for_module: Callable[..., WrongS3]) -> Callable[[str], WrongS3]:
     """One server for each way, shared by the module's tests."""
     made = {}
 
@@ -129,7 +135,9 @@ def assert_nothing_happened(place, until, url, key, before, data):
 
 @pytest.mark.parametrize("may_replace", [False, True], ids=["create", "replace"])
 @pytest.mark.parametrize("size_bytes", SIZES)
-def test_a_wrong_checksum_changes_nothing(place, until, size_bytes, may_replace):
+def test_a_wrong_checksum_changes_nothing(
+    place: Folder | OneBucket, until: Callable[..., Any], size_bytes: int, may_replace: bool
+) -> None:
     """400, and neither is an object there nor is the good one replaced: all bytes had come, so all were at the store."""
     url, key, before = fresh_link(place, may_replace=may_replace)
     data = secrets.token_bytes(MIB) * (size_bytes // MIB) + bytes(size_bytes % MIB)
@@ -151,7 +159,9 @@ def test_a_wrong_checksum_changes_nothing(place, until, size_bytes, may_replace)
     ],
     ids=["sha256", "sha1", "crc32", "md5", "content-digest", "repr-digest", "content-sha256"],
 )
-def test_every_kind_of_checksum_changes_nothing(place, until, name, value):
+def test_every_kind_of_checksum_changes_nothing(
+    place: Folder | OneBucket, until: Callable[..., Any], name: str, value: str
+) -> None:
     """They are compared in one place; nothing may compare one of them elsewhere, after the object was placed."""
     url, key, before = fresh_link(place, may_replace=True)
     data = bytes(9 * MIB)
@@ -160,7 +170,9 @@ def test_every_kind_of_checksum_changes_nothing(place, until, name, value):
 
 
 @pytest.mark.parametrize("missing_bytes", [1, MIB])
-def test_a_viewer_who_goes_before_the_last_byte_changes_nothing(place, until, missing_bytes):
+def test_a_viewer_who_goes_before_the_last_byte_changes_nothing(
+    place: Folder | OneBucket, until: Callable[..., Any], missing_bytes: int
+) -> None:
     """The rest of the body is one byte, or just the piece that is handed on at once: no part of it may be an object."""
     url, key, before = fresh_link(place, may_replace=True)
     data = bytes(9 * MIB)
@@ -195,7 +207,7 @@ def assert_logged(home, until, key, status, reason, fault):
 
 
 @pytest.mark.parametrize("place", ["file", "completion", "copy"], indirect=True)
-def test_a_large_body_of_unknown_length_is_taken_in_parts(place):
+def test_a_large_body_of_unknown_length_is_taken_in_parts(place: str) -> None:
     """Its length is needed by one way alone; the others must not ask for it."""
     url, key, _ = fresh_link(place, may_replace=False)
     assert put_chunked(url, PIECES).status == 200
@@ -203,7 +215,7 @@ def test_a_large_body_of_unknown_length_is_taken_in_parts(place):
 
 
 @pytest.mark.parametrize("place", ["put"], indirect=True)
-def test_a_large_body_of_unknown_length_is_told_to_say_it(place, until):
+def test_a_large_body_of_unknown_length_is_told_to_say_it(place: str, until: Callable[..., Any]) -> None:
     """S3's 411 where one PUT must carry it, when 8 MiB have come: 502 would be repeated as it is, again and again."""
     url, key, before = fresh_link(place, may_replace=False)
     answer = put_chunked(url, PIECES[: 9 * MIB])
@@ -215,14 +227,16 @@ def test_a_large_body_of_unknown_length_is_told_to_say_it(place, until):
 
 @pytest.mark.parametrize("place", ["put"], indirect=True)
 @pytest.mark.parametrize("size_bytes", [1, CHUNK_BYTES])
-def test_a_small_body_of_unknown_length_is_taken(place, size_bytes):
+def test_a_small_body_of_unknown_length_is_taken(place: str, size_bytes: int) -> None:
     """Up to 8 MiB it is held, so that its length is known: a pipe into curl works on every store."""
     url, key, _ = fresh_link(place, may_replace=False)
     assert put_chunked(url, b"%x\r\n%s\r\n0\r\n\r\n" % (size_bytes, bytes(size_bytes))).status == 200
     assert place.stands(key) == bytes(size_bytes)
 
 
-def test_more_than_one_put_can_carry_is_too_large(gateway_with, wrong_s3_of_way):
+def test_more_than_one_put_can_carry_is_too_large(
+    gateway_with: Callable[..., Home], wrong_s3_of_way: Callable[[str], WrongS3]
+) -> None:
     """Known from the head: 413 before a byte is taken, and not a fault that is worth another try."""
     server = wrong_s3_of_way("put")
     tables = {"store": {"url": "s3://bucket"}, "store.options": store_options(server.url)}
@@ -234,7 +248,12 @@ def test_more_than_one_put_can_carry_is_too_large(gateway_with, wrong_s3_of_way)
 
 
 @pytest.mark.parametrize("size_bytes", [1000, 9 * MIB])
-def test_a_store_that_never_takes_an_upload_says_so(gateway_with, wrong_s3_for_module, until, size_bytes):
+def test_a_store_that_never_takes_an_upload_says_so(
+    gateway_with: Callable[..., Home],
+    wrong_s3_for_module: Callable[..., WrongS3],
+    until: Callable[..., Any],
+    size_bytes: int,
+) -> None:
     """501 is what no client repeats: the same answer would come for ever. The link is as it was."""
     server = wrong_s3_for_module("ignores-if-none-match")
     tables = {"store": {"url": "s3://bucket"}, "store.options": store_options(server.url)}

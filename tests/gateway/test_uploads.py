@@ -6,9 +6,13 @@ import os
 import secrets
 import time
 import zlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
 
 import pytest
 
+from homes import Home
 from oncegate.links.cloudfront import sign_url
 from oncegate.testing.raw_http import RawConnection, ask, target_of
 from oncegate.uses.use import revoke
@@ -35,7 +39,7 @@ def start_put(url, headers, first=b""):
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 65_536, 300_001, 5 * MIB])
-def test_what_stands_is_what_was_sent(gateway, size_bytes):
+def test_what_stands_is_what_was_sent(gateway: Home, size_bytes: int) -> None:
     """200 with the ETag that a later download will show; the object is byte for byte what was sent, folders and all."""
     data = os.urandom(size_bytes)
     url = gateway.upload(f"deep/{secrets.token_hex(4)}/er/file.bin")
@@ -46,7 +50,7 @@ def test_what_stands_is_what_was_sent(gateway, size_bytes):
     assert ask("GET", gateway.link(key)).header("etag") == answer.header("etag")
 
 
-def test_chunked_body_is_taken(gateway):
+def test_chunked_body_is_taken(gateway: Home) -> None:
     """A body of unknown length is as good as any; curl -T - sends one."""
     url = gateway.upload()
     with start_put(url, {"Transfer-Encoding": "chunked"}, b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n") as connection:
@@ -54,7 +58,7 @@ def test_chunked_body_is_taken(gateway):
     assert gateway.stands(url) == b"hello world"
 
 
-def test_second_upload_is_412_and_changes_nothing(gateway):
+def test_second_upload_is_412_and_changes_nothing(gateway: Home) -> None:
     """PUT where an object stands: refused with S3's code, whatever the link has left."""
     url = gateway.upload(uses=3)
     assert ask("PUT", url, body=b"first").status == 200
@@ -64,7 +68,7 @@ def test_second_upload_is_412_and_changes_nothing(gateway):
     assert gateway.stands(url) == b"first"
 
 
-def test_spent_upload_link_is_refused_though_the_object_is_gone(gateway):
+def test_spent_upload_link_is_refused_though_the_object_is_gone(gateway: Home) -> None:
     """The use is in the ledger, not in the store: taking the object away does not bring the link back."""
     url = gateway.upload()
     assert ask("PUT", url, body=b"first").status == 200
@@ -75,7 +79,7 @@ def test_spent_upload_link_is_refused_though_the_object_is_gone(gateway):
     assert gateway.stands(url) is None
 
 
-def test_upload_while_another_runs_is_409(gateway, until):
+def test_upload_while_another_runs_is_409(gateway: Home, until: Callable[..., Any]) -> None:
     """The lease spares the second one the work: 409 and when to come again; the first is not disturbed."""
     url = gateway.upload()
     with start_put(url, {"Content-Length": "10"}, b"01234") as connection:
@@ -88,7 +92,7 @@ def test_upload_while_another_runs_is_409(gateway, until):
     assert gateway.stands(url) == b"0123456789"
 
 
-def test_download_link_does_not_upload_and_the_other_way_round(gateway):
+def test_download_link_does_not_upload_and_the_other_way_round(gateway: Home) -> None:
     """Operation and method must agree: a download link may not overwrite, an upload link shows nothing."""
     down = gateway.fresh(b"x")
     assert ask("PUT", down, body=b"y").status == 403
@@ -99,7 +103,7 @@ def test_download_link_does_not_upload_and_the_other_way_round(gateway):
     assert_nothing_left(gateway, up)
 
 
-def test_revoked_upload_link_is_refused(gateway):
+def test_revoked_upload_link_is_refused(gateway: Home) -> None:
     """Revoking holds for uploads as well."""
     url = gateway.upload()
     gateway.change_record(url, revoke)
@@ -107,13 +111,13 @@ def test_revoked_upload_link_is_refused(gateway):
     assert gateway.stands(url) is None
 
 
-def test_body_as_large_as_allowed_is_taken(gateway):
+def test_body_as_large_as_allowed_is_taken(gateway: Home) -> None:
     """``once-max`` is a number of bytes that is still good."""
     url = gateway.upload(max_bytes=100)
     assert ask("PUT", url, body=b"x" * 100).status == 200
 
 
-def test_announced_body_that_is_too_large_is_413_at_once(gateway):
+def test_announced_body_that_is_too_large_is_413_at_once(gateway: Home) -> None:
     """From Content-Length alone, before a byte is taken."""
     url = gateway.upload(max_bytes=100)
     answer = ask("PUT", url, body=b"x" * 101)
@@ -123,7 +127,7 @@ def test_announced_body_that_is_too_large_is_413_at_once(gateway):
     assert_nothing_left(gateway, url)
 
 
-def test_chunked_body_that_grows_too_large_is_413(gateway, until):
+def test_chunked_body_that_grows_too_large_is_413(gateway: Home, until: Callable[..., Any]) -> None:
     """A body without a length is counted as it comes: byte 101 ends it, and nothing of it stands."""
     url = gateway.upload(max_bytes=100)
     with start_put(url, {"Transfer-Encoding": "chunked"}, b"65\r\n" + b"x" * 101 + b"\r\n0\r\n\r\n") as connection:
@@ -132,7 +136,7 @@ def test_chunked_body_that_grows_too_large_is_413(gateway, until):
     assert_nothing_left(gateway, url)
 
 
-def test_configured_limit_holds_for_every_link(gateway_with):
+def test_configured_limit_holds_for_every_link(gateway_with: Callable[..., Home]) -> None:
     """``max_upload`` is for links that say nothing of a size, and for those that say more."""
     home = gateway_with(viewer={"max_upload": "1KB"})
     assert ask("PUT", home.upload(), body=b"x" * 5000).status == 413
@@ -140,7 +144,7 @@ def test_configured_limit_holds_for_every_link(gateway_with):
     assert ask("PUT", home.upload(), body=b"x" * 900).status == 200
 
 
-def test_refused_large_upload_still_gets_its_answer(gateway):
+def test_refused_large_upload_still_gets_its_answer(gateway: Home) -> None:
     """A client that writes 20 MB before it reads must find the 413 and not a broken pipe alone."""
     url = gateway.upload(max_bytes=100)
     body = bytes(900_000)
@@ -152,7 +156,9 @@ def test_refused_large_upload_still_gets_its_answer(gateway):
     assert_nothing_left(gateway, url)
 
 
-def test_expect_continue_is_refused_before_the_body(gateway, within):
+def test_expect_continue_is_refused_before_the_body(
+    gateway: Home, within: Callable[[float], AbstractContextManager[None]]
+) -> None:
     """A client asks before it sends a large file: a refusal comes instead of 100, at once, and no byte is sent in vain."""
     url = gateway.upload(max_bytes=100)
     with (
@@ -164,7 +170,7 @@ def test_expect_continue_is_refused_before_the_body(gateway, within):
     assert_nothing_left(gateway, url)
 
 
-def test_expect_continue_is_answered_where_the_upload_is_welcome(gateway):
+def test_expect_continue_is_answered_where_the_upload_is_welcome(gateway: Home) -> None:
     """100 comes when the body is wanted, so that curl does not wait a second for nothing."""
     url = gateway.upload()
     with start_put(url, {"Content-Length": "5", "Expect": "100-continue"}) as connection:
@@ -188,7 +194,7 @@ def test_expect_continue_is_answered_where_the_upload_is_welcome(gateway):
         (None, "anything at all", 200),
     ],
 )
-def test_type_is_the_one_that_the_link_names(gateway, allowed, sent, status):
+def test_type_is_the_one_that_the_link_names(gateway: Home, allowed: str | None, sent: str | None, status: int) -> None:
     """``once-type`` names one type or a family of them; another is 415, and the link works afterwards."""
     url = gateway.upload(media_type=allowed)
     assert ask("PUT", url, {"Content-Type": sent} if sent else {}, body=b"x").status == status
@@ -216,7 +222,7 @@ CHECKSUMS = {
 
 
 @pytest.mark.parametrize("name", CHECKSUMS)
-def test_checksum_that_fits_is_taken_and_another_stores_nothing(gateway, name):
+def test_checksum_that_fits_is_taken_and_another_stores_nothing(gateway: Home, name: str) -> None:
     """What an upload says of its content must be true of what came, else nothing stands and the link is free."""
     url = gateway.upload()
     wrong = ask("PUT", url, {name: CHECKSUMS[name]}, body=BODY[:-1] + b"!")
@@ -240,7 +246,7 @@ def test_checksum_that_fits_is_taken_and_another_stores_nothing(gateway, name):
         {"x-amz-copy-source": "/other/object"},
     ],
 )
-def test_upload_of_a_form_that_is_not_known_is_400(gateway, headers):
+def test_upload_of_a_form_that_is_not_known_is_400(gateway: Home, headers: dict[str, str]) -> None:
     """A checksum nobody checks would be a promise; a part, a copy or a signed stream would be stored as what it is not."""
     url = gateway.upload()
     assert ask("PUT", url, headers, body=b"hello").status == 400
@@ -248,7 +254,7 @@ def test_upload_of_a_form_that_is_not_known_is_400(gateway, headers):
     assert_nothing_left(gateway, url)
 
 
-def test_client_that_leaves_midway_leaves_nothing(gateway, until):
+def test_client_that_leaves_midway_leaves_nothing(gateway: Home, until: Callable[..., Any]) -> None:
     """Half an upload is none: nothing appears, and the link works at once, not after the lease."""
     url = gateway.upload()
     with start_put(url, {"Content-Length": "1000000"}, bytes(500_000)):
@@ -257,7 +263,7 @@ def test_client_that_leaves_midway_leaves_nothing(gateway, until):
     assert_nothing_left(gateway, url)
 
 
-def test_chunked_upload_that_breaks_is_not_taken_for_whole(gateway, until):
+def test_chunked_upload_that_breaks_is_not_taken_for_whole(gateway: Home, until: Callable[..., Any]) -> None:
     """Without the last chunk a body is not complete: a proxy that dies must not leave half a file."""
     url = gateway.upload()
     with start_put(url, {"Transfer-Encoding": "chunked"}, b"5\r\nhello\r\n"):
@@ -266,7 +272,7 @@ def test_chunked_upload_that_breaks_is_not_taken_for_whole(gateway, until):
     assert_nothing_left(gateway, url)
 
 
-def test_link_that_may_replace_replaces_the_version_it_saw(gateway):
+def test_link_that_may_replace_replaces_the_version_it_saw(gateway: Home) -> None:
     """Once: the version that stood at the first claim gives way; then the link is spent."""
     key = gateway.lay(b"version 1")
     url = gateway.upload(key, may_replace=True)
@@ -275,7 +281,7 @@ def test_link_that_may_replace_replaces_the_version_it_saw(gateway):
     assert ask("PUT", url, body=b"version 3").status == 403
 
 
-def test_link_that_may_replace_does_not_replace_another_version(gateway, until):
+def test_link_that_may_replace_does_not_replace_another_version(gateway: Home, until: Callable[..., Any]) -> None:
     """Somebody else's version, stored after this link's first claim, is not overwritten: 412, also at the next try."""
     key = gateway.lay(b"version 1")
     url = gateway.upload(key, may_replace=True)
@@ -291,14 +297,14 @@ def test_link_that_may_replace_does_not_replace_another_version(gateway, until):
     assert gateway.stands(url) == b"somebody else's"
 
 
-def test_link_that_may_replace_also_makes_what_is_not_there(gateway):
+def test_link_that_may_replace_also_makes_what_is_not_there(gateway: Home) -> None:
     """Nothing stands, so nothing is replaced; and with three uses each upload replaces the one before."""
     url = gateway.upload(may_replace=True, uses=3)
     assert [ask("PUT", url, body=b"v%d" % number).status for number in range(4)] == [200, 200, 200, 403]
     assert gateway.stands(url) == b"v2"
 
 
-def test_conditions_of_a_put_are_honoured(gateway):
+def test_conditions_of_a_put_are_honoured(gateway: Home) -> None:
     """If-Match and If-None-Match say what must stand; a client that names another version stores nothing."""
     key = gateway.lay(b"old")
     url = gateway.upload(key, may_replace=True)
@@ -311,7 +317,7 @@ def test_conditions_of_a_put_are_honoured(gateway):
     assert ask("PUT", url, {"If-Match": f'"other", {etag}'}, body=b"new").status == 200
 
 
-def test_two_links_to_one_key_make_one_object(gateway, until):
+def test_two_links_to_one_key_make_one_object(gateway: Home, until: Callable[..., Any]) -> None:
     """The store's condition makes it once: of two links at the same time, one gets 200 and the other 412."""
     key = f"in/{secrets.token_hex(5)}.bin"
     one, other = gateway.upload(key), gateway.upload(key)
@@ -324,13 +330,13 @@ def test_two_links_to_one_key_make_one_object(gateway, until):
 
 
 @pytest.mark.parametrize("key", ["taken/inside", ".oncegate/staging/x", "n" * 300])
-def test_key_that_the_store_cannot_hold_is_refused(gateway, key):
+def test_key_that_the_store_cannot_hold_is_refused(gateway: Home, key: str) -> None:
     """A file where a folder would have to be, a reserved name, a name that is too long: 4xx, and no fault."""
     gateway.lay(b"a file", "taken")
     assert 400 <= ask("PUT", gateway.upload(key), body=b"x").status < 500
 
 
-def test_plain_cloudfront_links_put_only_where_configured(gateway_with):
+def test_plain_cloudfront_links_put_only_where_configured(gateway_with: Callable[..., Home]) -> None:
     """CloudFront signs no method: else every download link ever signed could overwrite."""
     home = gateway_with(links={"plain_put": ["inbox/"]})
     expires_s = int(time.time()) + 60

@@ -2,9 +2,12 @@
 
 import contextlib
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from homes import Home
 from oncegate.links.grant import Scheme
 from oncegate.testing.raw_http import RawConnection, ask, target_of
 from oncegate.uses.record import EMPTY
@@ -31,7 +34,7 @@ def cookie_of(url, answer):
     return {"Cookie": answer.cookie}
 
 
-def test_second_get_is_refused_in_words(gateway):
+def test_second_get_is_refused_in_words(gateway: Home) -> None:
     """The second GET has AWS's code and says what is the matter; not a byte of the object is in it."""
     url = gateway.fresh(b"secret bytes")
     assert ask("GET", url).body == b"secret bytes"
@@ -40,7 +43,7 @@ def test_second_get_is_refused_in_words(gateway):
         assert (again.status, again.body) == (403, USED)
 
 
-def test_s3_link_is_refused_in_s3_words(gateway_with):
+def test_s3_link_is_refused_in_s3_words(gateway_with: Callable[..., Home]) -> None:
     """Programs that speak S3 read S3's error body: two lines, with a request id."""
     home = gateway_with(credentials={"AKTEST": "secret-of-the-tests"})
     url = home.fresh(b"x", scheme=Scheme.S3)
@@ -50,7 +53,7 @@ def test_s3_link_is_refused_in_s3_words(gateway_with):
     assert "<Code>AccessDenied</Code><Message>This link has been used.</Message><RequestId>" in again.text
 
 
-def test_head_and_options_spend_nothing_and_head_of_a_spent_link_is_403(gateway):
+def test_head_and_options_spend_nothing_and_head_of_a_spent_link_is_403(gateway: Home) -> None:
     """A look may not cost the use; and ``curl -I`` may not say 200 for a link that is dead."""
     url = gateway.fresh(b"x" * 10)
     assert [ask("HEAD", url).status for _ in range(3)] == [200] * 3
@@ -60,13 +63,13 @@ def test_head_and_options_spend_nothing_and_head_of_a_spent_link_is_403(gateway)
     assert ask("HEAD", url, source=NEIGHBOUR).status == 403
 
 
-def test_three_uses_are_three(gateway):
+def test_three_uses_are_three(gateway: Home) -> None:
     """uses=3: three strangers get it whole, the fourth nothing."""
     url = gateway.fresh(b"thrice", uses=3)
     assert [ask("GET", url, {"Cookie": "stranger=1"}).status for _ in range(5)] == [200, 200, 200, 403, 403]
 
 
-def test_revoked_link_is_refused_for_get_head_and_the_holder(gateway):
+def test_revoked_link_is_refused_for_get_head_and_the_holder(gateway: Home) -> None:
     """Revoking holds from the next request on, also for who has begun: no new claim, no further range."""
     url = gateway.fresh(b"x" * 1000)
     part = ask("GET", url, {"Range": "bytes=0-9"})
@@ -81,7 +84,7 @@ def test_revoked_link_is_refused_for_get_head_and_the_holder(gateway):
     assert ask("GET", unopened).status == 403
 
 
-def test_holder_by_cookie_reads_the_rest(gateway):
+def test_holder_by_cookie_reads_the_rest(gateway: Home) -> None:
     """Who shows the claim's cookie continues, from any address: a phone changes networks under way."""
     data = bytes(range(250)) * 40
     url = gateway.fresh(data)
@@ -92,7 +95,7 @@ def test_holder_by_cookie_reads_the_rest(gateway):
     assert ask("GET", url, {"Range": "bytes=4000-", **cookie_of(url, first)}).status == 403
 
 
-def test_cookie_is_narrow(gateway):
+def test_cookie_is_narrow(gateway: Home) -> None:
     """The cookie is the holder's secret: no script reads it, other sites do not send it, it lives as long as the window."""
     url = gateway.fresh(b"x")
     (cookie,) = [value for name, value in ask("GET", url).headers if name == "set-cookie"]
@@ -103,7 +106,7 @@ def test_cookie_is_narrow(gateway):
     assert attributes == ["Path=/", "Max-Age=900", "HttpOnly", "SameSite=Lax"]
 
 
-def test_cookie_is_secure_where_the_public_url_is_https(gateway_with):
+def test_cookie_is_secure_where_the_public_url_is_https(gateway_with: Callable[..., Home]) -> None:
     """Under https the cookie has the __Host- prefix: no neighbour of the domain can set it for us."""
     home = gateway_with(viewer={"public_url": "https://files.example"})
     home.public_url, at = "https://files.example", f"http://127.0.0.1:{home.port}"
@@ -113,7 +116,7 @@ def test_cookie_is_secure_where_the_public_url_is_https(gateway_with):
     assert cookie.endswith("; Path=/; Max-Age=900; HttpOnly; SameSite=Lax; Secure")
 
 
-def test_holder_by_address_reads_the_rest(gateway):
+def test_holder_by_address_reads_the_rest(gateway: Home) -> None:
     """Without any cookie the same address continues: wget -c keeps none. Another address does not."""
     data = b"0123456789" * 500
     url = gateway.fresh(data)
@@ -124,7 +127,7 @@ def test_holder_by_address_reads_the_rest(gateway):
     assert rest.header("set-cookie") is None, "a neighbour behind the same address would become the holder for good"
 
 
-def test_another_cookie_is_never_the_holder(gateway):
+def test_another_cookie_is_never_the_holder(gateway: Home) -> None:
     """A cookie for this link that is not the claim's is somebody else, though he has the holder's address."""
     url = gateway.fresh(b"x" * 5000)
     first = ask("GET", url, {"Range": "bytes=0-99"})
@@ -135,7 +138,7 @@ def test_another_cookie_is_never_the_holder(gateway):
     assert ask("GET", url, {"Range": "bytes=100-", **cookie_of(url, first)}).status == 206
 
 
-def test_cookie_of_another_link_proves_nothing(gateway):
+def test_cookie_of_another_link_proves_nothing(gateway: Home) -> None:
     """A claim id is good for its own link, under its own name."""
     mine, other = gateway.fresh(b"x" * 5000), gateway.fresh(b"y" * 5000)
     first = ask("GET", mine, {"Range": "bytes=0-99"})
@@ -149,7 +152,9 @@ def test_cookie_of_another_link_proves_nothing(gateway):
     ("resume_by", "by_cookie", "by_address"),
     [("cookie-or-address", 206, 206), ("cookie", 206, 403), ("never", 403, 403)],
 )
-def test_resume_by_decides_who_may_continue(gateway_with, resume_by, by_cookie, by_address):
+def test_resume_by_decides_who_may_continue(
+    gateway_with: Callable[..., Home], resume_by: str, by_cookie: int, by_address: int
+) -> None:
     """An office behind one address wants "cookie"; who wants no second connection at all says "never"."""
     home = gateway_with(links={"resume_by": resume_by})
     url, other = home.fresh(b"x" * 5000), home.fresh(b"x" * 5000)
@@ -161,7 +166,7 @@ def test_resume_by_decides_who_may_continue(gateway_with, resume_by, by_cookie, 
     assert ask("GET", other, {"Range": "bytes=100-199"}).status == by_address
 
 
-def test_forwarding_header_of_a_stranger_makes_no_holder_by_address(gateway):
+def test_forwarding_header_of_a_stranger_makes_no_holder_by_address(gateway: Home) -> None:
     """Behind a proxy that nobody configured all viewers have one address: it proves nothing then."""
     url = gateway.fresh(b"x" * 5000)
     assert ask("GET", url, {"Range": "bytes=0-99", "X-Forwarded-For": "203.0.113.5"}).status == 206
@@ -169,7 +174,7 @@ def test_forwarding_header_of_a_stranger_makes_no_holder_by_address(gateway):
     assert ask("GET", url, {"Range": "bytes=100-"}).status == 403
 
 
-def test_window_closes(gateway_with, until):
+def test_window_closes(gateway_with: Callable[..., Home], until: Callable[..., Any]) -> None:
     """After ``resume_window`` what is left is lost, for cookie and address alike; every range starts it anew."""
     home = gateway_with(links={"resume_window": "1s"})
     url = home.fresh(b"x" * 5000)
@@ -180,7 +185,7 @@ def test_window_closes(gateway_with, until):
     assert ask("GET", url, {"Range": "bytes=200-"}).status == 403
 
 
-def test_expiry_wins_over_the_window(gateway, until):
+def test_expiry_wins_over_the_window(gateway: Home, until: Callable[..., Any]) -> None:
     """A link that expired gives nothing more, also to a holder in the middle of his download."""
     url = gateway.fresh(b"x" * 5000, expires_in_s=2)
     first = ask("GET", url, {"Range": "bytes=0-99"})
@@ -202,7 +207,9 @@ ASKED = {
 @pytest.mark.parametrize("size_bytes", [10, 1000, 300_000])
 @pytest.mark.parametrize("how", ASKED)
 @pytest.mark.parametrize("with_cookie", [True, False])
-def test_one_use_never_yields_more_than_size_and_slack(gateway, size_bytes, how, with_cookie):
+def test_one_use_never_yields_more_than_size_and_slack(
+    gateway: Home, size_bytes: int, how: Any, with_cookie: bool
+) -> None:
     """Asking for all but one byte again and again gave others' links away as often as one liked (T13)."""
     url = gateway.fresh(bytes(size_bytes))
     headers, got = {}, 0
@@ -215,7 +222,7 @@ def test_one_use_never_yields_more_than_size_and_slack(gateway, size_bytes, how,
     assert ask("GET", url, {"Range": "bytes=0-", **headers}).status == 403
 
 
-def test_broken_transfers_yield_no_more_either(gateway):
+def test_broken_transfers_yield_no_more_either(gateway: Home) -> None:
     """Hanging up in the middle gives back what was not sent, and not a byte more; counted at the far end."""
     size = 24 * MIB
     url = gateway.link(gateway.sparse(size))
@@ -235,7 +242,7 @@ def test_broken_transfers_yield_no_more_either(gateway):
     assert ask("GET", url, headers).status == 403
 
 
-def test_parallel_ranges_are_one_use(gateway):
+def test_parallel_ranges_are_one_use(gateway: Home) -> None:
     """Players and download managers open several connections at once: all of them served, one use."""
     parts, size = 8, 800_000
     data = bytes(range(200)) * (size // 200)
@@ -259,7 +266,7 @@ def test_parallel_ranges_are_one_use(gateway):
     assert ask("GET", url, source=NEIGHBOUR).status == 403
 
 
-def test_range_by_cookie_takes_over_from_a_running_whole_download(gateway):
+def test_range_by_cookie_takes_over_from_a_running_whole_download(gateway: Home) -> None:
     """A player opens the whole object, then seeks: the first transfer makes room, and is never ended cleanly."""
     size = 64 * MIB
     url = gateway.link(gateway.sparse(size))
@@ -272,7 +279,7 @@ def test_range_by_cookie_takes_over_from_a_running_whole_download(gateway):
     assert gateway.record(url).uses == 1
 
 
-def test_range_by_address_never_cuts_a_running_download(gateway):
+def test_range_by_address_never_cuts_a_running_download(gateway: Home) -> None:
     """A neighbour behind the same address would kill and inherit it: 503 and come again."""
     size = 64 * MIB
     url = gateway.link(gateway.sparse(size))
@@ -287,7 +294,7 @@ def test_range_by_address_never_cuts_a_running_download(gateway):
     assert ask("GET", url, {"Range": "bytes=0-9", **cookie_of(url, head)}).status == 403
 
 
-def test_whole_get_cuts_nothing(gateway):
+def test_whole_get_cuts_nothing(gateway: Home) -> None:
     """The holder's second whole GET is a second use: refused, and the first goes on."""
     size = 64 * MIB
     url = gateway.link(gateway.sparse(size))
@@ -296,7 +303,7 @@ def test_whole_get_cuts_nothing(gateway):
         assert len(connection.read_some(size - 1000)) == size - 1000
 
 
-def test_broken_download_is_continued_to_its_end(gateway, until):
+def test_broken_download_is_continued_to_its_end(gateway: Home, until: Callable[..., Any]) -> None:
     """The viewer leaves midway and comes back for the rest by Range: whole in the end, and then spent."""
     size = 48 * MIB
     url = gateway.link(gateway.sparse(size))
@@ -308,7 +315,7 @@ def test_broken_download_is_continued_to_its_end(gateway, until):
     assert ask("GET", url, {"Range": "bytes=0-", **cookie_of(url, head)}).status == 403
 
 
-def test_viewer_who_hangs_up_is_noticed_every_time(gateway, until):
+def test_viewer_who_hangs_up_is_noticed_every_time(gateway: Home, until: Callable[..., Any]) -> None:
     """The server takes bytes for a closed connection without waiting: a loop that never rests would hand over them all."""
     size = 256 * MIB
     for _ in range(12):
@@ -321,7 +328,7 @@ def test_viewer_who_hangs_up_is_noticed_every_time(gateway, until):
         assert gateway.record(url).claims[0].paid < size // 2
 
 
-def test_object_replaced_between_ranges_is_refused(gateway):
+def test_object_replaced_between_ranges_is_refused(gateway: Home) -> None:
     """Half of one version and half of another is no file: 412 to who named a version, 403 to who did not."""
     old, new = b"a" * 5000, b"b" * 6000
     key = gateway.lay(old)
@@ -338,7 +345,7 @@ def test_object_replaced_between_ranges_is_refused(gateway):
         assert (answer.status, b"bbb" in answer.body) == (status, False)
 
 
-def test_range_that_begins_later_starts_no_new_use_of_a_holder(gateway):
+def test_range_that_begins_later_starts_no_new_use_of_a_holder(gateway: Home) -> None:
     """Of a link for two uses: the holder's seek belongs to his first use, however much of it is gone."""
     url = gateway.fresh(b"x" * 1000, uses=2)
     first = ask("GET", url)
@@ -348,7 +355,7 @@ def test_range_that_begins_later_starts_no_new_use_of_a_holder(gateway):
     assert gateway.record(url).uses == 2
 
 
-def test_success_costs_one_write(gateway):
+def test_success_costs_one_write(gateway: Home) -> None:
     """A whole download writes the ledger once: the record is what the claim wrote, without a settlement."""
     url = gateway.fresh(b"x" * 1_000_000)
     assert ask("GET", url, keep=False).is_whole

@@ -46,7 +46,8 @@ def descriptors_are_given_back() -> Iterator[None]:
     """Hold a test to the number of open descriptors that it began with."""
     before = len(os.listdir("/proc/self/fd"))
     yield
-    assert len(os.listdir("/proc/self/fd")) == before
+    # fewer, where something of an earlier test was only now let go of
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.usefixtures("descriptors_are_given_back")

@@ -4,9 +4,11 @@ import contextlib
 import resource
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
+from homes import Home
 from oncegate.testing.raw_http import RawConnection, ask, target_of
 
 MIB = 1024 * 1024
@@ -45,7 +47,7 @@ def warm(home):
 
 
 @pytest.mark.timeout(300)
-def test_large_download_takes_no_memory(gateway, is_nightly):
+def test_large_download_takes_no_memory(gateway: Home, is_nightly: bool) -> None:
     """An object of a gigabyte passes through in pieces: read no faster than it is sent."""
     idle = warm(gateway)
     size = (4096 if is_nightly else 1024) * MIB
@@ -58,7 +60,7 @@ def test_large_download_takes_no_memory(gateway, is_nightly):
 
 
 @pytest.mark.timeout(300)
-def test_large_upload_takes_no_memory(gateway, is_nightly):
+def test_large_upload_takes_no_memory(gateway: Home, is_nightly: bool) -> None:
     """Half a gigabyte goes to the disk as it comes: taken no faster than it is written."""
     idle = warm(gateway)
     size = (4096 if is_nightly else 512) * MIB
@@ -78,7 +80,7 @@ def test_large_upload_takes_no_memory(gateway, is_nightly):
 
 
 @pytest.mark.timeout(180)
-def test_many_who_do_not_read_leave_room_for_one_who_does(gateway_with, is_nightly):
+def test_many_who_do_not_read_leave_room_for_one_who_does(gateway_with: Callable[..., Home], is_nightly: bool) -> None:
     """Hundreds of viewers take the head of a large object and then nothing: little memory, and others are served."""
     home = gateway_with(links={"resume_window": "10m"})
     count = 1000 if is_nightly else 300

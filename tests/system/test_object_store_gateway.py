@@ -4,12 +4,14 @@ import base64
 import concurrent.futures
 import contextlib
 import hashlib
+import pathlib
 import secrets
 import time
 
 import httpx
 import pytest
 
+from homes import Home
 from oncegate.links.grant import Operation
 from oncegate.stores.bucket.abilities import CHUNK_BYTES
 from oncegate.testing.installation import Installation, free_port
@@ -63,7 +65,7 @@ def home(request, tmp_path_factory):
         yield made
 
 
-def test_a_download_is_once(home):
+def test_a_download_is_once(home: Home) -> None:
     """The object with the bucket's type and ETag, and then no byte of it."""
     home.put("once.txt", BODY)
     url = home.link("once.txt")
@@ -76,7 +78,7 @@ def test_a_download_is_once(home):
     assert BODY[:64] not in second.content
 
 
-def test_a_missing_object_spends_nothing(home):
+def test_a_missing_object_spends_nothing(home: Home) -> None:
     """404, and the link works when the object is there."""
     url = home.link("later.txt")
     assert httpx.get(url).status_code == 404
@@ -84,7 +86,7 @@ def test_a_missing_object_spends_nothing(home):
     assert httpx.get(url).status_code == 200
 
 
-def test_ranges_are_one_use(home):
+def test_ranges_are_one_use(home: Home) -> None:
     """A part, then the rest, by the same holder: together the object; beyond the end 416."""
     home.put("ranges.bin", BODY)
     url = home.link("ranges.bin")
@@ -99,7 +101,7 @@ def test_ranges_are_one_use(home):
 
 
 @pytest.mark.parametrize("data", [BODY, BIG], ids=["small", "large"])
-def test_an_upload_is_once(home, data):
+def test_an_upload_is_once(home: Home, data: bytes) -> None:
     """200 and an ETag; the link again is refused, another link to the same key is 412; what stands is the first."""
     key = f"in/{secrets.token_hex(4)} é.bin"
     url, other = (home.link(key, operation=Operation.PUT) for _ in range(2))
@@ -114,7 +116,7 @@ def test_an_upload_is_once(home, data):
     assert home.uploads_under_way() == 0
 
 
-def test_a_broken_upload_leaves_nothing(home):
+def test_a_broken_upload_leaves_nothing(home: Home) -> None:
     """A viewer leaves in the middle of a large body: no object, no parts, and the link is free again."""
     key = f"in/{secrets.token_hex(4)}.bin"
     url = home.link(key, operation=Operation.PUT)
@@ -141,7 +143,7 @@ WRONG = hashlib.sha256(b"another body").digest()
 @pytest.mark.parametrize(
     "size_bytes", [1024, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 9 << 20, 20 << 20], ids=lambda size: f"{size}B"
 )
-def test_a_wrong_checksum_changes_nothing(home, size_bytes, may_replace):
+def test_a_wrong_checksum_changes_nothing(home: Home, size_bytes: int, may_replace: bool) -> None:
     """400, and neither then nor a second later does another object stand; the link is free and then stores.
 
     Ceph gets a large object as one PUT, which is over by its last byte: the checksum is compared after that has come.
@@ -171,7 +173,7 @@ def test_a_wrong_checksum_changes_nothing(home, size_bytes, may_replace):
     ],
     ids=["crc32", "md5", "content-digest", "content-sha256"],
 )
-def test_every_kind_of_checksum_changes_nothing(home, name, value):
+def test_every_kind_of_checksum_changes_nothing(home: Home, name: str, value: str) -> None:
     """What is refused for one is refused for each of them before the object is placed."""
     key = f"in/{secrets.token_hex(4)}.bin"
     url = home.link(key, operation=Operation.PUT)
@@ -180,7 +182,7 @@ def test_every_kind_of_checksum_changes_nothing(home, name, value):
     assert httpx.put(url, content=BIG, timeout=30).status_code == 200
 
 
-def test_a_large_body_of_unknown_length_is_taken_or_told_to_say_it(home):
+def test_a_large_body_of_unknown_length_is_taken_or_told_to_say_it(home: Home) -> None:
     """Where one PUT must carry it, it is S3's 411 with words, and the link works again; in parts it is taken."""
     key = f"in/{secrets.token_hex(4)}.bin"
     url = home.link(key, operation=Operation.PUT)
@@ -193,7 +195,7 @@ def test_a_large_body_of_unknown_length_is_taken_or_told_to_say_it(home):
     assert home.stands(key) == BIG[: 9 << 20]
 
 
-def test_a_download_is_once_of_many_callers(home):
+def test_a_download_is_once_of_many_callers(home: Home) -> None:
     """Callers race for one link: one gets the object from the bucket, the others no byte of it."""
     home.put("raced.bin", BODY)
     with concurrent.futures.ThreadPoolExecutor(CALLERS) as pool:
@@ -204,7 +206,7 @@ def test_a_download_is_once_of_many_callers(home):
 
 
 @pytest.mark.timeout(600)
-def test_a_large_object_goes_up_and_down_in_flat_memory(home, is_nightly):
+def test_a_large_object_goes_up_and_down_in_flat_memory(home: Home, is_nightly: bool) -> None:
     """By a link each way: what comes back is what was sent, bit by bit, and no gateway holds it whole meanwhile."""
     pieces = 4096 if is_nightly and isinstance(home.server, CephServer) else 64
     key, piece = f"in/{secrets.token_hex(4)}.bin", secrets.token_bytes(1 << 20)
@@ -231,7 +233,7 @@ def test_a_large_object_goes_up_and_down_in_flat_memory(home, is_nightly):
     assert httpx.get(url).status_code == 403
 
 
-def test_the_store_away_is_503_and_spends_nothing(home):
+def test_the_store_away_is_503_and_spends_nothing(home: Home) -> None:
     """It does not answer: told within seconds; when it is back the link works, without a restart."""
     home.put("away.txt", BODY)
     url = home.link("away.txt")
@@ -244,7 +246,9 @@ def test_the_store_away_is_503_and_spends_nothing(home):
 
 
 @pytest.mark.parametrize(("name", "kind"), [("ministack", "dynamodb"), ("ministack", "s3"), ("ceph", "s3")])
-def test_three_gateways_on_one_ledger_serve_once(request, tmp_path, name, kind):
+def test_three_gateways_on_one_ledger_serve_once(
+    request: pytest.FixtureRequest, tmp_path: pathlib.Path, name: str, kind: str
+) -> None:
     """Gateways that share nothing but a server: of 48 callers one gets the object, the others no byte of it."""
     server = request.getfixturevalue(name)
     address = f"endpoint={server.url}&region=us-east-1"
