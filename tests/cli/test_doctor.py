@@ -24,10 +24,10 @@ def findings(invoke) -> tuple[int, dict[str, list[tuple[str, str]]]]:
 
 @pytest.fixture
 def gateway(serve, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
-    """Let public_url lead to a server that answers so."""
+    """Let public_url lead to a server that answers so, and to the signed probe as a gateway of ours."""
 
-    def start(answer: Answer) -> None:
-        monkeypatch.setenv("ONCEGATE_VIEWER__PUBLIC_URL", serve(answer).url)
+    def start(answer: Answer, probed: int = 404) -> None:
+        monkeypatch.setenv("ONCEGATE_VIEWER__PUBLIC_URL", serve(answer, head=Answer(status=probed)).url)
 
     return start
 

@@ -42,7 +42,7 @@ def test_tables_and_buckets_well_missing_and_away(
 
     missing = seen(1, LEDGER__URL=table)["ledger"]
     assert missing[0] == "failed"
-    assert "-> oncegate ledger migrate" in missing[1]
+    assert "-> run 'oncegate ledger migrate'" in missing[1]
     migrate_ledger(table, folder=folder)
     for url in (table, bucket):
         found = seen(0, LEDGER__URL=url)

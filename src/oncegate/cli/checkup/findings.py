@@ -15,7 +15,6 @@ import time
 import tomllib
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -27,14 +26,12 @@ from oncegate.settings import Settings
 from oncegate.unfit import Unfit
 
 if TYPE_CHECKING:
-    import httpx
-
     from oncegate.ledgers.protocol import LedgerFacts
 
 CLOCK_WARNING_S = 5.0
 CLOCK_FAILURE_S = 300.0
-ANSWER_MAX_S = 5.0
 PART_MAX_S = 8.0
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - looked for, not listened on
 
 
 class State(enum.Enum):
@@ -67,14 +64,18 @@ def look_at_configuration(settings: Settings) -> list[Finding]:
     words = f"{settings.file} is read" if settings.file else "variables alone, no file"
     found = [Finding(name="configuration", words=words)]
     if settings.file is not None and _is_open(settings.file) and _has_secrets(settings.file):
-        found.append(_warning("configuration", "it holds secrets and others may read it", f"chmod 600 {settings.file}"))
+        found.append(warning("configuration", "it holds secrets and others may read it", f"chmod 600 {settings.file}"))
     for url in settings.viewer.public_url:
-        if url.startswith("http://") and not _is_loopback(url.removeprefix("http://")):
+        if url.startswith("http://") and not is_loopback(url.removeprefix("http://")):
             words = f"links to {url} travel in the clear: whoever sees one can use it first"
-            found.append(_warning("configuration", words, "put a proxy with TLS in front, and https:// in public_url"))
-    if not _is_loopback(str(settings.control.listen)):
+            found.append(warning("configuration", words, "put a proxy with TLS in front, and https:// in public_url"))
+    listen = settings.viewer.listen
+    if listen.host in _EVERYWHERE and all(is_loopback(url.partition("://")[2]) for url in settings.viewer.public_url):
+        words = f"the viewer listens on {listen}, and links begin with {settings.viewer.public_url[0]}: nobody else can use them"
+        found.append(warning("configuration", words, "write in [viewer] public_url what viewers reach it by"))
+    if not is_loopback(str(settings.control.listen)):
         words = f"the control API listens on {settings.control.listen}, not on this machine alone"
-        found.append(_warning("configuration", words, 'write [control] listen = "127.0.0.1:8081" unless it must'))
+        found.append(warning("configuration", words, 'write [control] listen = "127.0.0.1:8081" unless it must'))
     return found
 
 
@@ -96,19 +97,19 @@ def look_at_keys(settings: Settings) -> list[Finding]:
     try:
         keys = open_keys(settings)
     except Unfit as unfit:
-        return [_failed("keys", unfit.words, unfit.remedy or "see 'oncegate keys -h'")]
+        return [failed("keys", unfit.words, unfit.remedy or "see 'oncegate keys -h'")]
     group = ", ".join(keys.group) or "no keys"
     if not len(keys.group) and not settings.s3_credentials:
-        return [_failed("keys", f"{keys.path} holds no key: no link is accepted", "oncegate keys new --sign")]
+        return [failed("keys", f"{keys.path} holds no key: no link is accepted", "oncegate keys new --sign")]
     if not settings.keys.signing:
         return [
             Finding(name="keys", words=f"trusted: {group}"),
-            _warning("keys", "[keys] signing is empty: no CloudFront link is signed here", "oncegate keys new --sign"),
+            warning("keys", "[keys] signing is empty: no CloudFront link is signed here", "oncegate keys new --sign"),
         ]
     try:
         signer = open_signer(settings, keys)
     except Unfit as unfit:
-        return [_failed("keys", unfit.words, unfit.remedy or "see 'oncegate keys -h'")]
+        return [failed("keys", unfit.words, unfit.remedy or "see 'oncegate keys -h'")]
     found = [Finding(name="keys", words=f"trusted: {group}; {signer.key_id} signs")]
     if not settings.keys.signing.startswith(("env:", "kms:", "secretsmanager:", "ssm:")):
         found += _look_at_private_keys(settings.resolve(settings.keys.signing).parent, set(keys.group))
@@ -119,10 +120,10 @@ def _look_at_private_keys(folder: Path, trusted: set[str]) -> list[Finding]:
     found: list[Finding] = []
     for path in sorted(folder.glob("*.pem")):
         if _is_open(path):
-            found.append(_failed("keys", f"{path}: others than its owner may read it", f"chmod 600 {path}"))
+            found.append(failed("keys", f"{path}: others than its owner may read it", f"chmod 600 {path}"))
         if path.stem not in trusted:
             words = f"{path}: no key of the group has this id: it signs nothing that is accepted"
-            found.append(_warning("keys", words, "remove it, or put its public half into the group"))
+            found.append(warning("keys", words, "remove it, or put its public half into the group"))
     return found
 
 
@@ -134,14 +135,14 @@ def look_at_tokens(settings: Settings) -> list[Finding]:
     try:
         tokens = TokenFile(settings.resolve("tokens.json")).list_tokens()
     except Unfit as unfit:
-        return [_failed("tokens", unfit.words, unfit.remedy or "restore it, or move it away and make new tokens")]
+        return [failed("tokens", unfit.words, unfit.remedy or "restore it, or move it away and make new tokens")]
     living = [token for token in tokens if token.expires_s is None or now_s < token.expires_s]
     found = [Finding(name="tokens", words=f"{len(living)} in use, {len(tokens) - len(living)} expired")]
     if not living:
-        found = [_warning("tokens", "none: nobody may call the control API", "oncegate tokens new NAME")]
+        found = [warning("tokens", "none: nobody may call the control API", "oncegate tokens new NAME")]
     plain = settings.resolve("control.token")
     if plain.exists() and _is_open(plain):
-        found.append(_failed("tokens", f"{plain}: others than its owner may read it", f"chmod 600 {plain}"))
+        found.append(failed("tokens", f"{plain}: others than its owner may read it", f"chmod 600 {plain}"))
     return found
 
 
@@ -163,24 +164,24 @@ async def look_at_ledger(settings: Settings) -> tuple[list[Finding], LedgerFacts
         return [_unfit("ledger", unfit, "[ledger] url")], None
     except TimeoutError:
         words = f"{scheme}: no answer within {PART_MAX_S:.0f} s"
-        return [_failed("ledger", words, remedy_for(words, "[ledger] url"))], None
+        return [failed("ledger", words, remedy_for(words, "[ledger] url"))], None
     finally:
         await ledger.aclose()
     found = [Finding(name="ledger", words=f"{scheme}: is fit, born {instant_text(facts.born_ms // 1000)}")]
     if scheme == "memory":
         words = "memory: forgets every use at a restart: tickets made before are refused then"
-        found = [_warning("ledger", words, 'write [ledger] url = "sqlite:./ledger.db"')]
+        found = [warning("ledger", words, 'write [ledger] url = "sqlite:./ledger.db"')]
     until_s = refused_until_s(facts.swept_until_s, int(time.time()))
     if until_s is not None:
         found.append(
-            _failed("ledger", swept_ahead(until_s), "set the clock, end all gateways, 'oncegate ledger repair'")
+            failed("ledger", swept_ahead(until_s), "set the clock, end all gateways, 'oncegate ledger repair'")
         )
     if facts.repair.refused_before_ms:
         words = f"was repaired: tickets made before {instant_text(facts.repair.refused_before_ms // 1000)} are refused"
         found.append(Finding(name="ledger", words=words))
     if facts.accepted:
         words = f"weaker promises are in use: {', '.join(facts.accepted)}"
-        found.append(_warning("ledger", words, "[ledger] accept takes them: remove what need not be"))
+        found.append(warning("ledger", words, "[ledger] accept takes them: remove what need not be"))
     return found, facts
 
 
@@ -189,13 +190,13 @@ def look_at_clock(facts: LedgerFacts | None, dates_s: Sequence[float | None]) ->
     ahead = [] if facts is None else [("the ledger's", facts.clock_ahead_s)]
     ahead += [("the public URL's", date_s - time.time()) for date_s in dates_s if date_s is not None]
     if not ahead:
-        return [_warning("clock", "there is no other clock to compare with", "")]
+        return [warning("clock", "there is no other clock to compare with", "")]
     whose, worst_s = max(ahead, key=lambda pair: abs(pair[1]))
     words = f"{whose} clock is {abs(worst_s):.0f} s {'ahead of' if worst_s > 0 else 'behind'} this one"
     if abs(worst_s) > CLOCK_FAILURE_S:
-        return [_failed("clock", words, "set the clocks: 'timedatectl set-ntp true'")]
+        return [failed("clock", words, "set the clocks: 'timedatectl set-ntp true'")]
     if abs(worst_s) > CLOCK_WARNING_S:
-        return [_warning("clock", words, "set the clocks: 'timedatectl set-ntp true'")]
+        return [warning("clock", words, "set the clocks: 'timedatectl set-ntp true'")]
     return [Finding(name="clock", words="agrees with the others")]
 
 
@@ -216,14 +217,14 @@ async def look_at_store(settings: Settings) -> list[Finding]:
     except StoreUnfit as unfit:
         return [_unfit("store", unfit, "[store]")]
     except StoreFault as fault:
-        return [_failed("store", str(fault), remedy_for(str(fault), "[store]"))]
+        return [failed("store", str(fault), remedy_for(str(fault), "[store]"))]
     except TimeoutError:
         words = f"{scheme}: no answer within {PART_MAX_S:.0f} s"
-        return [_failed("store", words, remedy_for(words, "[store]"))]
+        return [failed("store", words, remedy_for(words, "[store]"))]
     finally:
         await store.aclose()
     found = [Finding(name="store", words=f"{scheme}: can be read" + ("" if said else " and written"))]
-    return found + [_warning("store", words, "docs/reference/stores.md says what each server keeps") for words in said]
+    return found + [warning("store", words, "docs/reference/stores.md says what each server keeps") for words in said]
 
 
 @contextlib.contextmanager
@@ -242,42 +243,18 @@ def _warnings_in(said: list[str]) -> Generator[None]:
         log.removeHandler(handler)
 
 
-def look_at_public_urls(settings: Settings) -> list[tuple[Finding, float | None]]:
-    """Each public URL leads to an oncegate: one asked for no link answers 403 MissingKey; and what its clock says."""
-    import httpx
-
-    with httpx.Client(timeout=ANSWER_MAX_S, follow_redirects=False) as client:
-        return [_look_at_public_url(client, url) for url in settings.viewer.public_url]
-
-
-def _look_at_public_url(client: httpx.Client, url: str) -> tuple[Finding, float | None]:
-    import httpx
-
-    try:
-        answer = client.get(f"{url}/", headers={"accept": "*/*"})
-    except httpx.TransportError as error:
-        words = f"{url} does not answer: {error}"
-        return _warning("public URL", words, "start 'oncegate serve'; look at DNS, proxy and firewall"), None
-    try:
-        date_s = parsedate_to_datetime(answer.headers["date"]).timestamp()
-    except (KeyError, ValueError, TypeError):
-        date_s = None
-    if answer.status_code == 403 and b"<Code>MissingKey</Code>" in answer.content:
-        return Finding(name="public URL", words=f"{url} serves links"), date_s
-    words = f"{url} answers {answer.status_code}, and not as an oncegate does"
-    return _failed("public URL", words, "let [viewer] public_url or the proxy lead to the viewer's listener"), date_s
-
-
-def _warning(name: str, words: str, remedy: str) -> Finding:
+def warning(name: str, words: str, remedy: str) -> Finding:
+    """Make a finding that ends nothing."""
     return Finding(name=name, state=State.WARNING, words=words, remedy=remedy)
 
 
 def _unfit(name: str, unfit: Unfit, setting: str) -> Finding:
     words = f"{unfit.where}: {unfit.what}" if unfit.where else unfit.what
-    return _failed(name, words, remedy_of(unfit, setting))
+    return failed(name, words, remedy_of(unfit, setting))
 
 
-def _failed(name: str, words: str, remedy: str) -> Finding:
+def failed(name: str, words: str, remedy: str) -> Finding:
+    """Make a finding of something broken."""
     return Finding(name=name, state=State.FAILED, words=words, remedy=remedy)
 
 
@@ -289,7 +266,8 @@ def _is_open(path: Path) -> bool:
         return False
 
 
-def _is_loopback(authority: str) -> bool:
+def is_loopback(authority: str) -> bool:
+    """Return whether a host, with or without a port, is this machine alone."""
     host = authority.rpartition(":")[0] if not authority.endswith("]") and ":" in authority else authority
     host = host.strip("[]")
     try:

@@ -50,11 +50,12 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
 
 async def _look(settings: Settings) -> list[Finding]:
     from oncegate.cli.checkup import findings
+    from oncegate.cli.checkup.public_urls import look_at_public_urls
 
     (ledger, facts), store, reached = await asyncio.gather(
         findings.look_at_ledger(settings),
         findings.look_at_store(settings),
-        asyncio.to_thread(findings.look_at_public_urls, settings),
+        asyncio.to_thread(look_at_public_urls, settings),
     )
     return [
         *findings.look_at_configuration(settings),
