@@ -23,6 +23,7 @@ from oncegate.ledgers.postgresql.batches import PostgresqlBatches
 from oncegate.ledgers.postgresql.connection import Fetch, LedgerFault, PostgresqlConnection
 from oncegate.ledgers.postgresql.fitness import ASYNC_STANDBY, NO_FULL_PAGE_WRITES, check_is_primary
 from oncegate.ledgers.postgresql.schema import check_meta, migrate, read_meta
+from oncegate.ledgers.postgresql.trial import Trial
 from oncegate.ledgers.postgresql.upkeep import PostgresqlUpkeep
 from oncegate.ledgers.protocol import Ledger, LedgerAway, LedgerFacts, LedgerUnfit
 from oncegate.ledgers.server_ledger import Sends, ServerLedger
@@ -80,16 +81,31 @@ class PostgresqlLedger(ServerLedger, PostgresqlUpkeep):
         Raises:
             LedgerUnfit: they are not, or nobody answers; the message says what to do.
         """
-        # Over a connection of its own: one that stands may have died since.
-        connection = PostgresqlConnection(self._address, greet=self._greet)
+        return await self._look(tries=True)
+
+    async def ask_again(self) -> LedgerFacts:
+        """Look at server, tables and rights; see ``AsksAgain``. What the engine does is tried by ``probe`` alone."""
+        return await self._look(tries=False)
+
+    async def _look(self, *, tries: bool) -> LedgerFacts:
+        # Over connections of its own: one that stands may have died since.
+        one, other = (PostgresqlConnection(self._address, greet=self._greet) for _ in range(2))
         try:
             schema = self._address.schema
-            meta = check_meta(await read_meta(connection.fetch, schema), schema)
-            return await postgresql_fitness.check_fitness(connection.fetch, meta, schema=schema, accept=self._accept)
+            meta = check_meta(await read_meta(one.fetch, schema), schema)
+            facts = await postgresql_fitness.check_fitness(one.fetch, meta, schema=schema, accept=self._accept)
+            if tries:
+                fetches = (one.fetch, other.fetch)
+                await Trial(schema, fetches, [self._batches_over(fetch) for fetch in fetches]).run()
         except LedgerFault as fault:
             raise _unfit_of(fault) from None
+        else:
+            return facts
         finally:
-            await connection.aclose()
+            await asyncio.gather(one.aclose(), other.aclose())
+
+    def _batches_over(self, fetch: Fetch) -> PostgresqlBatches:
+        return PostgresqlBatches(self._address.schema, self._birth, inserting=fetch, replacing=fetch, reading=fetch)
 
     async def _greet(self, fetch: Fetch) -> None:
         """Look at a new connection: a primary, with the ledger that this process began with."""
