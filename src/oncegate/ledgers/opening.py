@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Protocol, cast, runtime_checkable
 
+from oncegate.ledgers.moving import open_moving
 from oncegate.ledgers.protocol import Ledger, LedgerUnfit
 
 BACKENDS: Mapping[str, str] = {
@@ -25,6 +26,8 @@ BACKENDS: Mapping[str, str] = {
     "s3": "oncegate.ledgers.s3.ledger",
 }
 """Scheme of the URL, and the module that opens it."""
+MOVING = "moving"
+"""``moving:FROM TO``: two ledgers, while one is moved into the other."""
 
 
 class Backend(Protocol):
@@ -81,6 +84,9 @@ def open_ledger(url: str, *, folder: pathlib.Path, accept: Sequence[str] = ()) -
     Raises:
         LedgerUnfit: a scheme or a promise that this version does not know, or an address that means nothing.
     """
+    if url.startswith(f"{MOVING}:"):
+        # each of the two takes the promises that it knows
+        return open_moving(url, lambda one: open_ledger(one, folder=folder, accept=known_promises(one, accept)))
     scheme = _scheme(url)
     backend = _backend(scheme)
     for name in accept:
@@ -92,6 +98,15 @@ def open_ledger(url: str, *, folder: pathlib.Path, accept: Sequence[str] = ()) -
                 remedy=f"correct [ledger] accept, or take it out; names that may stand there: {known}",
             )
     return backend.open_from_url(url, folder=folder, accept=accept)
+
+
+def known_promises(url: str, accept: Sequence[str]) -> Sequence[str]:
+    """Return those of the weaker promises that a ledger of this kind can be asked to accept.
+
+    Raises:
+        LedgerUnfit: a scheme that this version does not know.
+    """
+    return [name for name in accept if name in _backend(_scheme(url)).WEAKER_PROMISES]
 
 
 def create_ledger(url: str, *, folder: pathlib.Path) -> None:

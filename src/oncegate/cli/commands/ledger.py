@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -13,13 +14,13 @@ from oncegate.cli.wiring import open_ledger, settings_of
 
 if TYPE_CHECKING:
     from oncegate.cli.records import Records
-    from oncegate.ledgers.protocol import LedgerFacts
+    from oncegate.ledgers.protocol import Ledger, LedgerFacts
     from oncegate.settings import Settings
 
 
 @click.group(epilog=examples("oncegate ledger migrate", "oncegate ledger sweep", "oncegate ledger repair"))
 def command() -> None:
-    """Migrate, sweep or repair the ledger."""
+    """Migrate, sweep, repair or copy the ledger."""
 
 
 @command.command(epilog=examples("oncegate ledger migrate     # before the first start, and after an update"))
@@ -128,3 +129,42 @@ async def _repair(records: Records) -> str:
         f"tickets made from {instant_text(now_ms // 1000)} on are admitted; those made before are refused, and so are links"
         f" without a ticket that expire before {instant_text(until_s)}. Start the gateways now"
     )
+
+
+@command.command(epilog=examples("oncegate ledger copy sqlite:./ledger.db postgresql://gateway@db:5432/links"))
+@click.argument("old", metavar="FROM")
+@click.argument("new", metavar="TO")
+@click.pass_context
+def copy(ctx: click.Context, old: str, new: str) -> None:
+    """Move the records of one ledger to another, empty one; everything that was used stays used.
+
+    A link that was moved is refused (503) by a gateway over FROM. So end the gateways first, or give all of them
+    [ledger] url = "moving:FROM TO" before. Copy again until 0 are printed, then name TO alone.
+    """
+    from oncegate.cli.main import Refusal
+
+    settings = settings_of(ctx)
+    try:
+        click.echo(str(asyncio.run(_copy(settings, old, new))))
+    except OSError as error:
+        raise Refusal(str(error)) from None
+
+
+async def _copy(settings: Settings, old: str, new: str) -> int:
+    from oncegate.ledgers.moving import adopt_birth
+    from oncegate.ledgers.moving import copy as walk
+    from oncegate.ledgers.opening import known_promises
+    from oncegate.ledgers.opening import open_ledger as open_at
+
+    def opened(url: str) -> Ledger:
+        return open_at(url, folder=settings.folder, accept=known_promises(url, settings.ledger.accept))
+
+    async with contextlib.AsyncExitStack() as last:
+        source, target = opened(old), opened(new)
+        last.push_async_callback(source.aclose)
+        last.push_async_callback(target.aclose)
+        if await adopt_birth(await source.probe(), target):
+            target = opened(new)
+            last.push_async_callback(target.aclose)
+            await target.probe()
+        return await walk(source, target, lambda looked: click.echo(f"{looked} looked at", err=True))
