@@ -74,6 +74,16 @@ def test_a_link_opens_once(edge: Edge) -> None:
     assert b"This link has been used" in again.body
 
 
+def test_a_link_in_another_spelling_is_the_same_link(edge: Edge) -> None:
+    """Counted by what is signed: a published design counts the URL's text, and 720 orders of it are fresh links."""
+    url = edge.fresh()
+    path, _, query = url.partition("?")
+    own, *signing = query.split("&")
+    assert edge.get(f"{path}?{'&'.join([own, *reversed(signing)])}").body == b"secret"
+    assert edge.get(url).status == 403
+    assert edge.get(f"{path}?{'&'.join([*signing, own])}").status == 403
+
+
 def test_of_eight_at_once_one_is_served(edge: Edge) -> None:
     """The race that the published designs lose."""
     url = edge.fresh()

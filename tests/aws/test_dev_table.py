@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from oncegate.aws.referee.table import No, Tables
+from oncegate.aws.referee.table import Condition, No, Tables
 from oncegate.ledgers.opening import create_ledger, open_ledger
 from oncegate.testing.ledger_suite import LedgerSuite
 
@@ -50,7 +50,9 @@ async def test_it_passes(suite: LedgerSuite, name: str) -> None:
     [
         ("Scan", {}),
         ("PutItem", {"ConditionExpression": "a = :b", "Item": {"s": {"S": "1"}, "id": {"S": "1"}}}),
+        ("PutItem", {"ConditionExpression": "size(a) = a", "Item": {"s": {"S": "1"}, "id": {"S": "1"}}}),
         ("UpdateItem", {"UpdateExpression": "SET a = :b"}),
+        ("TransactWriteItems", {"TransactItems": [{"Delete": {}}]}),
         ("GetItem", {"TableName": "other"}),
     ],
 )
@@ -60,3 +62,25 @@ def test_what_it_does_not_know_is_refused(operation: str, more: dict[str, object
     tables.answer("CreateTable", {"TableName": "t"})
     with pytest.raises(No):
         tables.answer(operation, {"TableName": "t", **more})
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [
+        ("attribute_not_exists(a)", False),
+        ("attribute_not_exists(b)", True),
+        ("a = :one", True),
+        ("a = :two", False),
+        ("b = :one", False),
+        ("a < :two", True),
+        ("a < :one", False),
+        ("a <= :one", True),
+        ("a = :two OR a = :one", True),
+        ("a = :one AND attribute_not_exists(a)", False),
+        ("attribute_not_exists(a) OR (a = :one AND (attribute_not_exists(b) OR b = :two))", True),
+    ],
+)
+def test_a_condition_means_what_it_means_to_dynamodb(condition: str, holds: bool) -> None:
+    """Both sides of each, as the ledger writes them."""
+    values = {":one": {"N": "1"}, ":two": {"N": "2"}}
+    assert Condition(condition, values).holds({"a": {"N": "1"}}) is holds

@@ -1,6 +1,6 @@
 """A table in memory that answers as DynamoDB answers oncegate's ledger, and nothing else: for ``oncegate aws dev``.
 
-Only the calls of ``ledgers/dynamodb`` with the conditions that they have; another one is refused by name. The suite that
+Only the calls of ``ledgers/dynamodb``, and of conditions what they use; another one is refused by name. The suite that
 every ledger must pass runs against it (tests/aws).
 
 Source: Amazon DynamoDB API Reference.
@@ -9,6 +9,7 @@ Source: Amazon DynamoDB API Reference.
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -46,7 +47,7 @@ class Tables:
             "UpdateTimeToLive": lambda _: {},
             "GetItem": self._get,
             "PutItem": self._put,
-            "UpdateItem": self._update,
+            "TransactWriteItems": self._transact,
             "DeleteItem": self._delete,
             "Query": self._query,
         }
@@ -76,12 +77,12 @@ class Tables:
         items[key] = document["Item"]
         return {}
 
-    def _update(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
-        if document["UpdateExpression"] != "SET u = :u":
+    def _transact(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        puts = [each.get("Put") for each in document["TransactItems"]]
+        if not all(put and "ConditionExpression" not in put for put in puts):
             raise No("ValidationException")
-        items, key = self._items(document), _key(document["Key"])
-        _check(document, items.get(key))
-        items[key] = {**document["Key"], **items.get(key, {}), "u": document["ExpressionAttributeValues"][":u"]}
+        for put in puts:
+            self._put(put)
         return {}
 
     def _delete(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -112,24 +113,88 @@ def _key(item: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _check(document: Mapping[str, Any], stands: Item | None) -> None:
-    """The conditions that the ledger has, each spelt as it spells it."""
+    """Hold a write against its condition."""
+    condition = document.get("ConditionExpression", "")
     values: Mapping[str, Any] = document.get("ExpressionAttributeValues", {})
-    item = stands or {}
-    match document.get("ConditionExpression", ""):
-        case "":
-            holds = True
-        case "attribute_not_exists(id)":
-            holds = stands is None
-        case "v = :v":
-            holds = item.get("v") == values[":v"]
-        case "attribute_not_exists(u) OR u < :u":
-            holds = "u" not in item or int(item["u"]["N"]) < int(values[":u"]["N"])
-        case "f <= :now":
-            holds = "f" in item and int(item["f"]["N"]) <= int(values[":now"]["N"])
-        case _:
-            raise No("ValidationException")
-    if not holds:
+    if condition and not Condition(condition, values).holds(stands or {}):
         raise No("ConditionalCheckFailedException", {"Item": stands} if stands else {})
+
+
+class Condition:
+    """A condition, as far as the ledger's go: ``attribute_not_exists``, ``=``, ``<``, ``<=``, AND, OR, brackets.
+
+    Args:
+        text: the condition.
+        values: those that it names.
+
+    Source: Amazon DynamoDB Developer Guide, "Condition and filter expressions, operators, and functions".
+    """
+
+    def __init__(self, text: str, values: Mapping[str, Any]) -> None:
+        self._words = re.findall(r"attribute_not_exists|[()]|<=|<|=|:?[A-Za-z_]+|\S", text)
+        self._values = values
+        self._at = 0
+
+    def holds(self, item: Item) -> bool:
+        """Say whether it holds of an item; one that does not exist has no attributes.
+
+        Raises:
+            No: it is written in a way that is not known here.
+        """
+        self._at = 0
+        found = self._either(item)
+        if self._at != len(self._words):
+            raise No("ValidationException")
+        return found
+
+    def _either(self, item: Item) -> bool:
+        found = self._both(item)
+        while self._is_next("OR"):
+            found = self._both(item) or found
+        return found
+
+    def _both(self, item: Item) -> bool:
+        found = self._one(item)
+        while self._is_next("AND"):
+            found = self._one(item) and found
+        return found
+
+    def _one(self, item: Item) -> bool:
+        if self._is_next("("):
+            found = self._either(item)
+            self._expect(")")
+            return found
+        if self._is_next("attribute_not_exists"):
+            self._expect("(")
+            name = self._word()
+            self._expect(")")
+            return name not in item
+        return self._compared(item.get(self._word()), self._word(), self._values.get(self._word()))
+
+    def _compared(self, found: Mapping[str, Any] | None, operator: str, wanted: Mapping[str, Any] | None) -> bool:
+        if wanted is None or operator not in ("=", "<", "<="):
+            raise No("ValidationException")
+        if found is None or found.keys() != wanted.keys():
+            return False
+        ((kind, left),), right = found.items(), next(iter(wanted.values()))
+        if operator == "=":
+            return (int(left) == int(right)) if kind == "N" else left == right
+        return int(left) < int(right) + (operator == "<=")
+
+    def _word(self) -> str:
+        self._at += 1
+        if self._at > len(self._words):
+            raise No("ValidationException")
+        return self._words[self._at - 1]
+
+    def _is_next(self, word: str) -> bool:
+        is_it = self._words[self._at : self._at + 1] == [word]
+        self._at += is_it
+        return is_it
+
+    def _expect(self, word: str) -> None:
+        if not self._is_next(word):
+            raise No("ValidationException")
 
 
 class TableServer:
