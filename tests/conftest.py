@@ -40,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 EMULATED = (
     *("test_obstore_s3.py", "test_s3.py", "test_dynamodb.py", "test_object_store_gateway.py"),
+    "test_edge_emulated.py",
     *("test_doctor_aws.py", "test_deployer.py", "test_deployed.py", "test_dev_table.py", "test_keys_of_services.py"),
 )
 """Two minutes on emulators in environments of their own, and on Ceph: in CI, or when asked for."""

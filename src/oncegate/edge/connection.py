@@ -47,6 +47,7 @@ class Connection:
         self._received = b""
         self._used_at = 0.0
         self._give_up_at = 0.0
+        self._fault = ""
 
     def send(self, request: HttpRequest, *, until: float) -> HttpAnswer:
         """Send a request and read its answer, whole.
@@ -60,7 +61,7 @@ class Connection:
         """
         now = time.monotonic()
         if now >= until:
-            raise NoAnswer("no time is left")
+            raise NoAnswer(f"no time is left; {self._fault}")
         self._give_up_at = min(until, now + ATTEMPT_MAX_S)
         try:
             if now - self._used_at > IDLE_MAX_S:
@@ -71,8 +72,9 @@ class Connection:
             answer = self._read_answer(connected)
         except (OSError, EOFError, ValueError, KeyError) as error:
             self.close()
-            raise NoAnswer(f"{type(error).__name__}: {error}") from error
-        self._used_at = time.monotonic()
+            self._fault = f"{type(error).__name__}: {error}"
+            raise NoAnswer(self._fault) from error
+        self._used_at, self._fault = time.monotonic(), ""
         return answer
 
     def close(self) -> None:

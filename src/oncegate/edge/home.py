@@ -112,14 +112,16 @@ class Home:
 
     def known(self, talk: Talk[T], *, until: float) -> T | None:
         """Drive a talk to its end; None where the time was up before."""
+        why = ""
         try:
             step = next(talk)
             while True:
                 outcome = self._carry(step, until)
                 if isinstance(outcome, Unknown) and time.monotonic() >= until:
-                    log("fault", where="ledger", what=outcome.why)
+                    log("fault", where="ledger", what=why or outcome.why)
                     talk.close()
                     return None
+                why = outcome.why if isinstance(outcome, Unknown) and not isinstance(step, Pause) else why
                 step = talk.send(outcome)
         except StopIteration as stop:
             found: T = stop.value

@@ -1555,11 +1555,12 @@ class Connection:
   self._received = b''
   self._used_at = 0.0
   self._give_up_at = 0.0
+  self._fault = ''
 
  def send(self, request, *, until):
   now = time.monotonic()
   if now >= until:
-   raise NoAnswer('no time is left')
+   raise NoAnswer(f'no time is left; {self._fault}')
   self._give_up_at = min(until, now + ATTEMPT_MAX_S)
   try:
    if now - self._used_at > IDLE_MAX_S:
@@ -1570,8 +1571,9 @@ class Connection:
    answer = self._read_answer(connected)
   except (OSError, EOFError, ValueError, KeyError) as error:
    self.close()
-   raise NoAnswer(f'{type(error).__name__}: {error}') from error
-  self._used_at = time.monotonic()
+   self._fault = f'{type(error).__name__}: {error}'
+   raise NoAnswer(self._fault) from error
+  self._used_at, self._fault = (time.monotonic(), '')
   return answer
 
  def close(self):
@@ -2302,14 +2304,16 @@ class Home:
   self._unanswered.pop(link_id, None)
 
  def known(self, talk, *, until):
+  why = ''
   try:
    step = next(talk)
    while True:
     outcome = self._carry(step, until)
     if isinstance(outcome, Unknown) and time.monotonic() >= until:
-     log('fault', where='ledger', what=outcome.why)
+     log('fault', where='ledger', what=why or outcome.why)
      talk.close()
      return None
+    why = outcome.why if isinstance(outcome, Unknown) and (not isinstance(step, Pause_of_claiming)) else why
     step = talk.send(outcome)
   except StopIteration as stop:
    found = stop.value
