@@ -100,7 +100,7 @@ def test_an_upload_link_takes_one_file(
     assert (installation.objects / key).read_bytes() == BODY[:3_000_000]
     second = run("put", str(tmp_path / "a.png"), url)
     assert second.returncode == 1
-    assert "(412)" in second.stderr
+    assert second.stderr == "This link has been used. (403)\n"
 
 
 def test_the_wrong_way_round_is_refused_in_words(

@@ -58,8 +58,24 @@ def test_chunked_body_is_taken(gateway: Home) -> None:
     assert gateway.stands(url) == b"hello world"
 
 
-def test_second_upload_is_412_and_changes_nothing(gateway: Home) -> None:
-    """PUT where an object stands: refused with S3's code, whatever the link has left."""
+@pytest.mark.parametrize("uses", [1, 2])
+def test_used_link_says_so_whether_or_not_an_object_stands(gateway: Home, uses: int) -> None:
+    """It said that an object stands there: true, and no reason, for taking it away changes nothing (T46)."""
+    url = gateway.upload(uses=uses)
+    path = gateway.objects / url.partition("?")[0].removeprefix(gateway.public_url + "/")
+    for _ in range(uses):
+        assert ask("PUT", url, body=b"first").status == 200
+        if uses > 1:
+            path.unlink(missing_ok=True)
+    before = gateway.record(url)
+    path.write_bytes(b"first")
+    again = ask("PUT", url, body=b"second")
+    assert (again.status, "This link has been used." in again.text) == (403, True)
+    assert (gateway.record(url), gateway.stands(url)) == (before, b"first")
+
+
+def test_upload_where_an_object_stands_is_412_and_changes_nothing(gateway: Home) -> None:
+    """Of a link that has a use left: refused with S3's code, and not spent."""
     url = gateway.upload(uses=3)
     assert ask("PUT", url, body=b"first").status == 200
     again = ask("PUT", url, body=b"second")
@@ -345,7 +361,7 @@ def test_plain_cloudfront_links_put_only_where_configured(gateway_with: Callable
         return sign_url(f"{home.public_url}/{key}", key=home.signer, expires_s=expires_s)
 
     assert ask("PUT", plain("inbox/a.txt"), body=b"x").status == 200
-    assert ask("PUT", plain("inbox/a.txt"), body=b"y").status == 412
+    assert ask("PUT", plain("inbox/a.txt"), body=b"y").status == 403
     assert ask("PUT", plain("elsewhere/a.txt"), body=b"x").status == 403
     assert ask("PUT", plain("inboxes.txt"), body=b"x").status == 403
     assert not (home.objects / "elsewhere").exists()

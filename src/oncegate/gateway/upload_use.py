@@ -15,11 +15,11 @@ from collections.abc import Callable, Generator
 
 from oncegate.gateway.parts import Parts, fresh_claim_id, fresh_mark
 from oncegate.ledgers.claiming import Talk, rewrite
-from oncegate.ledgers.protocol import forget_after
+from oncegate.ledgers.protocol import Stands, Unknown, forget_after
 from oncegate.ledgers.runner import WAIT_MAX_S
 from oncegate.links.grant import Grant
 from oncegate.links.refusal import Reason, Refused
-from oncegate.uses.record import PLACING_MAX, Placing, Record
+from oncegate.uses.record import PLACING_MAX, Placing, Record, from_json
 from oncegate.uses.upload import (
     UploadAsk,
     admit_placing,
@@ -31,6 +31,25 @@ from oncegate.uses.upload import (
     upload_stored,
 )
 from oncegate.uses.use import Admission, Kind
+
+
+async def refusal_where_stands(parts: Parts, grant: Grant) -> Reason:
+    """Why a PUT is refused where an object stands that the link may not replace; one read, no write.
+
+    Whoever sends a second file through a used link is told so, whether or not the first one's object is still there.
+
+    Returns:
+        USED, REVOKED, LEDGER_UNKNOWN; OBJECT_STANDS of a link that has a use left.
+    """
+    if not grant.is_counted:
+        return Reason.OBJECT_STANDS
+    found = await parts.runner.read(grant.link_id)
+    if isinstance(found, Unknown):
+        return Reason.LEDGER_UNKNOWN
+    record = from_json(found.record) if isinstance(found, Stands) else None
+    ask = UploadAsk(uses=grant.uses, may_replace=False, stands="", claim_id="", is_any_key=grant.is_any_key)
+    reason = admit_upload(record, ask, parts.now_s(), parts.rules).reason
+    return Reason.OBJECT_STANDS if reason is None or reason is Reason.UPLOAD_RUNNING else reason
 
 
 class UploadUse:

@@ -15,7 +15,7 @@ from oncegate.gateway.delivery import Transfer
 from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.parts import Parts
 from oncegate.gateway.ranges import names_version
-from oncegate.gateway.upload_use import UploadUse
+from oncegate.gateway.upload_use import UploadUse, refusal_where_stands
 from oncegate.links.grant import Grant
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
@@ -72,7 +72,7 @@ async def _look(parts: Parts, request: ViewerRequest, grant: Grant) -> str:
     """The ETag of what stands there, empty for nothing.
 
     Raises:
-        Refused: OBJECT_STANDS, PRECONDITION.
+        Refused: OBJECT_STANDS, PRECONDITION; USED, REVOKED, LEDGER_UNKNOWN where an object stands.
     """
     opened = await parts.store.look(grant.object_key)
     etag = ""
@@ -80,7 +80,7 @@ async def _look(parts: Parts, request: ViewerRequest, grant: Grant) -> str:
         etag = opened.info.etag
         await opened.aclose()
         if not grant.limits.may_replace:
-            raise Refused(Reason.OBJECT_STANDS)
+            raise Refused(await refusal_where_stands(parts, grant))
     if_match, if_none_match = request.header(b"if-match"), request.header(b"if-none-match")
     if if_match is not None and not (etag and names_version(if_match, etag)):
         raise Refused(Reason.PRECONDITION)
