@@ -3,11 +3,13 @@
 import logging
 import pathlib
 import sqlite3
+from collections import Counter
 from contextlib import closing
 
 import pytest
 
-from oncegate.ledgers.sqlite.events import EventFile
+from oncegate.ledgers.protocol import Event
+from oncegate.ledgers.sqlite.events import _DROP_FIRST, EventFile
 
 
 @pytest.fixture
@@ -52,11 +54,64 @@ async def test_reading_makes_no_file(path: pathlib.Path) -> None:
     assert not path.exists()
 
 
+SIZE_BYTES = 400_000
+
+
+async def fill(path: pathlib.Path, *names: str, times: int) -> list[tuple[int, Event]]:
+    """Append so many batches of these events, 100 at a time, and return what is kept."""
+    kept = EventFile(path, size_max_bytes=SIZE_BYTES)
+    for at_s in range(times):
+        await kept.append([{"at": at_s, "event": name, "link_id": "a", "note": "x" * 100} for name in names * 100])
+    found = await kept.read(0, 1_000_000)
+    await kept.aclose()
+    return list(found)
+
+
 @pytest.mark.anyio
-async def test_the_newest_are_kept(path: pathlib.Path) -> None:
-    """At the limit all are kept, above it the oldest go; their numbers are not given again."""
-    assert await append(path, events_at(1, 2, 3), kept_max=3) == [1, 2, 3]
-    assert await append(path, events_at(4), kept_max=3) == [2, 3, 4]
+async def test_the_newest_are_kept_within_the_size(path: pathlib.Path) -> None:
+    """Below the limit all are kept, above it the oldest go, and the file grows no further; numbers are not given again."""
+    assert [number for number, _ in await fill(path, "refused", times=10)] == list(range(1, 1_001))
+    numbers = [number for number, _ in await fill(path, "refused", times=200)]
+    assert numbers == list(range(numbers[0], 21_001))
+    assert numbers[0] > 15_000
+    assert path.stat().st_size < 2 * SIZE_BYTES
+
+
+@pytest.mark.anyio
+async def test_receipts_are_the_last_to_be_forgotten(path: pathlib.Path) -> None:
+    """A flood of refusals pushed everybody's downloads and uploads out of the file in a quarter of an hour."""
+    await fill(path, "download", "upload", times=3)
+    kept = Counter(str(event["event"]) for _, event in await fill(path, "refused", "preview", times=100))
+    assert (kept["download"], kept["upload"]) == (300, 300)
+
+
+@pytest.mark.anyio
+async def test_where_nothing_else_is_left_receipts_go_too(path: pathlib.Path) -> None:
+    """The limit holds whatever the events are: a file that grows for ever stops the gateway beside it."""
+    numbers = [number for number, _ in await fill(path, "download", times=200)]
+    assert numbers == list(range(numbers[0], 20_001))
+    assert numbers[0] > 10_000
+    assert path.stat().st_size < 2 * SIZE_BYTES
+
+
+@pytest.mark.anyio
+async def test_what_goes_first_is_found_by_index(path: pathlib.Path) -> None:
+    """It is looked for with each batch once the file is full, among a million."""
+    await append(path, events_at(1, 2, 3))
+    with closing(sqlite3.connect(path)) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {_DROP_FIRST}", (10,)).fetchall()
+    assert any("events_that_go_first" in row[3] for row in plan), plan
+
+
+@pytest.mark.anyio
+async def test_a_file_of_an_older_version_gets_the_index(path: pathlib.Path) -> None:
+    """Nobody makes the file anew for it."""
+    await append(path, events_at(1))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP INDEX events_that_go_first")
+    assert await append(path, events_at(2)) == [1, 2]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'events_that_go_first'").fetchone()
 
 
 @pytest.mark.anyio

@@ -35,6 +35,19 @@ async def test_events_are_bounded() -> None:
 
 
 @pytest.mark.anyio
+async def test_refusals_make_no_room_of_receipts() -> None:
+    """What happened to a link is told for longer than what did not."""
+    ledger = MemoryLedger(events_max=3)
+    await ledger.append_events([{"at": 0, "event": "download"}, *({"at": n, "event": "refused"} for n in range(1, 9))])
+    assert [(number, event["at"]) for number, event in await ledger.read_events(0, 10)] == [
+        (1, 0),
+        (7, 6),
+        (8, 7),
+        (9, 8),
+    ]
+
+
+@pytest.mark.anyio
 async def test_an_event_is_a_copy() -> None:
     """What the caller does with its dictionary afterwards does not change what was recorded."""
     ledger, event = MemoryLedger(), {"at": 1, "event": "complete"}

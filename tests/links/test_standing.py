@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from oncegate.ledgers import protocol
 from oncegate.links.grant import Grant, Operation, Scheme
+from oncegate.uses import standing
 from oncegate.uses.record import Claim, Issued, Lease, Record
 from oncegate.uses.standing import LABEL_SEPARATOR, State, standing_of
 
@@ -161,3 +163,8 @@ def test_what_was_issued_or_signed_goes_before_the_events(record: Record, grant:
     """An event is a line of some gateway's log; what is signed is certain."""
     events = [_download("complete", 100) | {"key": "other"}]
     assert standing_of(record, now_s=NOW_S, events=events, grant=grant).object_key == key
+
+
+def test_receipts_have_the_names_under_which_ledgers_keep_them_longest() -> None:
+    """A receipt that ledgers know by another name would be forgotten with the refusals."""
+    assert standing.RECEIPTS == protocol.RECEIPTS

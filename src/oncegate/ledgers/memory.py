@@ -14,11 +14,13 @@ import pathlib
 import time
 from collections import deque
 from collections.abc import Sequence
+from operator import itemgetter
 
 from oncegate.ledgers.link_events import pick
 from oncegate.ledgers.protocol import (
     CLOSED,
     NO_REPAIR,
+    RECEIPTS,
     Done,
     Event,
     Gone,
@@ -47,7 +49,7 @@ class MemoryLedger(SweepsByTries):
 
     Args:
         born_ms: milliseconds since 1970 UTC; by default the moment of the call.
-        events_max: how many events are kept; the oldest are dropped.
+        events_max: how many receipts are kept, and how many other events; the oldest are dropped.
     """
 
     def __init__(self, *, born_ms: int | None = None, events_max: int = EVENTS_MAX) -> None:
@@ -58,7 +60,8 @@ class MemoryLedger(SweepsByTries):
         self._versions = itertools.count(1)
         self._sweeps = SweepState()
         self._repair = NO_REPAIR
-        self._events: deque[tuple[int, Event]] = deque(maxlen=events_max)
+        self._receipts: deque[tuple[int, Event]] = deque(maxlen=events_max)
+        self._others: deque[tuple[int, Event]] = deque(maxlen=events_max)
         self._event_numbers = itertools.count(1)
         self._is_closed = False
 
@@ -99,7 +102,8 @@ class MemoryLedger(SweepsByTries):
         """Forget everything."""
         self._is_closed = True
         self._rows.clear()
-        self._events.clear()
+        self._receipts.clear()
+        self._others.clear()
 
     async def scan(self, after: bytes, limit: int) -> Sequence[Row]:
         """List up to ``limit`` records whose id is above ``after``, in order of id; see ``Scans.scan``."""
@@ -137,22 +141,28 @@ class MemoryLedger(SweepsByTries):
         return forgotten
 
     async def append_events(self, events: Sequence[Event]) -> None:
-        """Append a batch; the oldest events make room."""
-        if not self._is_closed:
-            self._events.extend(zip(self._event_numbers, [dict(event) for event in events], strict=False))
+        """Append a batch; the oldest events make room, receipts only for receipts."""
+        if self._is_closed:
+            return
+        for event in events:
+            kept = self._receipts if event.get("event") in RECEIPTS else self._others
+            kept.append((next(self._event_numbers), dict(event)))
 
     async def read_events(self, after: int, limit: int, *, link_id: str | None = None) -> Sequence[tuple[int, Event]]:
         """List up to ``limit`` events whose number is above ``after``, oldest first; of one link where given."""
         found = (
             (number, event)
-            for number, event in self._events
+            for number, event in self._kept_events()
             if number > after and (link_id is None or event.get("link_id") == link_id)
         )
         return list(itertools.islice(found, limit))
 
+    def _kept_events(self) -> list[tuple[int, Event]]:
+        return list(heapq.merge(self._receipts, self._others, key=itemgetter(0)))
+
     async def events_of_link(self, link_id: str, limit: int) -> LinkEvents:
         """Return the newest events of one link and their counts; see ``KeepsEvents.events_of_link``."""
-        return pick((event for _, event in reversed(self._events) if event.get("link_id") == link_id), limit)
+        return pick((event for _, event in self._kept_events()[::-1] if event.get("link_id") == link_id), limit)
 
     def _put(self, link_id: bytes, record: bytes, forget_after_s: int) -> Done:
         version = next(self._versions)

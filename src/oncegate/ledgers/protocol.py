@@ -337,6 +337,10 @@ class CountsRepeats(Protocol):
         ...
 
 
+RECEIPTS = ("download", "upload")
+"""Names of the events that tell the end of a transfer: where there is no room, they are the last to be forgotten."""
+
+
 class LinkEvents(NamedTuple):
     """What a ledger kept of one link's events.
 
@@ -349,6 +353,15 @@ class LinkEvents(NamedTuple):
     newest: Sequence[Event] = ()
     counts: Mapping[str, int] = {}
     is_whole: bool = True
+
+
+@runtime_checkable
+class LimitsEvents(Protocol):
+    """A ledger whose events take room on this machine."""
+
+    def limit_events(self, size_bytes: int) -> None:
+        """Let the events take at most so many bytes, give or take a batch; to be called before the first is appended."""
+        ...
 
 
 @runtime_checkable

@@ -21,7 +21,7 @@ from oncegate.gateway.parts import Parts
 from oncegate.keys.trust import Trusting
 from oncegate.ledgers.health import LedgerHealth
 from oncegate.ledgers.opening import open_ledger
-from oncegate.ledgers.protocol import KeepsEvents, Ledger
+from oncegate.ledgers.protocol import KeepsEvents, Ledger, LimitsEvents
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.meters import Meters
 from oncegate.service.upkeep import keep_swept, stay_fit
@@ -74,6 +74,8 @@ async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncG
         last.push_async_callback(ledger.aclose)
         store = open_store(settings.store.url, folder=settings.folder, options=settings.store.options)
         last.push_async_callback(store.aclose)
+        if isinstance(ledger, LimitsEvents):
+            ledger.limit_events(settings.ledger.events_size_bytes)
         facts = await ledger.probe()
         try:
             await store.probe()

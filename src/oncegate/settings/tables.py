@@ -185,6 +185,8 @@ class LedgerSettings(Table):
         url: a URL whose scheme names the backend; may hold a password.
         accept: weaker promises that are accepted, by name.
         accept_from: after a restore, tickets made before this aware instant are refused; None: since the ledger's birth.
+        events_size_bytes: room for the events of a ``sqlite:`` ledger; where there is no more, the oldest refusals and
+            previews go first, downloads and uploads last.
     """
 
     url: str = field(default="sqlite:./ledger.db", repr=False, metadata=_key("url", read_url))
@@ -193,6 +195,7 @@ class LedgerSettings(Table):
         metadata=_key("accept", each(matching(r"[a-z0-9-]+", "write names such as redis-failover")), is_many=True),
     )
     accept_from: datetime | None = field(default=None, metadata=_key("accept_from", read_instant))
+    events_size_bytes: int = field(default=256 * 2**20, metadata=_key("events_size", read_size_bytes))
 
     @property
     def accept_from_ms(self) -> int | None:

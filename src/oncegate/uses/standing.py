@@ -24,7 +24,7 @@ LABEL_SEPARATOR = "\x1f"
 """What follows it in a stored label is not the issuer's: the control API keeps a mark of the request there."""
 
 RECEIPTS = ("download", "upload")
-"""Events that tell the end of a transfer."""
+"""Names of the events that tell the end of a transfer, as ``ledgers/protocol.py`` has them."""
 
 COMPLETE = "complete"
 """How the gateway calls the outcome of a transfer that was handed over whole; any other names what broke it."""

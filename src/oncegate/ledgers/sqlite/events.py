@@ -4,7 +4,8 @@ They are not records: no rule reads them. So nothing is forced to the disk for t
 power may lose the last ones and never damages the file. They take nothing from claims: another file, another
 thread. A fault is logged once and swallowed. The file is made with the first event.
 
-Limits: the newest ``KEPT_MAX`` events of the last ``KEPT_S``; at most ``WAITING_MAX`` batches wait, the rest are dropped.
+Limits: ``SIZE_MAX_BYTES`` (a setting) and the last ``KEPT_S``; at most ``WAITING_MAX`` batches wait, the rest are dropped.
+Where there is no room the oldest refusals, previews and the like go first, downloads and uploads last.
 """
 
 from __future__ import annotations
@@ -20,15 +21,16 @@ from dataclasses import dataclass
 from typing import cast
 
 from oncegate.ledgers.batching.thread import BatchThread
-from oncegate.ledgers.protocol import Event, LinkEvents
+from oncegate.ledgers.protocol import RECEIPTS, Event, LinkEvents
 
-KEPT_MAX = 1_000_000
+SIZE_MAX_BYTES = 256 * 2**20
 KEPT_S = 90 * 86_400
 WAITING_MAX = 1_024
 BATCHES_MAX = 64
 DROP_STEP = 2_000  # events dropped with one append, so that none waits for a long clean-up
 
 _APPLICATION_ID = 0x6F6E6576  # "onev" in ASCII
+_GOES_FIRST = f"json_extract(event, '$.event') NOT IN {RECEIPTS}"
 _SCHEMA = f"""
 PRAGMA application_id = {_APPLICATION_ID};
 CREATE TABLE IF NOT EXISTS events (
@@ -38,12 +40,22 @@ CREATE TABLE IF NOT EXISTS events (
     event TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS events_of_link ON events (link_id, number) WHERE link_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS events_that_go_first ON events (number) WHERE {_GOES_FIRST};
 """
 _APPEND = """
 INSERT INTO events (at_s, link_id, event)
 SELECT coalesce(json_extract(value, '$.at'), 0), json_extract(value, '$.link_id'), value FROM json_each(?)
 """
 
+# Of what is too old only the oldest are looked at.
+_DROP_OLD = """
+DELETE FROM events WHERE number IN (SELECT number FROM events ORDER BY number LIMIT ?)
+AND at_s < (SELECT at_s FROM events ORDER BY number DESC LIMIT 1) - ?
+"""
+_DROP_FIRST = f"""
+DELETE FROM events WHERE number IN (SELECT number FROM events WHERE {_GOES_FIRST} ORDER BY number LIMIT ?)
+"""  # noqa: S608 - names of our own
+_DROP_ANY = "DELETE FROM events WHERE number IN (SELECT number FROM events ORDER BY number LIMIT ?)"
 _COUNTS_OF_LINK = """
 SELECT json_extract(event, '$.event'), sum(coalesce(json_extract(event, '$.count'), 1))
 FROM events WHERE link_id = ? GROUP BY 1
@@ -85,17 +97,22 @@ class EventFile:
 
     Args:
         path: the file, made with the first event.
-        kept_max: events kept; the oldest go first.
+        size_max_bytes: of the file, give or take a batch; the oldest events that are no receipts go first.
         kept_s: seconds that an event is kept, reckoned back from the newest event's ``at``, not from a clock.
     """
 
-    def __init__(self, path: pathlib.Path, *, kept_max: int = KEPT_MAX, kept_s: int = KEPT_S) -> None:
+    def __init__(self, path: pathlib.Path, *, size_max_bytes: int = SIZE_MAX_BYTES, kept_s: int = KEPT_S) -> None:
+        self._work = _EventWork(path, size_max_bytes=size_max_bytes, kept_s=kept_s)
         self._thread = BatchThread[_Ask, _Found | LinkEvents](
-            _EventWork(path, kept_max=kept_max, kept_s=kept_s),
+            self._work,
             name=f"oncegate-events {path.name}",
             batch_max=BATCHES_MAX,
             waiting_max=WAITING_MAX,
         )
+
+    def limit(self, size_bytes: int) -> None:
+        """Set another limit of the file's size; before the first event."""
+        self._work.size_max_bytes = size_bytes
 
     async def append(self, events: Sequence[Event]) -> None:
         """Append a batch and wait until it is in the file, though not on the disk; a fault is logged and swallowed."""
@@ -125,9 +142,9 @@ class EventFile:
 class _EventWork:
     """What the thread of the events does."""
 
-    def __init__(self, path: pathlib.Path, *, kept_max: int, kept_s: int) -> None:
+    def __init__(self, path: pathlib.Path, *, size_max_bytes: int, kept_s: int) -> None:
         self._path = path
-        self._kept_max = kept_max
+        self.size_max_bytes = size_max_bytes
         self._kept_s = kept_s
         self._connection: sqlite3.Connection | None = None
         self._is_faulty = False
@@ -171,25 +188,31 @@ class _EventWork:
             (application_id,) = self._connection.execute("PRAGMA application_id").fetchone()
             if application_id not in {0, _APPLICATION_ID}:
                 raise ValueError("the file belongs to another program")
-            if application_id == 0:
-                self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT")
+            self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT")
         return self._connection
 
     def _append(self, connection: sqlite3.Connection, events: Sequence[Event]) -> None:
         connection.execute("BEGIN IMMEDIATE")
         # one step of SQLite for all of them: sqlite_rows says why
         connection.execute(_APPEND, (json.dumps(events, separators=(",", ":")),))
-        self._drop_old(connection)
+        connection.execute(_DROP_OLD, (DROP_STEP, self._kept_s))
+        for _ in range(1 + len(events) // DROP_STEP):
+            if self._used_bytes(connection) > self.size_max_bytes:
+                self._make_room(connection)
         connection.execute("COMMIT")
 
-    def _drop_old(self, connection: sqlite3.Connection) -> None:
-        """Drop a step of what is too much or too old; only the oldest are looked at, which costs the same at any size."""
-        connection.execute(
-            "DELETE FROM events WHERE number IN (SELECT number FROM events ORDER BY number LIMIT ?)"
-            " AND (number <= (SELECT max(number) FROM events) - ?"
-            " OR at_s < (SELECT at_s FROM events ORDER BY number DESC LIMIT 1) - ?)",
-            (DROP_STEP, self._kept_max, self._kept_s),
+    def _used_bytes(self, connection: sqlite3.Connection) -> int:
+        """Return what the file holds; pages of deleted events are used again, so it grows no further."""
+        pages, free, size = (
+            int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_count", "freelist_count", "page_size")
         )
+        return (pages - free) * size
+
+    def _make_room(self, connection: sqlite3.Connection) -> None:
+        """Drop a step of the oldest; both statements look at an index, which costs the same at any size."""
+        if not connection.execute(_DROP_FIRST, (DROP_STEP,)).rowcount:
+            connection.execute(_DROP_ANY, (DROP_STEP,))
 
     def _find(self, ask: _Ask) -> _Found | LinkEvents:
         if isinstance(ask, _Append) or (self._connection is None and not self._path.exists()):

@@ -211,6 +211,10 @@ class SqliteLedger(SweepsByTries):
         _expect(Count, await self._writer.ask(EndWalk(least_s)))
         return forgotten
 
+    def limit_events(self, size_bytes: int) -> None:
+        """Limit the file of the events; see ``LimitsEvents.limit_events``."""
+        self._events.limit(size_bytes)
+
     async def append_events(self, events: Sequence[Event]) -> None:
         """Append a batch; a fault is logged and swallowed."""
         await self._events.append(events)
