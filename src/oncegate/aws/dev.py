@@ -69,11 +69,11 @@ class Dev:
         parameters = {CLAIM_KEY: secrets.token_urlsafe(32)}
         distribution = read_template(template, parameters=parameters, ids={logical_id: key_id})
         policy = {"Statement": bucket_statements(options, distribution.arn)}
-        self.bucket = MemoryBucket(_objects(folder / "objects"), BUCKET)
+        self.bucket: MemoryBucket = MemoryBucket(_objects(folder / "objects"), BUCKET)
         environ = {"AWS_ENDPOINT_URL_DYNAMODB": self._table.url, **CREDENTIALS}
         site = Site(distribution, self.bucket, bucket_policy=lambda: policy, environ=environ)
-        self.served = Served(site, distribution.domain, bucket=self.bucket, port=port)
-        self.config = folder / "oncegate.toml"
+        self.served: Served = Served(site, distribution.domain, bucket=self.bucket, port=port)
+        self.config: Path = folder / "oncegate.toml"
         text = _TEMPLATE.format(
             port=self.served.port, name=NAME, region=EDGE_REGION, endpoint=self._table.url, key_id=key_id
         )

@@ -71,7 +71,7 @@ class UploadUse:
             claim_id=fresh_claim_id(),
             is_any_key=grant.is_any_key,
         )
-        self.replaces = stands if grant.limits.may_replace else ""
+        self.replaces: str = stands if grant.limits.may_replace else ""
         """ETag of the object that this upload may take the place of; empty: of none."""
 
     @property

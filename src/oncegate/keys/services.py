@@ -50,7 +50,7 @@ class KmsKey:
         except KeyUnfit as unfit:
             raise unfit.at(f"kms:{arn}") from None
         self.kind: KeyKind = public.kind
-        self.spki_sha256 = public.spki_sha256
+        self.spki_sha256: bytes = public.spki_sha256
         if shown.get("KeyUsage", "SIGN_VERIFY") != "SIGN_VERIFY":
             raise KeyUnfit("it is a key for encryption", remedy="use one that signs and verifies", where=f"kms:{arn}")
 
@@ -79,7 +79,7 @@ class KmsSigningKey:
         self._key = key
         self.key_id = key_id
         self.kind: KeyKind = key.kind
-        self.spki_sha256 = key.spki_sha256
+        self.spki_sha256: bytes = key.spki_sha256
 
     def sign(self, message: bytes, hash_name: str) -> bytes:
         """Sign a message."""

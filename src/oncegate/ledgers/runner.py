@@ -50,7 +50,7 @@ class LedgerRunner:
             health: what is known of the ledger; claims are refused by it, and it learns what became of writes.
         """
         self._ledger = ledger
-        self.health = LedgerHealth() if health is None else health
+        self.health: LedgerHealth = LedgerHealth() if health is None else health
         self._meters = Meters() if meters is None else meters
         self._turns: dict[bytes, deque[asyncio.Future[None]]] = {}
         self._background: set[asyncio.Task[object]] = set()

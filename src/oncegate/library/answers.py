@@ -165,6 +165,7 @@ class LinkStatus:
         transfers: the transfers that have a receipt, the first of them where there are very many.
         previews_suppressed: previews and prefetches that got a page in place of the object.
         refusals: requests that were refused.
+        counted_all: False where there are more events than were counted, so that the numbers are "at least".
     """
 
     id: str
@@ -185,6 +186,7 @@ class LinkStatus:
     transfers: tuple[TransferOfLink, ...] = field(metadata=_many(TransferOfLink))
     previews_suppressed: int
     refusals: int
+    counted_all: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ class No(Exception):
     def __init__(self, kind: str, more: Mapping[str, Any] | None = None) -> None:
         super().__init__(kind)
         self.kind = kind
-        self.more = more or {}
+        self.more: Mapping[str, Any] | dict[str, Any] = more or {}
 
 
 class Tables:
