@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from homes import Home
+from oncegate.gateway.viewer import HOPS_MAX
 from oncegate.links.grant import Scheme
 from oncegate.testing.raw_http import RawConnection, ask, target_of
 
@@ -265,3 +266,14 @@ def test_other_methods_are_403(gateway: Home, method: str) -> None:
     url = gateway.fresh(b"x")
     assert 400 <= ask(method, url).status < 500
     assert ask("GET", url).body == b"x"
+
+
+@pytest.mark.parametrize(("hops", "status"), [(HOPS_MAX - 1, 200), (HOPS_MAX, 403)])
+def test_a_long_way_through_proxies_proves_no_address(
+    gateway_with: Callable[..., Home], hops: int, status: int
+) -> None:
+    """Each hop costs a look at an address, and a viewer can write thousands of them."""
+    home = gateway_with(**BEHIND_PROXY)
+    url = home.fresh(b"x", source_ip=VIEWER)
+    named = ", ".join([VIEWER, *(f"10.0.0.{number}" for number in range(1, hops + 1))])
+    assert ask("GET", url, {"X-Forwarded-For": named}, source=PROXY).status == status

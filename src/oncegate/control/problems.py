@@ -28,7 +28,7 @@ from oncegate.uses.record import RecordUnreadable
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
 _NAME_CHARACTERS_MAX = 100
-_FAULTS_MAX = 20
+FAULTS_MAX = 20
 GIVEN_TWICE = "a member is given twice"
 
 
@@ -210,7 +210,7 @@ async def _on_bad_request(request: Request, error: Exception) -> Response:
 async def _on_validation(request: Request, error: Exception) -> Response:
     del request
     faults: Sequence[Any] = error.errors() if isinstance(error, RequestValidationError) else ()
-    members = {"errors": [{"where": _where(fault["loc"]), "what": _what(fault)} for fault in faults[:_FAULTS_MAX]]}
+    members = {"errors": [{"where": _where(fault["loc"]), "what": _what(fault)} for fault in faults[:FAULTS_MAX]]}
     return problem_response(ProblemAnswer(422, "The request cannot be understood.", members=members))
 
 
