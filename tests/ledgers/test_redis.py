@@ -394,7 +394,7 @@ async def test_a_full_server_is_unknown_and_keeps_what_it_has(another, tmp_path:
         server.cli("CONFIG", "SET", "maxmemory", "1")
         what = await ledger.insert(OTHER, b"{}", FORGET_NEVER_S)
         assert isinstance(what, Unknown)
-        assert "OOM" in what.why
+        assert "maxmemory" in what.why  # Redis 6.2 has OOM before it, Redis 7 has not
         server.cli("CONFIG", "SET", "maxmemory", "0")
         assert isinstance(await ledger.insert(LINK, b"{}", FORGET_NEVER_S), Stands)
 
