@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from oncegate.links.address import canonical_address
-from oncegate.links.disposition import disposition_of
+from oncegate.links.disposition import PLAYED_KINDS, disposition_of
 from oncegate.links.grant import Grant
 from oncegate.links.link_id import id_of_text, text_of_id
 from oncegate.links.refusal import Reason, Refused
@@ -111,10 +111,10 @@ def claimed_of(sent: Event) -> Claimed | None:
 def download_passed_on(sent: Event, grant: Grant, claimed: Claimed | None) -> Event:
     """The request for a whole object: without Range, conditions, cookies, and with what was signed in its query."""
     limits = grant.limits
+    # a browser asks twice for a film that it is to play, and the second request would find the use taken: it is saved
+    shown_as = "" if (limits.response_type or "").lower().startswith(PLAYED_KINDS) else limits.response_type or ""
     given = {
-        "response-content-disposition": disposition_of(
-            grant.object_key, limits.disposition, limits.response_type or ""
-        ),
+        "response-content-disposition": disposition_of(grant.object_key, limits.disposition, shown_as),
         "response-content-type": limits.response_type,
     }
     query = "&".join(f"{name}={escape(value)}" for name, value in given.items() if value is not None)

@@ -18,7 +18,7 @@ from oncegate.links.link_id import text_of_id
 from oncegate.links.refusal import Reason, Refused, Style
 from oncegate.links.request import ViewerRequest
 from oncegate.uses.edge_use import give_back_whole
-from oncegate.uses.record import Record
+from oncegate.uses.record import Record, RecordUnreadable
 from oncegate.uses.upload import upload_failed, upload_stored
 from oncegate.web.answers import refusal_answer
 
@@ -81,7 +81,10 @@ class OriginResponses:
         if home is None:
             return
         talk = rewrite(claimed.link_id, claimed.forget_after_s, change)
-        is_changed = home.known(talk, until=time.monotonic() + ANSWER_MAX_S)
+        try:
+            is_changed = home.known(talk, until=time.monotonic() + ANSWER_MAX_S)
+        except RecordUnreadable:
+            is_changed = None
         log("settled", link_id=text_of_id(claimed.link_id), outcome=_OUTCOMES[is_changed])
 
 

@@ -25,6 +25,7 @@ from oncegate.links.refusal import Reason, Refused, Style
 from oncegate.links.request import ViewerRequest
 from oncegate.links.upload_head import read_upload_head
 from oncegate.uses.edge_use import admit_leased, admit_whole
+from oncegate.uses.record import RecordUnreadable
 from oncegate.uses.use import Kind, Rules, is_too_old
 from oncegate.web.answers import Answer, button_answer, cors_headers, page_answer, preflight, refusal_answer
 from oncegate.web.plain import confirm_page, said_by, upload_page
@@ -61,11 +62,15 @@ class ViewerRequests:
                 return found
         except Refused as refused:
             found = self._refusal(refused, request, request_id)
+        except RecordUnreadable as error:
+            log("fault", where="ledger", what=type(error).__name__, request_id=request_id)
+            found = self._refusal(Refused(Reason.LEDGER_UNKNOWN), request, request_id)
         except Exception as error:  # noqa: BLE001 - the one place: whatever it is, nothing is passed on
             log("fault", where="edge", what=type(error).__name__, request_id=request_id)
             found = self._refusal(Refused(Reason.INTERNAL), request, request_id)
         cors = cors_headers(request, self._configuration.cors_origins)
-        return answer_event(found._replace(headers=[*found.headers, *cors]))
+        is_head = request is not None and request.method == "HEAD"
+        return answer_event(Answer(found.status, [*found.headers, *cors], b"" if is_head else found.body))
 
     def _serve(self, sent: Event, request: ViewerRequest, request_id: str, until: float) -> Event | Answer:
         """One request from its first check to its last."""
@@ -73,6 +78,8 @@ class ViewerRequests:
             raise Refused(Reason.NOT_A_LINK)
         if request.method == "OPTIONS":
             return preflight(request, self._configuration.cors_origins)
+        if request.method == "POST" and has_body(request):
+            raise Refused(Reason.NOT_AT_THE_EDGE, message="Forms are not taken here: send the file by PUT.")
         now_s = int(time.time())
         verify = partial(verify_behind_cloudfront, trust=self._configuration.trust, now_s=now_s)
         try:
@@ -85,7 +92,8 @@ class ViewerRequests:
             )
             raise Refused(Reason.LEDGER_UNKNOWN) from None
         if request.method == "POST":
-            return _button(request, grant.link_id, grant.operation)
+            check_button(request)
+            return button_answer(request, grant.link_id)
         if not grant.is_counted:
             return download_passed_on(sent, grant, None)
         home = self._homes[grant.home]
@@ -127,13 +135,6 @@ class ViewerRequests:
     def _refusal(self, refused: Refused, request: ViewerRequest | None, request_id: str) -> Answer:
         log("refused", reason=refused.reason.value, request_id=request_id)
         return refusal_answer(refused, request, style=Style.CLOUDFRONT, request_id=request_id)
-
-
-def _button(request: ViewerRequest, link_id: bytes, operation: Operation) -> Answer:
-    if operation is Operation.PUT or has_body(request):
-        raise Refused(Reason.NOT_AT_THE_EDGE, message="Forms are not taken here: send the file by PUT.")
-    check_button(request)
-    return button_answer(request, link_id)
 
 
 def _download(visit: Visit) -> Event:

@@ -94,23 +94,19 @@ class Grant(NamedTuple):
 # links/link_id
 
 def is_uuid7(nonce):
- """Whether 16 bytes are a UUIDv7: version 7, variant 10."""
  return len(nonce) == 16 and nonce[6] >> 4 == 7 and (nonce[8] >> 6 == 2)
 
 @lru_cache(maxsize=1024)
 def text_of_id(link_id):
- """Write 16 bytes as 22 base64url characters."""
  return base64.urlsafe_b64encode(link_id)[:22].decode()
 
 def id_of_text(text):
- """Read 16 bytes from 22 base64url characters."""
  link_id = base64.b64decode(text + '==', altchars=b'-_', validate=True)
  if len(link_id) != 16 or text_of_id(link_id) != text:
   raise ValueError('not the 22 characters of a link id')
  return link_id
 
 def plain_link_id(signed, object_key):
- """The id of a link without a ticket: made of what is signed and by whom, never of how the URL is spelled."""
  digest = hashlib.sha256()
  for part in (signed.issuer, signed.signed_bytes, object_key.encode() if signed.is_wildcard else b''):
   digest.update(len(part).to_bytes(8) + part)
@@ -238,7 +234,6 @@ class Refused(OncegateError):
   return self.row.words or self.message
 
 def xml_body(refused, *, style, request_id):
- """Write the error body as AWS does."""
  own = refused.row.style
  code, message = (refused.row.code, _escape(refused.message))
  if (style if own is Style.OF_THE_LINK else own) is Style.CLOUDFRONT:
@@ -338,13 +333,11 @@ COOKIES_HTTP = Cookies(b'')
 COOKIES_HTTPS = Cookies(b'__Host-')
 
 def cookies_of(request):
- """How cookies are called where the public URL is https, and where it is not."""
  return COOKIES_HTTPS if request.scheme == 'https' else COOKIES_HTTP
 
 _OURS = re.compile(b'(?:^|;)[ \\t]*(?:__Host-)?og-')
 
 def has_our_cookies(request):
- """Whether a request shows a cookie of any link, however many there are. Refuses nothing."""
  return _OURS.search(request.header(b'cookie') or b'') is not None
 
 # links/agents
@@ -368,7 +361,6 @@ _TOOLS = (b'powershell', b'curl', b'wget', b'python', b'java', b'okhttp', b'down
 _SPACES = bytes((byte if chr(byte).isascii() and chr(byte).isalnum() else 32 for byte in range(256)))
 
 def in_words(lower):
- """A name in lower case as its words, runs of letters and digits, with a space between two."""
  words = b' '.join(lower.translate(_SPACES).split())
  return words if lower[-1:].isalnum() else words + b' '
 
@@ -394,7 +386,6 @@ class Agent(NamedTuple):
  is_tool: object
 
 def is_navigation(request):
- """Whether a person's browser goes to the link, so that a page can be shown."""
  mode = request.header(b'sec-fetch-mode')
  if mode is not None:
   return mode == b'navigate' and request.header(b'sec-fetch-dest') is not None
@@ -404,7 +395,6 @@ def is_navigation(request):
  return agent is None or agent_seen(agent).is_browser
 
 def looks_ahead(request):
- """Why this request only looks ahead: ``prefetch`` or ``preview``; empty where it does not."""
  for name, value in request.headers:
   if name in _PREFETCH_HEADERS and (b'prefetch' in value.lower() or b'preview' in value.lower()):
    return 'prefetch'
@@ -420,13 +410,11 @@ def looks_ahead(request):
  return ''
 
 def page_status(request):
- """The status of a page that is shown in place of the object."""
  agent = request.header(b'user-agent')
  is_listed = agent is not None and agent_seen(agent).is_listed
  return 200 if is_listed or accepts_page(request) else 403
 
 def accepts_page(request):
- """Whether ``Accept`` names text/html; ``*/*`` is what programs send."""
  return b'text/html' in (request.header(b'accept') or b'').lower()
 
 def _is_bare_range(request):
@@ -435,7 +423,6 @@ def _is_bare_range(request):
  return not has_our_cookies(request)
 
 def agent_seen(agent):
- """What an agent says of itself, by its first ``AGENT_MAX_BYTES``."""
  return _judge(agent[:AGENT_MAX_BYTES])
 
 @lru_cache(maxsize=AGENTS_REMEMBERED)
@@ -444,11 +431,9 @@ def _judge(agent):
  return Agent(is_listed=has_generic_mark(lower) or _LISTED.search(b' ' + in_words(lower + b' ')) is not None, is_browser=_BROWSER.match(lower) is not None, is_mozilla=lower.startswith(b'mozilla/'), is_tool=any((tool in lower for tool in _TOOLS)))
 
 def has_generic_mark(lower):
- """Whether an agent, in lower case, calls itself a bot, a crawler, a maker of previews."""
  return _BOT.search(lower) is not None or any((mark in lower for mark in _GENERIC))
 
 def is_of_another_site(request):
- """Whether the button was pressed on a page of another site."""
  return (request.header(b'sec-fetch-site') or b'none') not in (b'none', b'same-origin')
 
 # links/asking
@@ -459,7 +444,6 @@ class PageFirst(NamedTuple):
  needs_cookies: object
 
 def page_first(request, grant, confirm):
- """Say whether a GET of a download link gets the page in place of the object; None where it does not."""
  confirm = grant.limits.confirm or confirm
  ahead, is_person = (looks_ahead(request), is_navigation(request))
  if not ahead and confirm != 'always' and (not (is_person and confirm == 'auto')):
@@ -472,18 +456,15 @@ def page_first(request, grant, confirm):
  return PageFirst(ahead=ahead, is_for_nobody=not ahead and (not is_person), needs_cookies=came_back and (not ahead))
 
 def check_button(request):
- """Check the POST of the page's button."""
  if is_of_another_site(request):
   raise Refused(Reason.CROSS_SITE)
  if has_body(request):
   raise Refused(Reason.MALFORMED_REQUEST)
 
 def has_body(request):
- """Whether a body follows the head."""
  return (request.header(b'content-length') or b'0') != b'0' or request.header(b'transfer-encoding') is not None
 
 def verify_as_opened(request, verify):
- """Verify a request as what it is meant: the button's POST as a GET, a person's GET of an upload link as its PUT."""
  try:
   return verify(request.as_method('GET') if request.method == 'POST' else request)
  except Refused as refused:
@@ -531,14 +512,12 @@ class KeyGroup:
   return f"KeyGroup({', '.join(self._keys)})"
 
 def is_key_id(text):
- """Say whether a text can be a key id: 1 to 128 ASCII letters, digits, ``_`` and ``-``."""
  return _KEY_ID.fullmatch(text) is not None
 
 # links/address
 
 @lru_cache(maxsize=4096)
 def canonical_address(text):
- """Write an IP address in its one canonical form; None where the text is no address."""
  try:
   address = ipaddress.ip_address(text.partition('%')[0])
  except ValueError:
@@ -548,13 +527,11 @@ def canonical_address(text):
  return str(address)
 
 def is_in_network(address, network):
- """Whether an IPv4 address lies in a network; an IPv6 address never does (docs/aws-protocol.md 1.2.7)."""
  if address is None or ':' in address:
   return False
  return ipaddress.IPv4Address(address) in ipaddress.IPv4Network(network, strict=False)
 
 def holder_address(address):
- """The part of an address that identifies a holder: all of IPv4, the first 64 bits of IPv6."""
  if ':' not in address:
   return address
  return str(ipaddress.IPv6Network((address, 64), strict=False).network_address)
@@ -568,19 +545,15 @@ _BROKEN_ESCAPE = re.compile(b'%(?![0-9A-Fa-f]{2})')
 _FORBIDDEN = re.compile('[\\x00-\\x1f\\x7f-\\x9f\\\\]')
 
 def escape(text, *, safe=''):
- """Percent-encode everything but RFC 3986's unreserved characters, as S3 and every browser agree on."""
  return quote(text, safe=safe + '-_.~')
 
 def is_escaped_well(raw):
- """Whether every ``%`` begins an escape of two hex digits."""
  return b'%' not in raw or _BROKEN_ESCAPE.search(raw) is None
 
 def unescape(raw):
- """Percent-decode once; ``+`` stays a plus."""
  return unquote_to_bytes(raw) if b'%' in raw else raw
 
 def object_key_of(path):
- """Read the object key from a raw path."""
  if not is_escaped_well(path):
   raise Refused(Reason.OBJECT_KEY, hint='a % in the path is not followed by two hex digits')
  try:
@@ -593,7 +566,6 @@ def object_key_of(path):
  return key
 
 def object_key_problem(key):
- """Say what is wrong with an object key, or nothing: the same rules for making a link and for serving one."""
  if not key:
   return 'the object key is empty'
  fenced = f'/{key}/'
@@ -609,7 +581,6 @@ def object_key_problem(key):
  return ''
 
 def path_of(key):
- """Write the path of an object key, as clients will send it on the request line."""
  return '/' + escape(key, safe='/')
 
 # links/parameters
@@ -634,7 +605,6 @@ class Parameters(NamedTuple):
   return b'?' + b'&'.join(self.own) if self.own else b''
 
 def read_parameters(query):
- """Sort a raw query."""
  cloudfront = {}
  limits = {}
  own = []
@@ -703,11 +673,9 @@ class Policy(NamedTuple):
  source_ip: object = None
 
 def canned_policy(resource, expires):
- """Build the bytes that CloudFront rebuilds from the request and checks the signature against."""
  return b'{"Statement":[{"Resource":"' + resource + b'","Condition":{"DateLessThan":{"AWS:EpochTime":' + expires + b'}}}]}'
 
 def read_policy(text):
- """Read a custom policy; anything that is not exactly the documented form is refused."""
  try:
   if len(text) > POLICY_MAX_BYTES:
    raise ValueError(f'longer than {POLICY_MAX_BYTES} bytes')
@@ -763,7 +731,6 @@ class Match(NamedTuple):
  is_wildcard: object
 
 def match_resource(resource, *, scheme, host, path, query):
- """Match a Resource against a request; None where it is for another URL."""
  if resource is None or resource == '*':
   return Match('', is_wildcard=True)
  protocol, separator, rest = resource.partition('://')
@@ -804,7 +771,6 @@ def _match_tail(tail, front, path, query):
  return None
 
 def is_like(text, pattern):
- """Whether ``*`` (any run) and ``?`` (one character) make the pattern fit the text."""
  head, *middle = pattern.split('*')
  if not middle:
   return _fits(text, head)
@@ -861,7 +827,6 @@ _THIS_URL = Match('', is_wildcard=False)
 _URL_WITH_WILDCARDS = Match('', is_wildcard=True)
 
 def values_of_cookies(request):
- """What a request's signed cookies say, by the names that the parameters of a URL have."""
  prefix = b'CloudFront-'
  cookies = request.cookies(prefix)
  size = sum((len(name) + len(value) for name, value in cookies.items()))
@@ -870,7 +835,6 @@ def values_of_cookies(request):
  return {name.removeprefix(prefix): value for name, value in cookies.items()}
 
 def read_credential(request, parameters):
- """Read the credential from the URL, or from cookies where the URL has none of CloudFront's parameters."""
  values = parameters.cloudfront or values_of_cookies(request)
  key_id = unescape(values.get(b'Key-Pair-Id', b''))
  if not key_id:
@@ -896,7 +860,6 @@ def read_credential(request, parameters):
  return Credential(key_id=key_id.decode('latin-1'), signature=_decode(values[b'Signature'], Reason.MALFORMED_SIGNATURE), hash_name=hash_name, signed_bytes=signed_bytes, policy=policy, scheme=scheme, own_query=own_query)
 
 def match_of(credential, request):
- """How a credential covers a request; None: it is for another URL."""
  if credential.scheme is Scheme.CANNED:
   return _match_canned(request.path, credential.own_query)
  return match_resource(credential.policy.resource, scheme=request.scheme, host=request.host, path=request.path.decode('latin-1'), query=credential.own_query.decode('latin-1'))
@@ -905,34 +868,28 @@ def _match_canned(path, own_query):
  return _URL_WITH_WILDCARDS if b'*' in path or b'*' in own_query or b'?' in own_query[1:] else _THIS_URL
 
 def check_key(credential, request, keys, now_s):
- """The key is in the key group."""
  if keys.get(credential.key_id) is None:
   raise Refused(Reason.UNKNOWN_KEY, hint="the viewer's key group has no key of this id")
 
 def check_signature(credential, request, keys, now_s):
- """The signature is of these bytes by this key."""
  key = keys.get(credential.key_id)
  if key is None or not key.verify(credential.signature, credential.signed_bytes, credential.hash_name):
   hint = 'the signed URL was changed, re-encoded or shortened, or Hash-Algorithm is missing (SHA256 must be named)'
   raise Refused(Reason.BAD_SIGNATURE, hint=hint)
 
 def check_resource(credential, request, keys, now_s):
- """The policy's Resource covers this URL."""
  if match_of(credential, request) is None:
   raise Refused(Reason.RESOURCE_MISMATCH, hint=f'the policy is for {credential.policy.resource}')
 
 def check_not_before(credential, request, keys, now_s):
- """DateGreaterThan has passed: refused at that second and before (docs/aws-protocol.md 1.2.9)."""
  if credential.policy.not_before_s is not None and now_s <= credential.policy.not_before_s:
   raise Refused(Reason.NOT_YET_VALID)
 
 def check_expiry(credential, request, keys, now_s):
- """DateLessThan has not come: refused at that second and after (vector cf-time-at-expiry)."""
  if now_s >= credential.policy.expires_s:
   raise Refused(Reason.EXPIRED)
 
 def check_address(credential, request, keys, now_s):
- """The viewer's address is proved, and lies in the policy's network."""
  network = credential.policy.source_ip
  if network is None:
   return
@@ -944,7 +901,6 @@ def check_address(credential, request, keys, now_s):
 CHECKS = (('key', check_key), ('signature', check_signature), ('resource', check_resource), ('not before', check_not_before), ('expiry', check_expiry), ('address', check_address))
 
 def stated_by(credential, request, *, issuer):
- """Say what a credential states, once its signature is known to hold."""
  match = match_of(credential, request)
  if match is None:
   raise Refused(Reason.BAD_SIGNATURE)
@@ -1012,7 +968,6 @@ class Ticket(Value):
   return f'{self.operation.value}{uses}.{text_of_id(self.nonce)}{home}'
 
 def read_ticket(text, *, now_s, homes):
- """Read the value of ``once``."""
  found = _TICKET.fullmatch(text)
  if not found:
   raise Refused(Reason.MALFORMED_TICKET)
@@ -1060,7 +1015,6 @@ class Trust(Value):
   self.homes = homes
 
 def grant_of(request, parameters, signed, trust, *, now_s):
- """Narrow what AWS would let pass to what is served here."""
  limits = signed_limits(parameters, signed)
  ticket = read_ticket(limits[b'once'], now_s=now_s, homes=trust.homes) if b'once' in limits else None
  object_key = served_key(request, parameters, signed, trust)
@@ -1070,7 +1024,6 @@ def grant_of(request, parameters, signed, trust, *, now_s):
  return Grant(link_id=ticket.nonce if ticket else plain_link_id(signed, object_key), object_key=object_key, operation=operation, uses=ticket.uses if ticket else 1, is_counted=ticket is not None or trust.plain_links != 'allow', made_ms=ticket.made_ms if ticket else None, scheme=signed.scheme, key_id=signed.key_id, expires_s=signed.expires_s, home=ticket.home if ticket else '', is_wildcard=signed.is_wildcard, limits=read_limits(limits) if len(limits) > (ticket is not None) else NO_LIMITS)
 
 def signed_limits(parameters, signed):
- """The parameters with a meaning, raw, once it is certain that the signature covers each of them."""
  if signed.signed_query is None:
   return parameters.limits
  literal = {}
@@ -1086,7 +1039,6 @@ def signed_limits(parameters, signed):
  return literal
 
 def served_key(request, parameters, signed, trust):
- """The object key that a request names; under S3 it begins with the bucket, unless that is the one configured."""
  object_key = object_key_of(request.path)
  if signed.scheme is not Scheme.S3:
   return object_key
@@ -1098,7 +1050,6 @@ def served_key(request, parameters, signed, trust):
  return object_key.removeprefix(f'{trust.s3_bucket}/') if trust.s3_bucket else object_key
 
 def granted_operation(method, signed, ticket, object_key, trust):
- """What this request may do. Operation and method must agree before ledger or store are asked."""
  operation = _METHODS.get(method)
  if operation is None:
   raise Refused(Reason.METHOD_NOT_GRANTED)
@@ -1113,7 +1064,6 @@ def granted_operation(method, signed, ticket, object_key, trust):
  return operation
 
 def read_limits(limits):
- """Read the signed limits. A value that cannot be read cannot be enforced, so it is refused."""
  size, media_type = (limits.get(b'once-max'), limits.get(b'once-type'))
  if size is not None and (not _SIZE.fullmatch(size)):
   raise Refused(Reason.MALFORMED_LIMIT, hint='once-max is a number of bytes')
@@ -1135,7 +1085,6 @@ def _text_for_people(name, limits, longest):
  return text
 
 def is_text_for_people(text, longest):
- """Whether a text may be shown on a link's page: one line without control characters, not empty, not too long."""
  return len(text) <= longest and _PEOPLE_TEXT.fullmatch(text) is not None
 
 def _text(raw):
@@ -1150,6 +1099,7 @@ def _text(raw):
 # edge/configuration
 
 class Configuration(NamedTuple):
+ """One deployment."""
  table: object
  homes: object
  claim_key: object
@@ -1172,7 +1122,6 @@ SAFE_INLINE = frozenset(('image/png', 'image/jpeg', 'image/gif', 'image/webp', '
 PLAYED_KINDS = ('audio/', 'video/')
 
 def content_disposition(kind, filename):
- """Write a Content-Disposition that every browser reads: RFC 6266, and RFC 8187 where the name is not plain ASCII."""
  if not filename:
   return kind
  plain = ''.join((c if ' ' <= c <= '~' and c not in '"\\%' else '_' for c in filename))
@@ -1180,7 +1129,6 @@ def content_disposition(kind, filename):
  return quoted if plain == filename else f"{quoted}; filename*=UTF-8''{escape(filename)}"
 
 def disposition_of(key, signed, content_type):
- """What an object is served with: ``attachment`` and its name, unless the link says otherwise."""
  if signed is None:
   return content_disposition('attachment', key.rpartition('/')[2])
  kind, separator, rest = signed.partition(';')
@@ -1204,7 +1152,6 @@ class UploadHead(NamedTuple):
  max_bytes: object
 
 def read_upload_head(request, limits, *, max_bytes):
- """Refuse everything that can be refused from the headers alone, before anything is read or written."""
  length = request.header(b'content-length')
  if length is not None and (not _LENGTH.fullmatch(length)):
   raise Refused(Reason.MALFORMED_REQUEST)
@@ -1252,7 +1199,6 @@ class Page(Value):
   self.policy = policy
 
 def confirm_page(*, name, size_bytes, uses_left, needs_cookies, said=''):
- """The page with the button."""
  size = '' if size_bytes is None else f'<p>{readable_size(size_bytes)}</p>'
  times = 'once' if uses_left == 1 else f'{uses_left} times'
  asks = '<p><strong>Your browser must accept a cookie from this site for the download.</strong></p>'
@@ -1260,7 +1206,6 @@ def confirm_page(*, name, size_bytes, uses_left, needs_cookies, said=''):
  return page(name, body)
 
 def upload_page(*, name, max_bytes, media_type, said=''):
- """The page with the drop zone."""
  limits = [f'at most {readable_size(max_bytes)}'] if max_bytes is not None else []
  limits += [media_type] if media_type else []
  said += f"<p>{html.escape(', '.join(limits))}</p>" if limits else ''
@@ -1269,16 +1214,13 @@ def upload_page(*, name, max_bytes, media_type, said=''):
  return page('Upload', body, script=_SCRIPT)
 
 def said_by(sender, note):
- """What a link's sender says, as HTML."""
  said = f'<p>From <bdi>{html.escape(sender)}</bdi></p>' if sender else ''
  return said + (f'<p dir="auto">{html.escape(note)}</p>' if note else '')
 
 def message_page(*, title, words):
- """The page that says what is the matter."""
  return page(title, f'<h1>{html.escape(title)}</h1><p>{html.escape(words)}</p>')
 
 def readable_size(size_bytes):
- """Write a size for people: 1.4 MB."""
  size = float(size_bytes)
  units = ['byte' if size_bytes == 1 else 'bytes', 'kB', 'MB', 'GB', 'TB']
  while size >= 999.95 and len(units) > 1:
@@ -1287,7 +1229,6 @@ def readable_size(size_bytes):
  return f'{size:.1f}'.removesuffix('.0') + f' {units[0]}'
 
 def page(title, body, *, script='', more_policy=''):
- """Make a page of a body that is HTML already, with the policy that fits it."""
  nonce = os.urandom(12).hex() if script else ''
  policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'" + (f"; script-src 'nonce-{nonce}'; connect-src 'self'" if script else '') + more_policy
  element = f'<script nonce="{nonce}">{script}</script>' if script else ''
@@ -1310,12 +1251,10 @@ class Answer(NamedTuple):
  body: object = b''
 
 def page_answer(page, *, status=200):
- """A page for people."""
  headers = [*ALWAYS, (b'content-type', b'text/html; charset=utf-8'), (b'content-security-policy', page.policy.encode()), (b'vary', b'accept, sec-fetch-mode, cookie')]
  return Answer(status, headers, page.body)
 
 def button_answer(request, link_id):
- """The answer to the button's POST: a cookie that says for a minute that a person pressed it, and 303 to the link."""
  cookies = cookies_of(request)
  cookie = cookies.header(cookies.go(link_id), '1', GO_MAX_AGE_S)
  target = request.path + (b'?' + request.query if request.query else b'')
@@ -1323,7 +1262,6 @@ def button_answer(request, link_id):
  return Answer(303, [*ALWAYS, (b'location', location), cookie])
 
 def refusal_answer(refused, request, *, style, request_id):
- """Write a refusal: AWS's body for programs, a page for browsers, problem+json where Accept asks for JSON."""
  status = refused.row.status
  extra = [(b'x-request-id', request_id.encode())]
  if refused.reason in _RETRY_AFTER_S:
@@ -1345,7 +1283,6 @@ def _problem(refused, words, headers):
  return Answer(refused.row.status, [*headers, (b'content-type', b'application/problem+json')], json.dumps(body).encode())
 
 def preflight(request, cors_origins):
- """OPTIONS: answered from the configuration alone, without looking at the signature."""
  headers = [*ALWAYS, (b'allow', b'GET, HEAD, PUT, OPTIONS')]
  if cors_headers(request, cors_origins) and request.header(b'access-control-request-method') is not None:
   wanted = request.header(b'access-control-request-headers') or b''
@@ -1353,7 +1290,6 @@ def preflight(request, cors_origins):
  return Answer(204, headers)
 
 def cors_headers(request, cors_origins):
- """Let the configured origins read the answer, without credentials: no cookie of a link is sent across sites."""
  if not cors_origins or request is None:
   return []
  origin = request.header(b'origin')
@@ -1385,6 +1321,7 @@ def request_of(sent):
   raise Refused(Reason.MALFORMED_REQUEST) from None
 
 class Claimed(NamedTuple):
+ """What viewer request tells origin response, in ``CLAIM_HEADER``."""
  is_leased: object
  link_id: object
  claim_id: object
@@ -1393,6 +1330,7 @@ class Claimed(NamedTuple):
  reads: object
 
  def __str__(self):
+  """The header's value."""
   kind = 'lease' if self.is_leased else 'use'
   parts = (kind, text_of_id(self.link_id), self.claim_id, str(self.forget_after_s), self.home, self.reads)
   return '.'.join(parts)
@@ -1409,7 +1347,8 @@ def claimed_of(sent):
 def download_passed_on(sent, grant, claimed):
  """The request for a whole object: without Range, conditions, cookies, and with what was signed in its query."""
  limits = grant.limits
- given = {'response-content-disposition': disposition_of(grant.object_key, limits.disposition, limits.response_type or ''), 'response-content-type': limits.response_type}
+ shown_as = '' if (limits.response_type or '').lower().startswith(PLAYED_KINDS) else limits.response_type or ''
+ given = {'response-content-disposition': disposition_of(grant.object_key, limits.disposition, shown_as), 'response-content-type': limits.response_type}
  query = '&'.join((f'{name}={escape(value)}' for name, value in given.items() if value is not None))
  return _passed_on(sent, grant, KEPT, query, {CLAIM_HEADER: str(claimed)} if claimed else {})
 
@@ -1462,7 +1401,6 @@ class Pause_of_flow(NamedTuple):
  seconds: object
 
 def drive_blocking(talk, send, sleep):
- """Run a talk with calls that block; ``NoAnswer`` of ``send`` is thrown into the talk."""
  try:
   step = next(talk)
   while True:
@@ -1482,7 +1420,6 @@ def drive_blocking(talk, send, sleep):
 # aws_requests/endpoint
 
 def endpoint_of(service, *, given, environ):
- """Find the URL of another server than AWS's own, without a slash at its end; empty where none is named."""
  names = (f'AWS_ENDPOINT_URL_{service}', 'AWS_ENDPOINT_URL', 'AWS_ENDPOINT')
  return (given or next((environ[name] for name in names if environ.get(name)), '')).rstrip('/')
 
@@ -1508,7 +1445,6 @@ class SigningScope(Value):
   self.service = service
 
 def signed_headers(method, *, path, query, headers, payload_sha256, credentials, scope, now_s):
- """Return the headers of a request with those that sign it."""
  date = dt.datetime.fromtimestamp(now_s, dt.UTC).strftime('%Y%m%dT%H%M%SZ')
  signed = {**headers, 'x-amz-date': date}
  if credentials.token:
@@ -1543,6 +1479,7 @@ IDLE_MAX_S = 60.0
 _MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']
 
 class Connection:
+ """A connection to the DynamoDB of one Region; made when needed, thrown away after any fault."""
 
  def __init__(self, region):
   named = endpoint_of('DYNAMODB', given='', environ=os.environ)
@@ -1558,6 +1495,7 @@ class Connection:
   self._fault = ''
 
  def send(self, request, *, until):
+  """Send a request and read its answer, whole."""
   now = time.monotonic()
   if now >= until:
    raise NoAnswer(f'no time is left; {self._fault}')
@@ -1577,6 +1515,7 @@ class Connection:
   return answer
 
  def close(self):
+  """Let go of the connection; the next request makes another."""
   if self._socket is not None:
    self._socket.close()
   self._socket, self._received = (None, b'')
@@ -1671,7 +1610,6 @@ FORGET_MARGIN_S = 86400
 CLOCK_SKEW_MAX_S = 300
 
 def forget_after(expires_s):
- """Until when the record of a link must live: a day longer than the link (docs/record.md)."""
  return min(expires_s + FORGET_MARGIN_S, FORGET_NEVER_S)
 
 class Done(Value):
@@ -1779,11 +1717,9 @@ _to_json = json.JSONEncoder(ensure_ascii=False, separators=(',', ':')).encode
 _from_json = json.JSONDecoder().decode
 
 def with_mark(record, mark):
- """Return the marks of a record after one more write."""
  return (*record.marks, mark)[-MARKS_MAX:]
 
 def to_json(record):
- """Write a record as compact JSON; what has its usual value is left out (one use taken, no marks, not revoked)."""
  document = {}
  if record.uses != 1:
   document['u'] = record.uses
@@ -1814,7 +1750,6 @@ class RecordUnreadable(ValueError):
  pass
 
 def from_json(text):
- """Read what ``to_json`` wrote."""
  try:
   document = _from_json(text.decode())
   if not document.keys() <= {'u', 'c', 'o', 'r', 'l', 'e', 'i', 'w'}:
@@ -1860,7 +1795,6 @@ class Admission(NamedTuple):
  unknown: object = None
 
 def settle(record, *, claim_id, mark, back_bytes, size_bytes, etag, now_s, is_parallel=False):
- """Give back bytes that were promised and never handed to the server; the use itself, if no byte ever was."""
  if mark in record.marks:
   return None
  claim = next((claim for claim in record.claims if claim.claim_id == claim_id), None)
@@ -1875,15 +1809,12 @@ def settle(record, *, claim_id, mark, back_bytes, size_bytes, etag, now_s, is_pa
  return record._replace(claims=claims, marks=with_mark(record, mark))
 
 def is_written(record, mark):
- """Whether the write with this mark happened."""
  return mark in record.marks or any((claim.claim_id == mark for claim in record.claims)) or (record.lease is not None and record.lease.claim_id == mark)
 
 def is_too_old(made_ms, *, born_ms, accept_from_ms):
- """Whether a ticket is older than what the ledger remembers (it lost its memory, or was restored from a copy)."""
  return made_ms is not None and made_ms < (born_ms if accept_from_ms is None else accept_from_ms)
 
 def refused(reason):
- """Make the decision that refuses."""
  return Admission(kind=Kind.REFUSE, reason=reason)
 
 # ledgers/claiming
@@ -1896,7 +1827,6 @@ class Pause_of_claiming(NamedTuple):
  seconds: object
 
 def claim(link_id, forget_after_s, decide, *, reads_first=False):
- """Win a use, or learn why not; one write where nobody came before."""
  record = None
  version = None
  if reads_first and isinstance((found := (yield from _read_until_known(link_id))), Stands):
@@ -1941,7 +1871,6 @@ def _until_known(write):
   pause_s = min(2 * pause_s, PAUSE_MAX_S)
 
 def rewrite(link_id, forget_after_s, change):
- """Change the record that is stored, for as long as it takes."""
  answer = (yield from _read_until_known(link_id))
  while True:
   if not isinstance(answer, Stands):
@@ -1966,32 +1895,26 @@ BORN_KEY = {'s': {'S': 'ledger'}, 'id': {'S': 'born'}}
 SWEPT_KEY = {'s': {'S': 'ledger'}, 'id': {'S': 'swept'}}
 
 def put_document(table, item, condition, values):
- """A PutItem under a condition; where that does not hold, the answer shows what stands."""
  document = {'TableName': table, 'Item': item, 'ConditionExpression': condition, 'ReturnValuesOnConditionCheckFailure': 'ALL_OLD'}
  return {**document, 'ExpressionAttributeValues': values} if values else document
 
 def item_of(link_id, record, forget_after_s, token):
- """The item of a record."""
  item = {**key_of(link_id), 'v': {'S': token}, 'r': {'S': record.decode()}, 'f': {'N': str(forget_after_s)}}
  if forget_after_s < TTL_LAST_S:
   item[TTL_ATTRIBUTE] = {'N': str(forget_after_s + TTL_AFTER_S)}
  return item
 
 def key_of(link_id):
- """The key of a record."""
  name = link_id.hex()
  return {'s': {'S': name[-1]}, 'id': {'S': name}}
 
 def stands_of(item):
- """Read what an answer shows of it."""
  return Stands(text_of(item, 'r').encode(), text_of(item, 'v'))
 
 def text_of(item, name):
- """Read a text."""
  return str(item[name]['S'])
 
 def number_of(item, name):
- """Read a number."""
  return int(item[name]['N'])
 
 # ledgers/dynamodb/requests
@@ -2013,7 +1936,6 @@ class SaidNo(Exception):
   self.kind = kind
 
 def unknown_of(error):
- """What the caller is told whose write or read came to no answer."""
  is_gone = isinstance(error, SaidNo) and error.kind == NO_TABLE
  return Unknown(str(error), 'exchanged' if is_gone else 'lost')
 
@@ -2023,7 +1945,6 @@ class Reply(NamedTuple):
  date_s: object
 
 def insert_talk(table, link_id, record, forget_after_s, *, token, swept_until_s=-1):
- """Store a record where none stands; see ``Ledger.insert``."""
  if forget_after_s <= swept_until_s:
   return (yield from _refuse_or_show(table, link_id, swept_until_s))
  item = item_of(link_id, record, forget_after_s, token)
@@ -2041,7 +1962,6 @@ def insert_talk(table, link_id, record, forget_after_s, *, token, swept_until_s=
  return Unknown('the record came and went')
 
 def replace_talk(table, link_id, version, record, forget_after_s, *, token):
- """Store a record in place of the one with this version; see ``Ledger.replace`` and ``insert_talk``."""
  item = item_of(link_id, record, forget_after_s, token)
  try:
   reply = (yield from _call('PutItem', put_document(table, item, 'v = :v', {':v': {'S': version}})))
@@ -2055,7 +1975,6 @@ def replace_talk(table, link_id, version, record, forget_after_s, *, token):
  return Done(token) if text_of(stands, 'v') == token else stands_of(stands)
 
 def read_talk(table, link_id):
- """Say what stands there, consistently; see ``Ledger.read``."""
  try:
   item, _ = (yield from get_item(table, key_of(link_id)))
  except (NoAnswer, SaidNo) as error:
@@ -2063,12 +1982,10 @@ def read_talk(table, link_id):
  return Gone() if item is None else stands_of(item)
 
 def swept_until_talk(table):
- """Read the stored limit; -1 where none is."""
  item, _ = (yield from get_item(table, SWEPT_KEY))
  return -1 if item is None else number_of(item, 'u')
 
 def get_item(table, key):
- """Read one item consistently, and the server's ``Date``."""
  reply = (yield from _call('GetItem', {'TableName': table, 'Key': key, 'ConsistentRead': True}))
  return (reply.document.get('Item'), reply.date_s)
 
@@ -2143,7 +2060,6 @@ class UploadAsk(NamedTuple):
  is_any_key: object = False
 
 def admit_upload(record, ask, now_s, rules):
- """Decide a PUT: take the lease, which spares other clients the work."""
  record = record or EMPTY
  if record.is_revoked:
   return refused(Reason.REVOKED)
@@ -2169,21 +2085,17 @@ def _used(record, now_s):
  return refused(Reason.USED)._replace(unknown=oldest)
 
 def upload_stored(record, claim_id, etag):
- """Take a use of a link to one key, because the object is stored; None where it was taken before."""
  if claim_id in record.marks:
   return None
  return record._replace(uses=record.uses + 1, lease=None if holds_lease(record, claim_id) else record.lease, replaces=None if record.replaces is None else etag, marks=with_mark(record, claim_id))
 
 def upload_failed(record, claim_id):
- """End the lease; None where another upload holds it by now."""
  return record._replace(lease=None) if holds_lease(record, claim_id) else None
 
 def is_leased(record, now_s, rules):
- """Whether an upload has the lease now. One that ends later than any right clock would let it is none."""
  return record.lease is not None and 0 < record.lease.until_s - now_s <= rules.lease_s + AHEAD_MAX_S
 
 def holds_lease(record, claim_id):
- """Whether this upload, and no other, has the lease."""
  return record.lease is not None and record.lease.claim_id == claim_id
 
 # uses/edge_use
@@ -2206,7 +2118,6 @@ class EdgeAsk(NamedTuple):
   return any((_event_of(claim.claim_id) == _event_of(self.claim_id) for claim in claims))
 
 def admit_whole(record, ask, now_s):
- """Decide a request for the whole of an object, of a size that nobody looked at."""
  record = record or EMPTY
  if record.is_revoked:
   return Admission(kind=Kind.REFUSE, reason=Reason.REVOKED)
@@ -2228,11 +2139,9 @@ def admit_whole(record, ask, now_s):
  return Admission(kind=Kind.ADMIT, claim_id=ask.claim_id, record=written, mark=ask.claim_id)
 
 def give_back_whole(record, claim_id):
- """Give back a use whose answer had no byte of the object; None where the claim is not (any more) this run's."""
  return settle(record, claim_id=claim_id, mark=_back_mark(claim_id), back_bytes=0, size_bytes=0, etag='', now_s=0)
 
 def admit_leased(record, ask, now_s, rules):
- """Decide an upload to one key, which the bucket's condition makes once: a lease, as at a gateway."""
  record = record or EMPTY
  if record.lease is not None and ask.is_own(record.lease.claim_id):
   record = record._replace(lease=None)
@@ -2254,6 +2163,7 @@ LINKS_REMEMBERED_MAX = 100
 UNANSWERED_MAX = 8
 
 class Home:
+ """One table."""
 
  def __init__(self, table, region):
   self._table = table
@@ -2263,6 +2173,7 @@ class Home:
   self._unanswered = {}
 
  def born_ms(self, *, until):
+  """When the ledger was created, milliseconds since 1970 UTC."""
   if self._born_read_at and time.monotonic() - self._born_read_at < BIRTH_KNOWN_S:
    return self._born_ms
   try:
@@ -2278,9 +2189,11 @@ class Home:
   return self._born_ms
 
  def unanswered(self, link_id):
+  """Claim ids of a link whose writes were never answered here."""
   return self._unanswered.get(link_id, ())
 
  def record(self, link_id, *, until):
+  """What stands of a link."""
   found = self._run(read_talk(self._table, link_id), until)
   if isinstance(found, Unknown):
    log('fault', where='ledger', what=found.why)
@@ -2288,6 +2201,7 @@ class Home:
   return from_json(found.record) if isinstance(found, Stands) else None
 
  def claim(self, link_id, forget_after_s, ask, decide, *, until):
+  """Win a use."""
   has_run_before = False
 
   def watched(record):
@@ -2304,6 +2218,7 @@ class Home:
   self._unanswered.pop(link_id, None)
 
  def known(self, talk, *, until):
+  """Drive a talk to its end; None where the time was up before."""
   why = ''
   try:
    step = next(talk)
@@ -2351,6 +2266,7 @@ def _sleep(seconds, until):
 # edge/visit
 
 class Visit(NamedTuple):
+ """A verified request of an event."""
  sent: object
  request: object
  grant: object
@@ -2360,6 +2276,7 @@ class Visit(NamedTuple):
  until: object
 
  def claimed(self, *, is_leased):
+  """What origin response is to be told."""
   grant = self.grant
   forget_after_s = forget_after(grant.expires_s)
   return Claimed(is_leased, grant.link_id, self.ask.claim_id, forget_after_s, grant.home, reads_of(self.request))
@@ -2389,7 +2306,6 @@ CHECKED_BY_CLOUDFRONT = frozenset(('key', 'signature'))
 _NO_KEYS = KeyGroup({})
 
 def verify_behind_cloudfront(request, trust, *, now_s):
- """Say what a request may do whose signature CloudFront has checked."""
  if trust.plain_links == 'once':
   raise ValueError('behind CloudFront a link without a ticket cannot be counted: say allow or refuse')
  parameters = read_parameters(request.query)
@@ -2415,12 +2331,14 @@ UPLOAD_MAX_BYTES = 5 * 1024 ** 3
 RULES = Rules()
 
 class ViewerRequests:
+ """Answers events of viewer request."""
 
  def __init__(self, configuration, homes):
   self._configuration = configuration
   self._homes = homes
 
  def answer(self, cf):
+  """One event: the request that goes to the bucket, or an answer in its place."""
   until = time.monotonic() + ANSWER_MAX_S
   request = None
   request_id = str(cf['config']['requestId'])
@@ -2431,17 +2349,24 @@ class ViewerRequests:
     return found
   except Refused as refused:
    found = self._refusal(refused, request, request_id)
+  except RecordUnreadable as error:
+   log('fault', where='ledger', what=type(error).__name__, request_id=request_id)
+   found = self._refusal(Refused(Reason.LEDGER_UNKNOWN), request, request_id)
   except Exception as error:
    log('fault', where='edge', what=type(error).__name__, request_id=request_id)
    found = self._refusal(Refused(Reason.INTERNAL), request, request_id)
   cors = cors_headers(request, self._configuration.cors_origins)
-  return answer_event(found._replace(headers=[*found.headers, *cors]))
+  is_head = request is not None and request.method == 'HEAD'
+  return answer_event(Answer(found.status, [*found.headers, *cors], b'' if is_head else found.body))
 
  def _serve(self, sent, request, request_id, until):
+  """One request from its first check to its last."""
   if request.method not in METHODS:
    raise Refused(Reason.NOT_A_LINK)
   if request.method == 'OPTIONS':
    return preflight(request, self._configuration.cors_origins)
+  if request.method == 'POST' and has_body(request):
+   raise Refused(Reason.NOT_AT_THE_EDGE, message='Forms are not taken here: send the file by PUT.')
   now_s = int(time.time())
   verify = partial(verify_behind_cloudfront, trust=self._configuration.trust, now_s=now_s)
   try:
@@ -2450,7 +2375,8 @@ class ViewerRequests:
    log('fault', where='cloudfront', what='the event shows no signature: the behaviour needs a trusted key group')
    raise Refused(Reason.LEDGER_UNKNOWN) from None
   if request.method == 'POST':
-   return _button(request, grant.link_id, grant.operation)
+   check_button(request)
+   return button_answer(request, grant.link_id)
   if not grant.is_counted:
    return download_passed_on(sent, grant, None)
   home = self._homes[grant.home]
@@ -2466,6 +2392,7 @@ class ViewerRequests:
   return self._page(visit) or _download(visit)
 
  def _page(self, visit):
+  """HEAD, and the page with the button: nothing is written, but who has a spent link is told so."""
   request, grant = (visit.request, visit.grant)
   page = page_first(request, grant, self._configuration.confirm)
   if request.method != 'HEAD' and page is None:
@@ -2486,19 +2413,15 @@ class ViewerRequests:
   log('refused', reason=refused.reason.value, request_id=request_id)
   return refusal_answer(refused, request, style=Style.CLOUDFRONT, request_id=request_id)
 
-def _button(request, link_id, operation):
- if operation is Operation.PUT or has_body(request):
-  raise Refused(Reason.NOT_AT_THE_EDGE, message='Forms are not taken here: send the file by PUT.')
- check_button(request)
- return button_answer(request, link_id)
-
 def _download(visit):
+ """Take a use and ask the bucket for the whole."""
  grant, ask = (visit.grant, visit.ask)
  visit.home.claim(grant.link_id, forget_after(grant.expires_s), ask, lambda record: admit_whole(record, ask, visit.now_s), until=visit.until)
  log('claimed', link_id=text_of_id(grant.link_id), key=grant.object_key)
  return download_passed_on(visit.sent, grant, visit.claimed(is_leased=False))
 
 def _upload(visit):
+ """Take a lease, or under a wildcard the use itself, and let the bucket store what comes if nothing stands there."""
  request, grant, ask = (visit.request, visit.grant, visit.ask)
  head = read_upload_head(request, grant.limits, max_bytes=UPLOAD_MAX_BYTES)
  if head.size_bytes is None:
@@ -2529,11 +2452,13 @@ _OF_UPLOADS = {400: Reason.MALFORMED_UPLOAD, 403: Reason.OBJECT_KEY, 409: Reason
 _READS = {'html': b'text/html', 'json': b'application/json'}
 
 class OriginResponses:
+ """Answers events of origin response."""
 
  def __init__(self, homes):
   self._homes = homes
 
  def answer(self, cf):
+  """One event: the bucket's answer as it is, or ours in its place."""
   sent, response, request_id = (cf['request'], cf['response'], str(cf['config']['requestId']))
   status, method = (int(response['status']), str(sent['method']))
   is_done = 200 <= status < 300
@@ -2552,6 +2477,7 @@ class OriginResponses:
   return ours
 
  def _settle(self, claimed, *, is_done):
+  """Give back, spend or free; where the table does not answer, the use stays spent and the lease runs out."""
 
   def change(record):
    if not claimed.is_leased:
@@ -2563,7 +2489,10 @@ class OriginResponses:
   if home is None:
    return
   talk = rewrite(claimed.link_id, claimed.forget_after_s, change)
-  is_changed = home.known(talk, until=time.monotonic() + ANSWER_MAX_S)
+  try:
+   is_changed = home.known(talk, until=time.monotonic() + ANSWER_MAX_S)
+  except RecordUnreadable:
+   is_changed = None
   log('settled', link_id=text_of_id(claimed.link_id), outcome=_OUTCOMES[is_changed])
 
 _OUTCOMES = {True: 'written', False: 'nothing to write', None: 'unknown'}
@@ -2577,6 +2506,7 @@ def reason_of(method, status):
  return Reason.NO_OBJECT if status in (403, 404) else Reason.STORE_FAILED
 
 def _as_read_by(claimed, method):
+ """The viewer's request, of which the bucket was sent nothing but its method: what they read is in the claim."""
  accept = _READS.get(claimed.reads if claimed else '', b'*/*')
  return ViewerRequest(method=method, scheme='https', host='', path=b'/', headers=((b'accept', accept),))
 
