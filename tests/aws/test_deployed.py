@@ -8,7 +8,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +131,39 @@ def test_who_is_not_asked_deploys_nothing(aws: AwsEmulator) -> None:
     said = oncegate("aws", "deploy", "other", "--home", REGION, "--bucket", "other-objects", status=2)
     assert "--yes" in said
     assert "there is no deployment" in oncegate("aws", "status", "other", status=1)
+
+
+def opens(url: str) -> str:
+    """What becomes of a link at the deployment as it stands: its status, or AWS's code."""
+    with contextlib.closing(serve_deployed(Cloud(), NAME)) as served:
+        reply = served.get(url)
+        return str(reply.status) if reply.status == 200 else reply.code
+
+
+def finishes(here: tuple[str, ...]) -> bool:
+    """Finish the rotation, where its time has come."""
+    command = [sys.executable, "-m", "oncegate", "aws", "rotate", "finish", NAME, *here]
+    return subprocess.run(command, env=dict(os.environ), capture_output=True, check=False, timeout=120).returncode == 0
+
+
+def test_a_rotation_ends_no_link_before_its_time(folder: Path, until: Callable[..., object]) -> None:
+    """Links of the old key work until finish, finish waits for them, and then the old key is unknown."""
+    here = ("--folder-here", str(folder), "--yes")
+    lay("rotated")
+    old = [link(folder, "rotated") for _ in range(4)]
+    oncegate("aws", "rotate", "start", NAME, *here)
+    assert opens(old[0]) == "200"
+    assert "nothing to change" in oncegate(*DEPLOY, "--folder-here", str(folder)), "an ordinary run keeps both keys"
+    oncegate("aws", "rotate", "switch", NAME, *here)
+    new = link(folder, "rotated")
+    assert opens(old[1]) == "200"
+    assert opens(new) == "200"
+    assert new.partition("Key-Pair-Id=")[2] != old[0].partition("Key-Pair-Id=")[2]
+    assert "may be alive until" in oncegate("aws", "rotate", "finish", NAME, *here, status=2)
+    assert opens(old[2]) == "200"
+    config = folder / "oncegate.toml"
+    config.write_text(config.read_text().replace("[links]\n", '[links]\nmax_lifetime = "1s"\n'))
+    until(lambda: finishes(here), "a second has passed since the switch")
+    assert opens(old[3]) == "InvalidKey"
+    assert opens(link(folder, "rotated")) == "200"
+    assert "nothing to change" in oncegate(*DEPLOY, "--folder-here", str(folder))

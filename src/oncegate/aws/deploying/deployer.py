@@ -17,9 +17,11 @@ from typing import Protocol
 from oncegate.aws.deploying.cloud import Cloud, SaidNo
 from oncegate.aws.deploying.stacks import Plan, Stacks
 from oncegate.aws.deploying.staging import Staging
+from oncegate.aws.deploying.standing import standing_options
 from oncegate.aws.stacks.edge import CLAIM_KEY, edge_template, key_output
 from oncegate.aws.stacks.home import home_template
 from oncegate.aws.stacks.options import EDGE_REGION, DeploymentUnfit, Home, Options
+from oncegate.aws.stacks.rotation import key_output as arn_output
 from oncegate.aws.stacks.template import Json
 
 _KEY_TO_COME = "the public half of the signing key, which the home's stack makes"
@@ -81,10 +83,18 @@ class Deployer:
         code: of the edge function, as it was joined.
         note_birth: writes when a ledger was created.
         say: is told of each step, in words.
+        is_rotating: whether ``options`` take the rotation a step further; else the one that stands is kept.
     """
 
     def __init__(
-        self, cloud: Cloud, options: Options, *, code: str, note_birth: NotesBirth, say: Callable[[str], None]
+        self,
+        cloud: Cloud,
+        options: Options,
+        *,
+        code: str,
+        note_birth: NotesBirth,
+        say: Callable[[str], None],
+        is_rotating: bool = False,
     ) -> None:
         if not options.makes_distribution:
             raise DeploymentUnfit(
@@ -94,6 +104,7 @@ class Deployer:
             )
         self._cloud = cloud
         self._options = options
+        self._is_rotating = is_rotating
         self._code = code
         self._note_birth = note_birth
         self._say = say
@@ -104,6 +115,8 @@ class Deployer:
         """Say what a run would do; change sets are the only thing that is made, and they do nothing."""
         try:
             edge = self._stacks.find(self._options.edge_stack, EDGE_REGION)
+            if edge is not None and edge.is_made:
+                self._go_on_with_rotation()
             arn = edge.outputs.get("DistributionArn", "") if edge else ""
             homes = [self._plan_home(home, arn) for home in self._options.homes]
             return Plans(homes, self._plan_edge(homes[0]), self._options.makes_bucket and not arn)
@@ -131,9 +144,13 @@ class Deployer:
         homes: dict[str, Mapping[str, str]] = {}
         for home, plan in zip(options.homes, plans.homes, strict=True):
             homes[home.name] = self._applied(plan)
-        signing, pems = self._trusted(homes[options.first.name])
-        template = edge_template(dataclasses.replace(options, public_keys=pems), self._code)
-        plan = plans.edge if plans.edge.template == template else self._planned_edge(template)
+        signing, keys_of_kms = self._trusted(homes[options.first.name])
+        pems = (*keys_of_kms, *options.public_keys)
+        template = edge_template(options, self._code, signing_keys=keys_of_kms)
+        plan = plans.edge
+        if plan.template != template:
+            self._stacks.discard(plan)
+            plan = self._planned_edge(template)
         edge = self._applied(plan)
         if plans.sets_bucket_policy:
             self._applied(self._plan_home(options.first, edge["DistributionArn"]))
@@ -152,12 +169,22 @@ class Deployer:
         return plan
 
     def _plan_edge(self, home: Plan) -> Plan:
-        pems: tuple[str, ...] = tuple(self._options.public_keys)
-        if self._options.signing == "kms":
-            stands = None if home.is_new else self._stacks.find(home.stack, home.region)
-            arn = stands.outputs.get("SigningKeyArn") if stands else None
-            pems = (self._public_half(arn) if arn else _KEY_TO_COME, *pems)
-        return self._planned_edge(edge_template(dataclasses.replace(self._options, public_keys=pems), self._code))
+        stands = None if home.is_new else self._stacks.find(home.stack, home.region)
+        outputs: Mapping[str, str] = stands.outputs if stands else {}
+        pems = [
+            self._public_half(outputs[name]) if (name := arn_output(each)) in outputs else f"{_KEY_TO_COME} {each}"
+            for each in self._generations()
+        ]
+        return self._planned_edge(edge_template(self._options, self._code, signing_keys=pems))
+
+    def _generations(self) -> Sequence[int]:
+        return self._options.rotation.generations if self._options.signing == "kms" else ()
+
+    def _go_on_with_rotation(self) -> None:
+        """Keep the keys that a rotation has made, whatever the options of this run say of keys."""
+        standing = standing_options(self._cloud, self._options.edge_stack)
+        if standing is not None and not self._is_rotating:
+            self._options = dataclasses.replace(self._options, rotation=standing.rotation)
 
     def _planned_edge(self, template: Mapping[str, Json]) -> Plan:
         parameters = {CLAIM_KEY: secrets.token_urlsafe(32)}
@@ -170,11 +197,9 @@ class Deployer:
         return outputs
 
     def _trusted(self, outputs: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-        """What signs, and whom the distribution trusts."""
-        if self._options.signing != "kms":
-            return "", tuple(self._options.public_keys)
-        arn = outputs["SigningKeyArn"]
-        return f"kms:{arn}", (self._public_half(arn), *self._options.public_keys)
+        """What signs, and the public halves of all keys in KMS that are trusted."""
+        pems = tuple(self._public_half(outputs[arn_output(each)]) for each in self._generations())
+        return (f"kms:{outputs[arn_output(self._options.rotation.signing)]}" if pems else ""), pems
 
     def _public_half(self, arn: str) -> str:
         der = self._cloud.call("kms", "get_public_key", self._options.first.region, KeyId=arn)["PublicKey"]

@@ -50,7 +50,7 @@ class Removal:
         stacks = [f"{self._name}-home-{home.name}" if home.name else f"{self._name}-home" for home in homes]
         found = self._stacks.find(stacks[0], homes[0].region)
         bucket = found.outputs.get("BucketName", "") if found else ""
-        key = found.outputs.get("SigningKeyArn", "") if found else ""
+        keys = [arn for name, arn in found.outputs.items() if name.startswith("SigningKeyArn")] if found else []
         self._delete(f"{self._name}-edge", EDGE_REGION)
         self._delete_function()
         for home, stack in zip(homes, stacks, strict=True):
@@ -59,7 +59,7 @@ class Removal:
                 self._delete_table(home.region)
         if bucket and "bucket" in named:
             self._delete_bucket(bucket, homes[0].region)
-        if key and "key" in named:
+        for key in keys if "key" in named else ():
             self._retire_key(key, homes[0].region)
 
     def _delete(self, stack: str, region: str) -> None:

@@ -67,6 +67,9 @@ def write_configuration(folder: Path, options: Options, deployed: Deployed) -> l
     config = folder / "oncegate.toml"
     if not config.exists() or config.read_text().startswith(MARK):
         wanted[config] = text
+        for path in (folder / "keys").glob("*.pem"):
+            if path not in wanted:
+                path.unlink()  # trusted no more: else explain would say that its links open
     written: list[Path] = []
     for path, content in wanted.items():
         if not path.exists() or path.read_text() != content:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from oncegate.aws.deploying.cloud import Cloud, SaidNo
+from oncegate.aws.deploying.standing import standing_template
 from oncegate.aws.referee.buckets import ServerBucket
 from oncegate.aws.referee.distribution import Distribution, read_template
 from oncegate.aws.referee.served import Served
@@ -67,8 +68,7 @@ _ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB")
 
 def _read(cloud: Cloud, stack: str) -> tuple[Distribution, Mapping[str, str]]:
     """The distribution of an edge stack, with the code that is published and not the one that was sent."""
-    body = cloud.call("cloudformation", "get_template", EDGE_REGION, StackName=stack)["TemplateBody"]
-    template: Mapping[str, Any] = json.loads(body) if isinstance(body, str) else body
+    template = standing_template(cloud, stack)
     (described,) = cloud.call("cloudformation", "describe_stacks", EDGE_REGION, StackName=stack)["Stacks"]
     outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
     listed = cloud.call("cloudformation", "describe_stack_resources", EDGE_REGION, StackName=stack)

@@ -6,7 +6,7 @@ Source: CloudFront Developer Guide, "Restrictions on Lambda@Edge", "Use signed U
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from oncegate.aws.stacks.behaviours import (
     DOWNLOAD_HEADERS,
@@ -19,6 +19,7 @@ from oncegate.aws.stacks.behaviours import (
 )
 from oncegate.aws.stacks.edge_code import CLAIM_KEY_MARK, configuration_of, configured, digest_of
 from oncegate.aws.stacks.options import EDGE_REGION, DeploymentUnfit, Options
+from oncegate.aws.stacks.options_text import options_metadata
 from oncegate.aws.stacks.template import (
     KEPT,
     Json,
@@ -41,26 +42,28 @@ CLOUDFRONT_ZONE = "Z2FDTNDATAQYW2"
 """The hosted zone of every distribution, as Route 53's alias records name it."""
 
 
-def edge_template(options: Options, code: str) -> dict[str, Json]:
+def edge_template(options: Options, code: str, *, signing_keys: Sequence[str] = ()) -> dict[str, Json]:
     """Write the template.
 
     Args:
         options: of the deployment.
+        signing_keys: PEM texts of the keys in KMS that are trusted beside ``options.public_keys``.
         code: the edge function, as ``edge_code.joined_code`` reads it.
 
     Raises:
         DeploymentUnfit: there is no key to trust, or the function is too long.
     """
-    if not options.public_keys:
+    pems = (*signing_keys, *options.public_keys)
+    if not pems:
         raise DeploymentUnfit("a key group holds at least one key", where="--public-key")
     whole = configured(code, configuration_of(options))
     version = f"Version{digest_of(whole)}"
-    keys = {_key_name(pem): pem for pem in options.public_keys}
+    keys = {_key_name(pem): pem for pem in pems}
     resources: dict[str, Resource] = {
         **{name: _public_key(options.name, name, pem) for name, pem in keys.items()},
         "KeyGroup": resource(
             "AWS::CloudFront::KeyGroup",
-            {"KeyGroupConfig": {"Name": options.name, "Items": [ref(name) for name in keys]}},
+            {"KeyGroupConfig": {**_note(options), "Name": options.name, "Items": [ref(name) for name in keys]}},
         ),
         "Role": _role(options),
         "Function": _function(options.name, whole),
@@ -91,8 +94,16 @@ def edge_template(options: Options, code: str) -> dict[str, Json]:
             "DistributionArn": sub(arn),
         }
     return template(
-        f"oncegate {options.name}: the distribution and its edge function", resources, outputs, _parameters()
+        f"oncegate {options.name}: the distribution and its edge function",
+        resources,
+        outputs,
+        _parameters(),
+        options_metadata(options),
     )
+
+
+def _note(options: Options) -> Mapping[str, Json]:
+    return {"Comment": options.rotation.words} if options.rotation.words else {}
 
 
 def key_output(pem: str) -> str:

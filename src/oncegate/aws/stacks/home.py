@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from oncegate.aws.stacks.options import Home, Options
+from oncegate.aws.stacks.rotation import key_name, key_output
 from oncegate.aws.stacks.template import (
     KEPT,
     Json,
@@ -43,8 +44,9 @@ def home_template(options: Options, home: Home, *, distribution_arn: str = "") -
     outputs: dict[str, Json] = {"TableArn": attribute("Table", "Arn"), "TableName": ref("Table")}
     if home == options.first:
         if options.signing == "kms":
-            resources |= _signing_key(options.name)
-            outputs["SigningKeyArn"] = attribute("SigningKey", "Arn")
+            for generation in options.rotation.generations:
+                resources[key_name(generation)] = _signing_key(options.name)
+                outputs[key_output(generation)] = attribute(key_name(generation), "Arn")
         if has_bucket:
             resources |= _bucket(options, distribution_arn)
             outputs["BucketName"] = ref("Bucket")
@@ -73,7 +75,7 @@ def _table(name: str, *, is_after_bucket: bool) -> Resource:
     return resource("AWS::DynamoDB::Table", properties, **KEPT, **after)
 
 
-def _signing_key(name: str) -> dict[str, Resource]:
+def _signing_key(name: str) -> Resource:
     """A key that signs and never leaves KMS. Its account's administrators decide who may use it."""
     who = {"AWS": sub("arn:${AWS::Partition}:iam::${AWS::AccountId}:root")}
     properties: Mapping[str, Json] = {
@@ -82,7 +84,7 @@ def _signing_key(name: str) -> dict[str, Resource]:
         "KeyUsage": "SIGN_VERIFY",
         "KeyPolicy": policy(statement("Allow", ["kms:*"], "*", Sid="Account", Principal=who)),
     }
-    return {"SigningKey": resource("AWS::KMS::Key", properties, **KEPT)}
+    return resource("AWS::KMS::Key", properties, **KEPT)
 
 
 def _bucket(options: Options, distribution_arn: str) -> dict[str, Resource]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from oncegate.aws.stacks.rotation import Rotation
 from oncegate.unfit import Unfit
 
 EDGE_REGION = "us-east-1"
@@ -89,6 +90,7 @@ class Options:
         alarm_topic: ARN of an SNS topic in us-east-1 that alarms are sent to; empty: no alarms.
         confirm: when a person is asked before a use is spent.
         plain_links: links without a ticket: ``refuse`` or ``allow``.
+        rotation: which keys of KMS are trusted, and which one signs.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Options:
     alarm_topic: str = ""
     confirm: str = "auto"
     plain_links: str = "refuse"
+    rotation: Rotation = field(default_factory=Rotation)
 
     def __post_init__(self) -> None:
         self._check_names()

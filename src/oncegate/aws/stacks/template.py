@@ -50,11 +50,13 @@ def template(
     resources: Mapping[str, Resource],
     outputs: Mapping[str, Json],
     parameters: Mapping[str, Json] | None = None,
+    metadata: Mapping[str, Json] | None = None,
 ) -> dict[str, Json]:
     """A whole template."""
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": description,
+        **({"Metadata": metadata} if metadata else {}),
         **({"Parameters": parameters} if parameters else {}),
         "Resources": resources,
         "Outputs": {name: {"Value": value} for name, value in outputs.items()},

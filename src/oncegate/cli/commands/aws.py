@@ -139,7 +139,7 @@ def deploy(*, here: Path | None, profile: str, dry_run: bool, yes: bool, **given
         click.echo(f"try: oncegate --config {folder / 'oncegate.toml'} link KEY", err=True)
 
 
-def _deployer(options: Options, profile: str) -> Deployer:
+def _deployer(options: Options, profile: str, *, is_rotating: bool = False) -> Deployer:
     from oncegate.aws.deploying.cloud import Cloud
     from oncegate.aws.deploying.deployer import Deployer
     from oncegate.aws.stacks.edge_code import joined_code
@@ -147,7 +147,9 @@ def _deployer(options: Options, profile: str) -> Deployer:
     def say(words: str) -> None:
         click.echo(words, err=True)
 
-    return Deployer(Cloud(profile), options, code=joined_code(), note_birth=_note_birth, say=say)
+    return Deployer(
+        Cloud(profile), options, code=joined_code(), note_birth=_note_birth, say=say, is_rotating=is_rotating
+    )
 
 
 def _note_birth(table: str, region: str) -> None:
@@ -242,6 +244,57 @@ def status(*, name: str, profile: str) -> None:
         stack = f"{name}-home-{home.name}" if home.name else f"{name}-home"
         found = stacks.find(stack, home.region)
         click.echo(f"home      {home.region}  {found.status if found else 'missing'}  {home.name}".rstrip())
+
+
+@command.command(epilog=examples("oncegate aws rotate start acme", "oncegate aws rotate switch acme"))
+@click.argument("step", type=click.Choice(["start", "switch", "finish"]))
+@click.argument("name")
+@click.option("--folder-here", "here", type=click.Path(path_type=Path, file_okay=False),
+              help="Where the configuration is.  [default: ./NAME]")  # fmt: skip
+@click.option("--profile", default="", help="Of the shared AWS files.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def rotate(*, step: str, name: str, here: Path | None, profile: str, yes: bool) -> None:
+    """Exchange the signing key: start trusts another one, switch signs with it, finish trusts the old one no more.
+
+    Finish refuses as long as a link that the old key signed may be alive: [links] max_lifetime after the switch.
+    """
+    import dataclasses
+    import time
+
+    from oncegate.aws.deploying.cloud import Cloud
+    from oncegate.aws.deploying.standing import standing_options
+    from oncegate.aws.deploying.written import write_configuration
+
+    folder = here or Path(name)
+    options = standing_options(Cloud(profile), f"{name}-edge")
+    if options is None or options.signing != "kms":
+        raise Refusal(f"there is no deployment {name} in this account whose key is in KMS")
+    now_s = int(time.time())
+    rotation = options.rotation
+    match step:
+        case "start":
+            rotation = rotation.started()
+        case "switch":
+            rotation = rotation.switched(now_s=now_s)
+        case _:
+            rotation = rotation.finished(now_s=now_s, max_lifetime_s=_max_lifetime_s(folder))
+    options = dataclasses.replace(options, rotation=rotation)
+    deployer = _deployer(options, profile, is_rotating=True)
+    plans = deployer.plan()
+    _show(plans, options)
+    if not yes and not _is_wanted():
+        deployer.discard(plans)
+        return
+    for path in write_configuration(folder, options, deployer.apply(plans)):
+        click.echo(f"wrote {path}", err=True)
+
+
+def _max_lifetime_s(folder: Path) -> int:
+    """As the configuration says; the usual where there is none here."""
+    from oncegate.settings import Settings, load
+
+    config = folder / "oncegate.toml"
+    return (load(config, {}) if config.exists() else Settings()).links.max_lifetime_s
 
 
 @command.command(epilog=examples("oncegate aws destroy acme", "oncegate aws destroy acme --with table --with key"))
