@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import json
 import os
 import shutil
 import statistics
 import tempfile
+import time
 from pathlib import Path
 
 import uvloop
@@ -21,6 +23,7 @@ from oncegate.testing.installation import Installation
 
 COUNT, CONNECTIONS, ROUNDS = 6000, 64, 3
 WORST_COUNT = 300
+GOOD_COUNT, FLOODING = 1000, 4
 HEAD_BYTES, TARGET_BYTES = 32_000, 16_300
 
 
@@ -54,7 +57,7 @@ def worst(path: str) -> dict[str, tuple[str, str]]:
     }
 
 
-async def ask(port: int, paths: list[str], headers: str = "") -> set[int]:
+async def ask(port: int, paths: list[str], headers: str = "", *, connections: int = CONNECTIONS) -> set[int]:
     """GET every path once; the statuses that came, 0 for a connection that was closed."""
     waiting, statuses = list(paths), set[int]()
     host = "" if headers.startswith("Host:") else "Host: 127.0.0.1\r\n"
@@ -75,8 +78,27 @@ async def ask(port: int, paths: list[str], headers: str = "") -> set[int]:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.close()
 
-    await asyncio.gather(*(one_connection() for _ in range(CONNECTIONS)))
+    await asyncio.gather(*(one_connection() for _ in range(connections)))
     return statuses
+
+
+async def p99_ms(port: int, paths: list[str], flood: list[tuple[str, str]]) -> float:
+    """How long the slowest of a hundred downloads of one good viewer takes, beside a flood of the worst requests."""
+
+    async def keep_asking(first: int) -> None:
+        for path, headers in itertools.islice(itertools.cycle(flood), first, None):
+            await ask(port, [path] * 10, headers, connections=1)
+
+    flooding = [asyncio.create_task(keep_asking(first)) for first in range(FLOODING if flood else 0)]
+    waits: list[float] = []
+    for path in paths:
+        began = time.perf_counter()
+        assert await ask(port, [path], connections=1) == {200}
+        waits.append(time.perf_counter() - began)
+    for task in flooding:
+        task.cancel()
+    await asyncio.gather(*flooding, return_exceptions=True)
+    return statistics.quantiles(waits, n=100)[98] * 1e3
 
 
 def main() -> None:
@@ -106,6 +128,15 @@ def main() -> None:
                 statuses = uvloop.run(ask(made.port, [path] * WORST_COUNT, headers))
                 cpu_us = (cpu_s([gateway.process.pid]) - before) / WORST_COUNT * 1e6
                 print(f"{name:24}{cpu_us:6.0f} us CPU of at most 5000, {statuses}")
+            alone, beside = (
+                uvloop.run(
+                    p99_ms(made.port, [made.link("a.bin")[len(made.public_url) :] for _ in range(GOOD_COUNT)], flood)
+                )
+                for flood in ([], list(worst(spent).values()))
+            )
+            print(
+                f"a good viewer's p99: {alone:.1f} ms, beside a flood {beside:.1f} ms: {beside / alone:.1f} of at most 5"
+            )
         served = statistics.median(used["served"])
         for name, figures in used.items():
             print(f"{name:10}{statistics.median(figures):6.0f} us CPU {statistics.median(figures) / served:6.2f}")
