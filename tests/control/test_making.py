@@ -322,6 +322,19 @@ def test_a_key_makes_a_new_link_once_its_record_was_swept(world: World, talk: Ta
     talk(calls)
 
 
+def test_a_listed_link_that_a_wrong_clock_has_had_refused_is_not_sold(world: World, talk: Talk) -> None:
+    """The ledger takes no record of it: that is what is said, and nothing about a key that nobody has sent."""
+
+    async def calls(client: httpx.AsyncClient) -> None:
+        await world.ledger.sweep(int(world.now_s) + 400 * 86_400, force=True)
+        answer = await client.post("/v1/links", json={"key": "a", "label": "for Ada"})
+        assert answer.status_code == 503
+        assert "swept by a clock that was ahead" in answer.text
+        assert "Idempotency-Key" not in answer.text
+
+    talk(calls)
+
+
 def test_the_mark_of_a_body_is_shown_to_nobody(world: World, talk: Talk) -> None:
     """It is kept beside the label; label and words come back as they were given."""
 

@@ -20,6 +20,7 @@ from oncegate.ledgers.dynamodb import ledger as dynamodb_client
 from oncegate.ledgers.dynamodb import requests as dynamodb
 from oncegate.ledgers.dynamodb import table as dynamodb_table
 from oncegate.ledgers.dynamodb.address import parse_address
+from oncegate.ledgers.dynamodb.items import BORN_KEY
 from oncegate.ledgers.dynamodb.ledger import DynamodbLedger
 from oncegate.ledgers.dynamodb.requests import ATTEMPTS_MAX, DATE_SLACK_S, insert_talk, read_talk, replace_talk
 from oncegate.ledgers.opening import create_ledger, open_ledger
@@ -29,6 +30,7 @@ from oncegate.ledgers.protocol import (
     Done,
     Gone,
     LedgerUnfit,
+    Repair,
     Stands,
     Swept,
     Unknown,
@@ -630,3 +632,40 @@ def test_the_talk_needs_nothing_but_python():
     source = pathlib.Path(dynamodb.__file__).read_text()
     assert "asyncio" not in source
     assert "botocore" not in source
+
+
+@pytest.mark.anyio
+async def test_a_layout_that_is_not_known_is_refused(url: str) -> None:
+    """How records are named is in the birth: a gateway that looked for them elsewhere would open used links."""
+    async with ledger_at(url) as ledger:
+        item = {**BORN_KEY, "ms": {"N": "5"}, "layout": {"N": "2"}}
+        await ledger._run(dynamodb.call_talk("PutItem", {"TableName": ledger._table, "Item": item}))
+        with pytest.raises(LedgerUnfit, match="layout 2, this oncegate knows 1"):
+            await ledger.probe()
+
+
+@pytest.mark.anyio
+async def test_a_repair_lowers_the_limit_and_is_seen_at_the_next_start(url: str) -> None:
+    """Birth, repair and limit in one transaction; a process that has it open notices another birth."""
+    now_s = int(time.time())
+    async with ledger_at(url) as ledger:
+        await ledger.sweep(now_s + 200, force=True)
+        await ledger.rebirth(5, Repair(5, now_s + 200), now_s)
+        with pytest.raises(LedgerUnfit, match="another ledger"):
+            await ledger.ask_again()
+    async with ledger_at(url) as ledger:
+        facts = await ledger.probe()
+        assert (facts.born_ms, facts.repair, facts.swept_until_s) == (5, Repair(5, now_s + 200), now_s)
+
+
+@pytest.mark.anyio
+async def test_an_hourly_try_moves_the_limit_and_deletes_nothing(url: str) -> None:
+    """The table's own time-to-live deletes, at no cost: a gateway would read and write every item for it."""
+    now_s = int(time.time())
+    async with ledger_at(url) as ledger:
+        assert isinstance(await ledger.insert(LINK, b"{}", now_s - 10), Done | Swept)
+        before = await ledger.sweep_state()
+        tries = tuple(now_s + 7_200 * number for number in range(1, 25))
+        assert await ledger.keep_sweep(before, before._replace(tries_s=tries))
+        assert await ledger.sweep(now_s) == 0
+        assert (await ledger.sweep_state()).swept_until_s == now_s

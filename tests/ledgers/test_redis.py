@@ -670,3 +670,33 @@ def replicated(master):
     while "state=online" not in master.cli("INFO", "replication"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.anyio
+async def test_what_an_earlier_version_wrote_is_swept_too(
+    url: str, tmp_path: pathlib.Path, redis_server: RedisServer
+) -> None:
+    """It keeps no list of what is due; ids that are missing there are found by the counts, stale ones by their records."""
+    prefix, now_s = url.partition("prefix=")[2], int(time.time())
+    async with ledger_at(url, tmp_path) as ledger:
+        due, later, moved = (fresh_link_id() for _ in range(3))
+        for link_id, forget_after_s in ((due, now_s), (later, now_s + 1000), (moved, now_s)):
+            assert isinstance(await ledger.insert(link_id, b"{}", forget_after_s), Done)
+        stands = await ledger.read(moved)
+        assert isinstance(await ledger.replace(moved, stands.version, b"{}", now_s + 1000), Done)
+        redis_server.cli("DEL", f"{prefix}due")
+        assert await ledger.sweep(now_s, force=True) == 1
+        assert [row.link_id for row in await ledger.scan(b"", 10)] == sorted([later, moved])
+        assert redis_server.cli("ZCARD", f"{prefix}due") == "2"
+
+
+@pytest.mark.anyio
+async def test_a_record_whose_end_was_moved_is_not_swept_by_the_old_one(url: str, tmp_path: pathlib.Path) -> None:
+    """A replace with a later time goes into the list of what is due as well."""
+    now_s = int(time.time())
+    async with ledger_at(url, tmp_path) as ledger:
+        link_id = fresh_link_id()
+        done = await ledger.insert(link_id, b"{}", now_s)
+        done = await ledger.replace(link_id, done.version, b"{}", now_s + 1000)
+        assert await ledger.sweep(now_s, force=True) == 0
+        assert await ledger.read(link_id) == Stands(b"{}", done.version)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import json
 import pathlib
 import time
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from oncegate.ledgers.opening import create_ledger, open_ledger
-from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, LedgerUnfit, Stands, Swept, Unknown
+from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, LedgerUnfit, Repair, Stands, Swept, Unknown
 from oncegate.ledgers.s3 import ledger as s3
 from oncegate.ledgers.s3.bucket import open_bucket
 from oncegate.testing.ledger_processes import fresh_link_id
@@ -374,3 +375,31 @@ async def test_what_is_no_record_is_unknown(wrong_s3) -> None:
         assert isinstance(await ledger.read(link_id), Unknown)
         assert isinstance(await ledger.insert(link_id, b"{}", FORGET_NEVER_S), Unknown)
         assert await ledger.read(fresh_link_id()) == Gone()
+
+
+@pytest.mark.anyio
+async def test_a_layout_that_is_not_known_is_refused(ministack: Any) -> None:
+    """How records are named is in the birth: a gateway that looked for them elsewhere would open used links."""
+    url = url_of(ministack.url, ministack.make_bucket(f"layout-{time.monotonic_ns()}"))
+    async with ledger_at(url) as ledger:
+        born = await ledger._bucket.get("born")
+        assert json.loads(born.data)["layout"] == 1
+        await ledger._bucket.overwrite("born", json.dumps({**json.loads(born.data), "layout": 2}).encode())
+        with pytest.raises(LedgerUnfit, match="layout 2, this oncegate knows 1"):
+            await ledger.probe()
+        with pytest.raises(LedgerUnfit, match="layout 2"):
+            await ledger.ask_again()
+
+
+@pytest.mark.anyio
+async def test_a_repair_lowers_the_limit_and_is_seen_at_the_next_start(ministack: Any) -> None:
+    """Birth, repair and limit; a process that has it open notices that it is not the one that it began with."""
+    url, now_s = url_of(ministack.url, ministack.make_bucket(f"repair-{time.monotonic_ns()}")), int(time.time())
+    async with ledger_at(url) as ledger:
+        await ledger.sweep(now_s + 200, force=True)
+        await ledger.rebirth(5, Repair(5, now_s + 200), now_s)
+        with pytest.raises(LedgerUnfit, match="another ledger"):
+            await ledger.ask_again()
+    async with ledger_at(url) as ledger:
+        facts = await ledger.probe()
+        assert (facts.born_ms, facts.repair, facts.swept_until_s) == (5, Repair(5, now_s + 200), now_s)

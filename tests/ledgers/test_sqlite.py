@@ -320,3 +320,42 @@ def test_a_file_mounted_by_itself_is_refused(path):
 
     with pytest.raises(LedgerUnfit, match="mount its folder instead"):
         asyncio.run(probe())
+
+
+@pytest.mark.anyio
+async def test_a_sweep_where_nothing_is_due_walks_nothing(path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The smallest time of all records is remembered: hourly sweeps of a large ledger cost one look."""
+    looked: list[bytes] = []
+    look = sqlite_rows.look_at_page
+
+    def counted(connection: sqlite3.Connection, *, after: bytes, limit: int, limit_s: int) -> sqlite_rows.Page:
+        looked.append(after)
+        return look(connection, after=after, limit=limit, limit_s=limit_s)
+
+    monkeypatch.setattr(sqlite_rows, "look_at_page", counted)
+    async with opened(path) as ledger:
+        for forget_after_s in (1000, 2000, 3000):
+            await ledger.insert(fresh_link_id(), b"{}", forget_after_s)
+        assert await ledger.sweep(999, force=True) == 0
+        first = len(looked)
+        assert await ledger.sweep(999, force=True) == 0
+        assert len(looked) == first, "nothing is due: there is nothing to look at"
+        await ledger.insert(fresh_link_id(), b"{}", 1500)
+        assert await ledger.sweep(1500, force=True) == 2
+        assert await ledger.sweep(1999, force=True) == 0
+        before = len(looked)
+        assert await ledger.sweep(1999, force=True) == 0
+        assert len(looked) == before
+        assert await ledger.sweep(3000, force=True) == 2
+
+
+@pytest.mark.anyio
+async def test_a_file_of_an_earlier_version_is_taken_over_as_it_is(path: pathlib.Path) -> None:
+    """It lacks the table of sweeps: the first probe makes it, and nothing else changes; what is due is found."""
+    async with opened(path) as ledger:
+        await ledger.insert(LINK, b"{}", 1000)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE sweeping")
+    async with opened(path) as ledger:
+        assert isinstance(await ledger.read(LINK), Stands)
+        assert await ledger.sweep(1000, force=True) == 1

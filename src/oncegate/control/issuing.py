@@ -81,6 +81,10 @@ class MadeLink:
         return f"MadeLink({text_of_id(self.wish.ticket.nonce)})"
 
 
+class SweptAhead(Exception):
+    """The ledger was swept past the end of this link, so it would be refused everywhere: a clock was ahead."""
+
+
 class KeyUsedOtherwise(Exception):
     """The idempotency key was used for another order, and its link is still remembered."""
 
@@ -99,6 +103,7 @@ async def issue_link(
     Raises:
         BadRequest: no link can be made of it; nothing was written.
         KeyUsedOtherwise: see there.
+        SweptAhead: see there.
         LedgerSilent: whether the link is recorded is not known; the same call with the same key will tell.
         RecordUnreadable: the record under the key is of another version, or damaged.
     """
@@ -182,8 +187,10 @@ async def _insert(parts: ControlParts, order: LinkOrder, made: MadeLink, mark: s
         ticket.nonce, forget_after(issued.expires_s), lambda stands: mine if stands is None else None
     )
     stands = await run_until_known(parts.runner, ticket.nonce, talk)
+    if stands is None:
+        raise SweptAhead
     # two calls within one second write the same bytes; both made the link then
-    return None if stands == mine else stands or Record()
+    return None if stands == mine else stands
 
 
 async def _make_again(parts: ControlParts, order: LinkOrder, *, nonce: bytes, mark: str, record: Record) -> MadeLink:

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 
-from oncegate.control.issuing import KeyUsedOtherwise
+from oncegate.control.issuing import KeyUsedOtherwise, SweptAhead
 from oncegate.control.recording import LedgerSilent
 from oncegate.control.tokens import TokensUnfit
 from oncegate.links.errors import BadRequest
@@ -150,6 +150,10 @@ _KNOWN: dict[type[Exception], ProblemAnswer] = {
     ),
     RecordUnreadable: ProblemAnswer(
         409, "The record of this link is of another version of oncegate, or damaged. It is treated as used."
+    ),
+    SweptAhead: ProblemAnswer(
+        503,
+        "The ledger was swept by a clock that was ahead: a link that ends so soon would be refused. See oncegate doctor.",
     ),
     KeyUsedOtherwise: ProblemAnswer(
         422, "This Idempotency-Key made another link from another body, and it is still remembered. Draw a new key."
