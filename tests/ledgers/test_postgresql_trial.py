@@ -114,3 +114,24 @@ async def test_the_trial_leaves_nothing_and_takes_little(
     await ledger.aclose()
     schema = url.rpartition("=")[2]
     assert postgresql.sql(f"SELECT count(*) FROM {schema}.oncegate_records") == "0"
+
+
+@pytest.mark.anyio
+async def test_a_busy_machine_is_no_engine_that_locks_nothing(
+    url: str, tmp_path: pathlib.Path, engine: Callable[[Change], None]
+) -> None:
+    """Where the second connection comes too late to meet a short lock, a longer one is held: the start must not fail."""
+    begun_s: list[float] = []
+
+    def late_looks(statement: str, rows: Sequence[DriverRow]) -> Sequence[DriverRow]:
+        if "pg_try_advisory" not in statement:
+            return rows
+        begun_s.append(time.monotonic())
+        return with_values(rows, {"got": True}) if begun_s[-1] - begun_s[0] < 0.1 else rows
+
+    engine(late_looks)
+    ledger = open_ledger(url, folder=tmp_path)
+    try:
+        await ledger.probe()
+    finally:
+        await ledger.aclose()
