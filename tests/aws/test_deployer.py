@@ -9,7 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
-from tests.aws.conftest import CODE
+from tests.aws.conftest import CODE, public_pems
 
 from oncegate.aws.deploying.cloud import Cloud
 from oncegate.aws.deploying.deployer import Deployed, Deployer
@@ -184,6 +184,17 @@ def test_it_goes_on_after_each_call_that_changes_something(aws: AwsEmulator) -> 
             break
         stop_after += 1
     assert stop_after > 6, "the list of calls got shorter than the deployment has steps"
+
+
+def test_a_stack_whose_making_failed_is_made_anew(aws: AwsEmulator) -> None:
+    """What a failed try retained would have taken the names that the next one needs: the function has one."""
+    wrong = options_of(signing="own", public_keys=("no key",))
+    with pytest.raises(DeploymentUnfit, match="no public key"):
+        Told(wrong).deploy()
+    right = dataclasses.replace(wrong, public_keys=public_pems()[:1])
+    deployed = Told(right).deploy()
+    assert tuple(deployed.keys.values()) == right.public_keys
+    assert Told(right).deployer.plan().is_empty
 
 
 def test_a_stack_that_is_not_ours_is_left_alone(aws: AwsEmulator) -> None:

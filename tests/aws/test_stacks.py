@@ -267,7 +267,16 @@ def test_what_holds_data_outlives_its_stack(deployments: Sequence[Deployment]) -
         for stack in (*deployment.homes, deployment.edge):
             for each in stack["Resources"].values():
                 if each["Type"] in kept:
-                    assert each["DeletionPolicy"] == each["UpdateReplacePolicy"] == "Retain"
+                    assert each["DeletionPolicy"] == "RetainExceptOnCreate", "else a failed try takes the names"
+                    assert each["UpdateReplacePolicy"] == "Retain"
+
+
+def test_nothing_can_fail_after_the_table_was_made(deployments: Sequence[Deployment]) -> None:
+    """It is protected from deletion, so a stack that fails after it cannot be rolled back."""
+    for deployment in deployments:
+        for home in deployment.homes:
+            others = home["Resources"].keys() - {"Table"}
+            assert set(home["Resources"]["Table"].get("DependsOn", ())) == others
 
 
 def test_each_home_has_a_table_that_the_ledger_knows(deployments: Sequence[Deployment]) -> None:

@@ -40,7 +40,7 @@ def home_template(options: Options, home: Home, *, distribution_arn: str = "") -
         distribution_arn: whom the bucket lets in; empty: nobody yet.
     """
     has_bucket = home == options.first and options.makes_bucket
-    resources: dict[str, Resource] = {"Table": _table(options.name, is_after_bucket=has_bucket)}
+    resources: dict[str, Resource] = {}
     outputs: dict[str, Json] = {"TableArn": attribute("Table", "Arn"), "TableName": ref("Table")}
     if home == options.first:
         if options.signing == "kms":
@@ -52,15 +52,16 @@ def home_template(options: Options, home: Home, *, distribution_arn: str = "") -
             outputs["BucketName"] = ref("Bucket")
     if options.alarm_topic and home.region == "us-east-1":
         resources["Throttled"] = _throttled(options)
+    resources["Table"] = _table(options.name, after=tuple(resources))
     named = f", {home.name}" if home.name else ""
     return template(f"oncegate {options.name}: a home{named}, its ledger and its objects", resources, outputs)
 
 
-def _table(name: str, *, is_after_bucket: bool) -> Resource:
+def _table(name: str, *, after: Sequence[str]) -> Resource:
     """As ``ledgers/dynamodb/table.py`` makes it.
 
-    After the bucket, whose name may be taken by anybody: a table that was made first would be retained by a stack that
-    failed, and its name would be taken when the stack is made again.
+    The last of its stack: it cannot be deleted, so nothing may fail after it; a stack that failed could else not be
+    rolled back, and the name would be taken.
     """
     properties: Mapping[str, Json] = {
         "TableName": name,
@@ -71,8 +72,8 @@ def _table(name: str, *, is_after_bucket: bool) -> Resource:
         "TimeToLiveSpecification": {"AttributeName": TTL_ATTRIBUTE, "Enabled": True},
         "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
     }
-    after: Mapping[str, Json] = {"DependsOn": "Bucket"} if is_after_bucket else {}
-    return resource("AWS::DynamoDB::Table", properties, **KEPT, **after)
+    depends: Mapping[str, Json] = {"DependsOn": list(after)} if after else {}
+    return resource("AWS::DynamoDB::Table", properties, **KEPT, **depends)
 
 
 def _signing_key(name: str) -> Resource:
@@ -160,7 +161,7 @@ def _throttled(options: Options) -> Resource:
         "AlarmDescription": f"oncegate {options.name}: the ledger is throttled, viewers get 503",
         "Namespace": "AWS/DynamoDB",
         "MetricName": "WriteThrottleEvents",
-        "Dimensions": [{"Name": "TableName", "Value": ref("Table")}],
+        "Dimensions": [{"Name": "TableName", "Value": options.name}],
         "Statistic": "Sum",
         "Period": 60,
         "EvaluationPeriods": 3,

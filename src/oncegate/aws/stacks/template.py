@@ -11,8 +11,9 @@ Resource = dict[str, Json]
 TEMPLATE_BODY_MAX_BYTES = 51_200
 """A longer one is sent by URL."""
 
-KEPT: Mapping[str, Json] = {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"}
-"""For what holds data, or what the links of others rest on: it outlives its stack."""
+KEPT: Mapping[str, Json] = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
+"""For what holds data, or what the links of others rest on: it outlives its stack. Except where its making failed: what
+was retained then would have taken the name that the next try needs."""
 
 
 def ref(name: str) -> Json:
