@@ -25,6 +25,7 @@ from oncegate.testing.installation import Installation
 HOT_PATH = {
     "oncegate.gateway.app",
     "oncegate.gateway.exchange",
+    "oncegate.gateway.open_requests",
     "oncegate.gateway.viewer",
     "oncegate.gateway.parts",
     "oncegate.gateway.downloads",

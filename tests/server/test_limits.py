@@ -15,12 +15,14 @@ from oncegate.server.limits import (
     HEAD_MAX_BYTES,
     HEAD_WITHIN_S,
     OPEN_REQUESTS_MAX,
+    READ_ON_MAX,
     TARGET_MAX_BYTES,
 )
 
 
 def test_too_many_requests_are_answered_and_not_dropped() -> None:
     """At the limit of connections nobody answers; a quarter of them stays free for connections that are idle."""
+    assert OPEN_REQUESTS_MAX + READ_ON_MAX <= CONNECTIONS_MAX * 4 // 5
     assert OPEN_REQUESTS_MAX <= CONNECTIONS_MAX * 3 // 4
     assert BACKLOG <= CONNECTIONS_MAX
 

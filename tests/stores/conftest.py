@@ -1,4 +1,4 @@
-"""What the tests of stores share: coroutines run on asyncio, and a module that child processes import too."""
+"""What the tests of stores share: a module that child processes import too."""
 
 from __future__ import annotations
 
@@ -7,12 +7,6 @@ import pathlib
 from types import ModuleType
 
 import pytest
-
-
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """The one event loop that oncegate runs on."""
-    return "asyncio"
 
 
 @pytest.fixture

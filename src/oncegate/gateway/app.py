@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from oncegate.gateway.answers import Receive, Send
 from oncegate.gateway.downloads import serve_button, serve_download
 from oncegate.gateway.exchange import Exchange
+from oncegate.gateway.open_requests import OpenRequests
 from oncegate.gateway.parts import Parts
 from oncegate.gateway.uploads import serve_upload, serve_upload_page
 from oncegate.gateway.viewer import Viewers
@@ -24,7 +25,6 @@ from oncegate.links.people import agent_of
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.links.verify import verify
-from oncegate.server.limits import OPEN_REQUESTS_MAX
 from oncegate.stores.protocol import KeyRefused, LengthNeeded, NotOnce, StoreBusy, StoreFault, StoreFull, UploadTooLarge
 from oncegate.uses.record import RecordUnreadable
 from oncegate.uses.use import is_too_old
@@ -50,7 +50,7 @@ class Gateway:
         self._viewers = Viewers(parts.settings.viewer)
         self._cors_origins = parts.settings.viewer.cors_origins
         self._numbers = itertools.count(1)
-        self._open = 0
+        self._open = OpenRequests()
         self._accept_from_ms = parts.settings.ledger.accept_from_ms
 
     async def __call__(self, scope: Mapping[str, object], receive: Receive, send: Send) -> None:
@@ -63,8 +63,9 @@ class Gateway:
             request_id=f"{self._parts.gateway}-{next(self._numbers):x}",
             started_at=self._parts.monotonic(),
             cors_origins=self._cors_origins,
+            open_requests=self._open,
         )
-        self._open += 1
+        self._open.begin()
         try:
             await self._serve(scope, exchange)
         except Refused as refused:
@@ -78,7 +79,7 @@ class Gateway:
             self._note_fault(exchange, "gateway", error)
             await self._refuse(exchange, Refused(Reason.INTERNAL))
         finally:
-            self._open -= 1
+            self._open.end()
             self._note_request(str(scope["method"]), exchange)
 
     async def _serve(self, scope: Mapping[str, object], exchange: Exchange) -> None:
@@ -87,7 +88,7 @@ class Gateway:
         exchange.unread_body = scope["method"] in ("PUT", "POST")
         request = exchange.request = self._viewers.request_of(scope)
         # once the head is read, so that this answer too has its style and its line in the log
-        if self._open > OPEN_REQUESTS_MAX:
+        if self._open.are_too_many:
             raise Refused(Reason.OVERLOADED)
         if request.method not in METHODS:
             raise Refused(Reason.NOT_A_LINK)

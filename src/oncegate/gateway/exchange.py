@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from oncegate.gateway.answers import Message, Receive, Send, send_answer
+from oncegate.gateway.open_requests import OpenRequests
 from oncegate.links.grant import Grant
 from oncegate.links.request import ViewerRequest
 from oncegate.web.answers import Answer, cors_headers
@@ -31,6 +32,7 @@ class Exchange:
 
     __slots__ = (
         "_cors_origins",
+        "_open_requests",
         "_send",
         "grant",
         "outcome",
@@ -47,13 +49,21 @@ class Exchange:
     )
 
     def __init__(
-        self, receive: Receive, send: Send, *, request_id: str, started_at: float, cors_origins: tuple[str, ...]
+        self,
+        receive: Receive,
+        send: Send,
+        *,
+        request_id: str,
+        started_at: float,
+        cors_origins: tuple[str, ...],
+        open_requests: OpenRequests,
     ) -> None:
         self.receive: Receive = receive
         self._send = send
         self.request_id: str = request_id
         self.started_at: float = started_at
         self._cors_origins = cors_origins
+        self._open_requests = open_requests
         self.request: ViewerRequest | None = None
         self.grant: Grant | None = None
         self.status: int = 0
@@ -74,15 +84,17 @@ class Exchange:
 
     async def answer(self, answer: Answer) -> None:
         """Send a whole answer; what the viewer is still sending is read a little, so that the answer arrives."""
-        # who expects a 100 (Continue) has sent nothing yet, and reading would ask him for it
+        # a client that expects a 100 (Continue) has sent nothing yet, and reading would make the server ask for it
         if self.unread_body and (self.request is None or self.request.header(b"expect") is None):
-            await self._read_a_little()
+            with self._open_requests.reading_on() as may_read:
+                if may_read:
+                    await self._read_a_little()
         is_head = self.request is not None and self.request.method == "HEAD"
         self.sent_bytes = 0 if is_head else len(answer.body)
         await send_answer(self.send, answer, with_body=not is_head)
 
     async def _read_a_little(self) -> None:
-        """Else the connection is reset while the viewer writes, and he may never see the answer."""
+        """Read on for a moment: otherwise the connection is reset while the viewer writes, and they see no answer."""
         self.unread_body = False
         left = DRAIN_MAX_BYTES
         try:

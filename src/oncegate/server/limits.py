@@ -15,6 +15,10 @@ OPEN_REQUESTS_MAX = 3_000
 """Requests of viewers that are answered at once; further ones get 503. Below ``CONNECTIONS_MAX``, so that the answer at
 the limit is a 503 and not silence, with room for idle connections that are kept alive."""
 
+READ_ON_MAX = 200
+"""Refused requests whose bodies are read on at once, so that their clients see the answer; further ones are answered
+without it. They are not counted among ``OPEN_REQUESTS_MAX``, and there is room for both below ``CONNECTIONS_MAX``."""
+
 HEAD_MAX_BYTES = 32 * 1_024
 """Request line and headers; granian's own limit is 408 KiB for each connection."""
 
