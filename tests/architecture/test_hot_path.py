@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import pathlib
 import sys
 import time
@@ -91,8 +92,13 @@ async def modules_entered(folder: pathlib.Path, *, without: str = "") -> list[st
     async def send(message: Any) -> None:
         sent.append(dict(message))
 
+    requests = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        for request in requests:
+            return request
+        await asyncio.Event().wait()  # the viewer stays
+        raise AssertionError("nothing more comes")
 
     store = DirectoryStore(made.objects)
     journal = Journal(descriptor=1)

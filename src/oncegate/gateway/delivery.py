@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Generator
 
-from oncegate.gateway.answers import Receive, Send
+from oncegate.gateway.answers import Send
 from oncegate.stores.protocol import ObjectChanged, OpenObject, StoreFault
 from oncegate.web.answers import Header
 
@@ -191,7 +191,7 @@ async def deliver(
     status: int,
     headers: list[Header],
     send: Send,
-    receive: Receive,
+    has_gone: Callable[[], bool],
 ) -> bool:
     """Send a part of an object, or all of it.
 
@@ -203,7 +203,7 @@ async def deliver(
         status: of the answer.
         headers: of the answer, whole.
         send: ASGI.
-        receive: ASGI.
+        has_gone: whether the viewer is known to have closed the connection.
 
     Returns:
         Whether all was handed to the server.
@@ -213,6 +213,8 @@ async def deliver(
     """
     start, end = span
     length = end - start
+    if has_gone():
+        return False
     if length <= WHOLE_MAX_BYTES:
         # not watched: one message lies in socket buffers at once, whether or not the viewer is still there
         whole = opened.read(start, end, WHOLE_MAX_BYTES)
@@ -226,10 +228,10 @@ async def deliver(
         pieces = opened.read(start, end, chunk_bytes)
         piece: bytes | None = await _first_piece(pieces)
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        gone, unwatched_bytes = asyncio.ensure_future(_viewer_left(receive)), 0
+        unwatched_bytes = 0
         try:
             # promised_bytes may shrink under way: then the end is somebody else's, and this one is never ended cleanly
-            while piece is not None and transfer.unsent_bytes and not gone.done():
+            while piece is not None and transfer.unsent_bytes and not has_gone():
                 # its end may have been promised to another request while it was read
                 piece = piece[: transfer.unsent_bytes]
                 transfers.progress(transfer, len(piece))
@@ -244,7 +246,6 @@ async def deliver(
                 piece = await anext(pieces, None)
             return False
         finally:
-            gone.cancel()
             await pieces.aclose()
 
 
@@ -255,9 +256,3 @@ async def _first_piece(pieces: AsyncGenerator[bytes]) -> bytes:
         raise FirstByteFailed from ObjectChanged("it ended before its first byte")
     except StoreFault as error:
         raise FirstByteFailed from error
-
-
-async def _viewer_left(receive: Receive) -> None:
-    """Return when the viewer has closed the connection; the first message is the request's empty body."""
-    while (await receive())["type"] != "http.disconnect":
-        pass

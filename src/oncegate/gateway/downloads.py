@@ -62,11 +62,18 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
         if grant.is_counted and is_played(headers) and people.is_navigation(request):
             await _show_player(parts, exchange, request, grant, info)
             return
+        # nothing is claimed for a client whose connection has ended; if that is known only during the claim, nothing is
+        # sent, and all of it is given back
+        await exchange.watch()
+        if exchange.has_gone():
+            exchange.outcome = "broken"
+            return
         admission = await _claim(parts, request, grant, info, plan.span)
         headers += _claim_cookie(parts, request, grant, admission)
         span = plan.span or (0, info.size_bytes)
         await _transfer(parts, exchange, grant, opened, admission, span, status=plan.status, headers=headers)
     finally:
+        exchange.unwatch()
         await opened.aclose()
 
 
@@ -249,7 +256,7 @@ async def _transfer(
             status=status,
             headers=headers,
             send=exchange.send,
-            receive=exchange.receive,
+            has_gone=exchange.has_gone,
         ):
             outcome = "complete"
     except FirstByteFailed as error:

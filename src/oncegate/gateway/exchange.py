@@ -32,6 +32,7 @@ class Exchange:
 
     __slots__ = (
         "_cors_origins",
+        "_gone",
         "_open_requests",
         "_send",
         "grant",
@@ -73,6 +74,26 @@ class Exchange:
         self.reason: str | None = None
         self.outcome: str | None = None
         self.unread_body: bool = False
+        self._gone: asyncio.Future[None] | None = None
+
+    async def watch(self) -> None:
+        """Watch from now on whether the viewer closes the connection; for requests without a body, until ``unwatch``."""
+        self._gone = asyncio.ensure_future(self._until_gone())
+        await asyncio.sleep(0)  # one turn of the loop, in which the server can say that they have done so already
+
+    def has_gone(self) -> bool:
+        """Whether the viewer is known to have closed the connection."""
+        return self._gone is not None and self._gone.done()
+
+    def unwatch(self) -> None:
+        """Watch no more."""
+        if self._gone is not None:
+            self._gone.cancel()
+
+    async def _until_gone(self) -> None:
+        # the first message is the request's empty body
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
 
     async def send(self, message: Message) -> None:
         """Send a message of an answer whose head was built elsewhere."""
