@@ -49,11 +49,11 @@ class GivenCredentials:
         self._credentials = credentials
 
     async def current(self) -> AwsCredentials:
-        """Return them."""
+        """Return the configured credentials."""
         return self._credentials
 
     async def aclose(self) -> None:
-        """Nothing is to be let go of."""
+        """Do nothing: there is nothing to close."""
 
 
 class ChainCredentials:

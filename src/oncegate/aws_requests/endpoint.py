@@ -1,4 +1,4 @@
-"""Which server stands for an AWS service: what was configured, else the variables that every AWS tool reads.
+"""Which server is asked in place of an AWS service: the configured one, or the one in the variables that AWS tools read.
 
 Source: AWS SDKs and Tools Reference Guide, "Service-specific endpoints"; ``AWS_ALLOW_HTTP`` and ``AWS_ENDPOINT`` are
 obstore's.
@@ -22,6 +22,6 @@ def endpoint_of(service: str, *, given: str, environ: Mapping[str, str]) -> str:
 
 
 def allow_http_of(endpoint: str, *, given: str | None, environ: Mapping[str, str]) -> str:
-    """Say whether requests may go without TLS: as configured; else they may where the endpoint begins with http://."""
+    """Return whether requests may be sent without TLS: as configured, otherwise if the endpoint begins with http://."""
     usual = "true" if endpoint.startswith("http://") else "false"
     return given if given is not None else environ.get("AWS_ALLOW_HTTP") or usual

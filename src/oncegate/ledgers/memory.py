@@ -66,7 +66,7 @@ class MemoryLedger(SweepsByTries):
         self._is_closed = False
 
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
-        """Store a record where none stands; see ``Ledger.insert``."""
+        """Store a record where none is stored; see ``Ledger.insert``."""
         if self._is_closed:
             return CLOSED
         standing = self._rows.get(link_id)
@@ -88,7 +88,7 @@ class MemoryLedger(SweepsByTries):
         return self._put(link_id, record, forget_after_s)
 
     async def read(self, link_id: bytes) -> ReadOutcome:
-        """Say what stands there."""
+        """Return the stored record."""
         if self._is_closed:
             return CLOSED
         standing = self._rows.get(link_id)

@@ -1,7 +1,7 @@
 """From ``[ledger] url`` to a ledger.
 
 A backend is a module with ``WEAKER_PROMISES``, ``open_from_url`` and ``create_from_url``, imported when its scheme is
-asked for and not before: nobody pays for a driver that is not used. Adding one is a file and a line of the table.
+asked for and not before: a driver that is not used is not loaded. A new backend is a folder and a line of the table.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Backend(Protocol):
 
 @runtime_checkable
 class Migrates(Protocol):
-    """What the module of a scheme has whose ledger lies on a server and has a schema there."""
+    """What the module of a scheme has if its ledger has a schema on a server."""
 
     def migrate_from_url(self, url: str, *, folder: pathlib.Path) -> bool:
         """Make or migrate the schema, whoever else does so at the same time; return whether something was done.

@@ -1,7 +1,7 @@
 """What a ledger is: a place where records are kept so that of many writers exactly one wins.
 
 A ledger knows nothing of links, uses or time: it stores bytes under a 16-byte id with a version, on two conditions
-(nothing stands there; this version stands there). All meaning is in the record, which pure code computes
+(no record is stored under the id; the stored one has this version). All meaning is in the record, which pure code computes
 (``uses/use.py``), so a new backend has no policy to get wrong.
 
 The optional interfaces (``Scans``, ``Sweeps``, ``CountsRepeats``, ``KeepsEvents``) are Protocols of their own: ask with ``isinstance``.
@@ -44,7 +44,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Stands:
-    """Not written; this is what stands there (for a replace: another version than the one named)."""
+    """Not written; this is the record that is stored (for a replace: with another version than the one named)."""
 
     record: bytes
     version: Version
@@ -52,7 +52,7 @@ class Stands:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """Not written; nothing stands there any more."""
+    """Not written; no record is stored under this id any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ class Ledger(Protocol):
     """
 
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
-        """Store a record where none stands.
+        """Store a record where none is stored.
 
         Args:
             link_id: 16 bytes.
@@ -189,7 +189,7 @@ class Ledger(Protocol):
         ...
 
     async def read(self, link_id: bytes) -> ReadOutcome:
-        """Say what stands there, as of after every write that was answered before this call."""
+        """Return the stored record, as of after every write that was answered before this call."""
         ...
 
     async def probe(self) -> LedgerFacts:

@@ -1,7 +1,7 @@
 """Drive the talks of ``claiming`` over an asyncio ledger: one write under way per link, and nobody waits for ever.
 
-A viewer waits at most ``WAIT_MAX_S``; what is not known by then goes on in the background until it is, and is then
-given back. Draining waits for that. Nothing is decided here.
+A viewer waits at most ``WAIT_MAX_S``. A claim whose outcome is not known by then goes on in the background until it is
+known, and is then given back; ``drain`` waits for that. No rule is decided here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Lists of records in steps, so that no list holds up the claims beside it, however long it is.
 
-Each step is a look of its own: a record inserted meanwhile may be listed or not, one that stood before and after is
-listed once.
+Each step reads by itself: a record that is inserted meanwhile may be listed or not; one that was stored before and
+after is listed once.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The calls under way of a ledger that asks its server for each caller by itself (``dynamodb:``, ``s3:``).
 
-Closing waits for them; what is asked afterwards is not asked at all.
+Closing waits for them; calls that are made afterwards send nothing.
 """
 
 from __future__ import annotations

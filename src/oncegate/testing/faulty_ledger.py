@@ -64,7 +64,7 @@ class FaultyLedger:
         self._late: deque[Callable[[], Awaitable[object]]] = deque()
 
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
-        """Store a record where none stands, if nothing is lost."""
+        """Store a record where none is stored, if nothing is lost."""
         return await self._write(lambda: self._behind.insert(link_id, record, forget_after_s))
 
     async def replace(self, link_id: bytes, version: Version, record: bytes, forget_after_s: int) -> ReplaceOutcome:
@@ -72,7 +72,7 @@ class FaultyLedger:
         return await self._write(lambda: self._behind.replace(link_id, version, record, forget_after_s))
 
     async def read(self, link_id: bytes) -> ReadOutcome:
-        """Say what stands, if the answer is not lost; writes that are late may land before or after."""
+        """Return the stored record, if the answer is not lost; writes that are late may land before or after."""
         await self._land_some()
         if self._random.random() < self._lost_reads:
             self.counts["read"] += 1

@@ -1,4 +1,4 @@
-"""Checks of a ledger: what was answered stands, whatever happens to those who asked or to the process."""
+"""Checks of a ledger: what was answered is stored, whatever happens to the callers or to the process."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """How many callers share one request to a ledger, counted for ``/metrics`` where batches are made.
 
-A batch follows the load by itself (``batching.py``), so its size tells how near a ledger is to its limit: ones mean that
+The size of a batch follows the load by itself (``batcher.py``), so its size tells how near a ledger is to its limit: ones mean that
 nobody waits, and batches at ``BATCH_MAX`` that the server is the bottleneck.
 """
 

@@ -1,7 +1,7 @@
-"""A thread that does in one go whatever waits for it, and tells all that waited in one call.
+"""A thread that carries out all waiting requests together, and answers all of them in one call.
 
-What coroutines ask for within one turn of the event loop is handed over together; while the thread works, the rest
-gathers. So one transaction serves all that wait, and the event loop is woken once per batch, not once per write.
+What coroutines request within one turn of the event loop is handed over together; while the thread works, further
+requests gather. So one transaction serves all that wait, and the event loop is woken once per batch, not once per write.
 It knows nothing of records or SQL: the ``Work`` does. It never retries, and never leaves a caller without an answer:
 after ``answer_within_s`` the answer is ``Work.lost``, whatever the thread is stuck in.
 
@@ -47,7 +47,7 @@ class Work(Protocol[Ask_contra, Answer_co]):
         ...
 
     def lost(self, why: str) -> Answer_co:
-        """Return the answer for what got none."""
+        """Return the answer for a request that got none."""
         ...
 
     def close(self) -> None:
@@ -134,7 +134,7 @@ class BatchThread(Generic[Ask, Answer]):
             future.set_result(self._work.lost(f"{self._waiting_max} requests wait for the ledger already"))
             return future
         if not self._turn:
-            # Not at once: the thread would wake for the first of many, and make a transaction of it alone.
+            # Not at once: the thread would wake for the first of many requests, and give it a transaction of its own.
             loop.call_soon(self._hand_over)
         self._turn.append(_Slot(ask, future))
         return future
@@ -219,7 +219,7 @@ class BatchThread(Generic[Ask, Answer]):
             while backlog and len(slots) < self._batch_max:
                 slot = backlog.popleft()
                 taken += 1
-                if not slot.future.done():  # only a look: a cancelled or late ask is better not done at all
+                if not slot.future.done():  # a request that was cancelled or is late is better not carried out
                     slots.append(slot)
             answers = self._answers([slot.ask for slot in slots]) if slots else ()
             if taken:
@@ -252,7 +252,7 @@ class BatchThread(Generic[Ask, Answer]):
 
 
 def _tell(loop: asyncio.AbstractEventLoop, call: Callable[[*_Args], object], *args: *_Args) -> None:
-    """Call in the event loop; one that has ended has nobody left to tell."""
+    """Call in the event loop; if the loop has ended, do nothing."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(call, *args)
 

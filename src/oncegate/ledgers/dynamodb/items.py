@@ -1,4 +1,4 @@
-"""How a record lies in a table of DynamoDB, and the documents that ask for it. Standard library only.
+"""How a record is stored in a table of DynamoDB, and the documents that ask for it. Standard library only.
 
 An item: ``s`` (hash key: the last digit of the id, so that 16 partitions share the load and a list can be merged in
 order), ``id`` (range key, 32 hex digits), ``v`` version, ``r`` record, ``f`` forget_after_s, ``ttl`` for DynamoDB's own

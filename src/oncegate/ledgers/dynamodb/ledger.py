@@ -98,7 +98,7 @@ class DynamodbLedger(SweepsByTries):
         """Requests that were sent again; see ``CountsRepeats``."""
 
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
-        """Store a record where none stands; see ``Ledger.insert``. One request, but for links about to be forgotten."""
+        """Store a record where none is stored; see ``Ledger.insert``. One request, but for links about to be forgotten."""
         talk = dynamodb.insert_talk(
             self._table, link_id, record, forget_after_s, token=_token(), swept_until_s=self._swept_until_s
         )
@@ -114,7 +114,7 @@ class DynamodbLedger(SweepsByTries):
         return await self._outcome(talk)
 
     async def read(self, link_id: bytes) -> ReadOutcome:
-        """Say what stands there, by a consistent read."""
+        """Return the stored record, by a consistent read."""
         return await self._outcome(dynamodb.read_talk(self._table, link_id))
 
     async def probe(self) -> LedgerFacts:

@@ -3,14 +3,14 @@
 A claim is one conditional PutItem. Every write carries a token drawn for it, which becomes the version: so a repeat
 after a lost answer recognises its own item, and no version ever returns. Reads are consistent ones.
 
-What an item is stands in ``items.py``.
+``items.py`` describes the items.
 
-**Forgetting.** A record may be gone for two reasons: a sweep, whose limit was stored before and was at most
-``CLOCK_SKEW_MAX_S`` ahead of the server's clock; or DynamoDB's time-to-live, which goes by that clock too. So after its
-write a claim compares the record's ``forget_after_s`` with the ``Date`` of the answer: well above it, nothing of this
-link can have been forgotten before the write. Else it reads the stored limit, after its write, and answers ``Swept``
-where the limit or the clock has reached it. An ordinary link lives a day longer, so this read is rare, and a claim is
-one request. Standard library only.
+**Forgetting.** A record may have been deleted for two reasons: by a sweep, whose limit was stored before and was at
+most ``CLOCK_SKEW_MAX_S`` ahead of the server's clock; or by DynamoDB's time-to-live, which uses that clock too. So after
+its write a claim compares the record's ``forget_after_s`` with the ``Date`` of the answer. If it is well above, no
+record of this link can have been deleted before the write. Otherwise the claim reads the stored limit, after its write,
+and answers ``Swept`` if the limit or the clock has reached ``forget_after_s``. An ordinary record lives a day longer
+than its link, so this read is rare, and a claim is one request. Standard library only.
 
 Source: Amazon DynamoDB Developer Guide, condition expressions, read consistency, TTL; docs/aws-protocol.md 2.5.7.
 """
@@ -101,7 +101,7 @@ class Reply(NamedTuple):
 def insert_talk(
     table: str, link_id: bytes, record: bytes, forget_after_s: int, *, token: str, swept_until_s: int = -1
 ) -> Talk[InsertOutcome]:
-    """Store a record where none stands; see ``Ledger.insert``.
+    """Store a record where none is stored; see ``Ledger.insert``.
 
     Args:
         table: name of the table.
@@ -146,7 +146,7 @@ def replace_talk(
 
 
 def read_talk(table: str, link_id: bytes) -> Talk[ReadOutcome]:
-    """Say what stands there, consistently; see ``Ledger.read``."""
+    """Return the stored record, by a consistent read; see ``Ledger.read``."""
     try:
         item, _ = yield from get_item(table, key_of(link_id))
     except (NoAnswer, SaidNo) as error:
@@ -324,7 +324,7 @@ def _reply_of(answer: HttpAnswer | None) -> Reply | None:
 
 
 def _standing(table: str, link_id: bytes, reply: Reply) -> Talk[Item | None]:
-    """What stood against a write: in the answer, or read where a server does not give it."""
+    """The record that a write met: from the answer, or read where a server does not put it there."""
     shown = cast("Item | None", reply.document.get("Item"))
     if shown:
         return shown

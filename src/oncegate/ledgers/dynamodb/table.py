@@ -140,7 +140,7 @@ def _check_replicas(table: str, described: Mapping[str, Any], accept: Sequence[s
 
 
 def _check_condition(table: str) -> Talk[None]:
-    """Write one item twice: the second must be shown the first. It lies under an id that no link has."""
+    """Write one item twice: the second must be shown the first. Its id is one that no link has."""
     link_id = bytes(8) + secrets.token_bytes(8)
     first = yield from insert_talk(table, link_id, b'{"probe":1}', FORGET_NEVER_S, token=secrets.token_urlsafe(9))
     second = yield from insert_talk(table, link_id, b'{"probe":2}', FORGET_NEVER_S, token=secrets.token_urlsafe(9))

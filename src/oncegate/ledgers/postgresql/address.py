@@ -39,7 +39,7 @@ _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresqlAddress:
-    """Where the ledger is, and how to talk to what stands there.
+    """Where the ledger is, and how to talk to the server that is there.
 
     Attributes:
         dsn: for the driver; may hold a password.

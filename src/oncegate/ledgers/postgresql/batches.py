@@ -7,9 +7,10 @@ Each says in the same answer what stands where nothing was written. Rules that t
   session would be lost in pgbouncer, and one of the role or the database would be somebody else's promise.
 - A sweep first raises its limit under an exclusive advisory lock. A batch takes the same lock shared and only then looks
   at the limit; so either its records are there before the sweep deletes, or it sees the new limit.
-- The moment of birth is compared in the statement: a ledger that was exchanged meanwhile takes nothing.
-- A row that another committed after the statement began is in neither half of the answer; it is read again.
-- Versions are drawn at random, 63 bits: none returns after a sweep, nor after an older state was restored.
+- The ledger's birth is compared in the statement: a ledger that was exchanged meanwhile takes no write.
+- A row that another transaction committed after the statement began is in neither half of the answer; it is read again.
+- Versions are drawn at random, 63 bits: no version is given out twice, neither after a sweep nor after an older state was
+  restored.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ Value = bytes | int | str | bool | float | None
 Argument = Value | Sequence[bytes] | Sequence[int] | Sequence[str] | Sequence[str | None]
 DriverRow = Mapping[str, Value]
 
-# Nested loops over the primary key, and a plan made once: a plan of the first minute, when the table is empty, would
-# read all of it for every batch until the next ANALYZE. This also keeps the order of the keys, hence of the locks.
+# Force nested loops over the primary key, and one plan: a plan made in the first minute, when the table is empty, would
+# read the whole table for every batch until the next ANALYZE. This also keeps the order of keys, hence of locks.
 _PLANS = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
 
 
@@ -60,7 +60,7 @@ class LedgerFault(Exception):
 
     @property
     def outcome(self) -> Unknown:
-        """What everybody is told whose call met this fault."""
+        """The outcome of every call that met this fault."""
         return Unknown(str(self), self.kind)
 
 
@@ -149,7 +149,7 @@ class PostgresqlConnection:
             await driver.execute(script)  # several statements in one message are one transaction
 
     async def aclose(self) -> None:
-        """Say goodbye where somebody listens, and let go."""
+        """Close the connection, in good order if the server answers within a second."""
         driver, self._driver = self._driver, None
         if driver is not None and not driver.is_closed():
             with contextlib.suppress(Exception):
@@ -158,7 +158,7 @@ class PostgresqlConnection:
 
     @contextlib.asynccontextmanager
     async def _own_turn(self, late_s: float) -> AsyncGenerator[None]:
-        """Wait for those who came before; after any fault in the block nobody uses this connection again."""
+        """Wait for earlier calls; after any fault in the block the connection is thrown away."""
         try:
             async with asyncio.timeout_at(late_s):
                 await self._turn.acquire()
@@ -169,7 +169,7 @@ class PostgresqlConnection:
         except BaseException as fault:
             self._drop()
             if isinstance(fault, Exception):
-                # Where drivers' errors become ours, all of them: what is not known is not "free".
+                # Every error of the driver becomes ours here: an unknown outcome must never be taken for "free".
                 raise _as_ours(fault) from fault
             raise
         finally:
@@ -193,7 +193,7 @@ class PostgresqlConnection:
             self._drop()
         if self._driver is None:
             await asyncio.sleep(self._not_before_s - loop.time())
-            self._not_before_s = loop.time() + AGAIN_AFTER_S  # a server that refuses is not asked without a pause
+            self._not_before_s = loop.time() + AGAIN_AFTER_S  # a server that refuses is asked again only after a pause
             self._driver = await self._connect()
             self._used_s = loop.time()
             if self._greet is not None:
@@ -232,6 +232,6 @@ def _as_ours(fault: Exception) -> LedgerFault:
     code: object = getattr(fault, "sqlstate", None)
     if code is None:
         return LedgerFault(f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__)
-    # The first line alone: what follows may show a row.
+    # Only the first line: the others may show a row.
     words = f"{type(fault).__name__} {code}: {str(fault).splitlines()[0]}"
     return LedgerFault(words, kind="exchanged" if code in _NOT_THERE else "lost")

@@ -93,7 +93,7 @@ async def check_fitness(fetch: Fetch, meta: Meta, *, schema: str, accept: Sequen
 
 
 def check_is_primary(is_standby: object, is_read_only: object) -> None:
-    """Refuse a server that only reads: what it shows is what was, and it takes no claim.
+    """Refuse a server that only reads: it takes no claim, and may show an older state.
 
     Raises:
         LedgerUnfit: it is a standby, or its transactions are read-only.

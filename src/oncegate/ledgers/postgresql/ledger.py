@@ -88,7 +88,7 @@ class PostgresqlLedger(ServerLedger, PostgresqlUpkeep):
         return await self._look(tries=False)
 
     async def _look(self, *, tries: bool) -> LedgerFacts:
-        # Over connections of its own: one that stands may have died since.
+        # Over new connections: an open one may have died since its last use.
         one, other = (PostgresqlConnection(self._address, greet=self._greet) for _ in range(2))
         try:
             schema = self._address.schema

@@ -1,4 +1,4 @@
-"""The tables of the ledger ``postgresql:``: made and migrated by who may create, used by who may not.
+"""The tables of the ledger ``postgresql:``: made and migrated by a role that may create tables, used by one that may not.
 
 ``swept_until`` is a sequence, not a row. A statement sees rows as of its beginning, and could wait for a lock while a
 sweep raises the limit and deletes; the last value of a sequence is what it is at the moment of the question.
@@ -17,8 +17,8 @@ from oncegate.ledgers.postgresql.connection import Fetch, LedgerFault, Postgresq
 from oncegate.ledgers.protocol import LedgerExchanged, LedgerUnfit, Repair
 
 _STEPS = (
-    # The record first looked at is the one longest there: ids of tickets begin with their time. Fixed-width columns
-    # stand first, which saves the padding.
+    # Ids of tickets begin with the time of their making, so the oldest records are first in the index. Columns of fixed
+    # width come first, which saves padding.
     """
     CREATE TABLE {schema}.oncegate_meta (
         is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
@@ -42,8 +42,8 @@ _STEPS = (
     );
     CREATE INDEX oncegate_events_of_link ON {schema}.oncegate_events (link_id, number) WHERE link_id IS NOT NULL;
     """,
-    # A sweep looks for what is due by the index. It is of whole records' times, which a replace seldom changes, so an
-    # update still needs no entry in any index.
+    # A sweep finds what is due by this index. A replace seldom changes forget_after_s, so most updates still need no new
+    # entry in any index.
     """
     CREATE INDEX oncegate_records_due ON {schema}.oncegate_records (forget_after_s);
     ALTER TABLE {schema}.oncegate_meta
@@ -82,7 +82,7 @@ class Meta:
 
 
 async def read_meta(fetch: Fetch, schema: str) -> Meta | None:
-    """Read what stands there; None where no ledger does.
+    """Read what the ledger says of itself; None where there is no ledger.
 
     Raises:
         LedgerUnfit: its tables are damaged.
@@ -101,7 +101,7 @@ async def read_meta(fetch: Fetch, schema: str) -> Meta | None:
 
 
 def check_meta(meta: Meta | None, schema: str) -> Meta:
-    """Return what stands there if this version can work with it.
+    """Return it if this version can work with the ledger.
 
     Raises:
         LedgerUnfit: it cannot; the message says what to do.
@@ -126,7 +126,7 @@ def check_meta(meta: Meta | None, schema: str) -> Meta:
 
 
 async def migrate(connection: PostgresqlConnection, schema: str, *, may_stand: bool) -> bool:
-    """Make the ledger where none stands, or bring it to this version's schema.
+    """Make the ledger where there is none, or bring it to this version's schema.
 
     Args:
         connection: of a role that may create tables in the schema.
@@ -147,7 +147,7 @@ async def migrate(connection: PostgresqlConnection, schema: str, *, may_stand: b
     if found >= len(_STEPS):
         check_meta(meta, schema)
         return False
-    # asked before: who may not make one is refused IF NOT EXISTS as well, although it does
+    # asked before: a role that may not create a schema is refused CREATE SCHEMA IF NOT EXISTS even if it exists
     has_schema = bool((await connection.fetch(_FIND_SCHEMA.format(schema=schema)))[0]["stands"])
     try:
         await connection.run_script(_script(schema, found, has_schema=has_schema))

@@ -25,7 +25,7 @@ _CLOCK = "SELECT extract(epoch FROM clock_timestamp())::bigint AS now_s"
 _READ_SWEEP = """
 SELECT pg_sequence_last_value('{schema}.oncegate_swept_until'::regclass) AS limit_s, tries FROM {schema}.oncegate_meta
 """
-# The lock waits until every batch under way has ended, and holds up those that come; see batches.py.
+# The lock is granted when every batch under way has ended, and makes later batches wait; see batches.py.
 _LOCKED = """
 WITH locked AS MATERIALIZED (
     SELECT pg_advisory_xact_lock({lock_class}, '{schema}.oncegate_records'::regclass::oid::int4)::text AS held,
@@ -51,7 +51,7 @@ _REBIRTH = (
 SELECT setval('{schema}.oncegate_swept_until'::regclass, $4, true) AS limit_s FROM reborn
 """
 )
-# A row that somebody holds is being replaced: it is looked at again by the next sweep.
+# A row that another transaction has locked is being replaced: the next sweep looks at it again.
 _FORGET = """
 WITH due AS MATERIALIZED (
     SELECT link_id FROM {schema}.oncegate_records WHERE forget_after_s <= $1
@@ -60,7 +60,7 @@ WITH due AS MATERIALIZED (
 DELETE FROM {schema}.oncegate_records AS r USING due WHERE r.link_id = due.link_id AND r.forget_after_s <= $1
 RETURNING 1 AS one
 """
-# Numbers rise in the order of commits, or a reader who pages by number would miss those that came late. A crash may
+# Numbers must rise in the order of commits; otherwise a reader that pages by number would miss late ones. A crash may
 # lose the last events: they are forced to the disk with the next claim, not by themselves.
 _APPEND = """
 WITH locked AS MATERIALIZED (
@@ -130,7 +130,7 @@ class PostgresqlUpkeep(SweepsByTries):
         return bool(await self._ask(_KEEP_SWEEP, told))
 
     async def rebirth(self, born_ms: int, repair: Repair, swept_until_s: int) -> None:
-        """Set birth, repair and limit; see ``Repairs.rebirth``. Needs the rights of who migrates."""
+        """Set birth, repair and limit; see ``Repairs.rebirth``. Needs the rights of the role that migrates."""
         if not await self._ask(_REBIRTH, [born_ms, *repair, swept_until_s]):
             raise OSError("postgresql: the ledger was not changed")
 

@@ -36,9 +36,9 @@ class RedisAddress:
         service: what the Sentinels call it; empty where ``hosts`` is the server itself.
         database: its number.
         username: of the ACL user; empty for the default user.
-        password: his.
+        password: of that user.
         sentinel_username: of the ACL user at the Sentinels.
-        sentinel_password: his.
+        sentinel_password: of that user.
         is_tls: whether servers and Sentinels are spoken to over TLS, their certificates checked.
         tls_files: ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile`` where given, as absolute paths.
         prefix: of all keys.

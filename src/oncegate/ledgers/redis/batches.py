@@ -117,7 +117,7 @@ def _fresh_versions(count: int) -> Sequence[str]:
 
 
 def _stored(version: str, ask: Insert | Replace) -> bytes:
-    """Return the value under which a record lies there."""
+    """Return the string that is stored for a record."""
     return b"%b%d:%b" % (version.encode(), ask.forget_after_s, ask.record)
 
 

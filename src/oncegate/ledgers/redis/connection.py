@@ -1,6 +1,6 @@
 """One connection to Redis or Valkey that is made when needed, thrown away after any fault, and never waited for long.
 
-The only file that knows redis-py (it saves us the wire protocol, TLS, authentication and Sentinel). Of it the
+The only module that knows redis-py (it saves us the wire protocol, TLS, authentication and Sentinel). Of it the
 connection alone is used: its client would repeat a write by itself after a lost answer, and holds a pool that we do not
 need. Where Sentinels are, the master is asked for with every new connection.
 """
@@ -48,7 +48,7 @@ class LedgerFault(Exception):
 
     @property
     def outcome(self) -> Unknown:
-        """What everybody is told whose call met this fault."""
+        """The outcome of every call that met this fault."""
         return Unknown(str(self), self.kind)
 
 
@@ -113,7 +113,7 @@ class RedisConnection:
         except BaseException as fault:
             await self._drop()
             if isinstance(fault, Exception):
-                # Where drivers' errors become ours, all of them: what is not known is not "free".
+                # Every error of the driver becomes ours here: an unknown outcome must never be taken for "free".
                 raise _as_ours(fault) from fault
             raise
         finally:
@@ -140,7 +140,7 @@ class RedisConnection:
             await self._drop()
         if self._driver is None:
             await asyncio.sleep(self._not_before_s - loop.time())
-            self._not_before_s = loop.time() + AGAIN_AFTER_S  # a server that refuses is not asked without a pause
+            self._not_before_s = loop.time() + AGAIN_AFTER_S  # a server that refuses is asked again only after a pause
             async with asyncio.timeout(CONNECT_WITHIN_S):
                 host, port = await _find_master(self._address)
                 driver = self._driver = _make(self._address, host, port)
@@ -200,7 +200,7 @@ async def _find_master(address: RedisAddress) -> tuple[str, int]:
     options: dict[str, object] = {
         "username": address.sentinel_username or None,
         "password": address.sentinel_password or None,
-        # One that hangs must leave time for the others; and the client would ask each one three times more.
+        # A Sentinel that hangs must leave time for the others; and by default the client asks each one three times more.
         "socket_timeout": CONNECT_WITHIN_S / (len(address.hosts) + 1),
         "socket_connect_timeout": CONNECT_WITHIN_S / (len(address.hosts) + 1),
         "retry": Retry(NoBackoff(), 0),
@@ -230,7 +230,7 @@ def _words(fault: Exception) -> str:
     if isinstance(fault, TimeoutError):
         return "no answer in time"
     if isinstance(fault, sentinel.MasterNotFoundError):
-        return f"{type(fault).__name__}: {str(fault).partition(' : ')[0]}"  # what follows is the driver's inside
+        return f"{type(fault).__name__}: {str(fault).partition(' : ')[0]}"  # the rest shows the driver's internals
     if isinstance(fault, ResponseError):
         words = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
         # The driver strips the code of those errors that it has a class for.

@@ -149,7 +149,7 @@ def _persistence(info: Mapping[str, str], settings: Mapping[str, str] | None) ->
 
 
 def _eviction(info: Mapping[str, str], settings: Mapping[str, str] | None) -> Sequence[Weakness]:
-    # Without maxmemory no policy acts; but that can be set at any time on a server that runs, and nobody asks us then.
+    # Without maxmemory no policy acts; but maxmemory can be set at any time while the server runs.
     policy = (settings or {}).get("maxmemory-policy", info.get("maxmemory_policy", ""))
     if policy == "noeviction":
         return ()

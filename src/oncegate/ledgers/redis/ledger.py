@@ -75,7 +75,7 @@ class RedisLedger(ServerLedger, RedisUpkeep):
         Raises:
             LedgerUnfit: it is not, or nobody answers; the message says what to do.
         """
-        # Over a connection of its own: one that stands may have died since.
+        # Over a new connection: an open one may have died since its last use.
         connection = RedisConnection(self._address)
         try:
             meta = await _read_meta(connection.call, self._meta)
@@ -92,7 +92,7 @@ class RedisLedger(ServerLedger, RedisUpkeep):
             await connection.aclose()
 
     async def _greet(self, call: Call) -> None:
-        """Look at a new connection: does the ledger stand there that this process began with?"""
+        """Check on a new connection that the ledger is the one that this process began with."""
         meta = await _read_meta(call, self._meta)
         self._birth.check(None if meta is None else meta.born_ms)
 
@@ -148,7 +148,7 @@ def create_from_url(url: str, *, folder: pathlib.Path) -> None:
 
 
 def migrate_from_url(url: str, *, folder: pathlib.Path) -> bool:
-    """Make the ledger where none stands; see ``opening.Migrates``."""
+    """Make the ledger where there is none; see ``opening.Migrates``."""
     return asyncio.run(_migrate(parse_url(url, folder=folder)))
 
 
@@ -166,7 +166,7 @@ async def _migrate(address: RedisAddress) -> bool:
 
 
 async def _make(connection: RedisConnection, address: RedisAddress) -> bool:
-    """Make the ledger where none stands, whoever else does so at the same time; say whether it was this call.
+    """Make the ledger where there is none, even if others do so at the same time; return whether it was this call.
 
     Raises:
         LedgerUnfit: records stand there without the ledger's own.

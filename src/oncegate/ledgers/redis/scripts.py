@@ -1,4 +1,4 @@
-"""The talks of the ledger ``redis:``: one Lua call for all that wait, and the form in which records lie there.
+"""The scripts of the ledger ``redis:``: one Lua call for all callers that wait, and how records are stored.
 
     {prefix}meta      hash: schema, born_ms, swept_until_s, tries, refused_before_ms, plain_until_s, events (number of
                       the last one), fence
@@ -9,13 +9,14 @@
 
 A script is atomic, so it needs no locks and no order of keys. Rules that the scripts keep, and why:
 
-- A record has no time-to-live. The server's clock would forget records by itself, without ``swept_until``; set ahead by a
-  day and back again, it would open used links. Only ``sweep`` forgets, after it stored its limit.
-- Each script first compares the moment of birth: where the ledger was flushed, or an empty replica took over, nothing is
-  written and nothing is said to be free.
-- A script that only reads also writes: a ``DEL`` of what never stands there. It changes nothing, costs no fsync, and is
-  refused by a replica; so a master that was demoted cannot show what was.
-- Versions are drawn at random, 64 bits: none returns after a sweep, nor when the server lost its last second.
+- A record has no time-to-live. With one, the server's clock would delete records without ``swept_until``; set ahead by
+  a day and back again, it would open used links. Only ``sweep`` deletes, after it stored its limit.
+- Each script first compares the ledger's birth: if the ledger was flushed, or an empty replica took over, nothing is
+  written and no link is said to be free.
+- A script that only reads also writes: a ``DEL`` of a key that is never stored. It changes nothing, costs no fsync, and
+  a replica refuses it; so a master that was demoted cannot answer with an older state.
+- Versions are drawn at random, 64 bits: no version is given out twice, neither after a sweep nor when the server lost its
+  last second.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The bucket of an ``s3:`` ledger: whole small objects, written on a condition, through obstore.
 
-Everything lies under ``.oncegate/ledger/`` beneath the prefix, which the stores never serve. obstore saves us S3's
+All objects are stored under ``.oncegate/ledger/`` beneath the prefix, which the stores never serve. obstore saves us S3's
 protocol, its credentials and its retries; it repeats a conditional write after a 5xx by itself, so "exists" may mean our
-own write: whoever asks must know it again.
+own write: the caller must recognise it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Bucket:
         self._open = None
 
     async def create(self, name: str, data: bytes) -> str | None:
-        """Write where nothing stands, and return the ETag; None where something does."""
+        """Write where no object is stored, and return the ETag; None where one is."""
         return await self._put(name, data, "create")
 
     async def replace(self, name: str, data: bytes, etag: str) -> str | None:
@@ -78,11 +78,11 @@ class Bucket:
         return put
 
     async def overwrite(self, name: str, data: bytes) -> None:
-        """Write whatever stands there."""
+        """Write, whatever is stored under this name."""
         await self._put(name, data, "overwrite")
 
     async def get(self, name: str) -> Found | None:
-        """Read; None where nothing stands."""
+        """Read an object; None where there is none."""
         try:
             answer = await obstore.get_async(self._store, f"{FOLDER}/{name}")
             return Found(bytes(await answer.bytes_async()), answer.meta["e_tag"] or "")

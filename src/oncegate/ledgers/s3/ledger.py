@@ -93,7 +93,7 @@ class S3Ledger(SweepsByTries):
         self._under_way = UnderWay()
 
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
-        """Store a record where none stands; see ``Ledger.insert`` and the module. One PUT, and a GET that many share."""
+        """Store a record where none is stored; see ``Ledger.insert`` and the module. One PUT, and a GET that many share."""
         return await self._outcome(self._insert(link_id, record, forget_after_s))
 
     async def replace(self, link_id: bytes, version: Version, record: bytes, forget_after_s: int) -> ReplaceOutcome:
@@ -101,7 +101,7 @@ class S3Ledger(SweepsByTries):
         return await self._outcome(self._replace(link_id, str(version), record, forget_after_s))
 
     async def read(self, link_id: bytes) -> ReadOutcome:
-        """Say what stands there."""
+        """Return the stored record."""
         return await self._outcome(self._read(link_id))
 
     async def probe(self) -> LedgerFacts:

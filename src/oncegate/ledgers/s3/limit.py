@@ -1,7 +1,7 @@
 """What an object of the ledger ``s3:`` holds, and the one that holds how far records were swept, and by which tries.
 
-An insert reads that limit after its write. Many inserts share one read, which begins after all their writes: a read that
-is under way already may have seen the limit before it was raised.
+An insert reads the limit after its write. Many inserts share one read, which begins after all their writes: a read that
+began earlier may have seen the limit before it was raised.
 """
 
 from __future__ import annotations

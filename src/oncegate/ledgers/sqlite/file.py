@@ -1,6 +1,6 @@
 """The file of the ledger ``sqlite:``, made and opened; ``fitness.py`` says whether it can be trusted.
 
-It never makes a ledger anew where a file stands, however broken: an empty ledger opens every used link again.
+It never replaces a file that exists, however broken it is: an empty ledger would open every used link again.
 
 It opens the database through SQLite alone. POSIX drops all locks that a process holds on a file when the process
 closes any descriptor of it, so one ``open`` here would silently take the locks from every connection of the process
@@ -81,7 +81,7 @@ def create(path: pathlib.Path, *, born_ms: int | None = None) -> None:
         born_ms: milliseconds since 1970 UTC; by default the moment of the call.
 
     Raises:
-        LedgerUnfit: something stands there, or the folder is missing or cannot be written to.
+        LedgerUnfit: the file exists, or its folder is missing or cannot be written to.
     """
     path = resolved(path)
     check_folder(path.parent)
@@ -115,7 +115,7 @@ def resolved(path: pathlib.Path) -> pathlib.Path:
 
 
 def log_of(path: pathlib.Path) -> pathlib.Path:
-    """Where SQLite keeps its write-ahead log: what was committed last stands there alone."""
+    """The path of SQLite's write-ahead log: the last commits are stored there alone."""
     return path.with_name(f"{path.name}-wal")
 
 
@@ -174,7 +174,7 @@ def make(path: pathlib.Path, born_ms: int) -> None:
     """Make the file, whole or not at all; under its lock, and where none stands.
 
     Raises:
-        LedgerUnfit: it cannot be made, or the log of another lies there.
+        LedgerUnfit: it cannot be made, or the log of another database is beside it.
     """
     for suffix in ("-wal", "-journal"):
         if path.with_name(path.name + suffix).exists():

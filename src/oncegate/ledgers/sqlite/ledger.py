@@ -4,8 +4,8 @@ Any number of processes of one machine may use the file at once. Durability: a w
 was forced to the disk (write-ahead log, ``synchronous = FULL``), so what was answered stands after a kill and after a
 loss of power. Speed: one writer thread, one transaction for all that wait (``threads.py``).
 
-It never makes a ledger anew where one was damaged, and never works on a network file system unless told that only one
-machine opens the file (``fitness.py``). Audit events lie in a file of their own (``events.py``), so that they
+It never replaces a damaged ledger by an empty one, and it refuses a network file system unless told that only one
+machine opens the file (``fitness.py``). Audit events are stored in a file of their own (``events.py``), so that they
 cost a claim nothing.
 """
 
@@ -98,7 +98,7 @@ class SqliteLedger(SweepsByTries):
     ) -> None:
         if not 1 <= batch_max <= KEYS_MAX:
             raise ValueError(f"batch_max: {batch_max} is not within 1 and {KEYS_MAX}")
-        # Links are followed once, here: the lock, the log and the events of two names must be the same files.
+        # Symbolic links are followed once, here: two names of one ledger must share lock, log and events.
         path = sqlite_file.resolved(path)
         self._path = path
         self._accept = tuple(accept)
@@ -125,7 +125,7 @@ class SqliteLedger(SweepsByTries):
         self._events = EventFile(path.with_name(f"{path.stem}-events.db"))
 
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
-        """Store a record where none stands; see ``Ledger.insert``. A record that stands is shown even if it is due."""
+        """Store a record where none is stored; see ``Ledger.insert``. A record that is stored is shown even if it is due."""
         if self._is_closed:
             return CLOSED
         # The cast: the writer answers each kind of ask with its own kinds, which a union of all cannot say.
@@ -138,7 +138,7 @@ class SqliteLedger(SweepsByTries):
         return cast("ReplaceOutcome", await self._writer.ask(Replace(link_id, version, record, forget_after_s)))
 
     async def read(self, link_id: bytes) -> ReadOutcome:
-        """Say what stands there, as of after every write that was answered before this call, by any process."""
+        """Return the stored record, as of after every write that was answered before this call, by any process."""
         if self._is_closed:
             return CLOSED
         return cast("ReadOutcome", await self._reader.ask(Read(link_id)))

@@ -1,4 +1,4 @@
-"""What kind of file system a file lies on, as Linux says it in ``/proc/self/mountinfo``.
+"""What kind of file system a file is on, as Linux says it in ``/proc/self/mountinfo``.
 
 Why it matters: SQLite's write-ahead log needs memory that all its users share. Two machines on one network share
 none, so each would see its own half of the claims. It opens no file but mountinfo and decides nothing.
@@ -37,7 +37,7 @@ class Mount:
 
 
 def mount_of(path: pathlib.Path, *, mountinfo: pathlib.Path = MOUNTINFO) -> Mount | None:
-    """Find the mount that a path lies on.
+    """Find the mount that a path is on.
 
     Args:
         path: absolute, links resolved; it need not exist.

@@ -1,7 +1,7 @@
 """The two threads of the ledger ``sqlite:``: one writes, one reads, each with a connection of its own.
 
 The writer puts everything that waits into one transaction: look at all keys, decide each in turn, write all. A key may
-come several times in a batch: the second sees what the first did, exactly as if each had come alone. Whatever fails,
+be in a batch several times: the second write sees what the first did, exactly as if each had been alone. Whatever fails,
 every write of the batch is ``Unknown``, the connection is thrown away, and the next batch opens a new one; so the
 ledger works again by itself when the fault is gone. Nothing is repeated here: callers repeat, because they know why.
 
@@ -249,7 +249,7 @@ class Writer:
         return answers
 
     def _note(self, fault: Exception) -> None:
-        """Log the first fault of a row; a broken disk would fill the log that lies on it."""
+        """Log the first of several faults in a row; otherwise a broken disk would fill the log that is stored on it."""
         if not self._is_faulty:
             self._is_faulty = True
             _log.error("%s: the ledger takes no writes: %s", self._path, fault)
