@@ -70,8 +70,8 @@ def stale_replaces(statement: str, rows: Sequence[DriverRow]) -> Sequence[Driver
 
 def late_reads(statement: str, rows: Sequence[DriverRow]) -> Sequence[DriverRow]:
     """As a replica that reads are sent to."""
-    is_read = "SELECT stands.link_id" in statement
-    return with_values(rows, {"link_id": None, "record": None, "version": None}) if is_read else rows
+    is_late = "SELECT stands.link_id" in statement and rows[0]["record"] == b'{"probe":"a"}'
+    return with_values(rows, {"link_id": None, "record": None, "version": None}) if is_late else rows
 
 
 @pytest.mark.anyio
