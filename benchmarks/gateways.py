@@ -28,7 +28,8 @@ import platform
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
@@ -136,28 +137,23 @@ class Counting:
         to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._to)
         await asyncio.gather(self._carry(reader, to_writer), self._carry(to_reader, writer))
 
+    async def _listen(self, started: Future[Callable[[], object]]) -> None:
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        async with await asyncio.start_server(self._connect, "127.0.0.1", self.port):
+            started.set_result(lambda: loop.call_soon_threadsafe(stop.set))
+            await stop.wait()
+
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Pass on, in a thread, until the block ends."""
-        loop = asyncio.new_event_loop()
-        started = threading.Event()
-
-        async def listen() -> None:
-            await asyncio.start_server(self._connect, "127.0.0.1", self.port)
-            started.set()
-
-        def run() -> None:
-            asyncio.set_event_loop(loop)
-            loop.run_until_complete(listen())
-            loop.run_forever()
-
-        thread = threading.Thread(target=run, daemon=True)
+        started: Future[Callable[[], object]] = Future()
+        thread = threading.Thread(target=lambda: asyncio.run(self._listen(started)), daemon=True)
         thread.start()
-        started.wait()
+        stop = started.result()
         try:
             yield
         finally:
-            loop.call_soon_threadsafe(loop.stop)
+            stop()
             thread.join()
 
 
