@@ -5,7 +5,9 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import contextlib
+import http.client
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -114,7 +116,9 @@ def test_the_other_commands_work_on_the_deployment(folder: Path, site: Served) -
     assert b"revoked" in site.get(url).body
     assert "revoked" in oncegate(*config, "status", url)
     assert oncegate(*config, "links")
-    assert f"edge      {'us-east-1'}" in oncegate("aws", "status", NAME)
+    said = oncegate("aws", "status", NAME)
+    assert "edge      us-east-1" in said
+    assert "as of this version" in said
     assert '"DistributionArn"' in oncegate("aws", "outputs", NAME)
 
 
@@ -167,3 +171,34 @@ def test_a_rotation_ends_no_link_before_its_time(folder: Path, until: Callable[.
     assert opens(old[3]) == "InvalidKey"
     assert opens(link(folder, "rotated")) == "200"
     assert "nothing to change" in oncegate(*DEPLOY, "--folder-here", str(folder))
+
+
+def test_the_command_serves_the_deployment_on_localhost(folder: Path) -> None:
+    """Its links are for its own domain, which reaches the referee by a name that curl can be told."""
+    url = link(folder, lay("local"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "oncegate", "aws", "dev", "--deployment", NAME, "--port", "0"],
+        env=dict(os.environ), stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        port = int(process.stderr.readline().rpartition(":")[2])
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        host, _, target = url.removeprefix("https://").partition("/")
+        connection.request("GET", f"/{target}", headers={"Host": host})
+        assert connection.getresponse().read() == b"secret"
+        connection.close()
+    finally:
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=30)[1]
+    assert "stopped" in said
+    assert process.returncode == 0
+
+
+def test_the_command_takes_the_deployment_away_and_leaves_the_data(folder: Path) -> None:
+    """The last test of this module: its links end."""
+    said = oncegate("aws", "destroy", NAME, "--yes")
+    assert "deleted" in said
+    assert "there is no deployment" in oncegate("aws", "status", NAME, status=1)
+    boto3.client("s3", region_name=REGION).head_bucket(Bucket=BUCKET)
+    boto3.client("dynamodb", region_name=REGION).describe_table(TableName=NAME)

@@ -57,7 +57,7 @@ def edge_template(options: Options, code: str, *, signing_keys: Sequence[str] = 
     if not pems:
         raise DeploymentUnfit("a key group holds at least one key", where="--public-key")
     whole = configured(code, configuration_of(options))
-    version = f"Version{digest_of(whole)}"
+    version = version_name(options, code)
     keys = {_key_name(pem): pem for pem in pems}
     resources: dict[str, Resource] = {
         **{name: _public_key(options.name, name, pem) for name, pem in keys.items()},
@@ -100,6 +100,11 @@ def edge_template(options: Options, code: str, *, signing_keys: Sequence[str] = 
         _parameters(),
         options_metadata(options),
     )
+
+
+def version_name(options: Options, code: str) -> str:
+    """Logical id of the function's version: another code or configuration is another one."""
+    return f"Version{digest_of(configured(code, configuration_of(options)))}"
 
 
 def _note(options: Options) -> Mapping[str, Json]:

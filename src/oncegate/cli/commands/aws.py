@@ -236,7 +236,7 @@ def status(*, name: str, profile: str) -> None:
     edge = _found(name, profile)
     stacks = Stacks(Cloud(profile), name, stage=str)
     click.echo(f"edge      us-east-1  {edge.status}  {edge.outputs.get('Domain', '')}")
-    click.echo(f"function  {edge.outputs['FunctionVersion']}")
+    click.echo(f"function  {edge.outputs['FunctionVersion']}  {_code_words(name, profile)}")
     for output, key_id in edge.outputs.items():
         if output.startswith("KeyId"):
             click.echo(f"key       {key_id}")
@@ -244,6 +244,20 @@ def status(*, name: str, profile: str) -> None:
         stack = f"{name}-home-{home.name}" if home.name else f"{name}-home"
         found = stacks.find(stack, home.region)
         click.echo(f"home      {home.region}  {found.status if found else 'missing'}  {home.name}".rstrip())
+
+
+def _code_words(name: str, profile: str) -> str:
+    """Whether the function that stands is the one of this version and these options."""
+    from oncegate.aws.deploying.cloud import Cloud
+    from oncegate.aws.deploying.standing import standing_template
+    from oncegate.aws.stacks.edge import version_name
+    from oncegate.aws.stacks.edge_code import joined_code
+    from oncegate.aws.stacks.options_text import options_of
+
+    template = standing_template(Cloud(profile), f"{name}-edge")
+    options = options_of(template)
+    is_same = options is not None and version_name(options, joined_code()) in template["Resources"]
+    return "as of this version" if is_same else "of another version: deploy again"
 
 
 @command.command(epilog=examples("oncegate aws rotate start acme", "oncegate aws rotate switch acme"))
