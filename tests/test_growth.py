@@ -217,7 +217,16 @@ READERS: dict[str, Reader] = {
     "once": Reader(lambda t: read_ticket(t, now_s=NOW_S, homes=frozenset()), TARGET_MAX_BYTES),
     **{
         name: Reader(lambda t, name=name: read_limits({name.encode(): t}), TARGET_MAX_BYTES)
-        for name in ("once-max", "once-type", "once-replace", "response-content-disposition", "response-content-type")
+        for name in (
+            "once-max",
+            "once-type",
+            "once-replace",
+            "response-content-disposition",
+            "response-content-type",
+            "once-confirm",
+            "once-from",
+            "once-note",
+        )
     },
     "query of S3": Reader(lambda t: verify(request(query=s3_query(t)), TRUST, now_s=NOW_S), TARGET_MAX_BYTES - 300),
     "headers that S3 signs": Reader(s3_headers, TARGET_MAX_BYTES - 300),
@@ -283,7 +292,17 @@ READERS: dict[str, Reader] = {
         f"{name} of POST /v1/links": Reader(
             lambda t, name=name: LinkOrder.model_validate({"key": "a", name: t.decode("latin-1")}), BODY_MAX_BYTES
         )
-        for name in ("key", "expires_in", "expires_at", "source_ip", "filename", "content_type", "label", "scheme")
+        for name in (
+            "key",
+            "expires_in",
+            "expires_at",
+            "source_ip",
+            "filename",
+            "content_type",
+            "label",
+            "from",
+            "note",
+        )
     },
     "address of POST /v1/explain": Reader(
         lambda t: ExplainOrder.model_validate({"url": "a", "address": t.decode("latin-1")}), BODY_MAX_BYTES
