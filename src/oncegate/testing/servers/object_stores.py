@@ -134,7 +134,7 @@ class AwsServer(S3Server):
     def __init__(self, folder: pathlib.Path, *, parts: pathlib.Path) -> None:
         super().__init__(folder, name=self.NAME)
         self._log = self._home / "log"
-        self._python = _environment(parts / self.NAME / "venv", self.REQUIREMENT)
+        self._python = environment(parts / self.NAME / "venv", self.REQUIREMENT)
 
     def said(self) -> str:
         """Return what it logged."""
@@ -205,7 +205,7 @@ def store_options(url: str) -> dict[str, str]:
     }
 
 
-def _environment(folder: pathlib.Path, requirement: str) -> pathlib.Path:
+def environment(folder: pathlib.Path, requirement: str) -> pathlib.Path:
     """Make an environment with what is required where there is none, and return its Python.
 
     Raises:

@@ -1,0 +1,406 @@
+"""Programs that people use on a link, run for real: what they save, what they save the second time, and what a cut costs.
+
+``tools/gen_clients.py`` writes docs/clients.md from this, and tests/system/test_clients.py checks that what stands
+there is still so. Each client is asked three things on links of their own:
+
+- the whole object, and how many bytes the gateway sent for it;
+- the same link again, which must give no byte of the object;
+- a download whose connection is cut after a third, and then whatever continues it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from oncegate.testing.installation import Installation
+from oncegate.testing.servers.object_stores import environment
+
+SIZE_BYTES = 24 * 1024 * 1024
+CUT_BYTES = 8 * 1024 * 1024
+LINE_BYTES_PER_S = 40_000_000
+RUN_MAX_S = 12
+PACKAGES = "aiohttp==3.14.5 fsspec==2026.9.0 yt-dlp==2026.10.26"
+"""Clients from PyPI, in an environment of their own."""
+
+Arguments = Callable[[str, str], Sequence[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Client:
+    """One program.
+
+    Attributes:
+        name: as docs/clients.md shows it, with the options that matter.
+        program: found on PATH; ``python`` is that of the environment of ``PACKAGES``.
+        version: arguments that print a version, and a pattern whose first group it is.
+        run: arguments that download a URL to a path.
+        resume: arguments that continue such a download; None: by running the same again.
+        media: it wants a film, and not bytes of any kind.
+    """
+
+    name: str
+    program: str
+    version: tuple[tuple[str, ...], str]
+    run: Arguments
+    resume: Arguments | None = None
+    media: bool = False
+
+
+class Verdict(NamedTuple):
+    """What a client does, in the words of docs/clients.md.
+
+    Attributes:
+        whole: it saves the object, and its exit status says so.
+        sent: bytes that the gateway sent for the one use, as a multiple of the object, rounded up to a tenth.
+        second: the same link again gives nothing: an exit status other than 0, or no file.
+        resumes: after a cut: ``by itself``, ``when run again``, ``no``.
+    """
+
+    whole: str
+    sent: str
+    second: str
+    resumes: str
+
+
+_JAVA = """
+import java.io.*; import java.net.*; import java.nio.file.*;
+public class Get { public static void main(String[] a) throws Exception {
+  try (InputStream in = new URL(a[0]).openStream()) { Files.copy(in, Path.of(a[1]), StandardCopyOption.REPLACE_EXISTING); } } }
+"""
+_NODE = (
+    "fetch(process.argv[1]).then(async r => { if (!r.ok) process.exit(3);"
+    " require('fs').writeFileSync(process.argv[2], Buffer.from(await r.arrayBuffer())) })"
+)
+_AIOHTTP = """
+import asyncio, sys, aiohttp
+async def main():
+    async with aiohttp.ClientSession(raise_for_status=True) as session, session.get(sys.argv[1]) as answer:
+        open(sys.argv[2], "wb").write(await answer.read())
+asyncio.run(main())
+"""
+_FSSPEC = "import fsspec, sys; fsspec.filesystem('http').get_file(sys.argv[1], sys.argv[2])"
+_URLLIB = "import sys, urllib.request; urllib.request.urlretrieve(sys.argv[1], sys.argv[2])"
+_PYTHON_VERSION = "import importlib.metadata, sys; print(importlib.metadata.version(sys.argv[1]))"
+
+
+def _split(*fixed: str, to: str = "-o") -> Arguments:
+    """A command that takes ``-o NAME URL``."""
+    return lambda url, path: [*fixed, to, path, url]
+
+
+def _in_folder(*fixed: str) -> Arguments:
+    """aria2 takes a folder and a name."""
+    return lambda url, path: [*fixed, "-d", str(pathlib.Path(path).parent), "-o", pathlib.Path(path).name, url]
+
+
+def _script(code: str) -> Arguments:
+    return lambda url, path: ["-c", code, url, path]
+
+
+def _of_package(name: str) -> tuple[tuple[str, ...], str]:
+    return ("-c", _PYTHON_VERSION, name), r"(\S+)"
+
+
+def _java(url: str, path: str) -> Sequence[str]:
+    source = pathlib.Path(path).parent / "Get.java"
+    source.write_text(_JAVA)
+    return [str(source), url, path]
+
+
+_QUIET = ("--no-conf", "-q", "--allow-overwrite=true", "--retry-wait=1")
+CLIENTS = (
+    Client(
+        name="curl -o",
+        program="curl",
+        version=(("--version",), r"curl (\S+)"),
+        run=_split("-sf"),
+        resume=_split("-sf", "-C", "-"),
+    ),
+    Client(name="wget -O", program="wget", version=(("--version",), r"Wget (\S+)"), run=_split("-q", "-t3", to="-O")),
+    Client(
+        name="wget (continues by -c)",
+        program="wget",
+        version=(("--version",), r"Wget (\S+)"),
+        run=_split("-q", "-t1", to="-O"),
+        resume=_split("-q", "-c", to="-O"),
+    ),
+    Client(
+        name="wget2 -O",
+        program="wget2",
+        version=(("--version",), r"Wget2 (\S+)"),
+        run=_split("-q", "--tries=3", to="-O"),
+        resume=_split("-q", "-c", to="-O"),
+    ),
+    Client(
+        name="aria2c",
+        program="aria2c",
+        version=(("--version",), r"version (\S+)"),
+        run=_in_folder(*_QUIET),
+        resume=_in_folder(*_QUIET, "-c"),
+    ),
+    Client(
+        name="aria2c -x4 -s4 -k1M",
+        program="aria2c",
+        version=(("--version",), r"version (\S+)"),
+        run=_in_folder(*_QUIET, "-x4", "-s4", "-k1M"),
+        resume=_in_folder(*_QUIET, "-x4", "-s4", "-k1M", "-c"),
+    ),
+    Client(
+        name="aria2c -c --use-head=true",
+        program="aria2c",
+        version=(("--version",), r"version (\S+)"),
+        run=_in_folder(*_QUIET, "-c", "--use-head=true"),
+    ),
+    Client(name="axel -n4", program="axel", version=(("--version",), r"Axel (\S+)"), run=_split("-q", "-n4")),
+    Client(
+        name="ffmpeg -i URL -c copy",
+        program="ffmpeg",
+        version=(("-version",), r"version (\S+)"),
+        run=lambda url, path: ["-v", "error", "-y", "-i", url, "-c", "copy", "-f", "wav", "-bitexact", path],
+        media=True,
+    ),
+    Client(name="Java URL.openStream", program="java", version=(("--version",), r"(?:openjdk|java) (\S+)"), run=_java),
+    Client(
+        name="Node fetch",
+        program="node",
+        version=(("--version",), r"v(\S+)"),
+        run=lambda url, path: ["-e", _NODE, url, path],
+    ),
+    Client(name="Python urllib", program="python", version=(("--version",), r"Python (\S+)"), run=_script(_URLLIB)),
+    Client(name="aiohttp", program="python", version=_of_package("aiohttp"), run=_script(_AIOHTTP)),
+    Client(name="fsspec get_file", program="python", version=_of_package("fsspec"), run=_script(_FSSPEC)),
+    Client(
+        name="yt-dlp",
+        program="python",
+        version=_of_package("yt-dlp"),
+        run=lambda url, path: ["-m", "yt_dlp", "-q", "--no-progress", "--no-part", "-o", path, url],
+        media=True,
+    ),
+    Client(
+        name="oncegate get",
+        program="oncegate",
+        version=(("--version",), r"version (\S+)"),
+        run=_split("get", "--force"),
+    ),
+)
+
+
+class ClientMissing(Exception):
+    """The program is not installed."""
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """Runs clients on the links of one gateway.
+
+    Attributes:
+        made: the installation.
+        programs: where programs are that are not on PATH.
+        folder: for what is saved.
+    """
+
+    made: Installation
+    programs: dict[str, str] = field(default_factory=dict)
+    folder: pathlib.Path
+
+    def version_of(self, client: Client) -> str:
+        """The version of a client as it names it."""
+        arguments, pattern = client.version
+        done = self._run(client, arguments)
+        found = re.search(pattern, done.stdout + done.stderr)
+        return found[1].rstrip(",.") if found else "?"
+
+    def judge(self, client: Client) -> Verdict:
+        """Run a client three times on links of their own.
+
+        Raises:
+            ClientMissing: it is not installed.
+        """
+        data, key = (wav(), "film.wav") if client.media else (os.urandom(SIZE_BYTES), "big.bin")
+        self.made.put(key, data)
+        url = self.made.link(key)
+        with Relay(self.made.port).running() as relay:
+            through = url.replace(self.made.public_url, relay.url)
+            first = self._get(client, client.run, through, "first")
+            second = self._get(client, client.run, through, "second")
+        return Verdict(
+            whole="yes" if first == (True, _digest(data)) else "no",
+            # what goes beyond the object is heads and refusals as well: a twentieth of it is none
+            sent=f"{max(0, relay.sent_bytes - 20_000) / len(data):.1f}",
+            second=self._say_second(second, data),
+            resumes=self._resume(client, key, data),
+        )
+
+    def _say_second(self, second: tuple[bool, str], data: bytes) -> str:
+        if second[1] == _digest(data):
+            return "THE OBJECT"
+        return "a page or a part, and no error" if second[0] and second[1] else "nothing"
+
+    def _resume(self, client: Client, key: str, data: bytes) -> str:
+        url = self.made.link(key)
+        with Relay(self.made.port, CUT_BYTES).running() as relay:
+            through = url.replace(self.made.public_url, relay.url)
+            if self._get(client, client.run, through, "cut") == (True, _digest(data)):
+                return "by itself"
+            again = self._get(client, client.resume or client.run, through, "cut")
+        return "when run again" if again == (True, _digest(data)) else "no"
+
+    def _get(self, client: Client, arguments: Arguments, url: str, name: str) -> tuple[bool, str]:
+        """Whether a run ended well, and a digest of what it saved."""
+        path = self.folder / f"{name}-{CLIENTS.index(client)}.wav"
+        done = self._run(client, arguments(url, str(path)))
+        return done.returncode == 0, _digest(path.read_bytes()) if path.is_file() else ""
+
+    def _run(self, client: Client, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        program = self.programs.get(client.program) or shutil.which(client.program)
+        if program is None:
+            raise ClientMissing(client.program)
+        environ = {**os.environ, "PYTHONWARNINGS": "ignore"}
+        try:
+            return subprocess.run(
+                [program, *arguments],
+                cwd=self.folder,
+                env=environ,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=RUN_MAX_S,
+            )
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(arguments, 124, "", "")
+
+
+class Relay:
+    """Stands before a gateway, counts what the gateway sends, and cuts the first connection that carries too much.
+
+    Args:
+        port: of the gateway.
+        cut_bytes: where the connection is cut; later ones live. None: nowhere.
+    """
+
+    def __init__(self, port: int, cut_bytes: int | None = None) -> None:
+        self.sent_bytes = 0
+        self._port = port
+        self._cut_bytes = cut_bytes
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads: list[threading.Thread] = []
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    @contextmanager
+    def running(self) -> Iterator[Relay]:
+        """Serve until the block ends."""
+        accepting = threading.Thread(target=self._accept)
+        accepting.start()
+        try:
+            yield self
+        finally:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            accepting.join()
+            self._listener.close()
+            for thread in self._threads:
+                thread.join(RUN_MAX_S)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                viewer, _ = self._listener.accept()
+                self._threads.append(threading.Thread(target=self._serve, args=(viewer,)))
+                self._threads[-1].start()
+
+    def _serve(self, viewer: socket.socket) -> None:
+        with viewer, socket.create_connection(("127.0.0.1", self._port)) as gateway:
+            upwards = threading.Thread(target=_pump, args=(viewer, gateway))
+            upwards.start()
+            with suppress(OSError):
+                self._pump_down(gateway, viewer)
+            for end in (viewer, gateway):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            upwards.join()
+
+    def _pump_down(self, gateway: socket.socket, viewer: socket.socket) -> None:
+        passed = 0
+        while data := gateway.recv(65_536):
+            self.sent_bytes += len(data)
+            passed += len(data)
+            viewer.sendall(data)
+            # as slow as a line, or the first connection has it all before a second is made
+            time.sleep(len(data) / LINE_BYTES_PER_S)
+            if self._cut_bytes is not None and passed >= self._cut_bytes:
+                self._cut_bytes = None
+                return
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65_536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def wav(size_bytes: int = SIZE_BYTES) -> bytes:
+    """Noise that a player plays: 8 kHz, 16 bit, one channel; as ffmpeg writes it, so that a copy is the same file."""
+    sound = os.urandom(size_bytes)
+    head = b"RIFF" + (36 + size_bytes).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little")
+    form = (1).to_bytes(2, "little") + (1).to_bytes(2, "little") + (8000).to_bytes(4, "little")
+    form += (16_000).to_bytes(4, "little") + (2).to_bytes(2, "little") + (16).to_bytes(2, "little")
+    return head + form + b"data" + size_bytes.to_bytes(4, "little") + sound
+
+
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "clients.md"
+_ROW = re.compile(r"\| (?P<name>[^|]+) \| (?P<version>[^|]+) \| (?P<verdict>[^|]+(?: \| [^|]+){3}) \|")
+_BEGIN, _END = "<!-- written by tools/gen_clients.py -->\n", "<!-- end -->\n"
+_HEAD = "| Client | Version | Whole | Sent | Again | After a cut |\n|---|---|---|---|---|---|\n"
+
+Rows = dict[str, tuple[str, Verdict]]
+
+
+def read_page() -> Rows:
+    """The rows of docs/clients.md, by client: its version and what it did."""
+    table = PAGE.read_text().partition(_BEGIN)[2].partition(_END)[0].removeprefix(_HEAD)
+    rows: Rows = {}
+    for line in table.splitlines():
+        found = _ROW.fullmatch(line)
+        assert found is not None, line
+        rows[found["name"].strip("`")] = found["version"], Verdict(*found["verdict"].split(" | "))
+    return rows
+
+
+def write_page(rows: Rows) -> None:
+    """Write the table of docs/clients.md, in the order of ``CLIENTS``."""
+    before, _, rest = PAGE.read_text().partition(_BEGIN)
+    lines = [
+        f"| `{client.name}` | {rows[client.name][0]} | {' | '.join(rows[client.name][1])} |\n"
+        for client in CLIENTS
+        if client.name in rows
+    ]
+    PAGE.write_text(f"{before}{_BEGIN}{_HEAD}{''.join(lines)}{_END}{rest.partition(_END)[2]}")
+
+
+def programs(parts: pathlib.Path) -> dict[str, str]:
+    """Where programs are that are not on PATH: the Python of the clients of PyPI, made once, and oncegate.
+
+    Raises:
+        RuntimeError: there is no package index.
+    """
+    return {"python": str(environment(parts / "clients" / "venv", PACKAGES)), "oncegate": str(ONCEGATE)}
+
+
+ONCEGATE = pathlib.Path(sys.executable).with_name("oncegate")
