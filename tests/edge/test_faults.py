@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from edge_world import BROWSER, PROGRAM, EdgeWorld, header, is_passed_on, link, record_in
+from edge_world import BROWSER, PROGRAM, EdgeWorld, header, is_passed_on, link, link_id_of, record_in
 from two_calls import TwoCalls
 
 IN_TIME_S = 4.0
@@ -58,6 +58,18 @@ def test_the_next_request_to_that_instance_goes_on_with_the_claim(
     record = record_in(table.items, url)
     assert record is not None
     assert record.uses == 1
+    assert world.function._homes[""].unanswered(link_id_of(url)) == ()
+
+
+def test_an_instance_does_not_remember_what_an_earlier_run_took(world: EdgeWorld, table: TwoCalls) -> None:
+    """That run passed its request on; a second viewer at this instance would have the object too."""
+    url = link("a.txt")
+    other = world.instance()
+    assert is_passed_on(world.view(url, request_id="the-same-event", by=other))
+    table.faults.extend(["", *["lose"] * 50])  # the insert finds the claim of the other run; what follows is lost
+    assert world.view(url, request_id="the-same-event")["status"] == "503"
+    table.faults.clear()
+    assert world.view(url, address="198.51.100.7")["status"] == "403"
 
 
 def test_an_instance_that_was_never_answered_does_not_serve_a_repeated_event_too(

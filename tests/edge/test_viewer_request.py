@@ -48,6 +48,7 @@ def test_a_link_passes_once(world: EdgeWorld, table: TwoCalls) -> None:
     assert (again["status"], code_of(again)) == ("403", "AccessDenied")
     assert "This link has been used." in again["body"]
     assert header(again, "cache-control") == "private, no-store"
+    assert header(again, "server") is None  # CloudFront names itself
     assert table.writes == 1
 
 
