@@ -20,7 +20,9 @@ CALLS = [
     ("GET", "/get-url?key=a", "links:write"),
     ("GET", "/url", "links:write"),
     ("POST", "/urls", "links:write"),
+    ("POST", "/v1/urls", "links:write"),
     ("GET", "/s3objects", "objects:read"),
+    ("GET", "/v1/s3objects", "objects:read"),
 ]
 """Every call that needs a token; a test below holds it against the OpenAPI document."""
 
