@@ -86,15 +86,22 @@ PARTS = pathlib.Path(__file__).parents[2] / ".parts"
 
 
 @pytest.fixture(scope="session")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsEmulator]:
-    """An emulator of AWS, found by the variables that every AWS tool reads."""
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsEmulator]:
+    """An emulator of AWS for all tests here; deployments have names of their own."""
     try:
-        emulator = AwsEmulator(tmp_path_factory.mktemp("aws"), parts=PARTS)
+        made = AwsEmulator(tmp_path_factory.mktemp("aws"), parts=PARTS)
     except RuntimeError as error:
         if os.environ.get("REQUIRE_ALL_TOOLS") == "1":
             raise
         pytest.skip(str(error))
-    with emulator, pytest.MonkeyPatch.context() as patch:
+    with made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def aws(emulator: AwsEmulator) -> Iterator[AwsEmulator]:
+    """The emulator, found by the variables that every AWS tool reads; no longer than a module, or others would find it."""
+    with pytest.MonkeyPatch.context() as patch:
         for name, value in emulator.environ.items():
             patch.setenv(name, value)
         yield emulator
