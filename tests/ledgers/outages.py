@@ -75,7 +75,7 @@ async def all_unknown(ledger: Ledger) -> None:
     assert Counter(type(what).__name__ for what in told) == {"Unknown": len(told)}
     raised = await asyncio.gather(*aside, return_exceptions=True)
     assert time.monotonic() - begun_s < UNKNOWN_WITHIN_S
-    assert [type(what).__name__ for what in raised] == ["NoneType"] * 5 + ["OSError", "OSError", "LedgerUnfit"]
+    assert [type(what).__name__ for what in raised] == ["NoneType"] * 5 + ["OSError", "OSError", "LedgerAway"]
 
 
 async def works_again(ledger: Ledger) -> None:
