@@ -50,7 +50,7 @@ EDGE = {
     "oncegate.aws_requests.flow", "oncegate.aws_requests.signature", "oncegate.aws_requests.endpoint", "oncegate.web.plain",
     "oncegate.web.answers",
 }  # fmt: skip
-PAGES_MAX_BYTES = 6_500
+PAGES_MAX_BYTES = 6 * 1024
 
 NO_IO = "oncegate.links"
 IO_MODULES = {

@@ -1,7 +1,7 @@
 """The pages that need nothing but a link: the button, the drop zone, and what went wrong.
 
 Each is one HTML document and loads nothing; the drop zone's script is named by a nonce in its policy. Every text of a
-link is escaped here. Shipped to the edge: the standard library alone, at most 6.5 KB of source.
+link is escaped here. Shipped to the edge: the standard library alone, at most 6 KB of source.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from dataclasses import dataclass
 
 _STYLE = """
 :root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}
-body{margin:0;min-height:100vh;display:grid;place-items:center;background:Canvas;color:CanvasText}
+body{margin:0;min-height:100vh;display:grid;place-items:center}
 main{box-sizing:border-box;width:min(30rem,100%);padding:2rem;overflow-wrap:anywhere}
-h1{font-size:1.25rem;margin:0 0 .25rem}p{margin:.25rem 0 1rem}small{opacity:.75}
-button,label.zone{font:inherit;display:block;box-sizing:border-box;width:100%;padding:.9rem 1rem;border-radius:.5rem;
-text-align:center;cursor:pointer}
-button{border:0;background:#1a5fb4;color:#fff}button:focus-visible,label.zone:focus-within{outline:3px solid #99c1f1}
-label.zone{border:2px dashed;padding:2.5rem 1rem}label.zone.over{background:#1a5fb422}
+h1{font-size:1.25rem;margin:0}p{margin:.25rem 0 1rem}
+button,.zone{font:inherit;display:block;box-sizing:border-box;width:100%;padding:.9rem 1rem;border-radius:.5rem;
+text-align:center}
+button{border:0;background:#1a5fb4;color:#fff}button:focus-visible,.zone:focus-within{outline:3px solid #99c1f1}
+.zone{border:2px dashed;padding:2.5rem 1rem}
+.zone.over{background:#1a5fb422}
 input[type=file]{position:absolute;opacity:0;width:1px;height:1px}progress{width:100%}
 """
 
 _HEAD = (
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-    '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="robots" content="noindex,nofollow">'
+    '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="robots" content="noindex">'
 )
 
-# It shows the <Message> of the XML. location.href is the link: nothing of it is put into the page.
+# Nothing of the link is put into the page.
 _SCRIPT = """
-const zone=document.querySelector('.zone'),pick=document.querySelector('#file'),bar=document.querySelector('progress'),
-say=document.querySelector('#say');
+const $=s=>document.querySelector(s),zone=$('.zone'),pick=$('#file'),bar=$('progress'),say=$('#say'),over=zone.classList;
 function send(file){if(!file)return;bar.hidden=false;zone.hidden=true;say.textContent='Sending '+file.name;
 const x=new XMLHttpRequest();x.open('PUT',location.href);x.upload.onprogress=e=>{if(e.lengthComputable)bar.value=e.loaded/e.total};
 x.onload=()=>{if(x.status==200){say.textContent='Done. '+file.name+' has arrived. This link is used up.';return}
@@ -40,8 +40,8 @@ x.onerror=()=>{say.textContent='The connection broke. Nothing was stored; you ca
 x.setRequestHeader('Accept','application/xml');
 x.setRequestHeader('Content-Type',file.type||'application/octet-stream');x.send(file)}
 pick.onchange=()=>send(pick.files[0]);
-zone.ondragover=e=>{e.preventDefault();zone.classList.add('over')};zone.ondragleave=()=>zone.classList.remove('over');
-zone.ondrop=e=>{e.preventDefault();zone.classList.remove('over');send(e.dataTransfer.files[0])};
+zone.ondragover=e=>{e.preventDefault();over.add('over')};zone.ondragleave=()=>over.remove('over');
+zone.ondrop=e=>{e.preventDefault();send(e.dataTransfer.files[0])};
 """
 
 
@@ -65,7 +65,7 @@ def confirm_page(*, name: str, size_bytes: int | None, uses_left: int, needs_coo
     """
     size = "" if size_bytes is None else f"<p>{readable_size(size_bytes)}</p>"
     times = "once" if uses_left == 1 else f"{uses_left} times"
-    asks = "<p><strong>Your browser must accept a cookie from this site for the download.</strong></p>"
+    asks = "<p><strong>Your browser must accept a cookie for the download.</strong></p>"
     body = (
         f"<h1>{html.escape(name)}</h1>{said}{size}{asks if needs_cookies else ''}"
         '<form method="post" action=""><button>Download</button></form>'
@@ -114,7 +114,7 @@ def readable_size(size_bytes: int) -> str:
 def page(title: str, body: str, *, script: str = "", more_policy: str = "") -> Page:
     """Make a page of a body that is HTML already, with the policy that fits it."""
     nonce = os.urandom(12).hex() if script else ""
-    # inline styles hold no text of a link; in a frame another site could lay its button over ours
+    # in a frame another site could lay its button over ours
     policy = (
         "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
         + (f"; script-src 'nonce-{nonce}'; connect-src 'self'" if script else "")
