@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from oncegate.gateway.app import OPEN_REQUESTS_MAX
 from oncegate.meters import BATCH_SIZE, BATCH_SIZE_NAME, TABLE
+from oncegate.server.limits import OPEN_REQUESTS_MAX
 from oncegate.stores import protocol
 
 ROOT = pathlib.Path(__file__).parents[2]
