@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from oncegate.library.async_client import AsyncClient
     from oncegate.library.calls import ApiError
-    from oncegate.library.client import AsyncClient, Client
-    from oncegate.library.signer import Link, Signer
+    from oncegate.library.client import Client
+    from oncegate.library.link import Link
+    from oncegate.library.signer import Signer
     from oncegate.library.tickets import ticket
     from oncegate.library.verifying import verify
     from oncegate.links.errors import BadRequest, OncegateError
@@ -41,11 +43,11 @@ __all__ = [
 
 _MODULES = {
     "ApiError": "oncegate.library.calls",
-    "AsyncClient": "oncegate.library.client",
+    "AsyncClient": "oncegate.library.async_client",
     "BadRequest": "oncegate.links.errors",
     "Client": "oncegate.library.client",
     "Grant": "oncegate.links.grant",
-    "Link": "oncegate.library.signer",
+    "Link": "oncegate.library.link",
     "OncegateError": "oncegate.links.errors",
     "Refused": "oncegate.links.refusal",
     "Signer": "oncegate.library.signer",

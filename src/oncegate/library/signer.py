@@ -10,66 +10,25 @@ here are clock and random bytes, which the rules are given.
 
 from __future__ import annotations
 
-import os
 import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from os import PathLike
 from pathlib import Path
 from typing import Literal, Self
 
-from oncegate.keys.folder import KeyFolder
-from oncegate.keys.pem import PEM_BYTES_MAX, KeyUnfit, load_signing_key
-from oncegate.keys.signing import open_signing_key, s3_issuer_of
+from oncegate.library.issuer import Issuer, issuer_of, public_url_of, read_key
+from oncegate.library.link import Link
 from oncegate.library.tickets import draw_ticket
 from oncegate.links.errors import BadRequest
 from oncegate.links.grant import Confirm, Operation, Scheme
-from oncegate.links.issue import S3Issuer, Wish, end_of, make_link
-from oncegate.links.key_group import SigningKey
+from oncegate.links.issue import Wish, end_of, make_link
 from oncegate.links.link_id import text_of_id
 from oncegate.links.ticket import Ticket
 from oncegate.settings import Settings
 from oncegate.settings.finding import find
-from oncegate.settings.spellings import read_public_urls
 
 MAX_LIFETIME_S = 7 * 86_400
 SchemeName = Literal["cloudfront", "cloudfront-custom", "s3"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """A signed link; ``str()`` gives the URL, which is the secret and therefore not in the ``repr``.
-
-    Attributes:
-        url: what is handed out.
-        id: names the link in the ledger, in logs and in the control API; 22 characters, no secret.
-        key: object key, decoded.
-        operation: ``get`` or ``put``.
-        uses: how often it opens.
-        expires_at: an aware datetime; the link is refused at this second and after.
-    """
-
-    url: str = field(repr=False)
-    id: str
-    key: str
-    operation: Literal["get", "put"]
-    uses: int
-    expires_at: datetime
-
-    def __str__(self) -> str:
-        """Give the URL."""
-        return self.url
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Issuer:
-    """With what links are signed, and what they may be."""
-
-    key: SigningKey | None
-    s3: S3Issuer | None
-    public_url: str
-    max_lifetime_s: int
-    home: str = ""
 
 
 class Signer:
@@ -95,10 +54,10 @@ class Signer:
             BadRequest: ``base_url`` has a path, or PEM text comes without ``key_id``.
             Unfit: the key cannot be used.
         """
-        self._issuer = _Issuer(
-            key=_read_key(key, key_id),
+        self._issuer = Issuer(
+            key=read_key(key, key_id),
             s3=None,
-            public_url=_public_url(base_url),
+            public_url=public_url_of(base_url),
             max_lifetime_s=_seconds("max_lifetime", max_lifetime),
         )
 
@@ -115,7 +74,7 @@ class Signer:
         """
         made = cls.__new__(cls)
         settings = config if isinstance(config, Settings) else find(None if config is None else Path(config))
-        made._issuer = _issuer_of(settings)  # noqa: SLF001  the other constructor
+        made._issuer = issuer_of(settings)  # noqa: SLF001  the other constructor
         return made
 
     def download(
@@ -269,43 +228,6 @@ class Signer:
             uses=ticket.uses,
             expires_at=datetime.fromtimestamp(expires_s, UTC),
         )
-
-
-def _issuer_of(settings: Settings) -> _Issuer:
-    s3 = s3_issuer_of(settings)
-    key = None
-    # an installation may sign S3 links alone: it has no key, and a wish for a CloudFront link is told so
-    if settings.keys.signing or s3 is None:
-        group = KeyFolder(settings.resolve(settings.keys.group))
-        key = open_signing_key(settings.keys.signing, settings.folder, os.environ, group=group)
-    return _Issuer(
-        key=key,
-        s3=s3,
-        public_url=settings.viewer.public_url[0],
-        max_lifetime_s=settings.links.max_lifetime_s,
-        home=settings.links.home,
-    )
-
-
-def _read_key(key: str | PathLike[str], key_id: str | None) -> SigningKey:
-    if "-----BEGIN" in str(key):
-        if key_id is None:
-            raise BadRequest("key_id", "PEM text has no name: say under which id the key group holds the public half")
-        return load_signing_key(str(key).encode()).named(key_id)
-    path = Path(key)
-    try:
-        with path.open("rb") as file:
-            pem = file.read(PEM_BYTES_MAX + 1)
-    except OSError as error:
-        raise KeyUnfit(f"cannot be read: {error.strerror}", where=str(path)) from None
-    return load_signing_key(pem).named(key_id or path.stem)
-
-
-def _public_url(base_url: str) -> str:
-    try:
-        return read_public_urls(base_url)[0]
-    except ValueError as error:
-        raise BadRequest("base_url", str(error)) from None
 
 
 def _scheme(name: str) -> Scheme:

@@ -3,7 +3,7 @@
     OncegateError
     |-- BadRequest     an argument that no link can be made from (also a ValueError)     here
     |-- Refused        a link that is not admitted                                       refusal.py
-    |-- ApiError       the control API answered an error, or not at all                  library/client.py
+    |-- ApiError       the control API answered an error, or not at all                  library/calls.py
     `-- Unfit          something cannot be used as configured                            unfit.py
 
 Each class says in its attributes what was wrong; the text of an error holds no key, signature, policy or token.

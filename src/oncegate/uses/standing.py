@@ -10,24 +10,18 @@ receipt may be missing (a gateway was killed, its log is elsewhere), so its abse
 from __future__ import annotations
 
 import enum
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from oncegate.links.grant import Grant, Operation
 from oncegate.links.instants import instant_text
+from oncegate.uses.receipts import COMPLETE, RECEIPTS, Receipt, counts_of, receipt_of
 from oncegate.uses.record import EMPTY, Claim, Issued, Record
 from oncegate.uses.upload import UNKNOWN_FOR_S, is_leased
 from oncegate.uses.use import Rules
 
 LABEL_SEPARATOR = "\x1f"
 """What follows it in a stored label is not the issuer's: the control API keeps a mark of the request there."""
-
-RECEIPTS = ("download", "upload")
-"""Names of the events that tell the end of a transfer, as ``ledgers/protocol.py`` has them."""
-
-COMPLETE = "complete"
-"""How the gateway calls the outcome of a transfer that was handed over whole; any other names what broke it."""
 
 
 class State(enum.Enum):
@@ -56,27 +50,6 @@ class ClaimSeen:
     address: str | None
     size_bytes: int | None
     promised_bytes: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """What a gateway says of one transfer, at its end.
-
-    Attributes:
-        at_s: seconds since 1970 UTC.
-        direction: ``download`` or ``upload``.
-        outcome: ``complete``, or what broke it.
-        moved_bytes: handed to the server, or taken from the viewer.
-        size_bytes: of the object, where it was said.
-        address: the viewer's, where it was said.
-    """
-
-    at_s: int
-    direction: str
-    outcome: str
-    moved_bytes: int
-    size_bytes: int | None
-    address: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +104,7 @@ class Standing:
         """``complete``, ``partial`` (only ranges were asked for), or what broke the last transfer; None: unknown."""
         if not self.receipts:
             return None
-        if any(_is_whole(receipt) for receipt in self.receipts):
+        if any(receipt.is_whole for receipt in self.receipts):
             return COMPLETE
         last = self.receipts[-1]
         if self.uses_taken == 1 and last.size_bytes is not None and (self.moved_bytes or 0) >= last.size_bytes:
@@ -182,8 +155,8 @@ def standing_of(
     events = list(events)
     known = _told_by(events, _known_of(record.issued, grant))
     is_expired = None if known.expires_s is None else now_s >= known.expires_s
-    counts = _counts_of(events) if counts is None else counts
-    receipts = tuple(_receipt(event) for event in events if event.get("event") in RECEIPTS)
+    counts = counts_of(events) if counts is None else counts
+    receipts = tuple(receipt_of(event) for event in events if event.get("event") in RECEIPTS)
     return replace(
         known,
         state=_state_of(record, now_s, is_expired=bool(is_expired)),
@@ -310,35 +283,6 @@ def _claim_seen(claim: Claim) -> ClaimSeen:
         size_bytes=claim.size_bytes,
         promised_bytes=None if claim.size_bytes is None else claim.paid,
     )
-
-
-def _receipt(event: Mapping[str, object]) -> Receipt:
-    size, address = event.get("size"), event.get("address")
-    return Receipt(
-        at_s=_whole_number(event.get("at")),
-        direction=str(event["event"]),
-        outcome=str(event.get("outcome", "unknown")),
-        moved_bytes=_whole_number(event.get("bytes")),
-        size_bytes=size if isinstance(size, int) else None,
-        address=address if isinstance(address, str) else None,
-    )
-
-
-def _whole_number(value: object) -> int:
-    return value if isinstance(value, int) else 0
-
-
-def _is_whole(receipt: Receipt) -> bool:
-    if receipt.outcome != COMPLETE:
-        return False
-    return receipt.size_bytes is None or receipt.moved_bytes >= receipt.size_bytes
-
-
-def _counts_of(events: Iterable[Mapping[str, object]]) -> Mapping[str, int]:
-    counts = Counter[str]()
-    for event in events:
-        counts[str(event.get("event"))] += _whole_number(event.get("count", 1))
-    return counts
 
 
 def _say_state(standing: Standing) -> str:
