@@ -1,10 +1,8 @@
 """How each kind of setting is written: addresses, URLs, networks, instants, prefixes, secrets.
 
-A reader takes what stands in TOML or JSON, or the text of a variable, and returns the value; for a value that was read
-before it returns the same, so that constructors check with it too. It raises ``ValueError`` with what to write
-instead. No message quotes a value, for it may be a secret that was written in the wrong place; durations, sizes and
-networks are quoted, because they only get so far when they look like one or stand under a key that holds no secret.
-
+A reader takes a value of TOML or JSON, or the text of a variable, and returns the setting. Given a setting it returns
+the same, so constructors check with it too. It raises ``ValueError`` with what to write instead. Messages quote
+durations, sizes and networks, and no other value: it may be a secret that was written in the wrong place.
 ``tables.py`` names a reader for each key; ``Address`` is also what listeners are given.
 """
 

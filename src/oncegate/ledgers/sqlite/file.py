@@ -5,7 +5,6 @@ It never replaces a file that exists, however broken it is: an empty ledger woul
 It opens the database through SQLite alone. POSIX drops all locks that a process holds on a file when the process
 closes any descriptor of it, so one ``open`` here would silently take the locks from every connection of the process
 (SQLite, "How To Corrupt An SQLite Database File", section 2.2).
-
 Files beside it: ``-wal`` and ``-shm`` are SQLite's and belong to the database; ``-lock`` is ours and holds nothing.
 """
 

@@ -45,7 +45,6 @@ if TYPE_CHECKING:  # the driver has these names for type checkers alone
 
 LOOK_MAX_S = 4.5
 PAGE_OBJECTS = 1000
-
 RETRIES: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}
 SHORT_CALLS: ClientConfig = {"connect_timeout": "2s", "timeout": "30s"}
 """For looks, lists and puts of one chunk; 8 MiB in 30 s need 2.3 Mbit/s."""
@@ -73,11 +72,7 @@ class Bucket:
 
 
 class ObstoreStore:
-    """Objects in a bucket.
-
-    Args:
-        bucket: where the objects are.
-    """
+    """Objects in a bucket, opened by ``bucket`` for each of its uses."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
