@@ -69,3 +69,16 @@ def test_every_decision_is_in_the_list() -> None:
     listed = (ROOT / "docs" / "decisions" / "0001-record-decisions.md").read_text()
     for page in sorted((ROOT / "docs" / "decisions").glob("*.md"))[1:]:
         assert f"]({page.name})" in listed
+
+
+def test_each_fact_of_aws_that_code_names_is_on_the_page() -> None:
+    """A number that leads nowhere is a source that nobody can check."""
+    page = (ROOT / "docs" / "aws-protocol.md").read_text()
+    known = set(re.findall(r"^\| ([0-9.]+) ", page, re.M))
+    for first, last in re.findall(r"^\| ([0-9.]+) - ([0-9.]+) ", page, re.M):
+        stem, begin, end = first.rpartition(".")[0], int(first.rpartition(".")[2]), int(last.rpartition(".")[2])
+        known |= {stem, *(f"{stem}.{number}" for number in range(begin, end + 1))}
+    for source in sorted((ROOT / "src").rglob("*.py")):
+        for names in re.findall(r"aws-protocol\.md((?:,? [0-9]+(?:\.[0-9]+)+)+)", source.read_text()):
+            named = set(re.findall(r"[0-9]+(?:\.[0-9]+)+", names))
+            assert named <= known, f"{source.name}: {sorted(named - known)}"
