@@ -82,3 +82,14 @@ def test_each_fact_of_aws_that_code_names_is_on_the_page() -> None:
         for names in re.findall(r"aws-protocol\.md((?:,? [0-9]+(?:\.[0-9]+)+)+)", source.read_text()):
             named = set(re.findall(r"[0-9]+(?:\.[0-9]+)+", names))
             assert named <= known, f"{source.name}: {sorted(named - known)}"
+
+
+def test_the_code_map_names_every_module() -> None:
+    """A module that the page does not name is found by its name alone; ``testing/`` is described by what it offers."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    code_map = page[page.index("## Code map") : page.index("## Invariants")]
+    for folder, text in re.findall(r"^- \*\*`([a-z_]+)/`\*\*:?(.*?)(?=^- \*\*|\Z)", code_map, re.S | re.M):
+        named = set(re.findall(r"`([a-z_0-9]+)/?`", text))
+        places = (ROOT / "src" / "oncegate" / folder).iterdir()
+        found = {place.stem for place in places if not place.name.startswith("__")}
+        assert folder == "testing" or found <= named, f"{folder}: {sorted(found - named)}"

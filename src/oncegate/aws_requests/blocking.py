@@ -1,6 +1,7 @@
-"""One signed call of an AWS service that speaks JSON, made and waited for: of commands and of signing keys.
+"""One signed, blocking call to an AWS service that speaks JSON; for commands, and for signing keys that AWS keeps.
 
-By ``http.client``, whose connection is not kept: such calls are rare. Nothing of a request or an answer is logged.
+Uses ``http.client`` and a new connection for each try, because such calls are rare. Nothing of a request or an answer
+is logged.
 
 Source: AWS JSON 1.1 protocol; AWS General Reference, "Signing AWS API requests".
 """
@@ -44,7 +45,7 @@ class CallFailed(Exception):
     """A service said no, or did not answer.
 
     Attributes:
-        code: the service's name for it; empty where there was no answer.
+        code: the service's name for the error; empty if there was no answer, one that is not JSON, or a 5xx.
     """
 
     def __init__(self, code: str, words: str) -> None:
@@ -61,7 +62,7 @@ def call(
     credentials: AwsCredentials,
     environ: Mapping[str, str],
 ) -> Mapping[str, Any]:
-    """Make a call, again where the service is busy or the connection broke; so it must do no harm when made twice.
+    """Make a call, and repeat it if the service is busy or did not answer: so it must be safe to make twice.
 
     Args:
         service: which.
@@ -69,7 +70,7 @@ def call(
         document: its arguments.
         region: where.
         credentials: with what to sign.
-        environ: may name another server than AWS's.
+        environ: may name an endpoint in place of AWS's, as ``endpoint_of`` reads it.
 
     Raises:
         CallFailed: it said no, or did not answer.

@@ -1,7 +1,7 @@
-"""Whether the store has an object, asked beside a command that must not wait for it.
+"""Whether the store has an object, for a command that must not wait long for a slow store.
 
-The question is asked in a thread that is left behind when its time is over. A ``file:`` store is asked without asyncio,
-which would take longer to import than the answer takes.
+A thread asks the store; the command goes on without it after ``within_s``. A ``file:`` store is asked without asyncio,
+because importing asyncio takes longer than the answer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Presence:
     """What the store said in time.
 
     Attributes:
-        is_there: None: nothing, or that it cannot be asked.
+        is_there: whether it has the object; None if it did not answer in time or cannot be asked.
         near: keys that may have been meant, the nearest first.
         problem: why it cannot be asked, for the operator.
     """
@@ -104,7 +104,7 @@ def _ask_bucket(key: str, settings: Settings, found: Presence) -> None:
 
 
 def _fill(key: str, found: Presence, list_keys: _List) -> None:
-    # the key itself is the first of all that begin with it
+    # keys are listed in the order of their bytes: of all keys that begin with this one, this one comes first
     found.is_there = list(list_keys(key, 1)) == [key]
     if found.is_there:
         return

@@ -1,4 +1,4 @@
-"""What a gateway is made of; put together in ``opening``."""
+"""What a gateway is made of; ``service/gateway.py`` puts it together."""
 
 from __future__ import annotations
 

@@ -57,8 +57,8 @@ def plain_link_id(signed: Signed, object_key: str) -> bytes:
 
     Source: docs/request.md; docs/aws-protocol.md 1.4; vectors *-same-*.
     """
-    # Neither Signature nor Key-Pair-Id: anyone can rewrite them (the mirrored ECDSA signature, a second id of one key)
-    # and would have another use. With the lengths, no two lists of parts are the same bytes.
+    # Signature and Key-Pair-Id are not hashed: anyone can rewrite them (the mirrored ECDSA signature, a second id of
+    # one key) and would have another use. Each part follows its length, so other parts are other bytes.
     digest = hashlib.sha256()
     for part in (signed.issuer, signed.signed_bytes, object_key.encode() if signed.is_wildcard else b""):
         digest.update(len(part).to_bytes(8) + part)

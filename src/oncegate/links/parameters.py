@@ -1,8 +1,8 @@
 """The query of a link, read once: which parameters belong to a signature scheme, and which must be signed.
 
 Parameters that oncegate gives a meaning (``once`` and its limits, ``response-content-*``) count only where the
-signature covers them; otherwise a holder could add their own. They are looked for under every spelling and accepted
-under one: the literal name, once (docs/request.md).
+signature covers them; otherwise a holder could add their own. Such a name is recognised in
+every percent-encoding, and accepted only if it is written literally and is given a single time (docs/request.md).
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ LIMIT_NAMES = frozenset(
 
 
 class Parameters(NamedTuple):
-    """A query, sorted by whom its parameters belong to. Names and values raw.
+    """The parameters of a query, by scheme. Names and values are as they came, still percent-encoded.
 
     Attributes:
         cloudfront: CloudFront's own, by name.
         limits: ``once``, ``once-*`` and ``response-content-*`` as they stand in the URL, by name; whether they are
             signed is for ``links/verify.py`` to say.
-        own: every segment that is not CloudFront's, in order: what a canned policy's Resource keeps.
+        own: every ``name=value`` that is not CloudFront's, in the order of the URL: the query of a canned policy's
+            Resource.
         is_s3: some parameter is SigV4's.
         is_s3_v2: it looks like S3's old query authentication.
     """
@@ -76,11 +77,11 @@ def read_parameters(query: bytes) -> Parameters:
                 raise Refused(Reason.DUPLICATE_PARAMETER)
             cloudfront[name] = value
             continue
-        # with oncegate's own: a canned Resource has every parameter but CloudFront's, in the order of the URL (1.1)
+        # a canned policy's Resource has every parameter but CloudFront's, so oncegate's too (docs/aws-protocol.md 1.1)
         own.append(segment)
         if name in LIMIT_NAMES:
             _add_limit(limits, name, value)
-        # of a later version: a link that was served without this limit would allow more than its issuer signed
+        # a limit of a later version: served without it, the link would allow more than its issuer signed
         elif name.startswith(b"once-"):
             raise Refused(
                 Reason.UNSIGNED_PARAMETER, hint="an unknown once- parameter: a limit that cannot be kept here"
@@ -94,7 +95,7 @@ def read_parameters(query: bytes) -> Parameters:
     # otherwise the holder could choose by which of the two the link is judged
     if cloudfront and is_s3:
         raise Refused(Reason.TWO_SCHEMES)
-    # a CloudFront link may have a parameter of that name as its own
+    # a CloudFront link may carry a parameter AWSAccessKeyId that means nothing to oncegate
     is_s3_v2 = is_s3_v2 and b"Signature" in cloudfront and b"Key-Pair-Id" not in cloudfront
     return Parameters(cloudfront, limits, own, is_s3, is_s3_v2)
 

@@ -1,4 +1,4 @@
-"""The only way in: from a viewer's request to a Grant, or a refusal. Pure: what is refused here was not looked up.
+"""The way in at a gateway: from a viewer's request to a Grant, or a refusal. Pure: what is refused here was not looked up.
 
 ``authenticate`` says what AWS would say: the signature, the key, the resource, the time, the address. ``verify``
 adds what oncegate asks beyond AWS: limits must be signed, a ticket must be one, method and object key must be served

@@ -1,8 +1,9 @@
 """From a configuration to a gateway that is kept in order: what ``oncegate serve`` stands on, and how to embed it.
 
-Opens ledger, store and key group and probes them; while it is open, follows the key group, cuts what has stalled and
-sweeps; at the end settles what broke. Listens nowhere: that is the server's part (server/listener.py, or any other that
-keeps to docs/guides/embed.md).
+Opens the key group, the ledger and the store, and probes the last two. While it is open, it follows the key group, cuts
+stalled transfers, asks whether the ledger is still fit, and sweeps ledger and store. At the end it cuts the transfers
+that still run and settles them. It opens no socket: that is for the server (server/listener.py, or any other that keeps
+to docs/guides/embed.md).
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class OpenGateway:
     Attributes:
         app: ASGI 3, for HTTP alone; knows no lifespan.
         parts: what it is made of.
-        ledger: that ``parts.runner`` runs over.
-        trusting: whom it believes.
+        ledger: the one that ``parts.runner`` asks.
+        trusting: the public keys and S3 credentials that are trusted, as they are now.
     """
 
     app: Gateway
@@ -118,7 +119,7 @@ async def _tick(parts: Parts, trusting: Trusting) -> None:
 
 
 async def _sweep_store(parts: Parts) -> None:
-    """At the start and every hour: forget what killed uploads left."""
+    """At the start and every hour: delete from the store what killed uploads left more than a day ago."""
     while True:
         with contextlib.suppress(StoreFault, OSError):
             leftovers = await parts.store.sweep(parts.now_s() - LEFTOVER_AGE_S)
@@ -128,7 +129,7 @@ async def _sweep_store(parts: Parts) -> None:
 
 
 async def _settle(parts: Parts) -> None:
-    """Cut what still runs, and wait until everything is given back that was not handed over."""
+    """Cut the transfers that still run, and wait, for a limited time, until their unsent bytes are given back."""
     left = len(parts.transfers)
     # With -1, transfers that made progress this very moment count as stalled too.
     parts.transfers.cut_stalled(-1)

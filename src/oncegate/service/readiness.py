@@ -1,7 +1,7 @@
-"""What ``/readyz`` says: every part is asked for something harmless, and told in words of ours.
+"""What ``/readyz`` says of ledger, store and keys: each is asked for something harmless, and reported in fixed texts.
 
-Who asks needs no token, so nothing that a driver or a server said is repeated: that may name hosts, paths and users, and
-is in the log. Nothing is written, unless the last claim could not be: then a write is tried.
+``/readyz`` needs no token, so it repeats no text of a driver or a server: such a text may name hosts, paths and users.
+The log has it. Nothing is written, unless the outcome of the last write to the ledger is unknown: then one is tried.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _PROBE_KEY = "oncegate-readiness"
 _PROBE_ID = b"\xff" + bytes(15)
 _NO_VERSION = -1
 LOST_WRITE_COUNTS_S = 30.0
-"""After a write was lost and none succeeded. Then a smaller one is tried: a disk may have room for that alone."""
+"""For so long after a lost write the ledger counts as not ready, unless a later write is answered. Only then is a write
+tried: it is smaller than a claim, and a nearly full disk may take it while claims still fail."""
 _PAID_BY_WRITE = frozenset({"dynamodb", "s3"})
 """Schemes of ledgers where a write that changes nothing costs what a write costs; probes come every few seconds."""
 
@@ -75,10 +76,11 @@ async def _words_of_ledger(opened: OpenGateway) -> str:
 
 
 async def _ask(opened: OpenGateway) -> ReadOutcome | ReplaceOutcome:
-    """Ask as a claim would: for a place among the writes.
+    """Send a conditional write that matches no record, so the probe waits in the same queue as claims.
 
-    A ledger that reads and takes no writes refuses every link. No record has this version, so nothing is replaced; in a
-    database nothing is then forced to the disk.
+    A read would show too little: a ledger that answers reads and takes no writes refuses every link. No record has the
+    version ``_NO_VERSION``, so nothing is replaced, and a database forces nothing to the disk. A ledger where each
+    write is paid for is read instead.
     """
     if opened.parts.settings.ledger.url.partition(":")[0] in _PAID_BY_WRITE:
         return await opened.ledger.read(_PROBE_ID)
@@ -86,7 +88,7 @@ async def _ask(opened: OpenGateway) -> ReadOutcome | ReplaceOutcome:
 
 
 async def _takes_writes(ledger: Ledger) -> bool:
-    """Whether a write is forced to the disk; asked where the last claim's was not. What is stored stays as it is."""
+    """Whether the ledger stores a write, after one whose outcome is unknown. Replaces the sweep state by itself."""
     if not isinstance(ledger, Sweeps):
         return True
     try:

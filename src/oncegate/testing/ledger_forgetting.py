@@ -32,7 +32,7 @@ class ForgettingChecks(LedgerChecks):
     """What may be forgotten, and what is listed."""
 
     async def check_sweep_forgets_what_is_due_and_no_more(self) -> None:
-        """Records whose time is the limit are forgotten, those a second later stay: with their version and bytes."""
+        """A sweep deletes a record whose ``forget_after_s`` is the limit; one a second above it stays unchanged."""
         async with self._opened() as ledger:
             sweeps, limit_s = optional_of(ledger, Sweeps), await _unswept_s(ledger)
             due, early, for_ever = fresh_link_id(), fresh_link_id(), fresh_link_id()
@@ -50,7 +50,7 @@ class ForgettingChecks(LedgerChecks):
                 check(what == expected, f"not due, but after the sweep it reads {what}")
 
     async def check_what_may_be_swept_is_refused(self) -> None:
-        """After a sweep an insert with a time up to its limit is ``Swept``, one a second later is done."""
+        """After a sweep an insert with ``forget_after_s`` up to the limit is ``Swept``; one above it is stored."""
         async with self._opened() as ledger:
             sweeps, limit_s = optional_of(ledger, Sweeps), await _unswept_s(ledger)
             await sweeps.sweep(limit_s, force=True)
@@ -62,7 +62,7 @@ class ForgettingChecks(LedgerChecks):
             version_of(await ledger.insert(fresh_link_id(), b"{}", limit_s + 1))
 
     async def check_the_sweep_limit_never_falls(self) -> None:
-        """A sweep by a slower clock, and opening again, leave the limit where it was."""
+        """The limit stays where it was when a clock that is behind sweeps, and when the ledger is opened again."""
         async with self._opened() as ledger:
             sweeps, limit_s = optional_of(ledger, Sweeps), await _unswept_s(ledger)
             await sweeps.sweep(limit_s, force=True)
@@ -75,7 +75,7 @@ class ForgettingChecks(LedgerChecks):
                 check(what == Swept(), f"swept until {limit_s}, then opened again: an insert was told {what}")
 
     async def check_a_sweep_goes_as_far_as_the_earliest_of_its_tries(self) -> None:
-        """With 24 tries known a sweep forgets up to the earliest of them, with 23 nothing: one clock moves nothing."""
+        """With 24 tries stored the limit moves to the earliest of them and now; with 23 no clock can move it."""
         async with self._opened() as ledger:
             sweeps, now_s = optional_of(ledger, Sweeps), await _unswept_s(ledger)
             later_s = tuple(now_s + HOUR_S * number for number in range(2, TRIES_KEPT + 2))
@@ -97,7 +97,7 @@ class ForgettingChecks(LedgerChecks):
             check(what == Swept(), f"swept until {now_s}, but an insert was told {what}")
 
     async def check_of_two_tries_at_once_one_counts(self) -> None:
-        """Two gateways that read the same state store one try: what was stored meanwhile is not written over."""
+        """Of two gateways that read the same state one stores its try; the other's changes nothing."""
         async with self._opened() as ledger:
             sweeps = optional_of(ledger, Sweeps)
             before = await sweeps.sweep_state()
@@ -201,7 +201,7 @@ async def _plant(sweeps: Sweeps, tries_s: tuple[int, ...]) -> None:
 
 
 async def _unswept_s(ledger: Ledger) -> int:
-    """Find a limit for a sweep, above those of earlier checks, and within what the server's clock allows."""
+    """Find a limit for a sweep that is above the limits of earlier checks and that the server's clock still allows."""
     limit_s = int(time.time()) + SWEEP_AHEAD_S
     while isinstance(await ledger.insert(fresh_link_id(), b"{}", limit_s), Swept):
         limit_s += 1

@@ -1,7 +1,8 @@
 """What a deployment leaves on this machine: a configuration with which every other command works, and the public keys.
 
-A file that somebody has changed is not written over: the first line says that it is ours, and whoever takes it out
-keeps the file.
+The configuration is replaced as long as it begins with ``MARK``, even if its other lines were changed; whoever edits it
+takes that line out to keep it. Public keys are always written. Other ``.pem`` files in ``keys/`` are deleted, unless
+the configuration is kept.
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ def write_configuration(folder: Path, options: Options, deployed: Deployed) -> l
     Args:
         folder: made where it is missing.
         options: of the deployment.
-        deployed: what stands.
+        deployed: its domain, signing key and public keys, read from the stacks.
 
     Returns:
-        What was written; nothing where all of it stood as it would be written.
+        The files that were written; empty if each already had this content.
     """
     first = options.first
     text = _TEMPLATE.format(
@@ -69,7 +70,7 @@ def write_configuration(folder: Path, options: Options, deployed: Deployed) -> l
         wanted[config] = text
         for path in (folder / "keys").glob("*.pem"):
             if path not in wanted:
-                path.unlink()  # trusted no more: else explain would say that its links open
+                path.unlink()  # no longer trusted: otherwise explain would say that its links open
     written: list[Path] = []
     for path, content in wanted.items():
         if not path.exists() or path.read_text() != content:

@@ -1,4 +1,4 @@
-"""``oncegate put``: upload a file through a link, checked on the other side."""
+"""``oncegate put``: upload a file through a link, with a checksum that the server compares."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def upload_file(file: str, url: str, media_type: str | None, *, patience: Patien
     Args:
         file: path, ``-`` for stdin; a pipe, a device and stdin are copied first, since their length must be known.
         url: the link.
-        media_type: None: by the name of the file; of what has none, by the object's.
+        media_type: None: guessed from the file's name; for stdin and pipes, from the object key in the link.
         patience: how often to try.
 
     Returns:

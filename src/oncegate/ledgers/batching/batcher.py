@@ -3,8 +3,8 @@
 While one batch is at the server, further requests gather for the next, so the size of a batch follows the load: a
 single claim waits for nobody, and sixty-four claims at once share one commit.
 
-A batch holds each key at most once: of two inserts of a key in one statement the server would refuse one, and which of
-them it was could not be told apart from its answer. Later waiters of a key go into the next batch, in their order.
+A batch holds each key at most once: of two inserts of one key in a statement the server would refuse one, and its
+answer does not say which. Later waiters of a key go into the next batch, in their order.
 
 It knows nothing of records: ``send`` does. It never repeats a batch, and it answers every caller: after
 ``answer_within_s`` the answer is ``lost``, whatever the server does. (``thread.py`` is the same for a thread.)
@@ -22,7 +22,8 @@ from typing import Generic, TypeVar
 from oncegate.ledgers.batching.sizes import BatchSizes
 
 ANSWER_WITHIN_S = 4.0
-"""A viewer is told within five seconds (``runner.WAIT_MAX_S``); this leaves the rest of the request half a second."""
+"""A viewer is answered within five seconds, so the runner waits 4.5 (``runner.WAIT_MAX_S``); this is half a second
+less, for the rest of the claim."""
 BATCH_MAX = 128
 WAITING_MAX = 16_384
 
@@ -34,7 +35,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(slots=True)
 class _Slot(Generic[Ask, Answer]):
-    """One ask, the future that waits for its answer, and when it is too late for one."""
+    """One ask, the future that takes its answer, and the time after which the ask is ``lost``."""
 
     ask: Ask
     key: Hashable
@@ -49,7 +50,7 @@ class Batcher(Generic[Ask, Answer]):
         send: sends a batch and returns one answer for each ask, in order. It should end within ``answer_within_s`` by
             itself; whatever it raises makes every ask of the batch ``lost``.
         key_of: of two asks with equal keys, the later one goes into a later batch. None where that does not matter.
-        lost: makes the answer for what got none; told why, for the log.
+        lost: makes the answer for an ask that got none; its argument says why, for the log.
         sizes: counts the batches by their size.
         batch_max: asks in one batch.
         waiting_max: asks that may wait; one more is ``lost`` at once and certainly not done.
@@ -165,7 +166,7 @@ class Batcher(Generic[Ask, Answer]):
         return answers
 
     def _watch(self) -> None:
-        """Give up on what is late, and look again when the next will be."""
+        """Answer ``lost`` to every ask that is late, and set the timer for the next one."""
         self._timer = None
         loop = asyncio.get_running_loop()
         self._give_up(late_at_s=loop.time())
