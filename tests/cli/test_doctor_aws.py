@@ -55,8 +55,8 @@ def test_tables_and_buckets_well_missing_and_away(
     ministack.freeze()
     try:
         hung = seen(1, LEDGER__URL=bucket)
-        for part in ("ledger", "store"):
+        for part, remedy in (("ledger", "check endpoint, allow_http and the network"), ("store", "start the server")):
             assert hung[part][0] == "failed"
-            assert "-> start the server" in hung[part][1], hung
+            assert f"-> {remedy}" in hung[part][1], hung
     finally:
         ministack.thaw()

@@ -449,12 +449,14 @@ def test_standbys_are_refused_and_reported(tmp_path):
             primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
             primary.sql("SELECT pg_reload_conf()")
             assert probe(primary.url, tmp_path).accepted == ()
-            standby.freeze()  # a synchronous commit waits for it: nothing is answered that it does not have
 
             async def claim(ledger):
+                standby.freeze()  # a synchronous commit waits for it: nothing is answered that it does not have
                 return await ledger.insert(LINK, b"{}", FORGET_NEVER_S)
 
             assert isinstance(opened(primary.url, tmp_path, claim), Unknown)
+            with pytest.raises(LedgerUnfit, match="did not answer while it was tried"):
+                probe(primary.url, tmp_path)  # a gateway that starts now could answer no claim
             standby.thaw()
 
 
