@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, closing
 import pytest
 
 from oncegate.ledgers.opening import open_ledger
-from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, LedgerUnfit, Row, Stands, Unknown
+from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, LedgerUnfit, Repair, Row, Stands, Unknown
 from oncegate.ledgers.sqlite import rows as sqlite_rows
 from oncegate.ledgers.sqlite import threads as sqlite_threads
 from oncegate.ledgers.sqlite.ledger import STEP_ROWS, SqliteLedger
@@ -359,3 +359,17 @@ async def test_a_file_of_an_earlier_version_is_taken_over_as_it_is(path: pathlib
     async with opened(path) as ledger:
         assert isinstance(await ledger.read(LINK), Stands)
         assert await ledger.sweep(1000, force=True) == 1
+
+
+@pytest.mark.anyio
+async def test_a_repair_before_the_first_claim_is_noticed(path: pathlib.Path) -> None:
+    """A gateway whose probe is older than the repair does not know which tickets are refused since."""
+    gateway, repairing = SqliteLedger(path), SqliteLedger(path)
+    facts = await gateway.probe()
+    await repairing.probe()
+    await repairing.rebirth(facts.born_ms + 1, Repair(refused_before_ms=facts.born_ms + 1), -1)
+    for told in (await gateway.insert(fresh_link_id(), b"{}", FORGET_NEVER_S), await gateway.read(fresh_link_id())):
+        assert isinstance(told, Unknown)
+        assert told.kind == "exchanged"
+    await gateway.aclose()
+    await repairing.aclose()

@@ -16,7 +16,10 @@ from oncegate.testing import processes
 from oncegate.testing.processes import Line, say
 from oncegate.testing.store_checks import begin, try_to_put, write
 
-_PROGRAM = "from oncegate.testing.store_processes import child; child()"
+# obstore's threads may abort a process whose interpreter is ending, when all has been said already; so it ends at once
+_PROGRAM = (
+    "import os, sys; from oncegate.testing.store_processes import child; child(); sys.stdout.flush(); os._exit(0)"
+)
 
 
 Race = tuple[str, int, str | None]

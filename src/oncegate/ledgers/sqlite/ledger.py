@@ -105,8 +105,10 @@ class SqliteLedger(SweepsByTries):
         self._busy_s = busy_s
         self._find_mount = find_mount
         self.batch_sizes: dict[str, BatchSizes] = {"write": BatchSizes(), "read": BatchSizes()}
+        writer, reader = Writer(path, busy_s=busy_s), Reader(path, busy_s=busy_s)
+        self._begin_with = (writer.begin_with, reader.begin_with)
         self._writer = BatchThread[WriterAsk, WriterAnswer](
-            Writer(path, busy_s=busy_s),
+            writer,
             name=f"oncegate-writer {path.name}",
             sizes=self.batch_sizes["write"],
             batch_max=batch_max,
@@ -114,7 +116,7 @@ class SqliteLedger(SweepsByTries):
             answer_within_s=answer_within_s,
         )
         self._reader = BatchThread[ReaderAsk, ReaderAnswer](
-            Reader(path, busy_s=busy_s),
+            reader,
             name=f"oncegate-reader {path.name}",
             sizes=self.batch_sizes["read"],
             batch_max=KEYS_MAX,
@@ -149,7 +151,11 @@ class SqliteLedger(SweepsByTries):
         Raises:
             LedgerUnfit: it cannot keep the guarantee; the message names the file, what is the matter, what to do.
         """
-        return await asyncio.to_thread(self._check)
+        facts = await asyncio.to_thread(self._check)
+        # a repair that comes before the first claim must be noticed too: the facts of this probe are older than it
+        for begin_with in self._begin_with:
+            begin_with(facts.born_ms)
+        return facts
 
     async def ask_again(self) -> LedgerFacts:
         """Look at file, log, folder and mount; see ``AsksAgain``. The threads that write and read look at theirs."""

@@ -145,6 +145,11 @@ class _OwnConnection:
             self._open, self._born_ms = opened, opened.born_ms
         return self._open.connection
 
+    def begin_with(self, born_ms: int) -> None:
+        """Take this birth for the one that this process began with, unless one is known."""
+        if self._born_ms is None:
+            self._born_ms = born_ms
+
     def check_birth(self, born_ms: int) -> None:
         """Compare what a statement saw with what this process began with.
 
@@ -200,6 +205,10 @@ class Writer:
         self._connection = _OwnConnection(path, busy_s=busy_s)
         self._lock: int | None = None
         self._is_faulty = False
+
+    def begin_with(self, born_ms: int) -> None:
+        """Refuse every ledger with another birth, milliseconds since 1970 UTC, from now on."""
+        self._connection.begin_with(born_ms)
 
     def do(self, asks: Sequence[WriterAsk]) -> Sequence[WriterAnswer]:
         """Commit all of it, or answer ``Unknown`` to all of it."""
@@ -260,6 +269,10 @@ class Reader:
 
     def __init__(self, path: pathlib.Path, *, busy_s: float = sqlite_file.BUSY_S) -> None:
         self._connection = _OwnConnection(path, busy_s=busy_s)
+
+    def begin_with(self, born_ms: int) -> None:
+        """Refuse every ledger with another birth, milliseconds since 1970 UTC, from now on."""
+        self._connection.begin_with(born_ms)
 
     def do(self, asks: Sequence[ReaderAsk]) -> Sequence[ReaderAnswer]:
         """Answer all reads from one look, and lists and sweeps each from its own."""
