@@ -152,7 +152,8 @@ class Shell:
 
     def logs(self) -> str:
         """The last that was said by what runs beside."""
-        return "".join(path.read_text()[-2_000:] for path in sorted(self.folder.glob("background-*.log")))
+        logs = (*sorted(self.folder.glob("background-*.log")), *sorted(self.folder.glob("here/**/serve.log")))
+        return "".join(path.read_text()[-2_000:] for path in logs)
 
     def end(self) -> None:
         """End everything that was started."""

@@ -4,12 +4,13 @@
         url = gateway_folder.link("report.pdf")
         httpx.get(url)
 
-Everything listens on 127.0.0.1, on free ports that the operating system chose.
+Everything listens on 127.0.0.1, on free ports.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import secrets
@@ -33,14 +34,19 @@ START_MAX_S = STOP_MAX_S = COMMAND_MAX_S = 120.0
 """Limits of waiting for a process. Generous, for machines that do other work too; a wait stops when the process ends."""
 Value = str | int | bool | list[str]
 Tables = Mapping[str, Mapping[str, Value]]
+_FIRST_PORT = 10_000 + secrets.randbelow(22_000)
+_ports = itertools.cycle((*range(_FIRST_PORT, 32_000), *range(10_000, _FIRST_PORT)))
+"""Below those that Linux gives to connections going out (from 32,768 on): a connection of any program could take such a
+port between the look and the server's start. Each process begins elsewhere, so that two rarely look at the same one."""
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 on which nothing listens, another one each time."""
+    for port in _ports:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("an endless run of ports")  # for type checkers
 
 
 class Serving:
