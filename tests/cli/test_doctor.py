@@ -74,7 +74,7 @@ def test_clocks_are_compared(invoke, gateway, ahead_s: int, state: str) -> None:
     date = formatdate(time() + ahead_s, usegmt=True)
     gateway(Answer(status=403, body=MISSING_KEY, headers={"Date": date}))
     status, found = findings(invoke)
-    assert found["clock"][0][0] == state
+    assert found["clock"][0][0] == state, found
     assert status == (1 if state == "failed" else 0)
 
 

@@ -31,7 +31,9 @@ def look_at_public_urls(settings: Settings) -> list[tuple[Finding, float | None]
     import httpx
 
     key = _signer_of(settings)
-    with httpx.Client(timeout=ANSWER_MAX_S, follow_redirects=False) as client:
+    # a connection for each question: one that the other side is just closing would look like no answer
+    each = httpx.Limits(max_keepalive_connections=0)
+    with httpx.Client(timeout=ANSWER_MAX_S, follow_redirects=False, limits=each) as client:
         return [_look_at(client, url, settings, key) for url in settings.viewer.public_url]
 
 
