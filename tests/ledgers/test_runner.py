@@ -37,7 +37,7 @@ class LateLedger(MemoryLedger):
     """Inserts follow a script, a word per call; without one they are as in memory.
 
     ``lost``: not written, unknown. ``written``: written, unknown. ``held``: written when ``gate`` opens.
-    ``before``: written at once, answered when ``gate`` opens. ``broken``: raises.
+    ``before``: written at once, answered when ``gate`` opens. ``broken``: raises. ``other``: another ledger is there.
     """
 
     def __init__(self, *script: str) -> None:
@@ -61,6 +61,8 @@ class LateLedger(MemoryLedger):
                 raise OSError("the disk is on fire")
             if word == "lost":
                 return Unknown("lost")
+            if word == "other":
+                return Unknown("another ledger", "exchanged")
             answer = await super().insert(link_id, record, forget_after_s)
             if word == "before":
                 await self.gate.wait()
@@ -329,6 +331,55 @@ def test_draining_waits_for_what_goes_on_in_the_background() -> None:
         assert await ledger.uses() == 0
 
     live(story)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("pause_s", [0.0, 1_000.0])
+async def test_a_process_that_ends_leaves_what_meets_another_ledger(
+    monkeypatch: pytest.MonkeyPatch, pause_s: float
+) -> None:
+    """Nothing can be given back in a ledger that took the place of ours; waiting for it made each stop last 30 s."""
+    monkeypatch.setattr(claiming, "PAUSE_FIRST_S", pause_s)
+    monkeypatch.setattr(claiming, "PAUSE_MAX_S", pause_s)
+    async with asyncio.timeout(20):
+        ledger = LateLedger(*["other"] * 1_000_000)
+        run = LedgerRunner(ledger)
+        assert (await claim(run)).reason is Reason.LEDGER_UNKNOWN
+        tries = ledger.inserts
+        run.stop()
+        await run.drain()
+        assert 1 <= ledger.inserts - tries <= 2
+        assert run._turns == {}
+
+
+@pytest.mark.anyio
+async def test_a_process_that_ends_asks_a_ledger_that_was_put_back_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first write may have been stored: the answer of long ago says nothing of what is at its place now."""
+    monkeypatch.setattr(claiming, "PAUSE_FIRST_S", 1_000.0)
+    monkeypatch.setattr(claiming, "PAUSE_MAX_S", 1_000.0)
+    async with asyncio.timeout(20):
+        ledger = LateLedger("written", "other")
+        run = LedgerRunner(ledger)
+        assert (await claim(run)).reason is Reason.LEDGER_UNKNOWN
+        assert await ledger.uses() == 1
+        run.stop()
+        await run.drain()
+        assert await ledger.uses() == 0
+
+
+@pytest.mark.anyio
+async def test_a_process_that_ends_goes_on_while_nobody_answers() -> None:
+    """A ledger that restarts beside the gateway holds the use, and takes it back when it answers again."""
+    async with asyncio.timeout(20):
+        ledger = LateLedger("written", *["lost"] * 500)
+        run = LedgerRunner(ledger)
+        viewer = asyncio.ensure_future(claim(run))
+        await until(lambda: ledger.inserts > 1)
+        viewer.cancel()
+        run.stop()
+        await run.drain()
+        assert ledger.script == deque()
+        assert await ledger.uses() == 0
 
 
 @pytest.mark.anyio

@@ -11,14 +11,14 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 from oncegate.ledgers import claiming
 from oncegate.ledgers.claiming import Decide, Outcome, Pause, Step, Talk
 from oncegate.ledgers.health import LedgerHealth
-from oncegate.ledgers.protocol import Insert, Ledger, Read, Replace, Unknown
+from oncegate.ledgers.protocol import Insert, Ledger, LedgerExchanged, Read, Replace, Unknown
 from oncegate.links.refusal import Reason
 from oncegate.meters import Meters
 from oncegate.uses.use import Admission, Kind
@@ -54,6 +54,7 @@ class LedgerRunner:
         self._meters = Meters() if meters is None else meters
         self._turns: dict[bytes, deque[asyncio.Future[None]]] = {}
         self._background: set[asyncio.Task[object]] = set()
+        self._stopping = asyncio.Event()
 
     async def claim(
         self,
@@ -135,6 +136,9 @@ class LedgerRunner:
             if not viewer.waits and admission.record is not None:
                 _log.warning("a claim became known after its viewer had been sent away; giving it back")
                 await self._drive(undo(admission))
+        except LedgerExchanged:
+            return _NOT_KNOWN
+        else:
             return admission
         finally:
             self._end_turn(link_id)
@@ -152,8 +156,17 @@ class LedgerRunner:
         """Read what stands, for those who write nothing (HEAD, pages, status)."""
         return await self._carry(Read(link_id))
 
+    def stop(self) -> None:
+        """Say that the process ends: from now on no talk goes on with a ledger that is another than at the start.
+
+        While the process lives, such a talk is repeated, because the right ledger may be put back. At the end each
+        talk that pauses tries once more at once. One that meets another ledger is left: nothing can be given back in
+        it. One that meets silence goes on, as the ledger may answer yet.
+        """
+        self._stopping.set()
+
     async def drain(self) -> None:
-        """Wait until everything that goes on in the background is known and given back."""
+        """Wait until everything that goes on in the background is known and given back, or left: see ``stop``."""
         while self._background:
             await asyncio.wait(self._background)
 
@@ -161,9 +174,21 @@ class LedgerRunner:
         try:
             step = next(talk)
             while True:
-                step = talk.send(await self._carry(step))
+                outcome = await self._carry(step)
+                if self._stopping.is_set() and isinstance(outcome, Unknown) and outcome.kind == "exchanged":
+                    raise LedgerExchanged(outcome.why)
+                step = talk.send(outcome)
         except StopIteration as stop:
             return stop.value
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but no longer than until the process is told to end; after that, the whole pause."""
+        if self._stopping.is_set():
+            await asyncio.sleep(seconds)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
 
     async def _carry(self, step: Step) -> Outcome:
         started = time.perf_counter()
@@ -178,7 +203,7 @@ class LedgerRunner:
                 call, outcome = "read", await self._ledger.read(step.link_id)
             case Pause():
                 self._meters.ledger_retry()
-                await asyncio.sleep(step.seconds)
+                await self._pause(step.seconds)
                 return Unknown("paused")
         self._meters.ledger_call(call, type(outcome).__name__.lower(), time.perf_counter() - started)
         return outcome
@@ -191,8 +216,11 @@ class LedgerRunner:
 
     def _forget(self, task: asyncio.Task[object]) -> None:
         self._background.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            _log.error("a talk with the ledger ended badly", exc_info=task.exception())
+        fault = None if task.cancelled() else task.exception()
+        if isinstance(fault, LedgerExchanged):
+            _log.warning("a write to the ledger was left undone at the end: %s", fault)
+        elif fault is not None:
+            _log.error("a talk with the ledger ended badly", exc_info=fault)
 
     @asynccontextmanager
     async def _turn(self, link_id: bytes) -> AsyncGenerator[None]:

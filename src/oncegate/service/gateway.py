@@ -133,6 +133,7 @@ async def _settle(parts: Parts) -> None:
     left = len(parts.transfers)
     # With -1, transfers that made progress this very moment count as stalled too.
     parts.transfers.cut_stalled(-1)
+    parts.runner.stop()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(max(SETTLE_MIN_S, parts.settings.viewer.drain_s)):
             await parts.transfers.until_none()
