@@ -1,7 +1,7 @@
 """Links with verdicts, as data: what other signers made and what AWS answers (tests/vectors/README.md).
 
 ``verify`` must agree with every verdict. It may refuse what AWS would let pass only where the request names no object
-that oncegate serves (the root, a list, a part, a path with dot segments): those refusals are named below, and there
+that oncegate serves (the root, a list, a part, a path with dot segments), or signs what it does not do (encryption): those refusals are named below, and there
 ``authenticate`` must still agree.
 """
 
@@ -25,7 +25,7 @@ from oncegate.links.urls import parse_url
 from oncegate.links.verify import Trust, authenticate, verify
 
 # Served by AWS, not by oncegate: no single whole object is named (docs/decisions/0003).
-NARROWER = {Reason.OBJECT_KEY, Reason.S3_UNSUPPORTED, Reason.METHOD_NOT_GRANTED}
+NARROWER = {Reason.OBJECT_KEY, Reason.S3_UNSUPPORTED, Reason.METHOD_NOT_GRANTED, Reason.NOT_IMPLEMENTED}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -60,12 +60,14 @@ IO_MODULES = {
 
 # A dependency belongs to one folder, so that it can be replaced there; where two are named, the reason stands beside.
 OWNERS = {
+    "awscrt": {"oncegate.gateway"},  # loaded by its name, where an upload names crc64nvme
     "asyncpg": {"oncegate.ledgers.postgresql"},
     "botocore": {"oncegate.aws_requests", "oncegate.aws"},  # credentials; a dozen control services of AWS
     "click": {"oncegate.cli"},
     "cryptography": {"oncegate.keys"},
     "django": {"oncegate.contrib"},
     "fastapi": {"oncegate.control"},
+    "google_crc32c": {"oncegate.gateway"},  # loaded by its name, as awscrt is
     "granian": {"oncegate.server"},
     "httpx": {
         "oncegate.cli",

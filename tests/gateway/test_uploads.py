@@ -4,16 +4,22 @@ import base64
 import hashlib
 import os
 import secrets
+import sys
 import time
 import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+import google_crc32c
 import pytest
+from awscrt.checksums import crc64nvme
 
 from homes import Home
+from oncegate.gateway.checksums import Checksums
 from oncegate.links.cloudfront import sign_url
+from oncegate.links.refusal import Refused
+from oncegate.links.request import ViewerRequest
 from oncegate.testing.raw_http import RawConnection, ask, target_of
 from oncegate.uses.use import revoke
 
@@ -231,6 +237,8 @@ CHECKSUMS = {
     "x-amz-checksum-sha256": b64(SHA256.digest()),
     "x-amz-checksum-sha1": b64(hashlib.sha1(BODY).digest()),
     "x-amz-checksum-crc32": b64(zlib.crc32(BODY).to_bytes(4)),
+    "x-amz-checksum-crc32c": b64(google_crc32c.value(BODY).to_bytes(4)),
+    "x-amz-checksum-crc64nvme": b64(crc64nvme(BODY).to_bytes(8)),
     "x-amz-content-sha256": SHA256.hexdigest(),
     "Content-Digest": f"sha-256=:{b64(SHA256.digest())}:",
     "Repr-Digest": f"sha-256=:{b64(SHA256.digest())}:",
@@ -254,7 +262,7 @@ def test_checksum_that_fits_is_taken_and_another_stores_nothing(gateway: Home, n
     [
         {"Content-MD5": "AAAA"},
         {"Content-MD5": "not base64!"},
-        {"x-amz-checksum-crc64nvme": "AAAAAAAAAAA="},
+        {"x-amz-checksum-crc64nvme": "AAAA"},
         {"Content-Digest": "sha-512=:AAAA:"},
         {"Content-Range": "bytes 0-4/10"},
         {"Content-Encoding": "aws-chunked"},
@@ -268,6 +276,29 @@ def test_upload_of_a_form_that_is_not_known_is_400(gateway: Home, headers: dict[
     assert ask("PUT", url, headers, body=b"hello").status == 400
     assert gateway.record(url) is None
     assert_nothing_left(gateway, url)
+
+
+@pytest.mark.parametrize("name", ["x-amz-checksum-md5", "x-amz-checksum-of-next-year"])
+def test_checksum_of_an_unknown_kind_is_501_with_its_name(gateway: Home, name: str) -> None:
+    """SDKs learn new algorithms every year; one that is passed over would be a promise that nobody keeps."""
+    url = gateway.upload()
+    answer = ask("PUT", url, {name: "AAAA"}, body=b"hello")
+    assert (answer.status, f"<Header>{name}</Header>" in answer.text) == (501, True)
+    assert gateway.record(url) is None
+
+
+@pytest.mark.parametrize(("name", "module"), [("crc32c", "google_crc32c"), ("crc64nvme", "awscrt.checksums")])
+def test_checksum_whose_library_is_missing_is_501_with_its_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, module: str
+) -> None:
+    """Without the extra: named, with what to install, before a byte of the body is taken."""
+    monkeypatch.setitem(sys.modules, module, None)
+    request = ViewerRequest(
+        method="PUT", scheme="http", host="h", path="/k", headers=((f"x-amz-checksum-{name}".encode(), b"AAAA"),)
+    )
+    with pytest.raises(Refused, match="not-implemented") as caught:
+        Checksums(request)
+    assert f"x-amz-checksum-{name} (pip install 'oncegate[checksums]'" in caught.value.message
 
 
 def test_client_that_leaves_midway_leaves_nothing(gateway: Home, until: Callable[..., Any]) -> None:

@@ -1,7 +1,9 @@
 """The checksums that an upload may carry: what was stored must be what was sent.
 
 Taken: Content-MD5 (RFC 1864), x-amz-checksum-sha256, -sha1 and -crc32, x-amz-content-sha256 in hex, and sha-256 in
-Content-Digest and Repr-Digest (RFC 9530). One that is named and not known here is refused: silence would be a promise.
+Content-Digest and Repr-Digest (RFC 9530); with the extra ``checksums`` also x-amz-checksum-crc32c and -crc64nvme, by
+google-crc32c and awscrt, which save us two tables and are 100 times as fast as Python. One that is named and not known
+here is refused: silence would be a promise.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import importlib
 import re
 import zlib
 from collections.abc import Callable
@@ -16,6 +19,7 @@ from typing import Protocol
 
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
+from oncegate.links.wishes import WITHOUT_MEANING, not_implemented
 
 _SHA256_HEX = re.compile(rb"[0-9A-Fa-f]{64}")
 _SHA256_IN_DIGEST = re.compile(rb"sha-256=:([A-Za-z0-9+/=]+):")
@@ -27,15 +31,41 @@ class _Hash(Protocol):
     def digest(self) -> bytes: ...
 
 
-class _Crc32:
-    def __init__(self) -> None:
+class _Crc:
+    """A cyclic redundancy check: a function of more bytes and of the value before them."""
+
+    def __init__(self, add: Callable[[bytes, int], int], size_bytes: int) -> None:
+        self._add = add
+        self._size_bytes = size_bytes
         self._value = 0
 
     def update(self, data: bytes, /) -> None:
-        self._value = zlib.crc32(data, self._value)
+        self._value = self._add(data, self._value)
 
     def digest(self) -> bytes:
-        return self._value.to_bytes(4)
+        return self._value.to_bytes(self._size_bytes)
+
+
+def _crc32() -> _Hash:
+    return _Crc(zlib.crc32, 4)
+
+
+def _crc32c() -> _Hash:
+    extend: Callable[[int, bytes], int] = _of_extra("google_crc32c", "extend", for_="x-amz-checksum-crc32c")
+    return _Crc(lambda data, before: extend(before, data), 4)
+
+
+def _crc64nvme() -> _Hash:
+    return _Crc(_of_extra("awscrt.checksums", "crc64nvme", for_="x-amz-checksum-crc64nvme"), 8)
+
+
+def _of_extra(module: str, name: str, *, for_: str) -> Callable[..., int]:
+    """A function of a library that only the extra ``checksums`` brings; imported when a checksum first needs it."""
+    try:
+        found: Callable[..., int] = getattr(importlib.import_module(module), name)
+    except ImportError:
+        raise not_implemented(f"{for_} (pip install 'oncegate[checksums]' at the gateway)") from None
+    return found
 
 
 def _md5() -> _Hash:
@@ -50,10 +80,11 @@ _BASE64_HEADERS: dict[bytes, Callable[[], _Hash]] = {
     b"content-md5": _md5,
     b"x-amz-checksum-sha256": hashlib.sha256,
     b"x-amz-checksum-sha1": _sha1,
-    b"x-amz-checksum-crc32": _Crc32,
+    b"x-amz-checksum-crc32": _crc32,
+    b"x-amz-checksum-crc32c": _crc32c,
+    b"x-amz-checksum-crc64nvme": _crc64nvme,
 }
 _HASHED = frozenset((*_BASE64_HEADERS, b"x-amz-content-sha256", b"content-digest", b"repr-digest"))
-_CHECKSUM_NOTES = (b"x-amz-checksum-algorithm", b"x-amz-checksum-type", b"x-amz-checksum-mode")
 
 
 class Checksums:
@@ -63,7 +94,8 @@ class Checksums:
         """Read the headers.
 
         Raises:
-            Refused: MALFORMED_UPLOAD: a checksum that cannot be read, or of a kind that is not known.
+            Refused: MALFORMED_UPLOAD: a checksum that cannot be read, or digests of a kind that is not known;
+                NOT_IMPLEMENTED: an ``x-amz-checksum-*`` that is not known here.
         """
         self._expected: list[tuple[_Hash, bytes]] = []
         names = [name for name, _ in request.headers]
@@ -80,8 +112,8 @@ class Checksums:
                 if found is None:
                     raise Refused(Reason.MALFORMED_UPLOAD, message="Only sha-256 digests are known here.")
                 self._expect(hashlib.sha256(), _from_base64(found[1]))
-            elif name.startswith(b"x-amz-checksum-") and name not in _CHECKSUM_NOTES:
-                raise Refused(Reason.MALFORMED_UPLOAD, message="This checksum algorithm is not known here.")
+            elif name.startswith(b"x-amz-checksum-") and name not in WITHOUT_MEANING:
+                raise not_implemented(name.decode("latin-1"))
 
     def _expect(self, kind: _Hash, digest: bytes) -> None:
         # else it is refused at the end, as another content, after all of the body was taken

@@ -33,6 +33,7 @@ async def serve_upload(parts: Parts, exchange: Exchange, request: ViewerRequest,
         Refused: whatever ends it; nothing of the object is visible then, and the use is free again.
         StoreFault: the same, by the store's doing.
     """
+    request = request.with_headers(grant.moved)
     head = read_upload_head(request, grant.limits, max_bytes=parts.settings.viewer.max_upload_bytes)
     checksums = Checksums(request)
     use = UploadUse(parts, grant, await _look(parts, request, grant))

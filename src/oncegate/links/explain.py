@@ -12,7 +12,7 @@ from functools import partial
 from typing import TypeVar
 
 from oncegate.links import cloudfront, sigv4
-from oncegate.links.grant import Operation, Scheme, Signed
+from oncegate.links.grant import Header, Operation, Scheme, Signed
 from oncegate.links.instants import instant_text
 from oncegate.links.parameters import Parameters, read_parameters
 from oncegate.links.refusal import Refused
@@ -26,6 +26,7 @@ from oncegate.links.verify import (
     served_key,
     signed_limits,
 )
+from oncegate.links.wishes import wishes_of
 
 _T = TypeVar("_T")
 
@@ -94,6 +95,10 @@ def explain(request: ViewerRequest, trust: Trust, *, now_s: int) -> list[Step]:
 
 
 _LATER = ("limits", "ticket", "object key", "operation")
+
+
+def _say_wishes(moved: tuple[Header, ...]) -> str:
+    return ", ".join(name.decode("latin-1") for name, _ in moved) or "none in the query"
 
 
 def _say_parameters(parameters: Parameters) -> str:
@@ -172,6 +177,8 @@ def _explain_narrowing(
         read,
         lambda found: ", ".join(sorted(name.decode() for name in found)) or "none",
     )
+    if signed.scheme is Scheme.S3:
+        steps.run("wishes", lambda: wishes_of(request, parameters, signed), _say_wishes)
     ticket = None
     if limits is None:
         steps.skip("ticket")

@@ -9,6 +9,10 @@ Confirm = Literal["always", "never"]
 """``always``: no download without the button of the page. ``never``: no page for people."""
 
 
+Header = tuple[bytes, bytes]
+"""A header: its name in lower case, and its value."""
+
+
 class Scheme(enum.Enum):
     """How a link is signed."""
 
@@ -66,6 +70,8 @@ class Limits(NamedTuple):
         may_replace: an upload may take the place of an object.
         disposition: ``response-content-disposition``, decoded.
         response_type: ``response-content-type``, decoded.
+        response_language: ``response-content-language``, decoded.
+        response_encoding: ``response-content-encoding``, decoded.
         confirm: whether a person is asked before a download; None: as the gateway is set.
         sender: who sends the link, for its reader; plain text of one line.
         note: what its sender says to its reader; plain text of one line.
@@ -76,6 +82,8 @@ class Limits(NamedTuple):
     may_replace: bool = False
     disposition: str | None = None
     response_type: str | None = None
+    response_language: str | None = None
+    response_encoding: str | None = None
     confirm: Confirm | None = None
     sender: str | None = None
     note: str | None = None
@@ -100,6 +108,7 @@ class Grant(NamedTuple):
         limits: what else is signed.
         home: the ledger that counts its uses, as the ticket names it; empty: the installation's own.
         is_wildcard: the signature covers more URLs than this one.
+        moved: headers that were signed as parameters of the query; only under S3.
     """
 
     link_id: bytes
@@ -114,6 +123,7 @@ class Grant(NamedTuple):
     limits: Limits = NO_LIMITS
     home: str = ""
     is_wildcard: bool = False
+    moved: tuple[Header, ...] = ()
 
     @property
     def is_any_key(self) -> bool:

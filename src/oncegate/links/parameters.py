@@ -1,6 +1,6 @@
 """The query of a link, read once: which parameters belong to a signature scheme, and which must be signed.
 
-Parameters that oncegate gives a meaning (``once`` and its limits, ``response-content-*``) count only where the
+Parameters that have a meaning here (``once`` and its limits, and ``response-*``) count only where the
 signature covers them; otherwise a holder could add their own. Such a name is recognised in
 every percent-encoding, and accepted only if it is written literally and is given a single time (docs/request.md).
 """
@@ -25,8 +25,12 @@ LIMIT_NAMES = frozenset(
         b"once-confirm",
         b"once-from",
         b"once-note",
+        b"response-cache-control",
         b"response-content-disposition",
+        b"response-content-encoding",
+        b"response-content-language",
         b"response-content-type",
+        b"response-expires",
     )
 )
 
@@ -36,8 +40,8 @@ class Parameters(NamedTuple):
 
     Attributes:
         cloudfront: CloudFront's own, by name.
-        limits: ``once``, ``once-*`` and ``response-content-*`` as they stand in the URL, by name; whether they are
-            signed is for ``links/verify.py`` to say.
+        limits: ``once``, ``once-*`` and ``response-*`` as they stand in the URL, by name; whether they are signed is
+            for ``links/verify.py`` to say. Of an S3 link ``+`` is written ``%20``, as S3 reads it.
         own: every ``name=value`` that is not CloudFront's, in the order of the URL: the query of a canned policy's
             Resource.
         is_s3: some parameter is SigV4's.
@@ -95,6 +99,8 @@ def read_parameters(query: bytes) -> Parameters:
     # otherwise the holder could choose by which of the two the link is judged
     if cloudfront and is_s3:
         raise Refused(Reason.TWO_SCHEMES)
+    if is_s3:
+        limits = {name: value.replace(b"+", b"%20") for name, value in limits.items()}
     # a CloudFront link may carry a parameter AWSAccessKeyId that means nothing to oncegate
     is_s3_v2 = is_s3_v2 and b"Signature" in cloudfront and b"Key-Pair-Id" not in cloudfront
     return Parameters(cloudfront, limits, own, is_s3, is_s3_v2)

@@ -7,6 +7,7 @@ status or writes an error body.
     ----------------------------  ----------  ---------------------  --------------------------------------------
     not signed, forged, expired   400, 403    the viewer's           untouched: nothing was read or written
     what the signature lacks      403         the issuer's           untouched
+    what it asks in vain          400, 501    the issuer's           untouched
     used, revoked, no bytes left  403         the viewer's           untouched (it was spent before)
     no object, preconditions      404 - 416   either                 untouched
     uploads                       400 - 415   the viewer's           given back
@@ -62,6 +63,8 @@ class Reason(enum.StrEnum):
     # what oncegate asks beyond AWS
     UNSIGNED_PARAMETER = "unsigned-parameter"
     MALFORMED_LIMIT = "malformed-limit"
+    NOT_OBEYED = "response-not-obeyed"
+    NOT_IMPLEMENTED = "not-implemented"
     MALFORMED_TICKET = "malformed-ticket"
     TICKET_AHEAD = "ticket-from-the-future"
     WRONG_HOME = "wrong-home"
@@ -198,6 +201,14 @@ TABLE: dict[Reason, Row] = {
     ),
     Reason.UNSIGNED_PARAMETER: _denied("a parameter that must be signed is not covered by the signature"),
     Reason.MALFORMED_LIMIT: _denied("a limit in the signed URL cannot be read"),
+    Reason.NOT_OBEYED: Row(400, Style.S3, "InvalidArgument", "A signed parameter cannot be obeyed here."),
+    # 501, because clients repeat after 502 and 503, and a second try would end the same way
+    Reason.NOT_IMPLEMENTED: Row(
+        501,
+        Style.S3,
+        "NotImplemented",
+        "A header or parameter you provided implies functionality that is not implemented here.",
+    ),
     Reason.MALFORMED_TICKET: _denied("the once parameter is no ticket"),
     Reason.TICKET_AHEAD: _denied("the ticket was made more than a day ahead of this clock"),
     Reason.WRONG_HOME: _denied("the ticket belongs to another ledger"),
@@ -225,7 +236,7 @@ TABLE: dict[Reason, Row] = {
     Reason.STORE_FAILED: Row(502, Style.S3, "BadGateway", "The store did not answer as it should. Please retry."),
     Reason.STORE_BUSY: Row(503, Style.S3, "ServiceUnavailable", "The store is out of reach. Please retry."),
     Reason.STORE_FULL: Row(507, Style.S3, "InsufficientStorage", "There is no room for this object."),
-    # 501, because clients repeat after 502 and 503, and a second try would end the same way
+    # 501, as above
     Reason.NOT_ONCE: Row(
         501, Style.S3, "NotImplemented", "The store does not keep what would make this upload happen only once."
     ),

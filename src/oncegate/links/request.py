@@ -80,6 +80,10 @@ class ViewerRequest:
                 raise Refused(Reason.DUPLICATE_PARAMETER)
         return found
 
+    def with_headers(self, more: tuple[tuple[bytes, bytes], ...]) -> ViewerRequest:
+        """The same request with further headers."""
+        return replace(self, headers=(*self.headers, *more)) if more else self
+
     def as_method(self, method: str) -> ViewerRequest:
         """The same request with another method (the page's button is a POST that is verified like a GET)."""
         return replace(self, method=method)

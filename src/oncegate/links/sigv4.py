@@ -1,7 +1,8 @@
 """S3 presigned URLs (Signature Version 4): read and check them in S3's own order, and presign.
 
-SigV4 signs the query decoded, sorted and encoded again, and the path as it is on the request line. So the order and
-the spelling of parameters do not matter; the host and the method do.
+S3 decodes path and query once, encodes them again, and sorts the query; that is what is signed. So the order and the
+spelling of a link do not matter (``+`` in the query is a space; ``//``, ``.`` and ``..`` stay); the host and the method
+do.
 
 Source: docs/aws-protocol.md 2.1-2.4; S3 API Reference, "Authenticating Requests: Using Query Parameters"; vectors s3-*.
 """
@@ -21,7 +22,7 @@ from oncegate.links.grant import Scheme, Signed
 from oncegate.links.key_group import is_equal
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
-from oncegate.links.urls import parse_url, unescape
+from oncegate.links.urls import parse_url, unescape, unescape_query
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 # S3 serves 604,800 itself, whatever its message says
@@ -108,7 +109,7 @@ def read_credential(request: ViewerRequest) -> Credential:
         if not segment:
             continue
         raw_name, _, raw_value = segment.partition(b"=")
-        name, value = unescape(raw_name), unescape(raw_value)
+        name, value = unescape_query(raw_name), unescape_query(raw_value)
         if name.startswith(b"X-Amz-"):
             known = name.decode("latin-1")
             # both would be signed, and readers differ in which of them they take
@@ -143,6 +144,8 @@ def _read_expires(text: str) -> int:
     if not _NUMBER.fullmatch(text) or not -(2**63) <= int(text) < 2**63:
         raise Refused(Reason.S3_QUERY_PARAMETERS, message="X-Amz-Expires should be a number")
     seconds = int(text)
+    if seconds == 0:
+        raise Refused(Reason.S3_QUERY_PARAMETERS, message="X-Amz-Expires must be greater than zero")
     if seconds < 0:
         raise Refused(Reason.S3_QUERY_PARAMETERS, message="X-Amz-Expires must be non-negative")
     if seconds > EXPIRES_MAX_S:
@@ -233,10 +236,16 @@ def check_signature(credential: Credential, request: ViewerRequest, trust: S3Tru
     secret = trust.credentials.get(credential.access_key_id, "")
     expected = _signature(secret, credential.values["X-Amz-Credential"], string_to_sign(credential, request))
     if not is_equal(expected.encode(), credential.values["X-Amz-Signature"].encode("latin-1")):
+        absent = [name for name in credential.signed_headers if name != "host" and _is_absent(request, name)]
+        differs = f"the request has no header {', '.join(absent)}" if absent else "a signed header differs"
         raise Refused(
             Reason.S3_BAD_SIGNATURE,
-            hint="the method, the host, a signed header or the query differs from what was signed",
+            hint=f"the method, the host or the query differs from what was signed, or {differs}",
         )
+
+
+def _is_absent(request: ViewerRequest, name: str) -> bool:
+    return request.header(name.encode("latin-1")) is None
 
 
 # S3's order, in which times come before the signature: a stranger learns that what they made up has expired.
@@ -278,12 +287,13 @@ def string_to_sign(credential: Credential, request: ViewerRequest) -> bytes:
     headers = b"".join(
         name.encode("latin-1") + b":" + _header_value(request, name) + b"\n" for name in credential.signed_headers
     )
-    payload = request.header(b"x-amz-content-sha256") or b"UNSIGNED-PAYLOAD"
+    moved = dict(credential.pairs).get(b"X-Amz-Content-Sha256")
+    payload = request.header(b"x-amz-content-sha256") or moved or b"UNSIGNED-PAYLOAD"
     canonical = b"\n".join(
         (
             request.method.encode(),
-            # as it came: S3 signs // and .. unchanged (2.2.2)
-            request.path,
+            # every spelling of a key is one path, and so one link; nothing is folded (2.2.2)
+            quote(unescape(request.path), safe="/-_.~").encode(),
             query,
             headers,
             credential.values["X-Amz-SignedHeaders"].encode("latin-1"),

@@ -65,6 +65,11 @@ def unescape(raw: bytes) -> bytes:
     return unquote_to_bytes(raw) if b"%" in raw else raw
 
 
+def unescape_query(raw: bytes) -> bytes:
+    """Percent-decode once, as a form is read and as S3 reads a query: ``+`` is a space."""
+    return unescape(raw.replace(b"+", b" "))
+
+
 def object_key_of(path: bytes) -> str:
     """Read the object key from a raw path.
 

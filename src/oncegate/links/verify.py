@@ -21,7 +21,8 @@ from oncegate.links.parameters import LIMIT_NAMES, Parameters, read_parameters
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.links.ticket import Ticket, read_ticket
-from oncegate.links.urls import object_key_of, unescape
+from oncegate.links.urls import object_key_of, unescape, unescape_query
+from oncegate.links.wishes import wishes_of
 
 PLAIN_LINKS = ("once", "allow", "refuse")
 _METHODS = {"GET": Operation.GET, "PUT": Operation.PUT, "HEAD": Operation.GET}
@@ -37,6 +38,7 @@ MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/(?:\*|[a-z0-9!#$&^_.+-]+)")
 # texts, and they become headers of our answer.
 _HEADER_TEXT = re.compile(r"[^\x00-\x1f\x7f]*")
 _PEOPLE_TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+_LESS_THAN_NO_STORE = frozenset(("", "private", "no-store", "no-cache", "must-revalidate", "max-age=0"))
 # S3 serves parts, versions and lists by presigned URL too; only whole objects can be counted (docs/decisions/0003)
 _S3_SUBRESOURCES = frozenset(
     b"acl attributes append cors delete encryption inventory legal-hold lifecycle list-type location logging metrics "
@@ -159,7 +161,7 @@ def grant_of(request: ViewerRequest, parameters: Parameters, signed: Signed, tru
     """Narrow what AWS would let pass to what is served here.
 
     Raises:
-        Refused: a limit that is not signed, no ticket where one is called for, another method, no object key.
+        Refused: a limit or a wish that is not signed or not kept here, no ticket where one is called for, another method, no object key.
     """
     # Before any of their values is read: under a wildcard a holder could otherwise add a ticket of their own, with a new
     # nonce each time.
@@ -167,6 +169,7 @@ def grant_of(request: ViewerRequest, parameters: Parameters, signed: Signed, tru
     ticket = read_ticket(limits[b"once"], now_s=now_s, homes=trust.homes) if b"once" in limits else None
     object_key = served_key(request, parameters, signed, trust)
     operation = granted_operation(request.method, signed, ticket, object_key, trust)
+    moved = wishes_of(request, parameters, signed) if signed.scheme is Scheme.S3 else ()
     # refused and never ignored: its issuer believes that somebody is asked
     if operation is Operation.PUT and b"once-confirm" in limits:
         raise Refused(Reason.MALFORMED_LIMIT, hint="once-confirm is for download links")
@@ -182,6 +185,7 @@ def grant_of(request: ViewerRequest, parameters: Parameters, signed: Signed, tru
         expires_s=signed.expires_s,
         home=ticket.home if ticket else "",
         is_wildcard=signed.is_wildcard,
+        moved=moved,
         # nearly every link has a ticket and nothing more to read
         limits=read_limits(limits) if len(limits) > (ticket is not None) else NO_LIMITS,
     )
@@ -208,7 +212,7 @@ def signed_limits(parameters: Parameters, signed: Signed) -> dict[bytes, bytes]:
             literal[name] = value
     # Refused and never ignored: without a ticket that its holder spoilt, a single-use link would be a plain one.
     if literal != parameters.limits:
-        hint = "once, once-* and response-content-* must stand literally in the policy's Resource, and in the URL"
+        hint = "once, once-* and response-* must stand literally in the policy's Resource, and in the URL"
         raise Refused(Reason.UNSIGNED_PARAMETER, hint=hint)
     return literal
 
@@ -224,8 +228,9 @@ def served_key(request: ViewerRequest, parameters: Parameters, signed: Signed, t
         return object_key
     # decoded, as S3 reads and signs names: uploadI%64 is uploadId
     for segment in parameters.own:
-        if unescape(segment.partition(b"=")[0]) in _S3_SUBRESOURCES:
-            raise Refused(Reason.S3_UNSUPPORTED)
+        name = unescape_query(segment.partition(b"=")[0])
+        if name in _S3_SUBRESOURCES:
+            raise Refused(Reason.S3_UNSUPPORTED, hint=f"the parameter {name.decode()}")
     if request.bucket:
         # the bucket is part of Host, which S3 signs: with another one the signature check has failed already
         return object_key if request.bucket == trust.s3_bucket else f"{request.bucket}/{object_key}"
@@ -257,8 +262,9 @@ def read_limits(limits: Mapping[bytes, bytes]) -> Limits:
     """Read the signed limits. A value that cannot be read cannot be enforced, so it is refused.
 
     Raises:
-        Refused: MALFORMED_LIMIT.
+        Refused: MALFORMED_LIMIT; NOT_OBEYED: a signed parameter asks for what no answer has here.
     """
+    _refuse_not_obeyed(limits)
     size, media_type = limits.get(b"once-max"), limits.get(b"once-type")
     if size is not None and not _SIZE.fullmatch(size):
         raise Refused(Reason.MALFORMED_LIMIT, hint="once-max is a number of bytes")
@@ -274,12 +280,31 @@ def read_limits(limits: Mapping[bytes, bytes]) -> Limits:
         max_bytes=int(size) if size is not None else None,
         media_type=accepted,
         may_replace=b"once-replace" in limits,
-        disposition=_text(limits.get(b"response-content-disposition", b"")) or None,
-        response_type=_text(limits.get(b"response-content-type", b"")) or None,
+        disposition=_response_text("disposition", limits),
+        response_type=_response_text("type", limits),
+        response_language=_response_text("language", limits),
+        response_encoding=_response_text("encoding", limits),
         confirm=None if confirm is None else _CONFIRM[confirm],
         sender=_text_for_people("once-from", limits, SENDER_MAX),
         note=_text_for_people("once-note", limits, NOTE_MAX),
     )
+
+
+def _response_text(name: str, limits: Mapping[bytes, bytes]) -> str | None:
+    """A ``response-content-*``: S3 reads ``+`` as a space, whatever the link is signed with."""
+    raw = limits.get(b"response-content-" + name.encode())
+    return _text(raw.replace(b"+", b"%20")) or None if raw else None
+
+
+def _refuse_not_obeyed(limits: Mapping[bytes, bytes]) -> None:
+    """Refuse a signed Cache-Control or Expires, unless what every answer says here (private, no-store) obeys it."""
+    wanted = _text(limits.get(b"response-cache-control", b"").replace(b"+", b"%20")).lower()
+    names = ["response-cache-control"] if {part.strip() for part in wanted.split(",")} - _LESS_THAN_NO_STORE else []
+    if b"response-expires" in limits:
+        names.append("response-expires")
+    for name in names:
+        message = f"{name} is signed and cannot be obeyed: every answer here is private, no-store"
+        raise Refused(Reason.NOT_OBEYED, message=message, members=(("ArgumentName", name),))
 
 
 def _text_for_people(name: str, limits: Mapping[bytes, bytes], longest: int) -> str | None:

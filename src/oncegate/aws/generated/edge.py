@@ -67,6 +67,8 @@ class Limits(NamedTuple):
  may_replace: object = False
  disposition: object = None
  response_type: object = None
+ response_language: object = None
+ response_encoding: object = None
  confirm: object = None
  sender: object = None
  note: object = None
@@ -86,6 +88,7 @@ class Grant(NamedTuple):
  limits: object = NO_LIMITS
  home: object = ''
  is_wildcard: object = False
+ moved: object = ()
 
  @property
  def is_any_key(self):
@@ -149,6 +152,8 @@ class Reason(enum.StrEnum):
  S3_UNSUPPORTED = 'unsupported-s3-request'
  UNSIGNED_PARAMETER = 'unsigned-parameter'
  MALFORMED_LIMIT = 'malformed-limit'
+ NOT_OBEYED = 'response-not-obeyed'
+ NOT_IMPLEMENTED = 'not-implemented'
  MALFORMED_TICKET = 'malformed-ticket'
  TICKET_AHEAD = 'ticket-from-the-future'
  WRONG_HOME = 'wrong-home'
@@ -206,7 +211,7 @@ def _spent(words):
 
 _V4_PARAMETERS = 'Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.'
 
-TABLE = {Reason.MISSING_KEY: Row(403, Style.CLOUDFRONT, 'MissingKey', 'Missing Key-Pair-Id query parameter or cookie value'), Reason.UNKNOWN_KEY: Row(403, Style.CLOUDFRONT, 'InvalidKey', 'Unknown Key'), Reason.MALFORMED_POLICY: Row(403, Style.CLOUDFRONT, 'MalformedPolicy', 'Malformed Policy'), Reason.MALFORMED_EXPIRES: Row(403, Style.CLOUDFRONT, 'MalformedPolicy', 'Malformed Policy'), Reason.MISSING_SIGNATURE: _denied('the Signature is missing'), Reason.MALFORMED_SIGNATURE: Row(403, Style.CLOUDFRONT, 'MalformedSignature', 'Could not unencode Signature'), Reason.UNSUPPORTED_HASH: _denied('Hash-Algorithm is neither SHA1 nor SHA256'), Reason.DUPLICATE_PARAMETER: _denied('a parameter that may be given once is given twice, or in another spelling'), Reason.TWO_SCHEMES: _denied('the URL carries both CloudFront and S3 parameters'), Reason.BAD_SIGNATURE: _denied('the signature is not of this URL by this key'), Reason.RESOURCE_MISMATCH: _denied('the policy is for another URL'), Reason.EXPIRED: _denied('This link has expired.'), Reason.NOT_YET_VALID: _denied('This link is not valid yet.'), Reason.IP_NOT_ALLOWED: _denied('This link is for another network address.'), Reason.S3_BAD_SIGNATURE: Row(403, Style.S3, 'SignatureDoesNotMatch', 'The request signature we calculated does not match the signature you provided. Check your key and signing method.'), Reason.S3_EXPIRED: Row(403, Style.S3, 'AccessDenied', 'Request has expired', 'This link has expired.'), Reason.S3_UNSUPPORTED: Row(403, Style.S3, 'AccessDenied', 'Access Denied', 'Only whole objects are served: no parts, versions or lists.'), Reason.UNSIGNED_PARAMETER: _denied('a parameter that must be signed is not covered by the signature'), Reason.MALFORMED_LIMIT: _denied('a limit in the signed URL cannot be read'), Reason.MALFORMED_TICKET: _denied('the once parameter is no ticket'), Reason.TICKET_AHEAD: _denied('the ticket was made more than a day ahead of this clock'), Reason.WRONG_HOME: _denied('the ticket belongs to another ledger'), Reason.PLAIN_REFUSED: _denied('links without a ticket are refused here'), Reason.METHOD_NOT_GRANTED: _denied('This link does not allow this method.'), Reason.OBJECT_KEY: _denied('the path is no object key that is served here'), Reason.USED: _spent('This link has been used.'), Reason.REVOKED: _spent('This link has been revoked.'), Reason.CONFIRM_NEEDED: _spent('Open this link in a browser: a person is asked before it is used.'), Reason.BEFORE_BIRTH: _spent('This link is older than the ledger that counts its uses.'), Reason.FORGOTTEN: _spent('This link has expired.'), Reason.BUSY: Row(503, Style.S3, 'SlowDown', 'An earlier transfer of this link may still be running. Please retry.'), Reason.LEDGER_UNKNOWN: Row(503, Style.S3, 'ServiceUnavailable', 'Please retry. The link has not been used up by this.'), Reason.NO_OBJECT: Row(404, Style.S3, 'NoSuchKey', 'The specified key does not exist.'), Reason.PRECONDITION: Row(412, Style.S3, 'PreconditionFailed', 'At least one of the pre-conditions you specified did not hold'), Reason.RANGE: Row(416, Style.S3, 'InvalidRange', 'The requested range is not satisfiable'), Reason.OBJECT_STANDS: Row(412, Style.S3, 'PreconditionFailed', 'An object stands there already, and this link may not replace it.'), Reason.STORE_FAILED: Row(502, Style.S3, 'BadGateway', 'The store did not answer as it should. Please retry.'), Reason.STORE_BUSY: Row(503, Style.S3, 'ServiceUnavailable', 'The store is out of reach. Please retry.'), Reason.UPLOAD_RUNNING: Row(409, Style.S3, 'OperationAborted', 'Another upload through this link is running. Please retry.'), Reason.TOO_LARGE: Row(413, Style.S3, 'EntityTooLarge', 'Your proposed upload exceeds the maximum allowed size'), Reason.LENGTH_NEEDED: Row(411, Style.S3, 'MissingContentLength', 'You must provide the Content-Length HTTP header.'), Reason.WRONG_TYPE: Row(415, Style.S3, 'UnsupportedMediaType', 'This link does not take this Content-Type.'), Reason.MALFORMED_UPLOAD: Row(400, Style.S3, 'InvalidRequest', 'This upload is not of a form that is taken here.'), Reason.NOT_AT_THE_EDGE: Row(501, Style.S3, 'NotImplemented', 'This is not taken here.'), Reason.NOT_A_LINK: _denied('this listener serves links only'), Reason.CROSS_SITE: _denied('The button was pressed from another site.'), Reason.MALFORMED_REQUEST: Row(400, Style.S3, 'InvalidRequest', 'The request is ambiguous or malformed.'), Reason.TARGET_TOO_LONG: Row(414, Style.S3, 'URITooLong', "The request's URL is longer than 16,384 bytes."), Reason.HEAD_TOO_LARGE: Row(431, Style.S3, 'RequestHeaderSectionTooLarge', "The request's header is larger than is taken here."), Reason.OVERLOADED: Row(503, Style.S3, 'SlowDown', 'Please reduce your request rate.'), Reason.INTERNAL: Row(500, Style.S3, 'InternalError', 'We encountered an internal error. Please try again.')}
+TABLE = {Reason.MISSING_KEY: Row(403, Style.CLOUDFRONT, 'MissingKey', 'Missing Key-Pair-Id query parameter or cookie value'), Reason.UNKNOWN_KEY: Row(403, Style.CLOUDFRONT, 'InvalidKey', 'Unknown Key'), Reason.MALFORMED_POLICY: Row(403, Style.CLOUDFRONT, 'MalformedPolicy', 'Malformed Policy'), Reason.MALFORMED_EXPIRES: Row(403, Style.CLOUDFRONT, 'MalformedPolicy', 'Malformed Policy'), Reason.MISSING_SIGNATURE: _denied('the Signature is missing'), Reason.MALFORMED_SIGNATURE: Row(403, Style.CLOUDFRONT, 'MalformedSignature', 'Could not unencode Signature'), Reason.UNSUPPORTED_HASH: _denied('Hash-Algorithm is neither SHA1 nor SHA256'), Reason.DUPLICATE_PARAMETER: _denied('a parameter that may be given once is given twice, or in another spelling'), Reason.TWO_SCHEMES: _denied('the URL carries both CloudFront and S3 parameters'), Reason.BAD_SIGNATURE: _denied('the signature is not of this URL by this key'), Reason.RESOURCE_MISMATCH: _denied('the policy is for another URL'), Reason.EXPIRED: _denied('This link has expired.'), Reason.NOT_YET_VALID: _denied('This link is not valid yet.'), Reason.IP_NOT_ALLOWED: _denied('This link is for another network address.'), Reason.S3_BAD_SIGNATURE: Row(403, Style.S3, 'SignatureDoesNotMatch', 'The request signature we calculated does not match the signature you provided. Check your key and signing method.'), Reason.S3_EXPIRED: Row(403, Style.S3, 'AccessDenied', 'Request has expired', 'This link has expired.'), Reason.S3_UNSUPPORTED: Row(403, Style.S3, 'AccessDenied', 'Access Denied', 'Only whole objects are served: no parts, versions or lists.'), Reason.UNSIGNED_PARAMETER: _denied('a parameter that must be signed is not covered by the signature'), Reason.MALFORMED_LIMIT: _denied('a limit in the signed URL cannot be read'), Reason.NOT_OBEYED: Row(400, Style.S3, 'InvalidArgument', 'A signed parameter cannot be obeyed here.'), Reason.NOT_IMPLEMENTED: Row(501, Style.S3, 'NotImplemented', 'A header or parameter you provided implies functionality that is not implemented here.'), Reason.MALFORMED_TICKET: _denied('the once parameter is no ticket'), Reason.TICKET_AHEAD: _denied('the ticket was made more than a day ahead of this clock'), Reason.WRONG_HOME: _denied('the ticket belongs to another ledger'), Reason.PLAIN_REFUSED: _denied('links without a ticket are refused here'), Reason.METHOD_NOT_GRANTED: _denied('This link does not allow this method.'), Reason.OBJECT_KEY: _denied('the path is no object key that is served here'), Reason.USED: _spent('This link has been used.'), Reason.REVOKED: _spent('This link has been revoked.'), Reason.CONFIRM_NEEDED: _spent('Open this link in a browser: a person is asked before it is used.'), Reason.BEFORE_BIRTH: _spent('This link is older than the ledger that counts its uses.'), Reason.FORGOTTEN: _spent('This link has expired.'), Reason.BUSY: Row(503, Style.S3, 'SlowDown', 'An earlier transfer of this link may still be running. Please retry.'), Reason.LEDGER_UNKNOWN: Row(503, Style.S3, 'ServiceUnavailable', 'Please retry. The link has not been used up by this.'), Reason.NO_OBJECT: Row(404, Style.S3, 'NoSuchKey', 'The specified key does not exist.'), Reason.PRECONDITION: Row(412, Style.S3, 'PreconditionFailed', 'At least one of the pre-conditions you specified did not hold'), Reason.RANGE: Row(416, Style.S3, 'InvalidRange', 'The requested range is not satisfiable'), Reason.OBJECT_STANDS: Row(412, Style.S3, 'PreconditionFailed', 'An object stands there already, and this link may not replace it.'), Reason.STORE_FAILED: Row(502, Style.S3, 'BadGateway', 'The store did not answer as it should. Please retry.'), Reason.STORE_BUSY: Row(503, Style.S3, 'ServiceUnavailable', 'The store is out of reach. Please retry.'), Reason.UPLOAD_RUNNING: Row(409, Style.S3, 'OperationAborted', 'Another upload through this link is running. Please retry.'), Reason.TOO_LARGE: Row(413, Style.S3, 'EntityTooLarge', 'Your proposed upload exceeds the maximum allowed size'), Reason.LENGTH_NEEDED: Row(411, Style.S3, 'MissingContentLength', 'You must provide the Content-Length HTTP header.'), Reason.WRONG_TYPE: Row(415, Style.S3, 'UnsupportedMediaType', 'This link does not take this Content-Type.'), Reason.MALFORMED_UPLOAD: Row(400, Style.S3, 'InvalidRequest', 'This upload is not of a form that is taken here.'), Reason.NOT_AT_THE_EDGE: Row(501, Style.S3, 'NotImplemented', 'This is not taken here.'), Reason.NOT_A_LINK: _denied('this listener serves links only'), Reason.CROSS_SITE: _denied('The button was pressed from another site.'), Reason.MALFORMED_REQUEST: Row(400, Style.S3, 'InvalidRequest', 'The request is ambiguous or malformed.'), Reason.TARGET_TOO_LONG: Row(414, Style.S3, 'URITooLong', "The request's URL is longer than 16,384 bytes."), Reason.HEAD_TOO_LARGE: Row(431, Style.S3, 'RequestHeaderSectionTooLarge', "The request's header is larger than is taken here."), Reason.OVERLOADED: Row(503, Style.S3, 'SlowDown', 'Please reduce your request rate.'), Reason.INTERNAL: Row(500, Style.S3, 'InternalError', 'We encountered an internal error. Please try again.')}
 
 class Refused(OncegateError):
 
@@ -553,6 +558,9 @@ def is_escaped_well(raw):
 def unescape(raw):
  return unquote_to_bytes(raw) if b'%' in raw else raw
 
+def unescape_query(raw):
+ return unescape(raw.replace(b'+', b' '))
+
 def object_key_of(path):
  if not is_escaped_well(path):
   raise Refused(Reason.OBJECT_KEY, hint='a % in the path is not followed by two hex digits')
@@ -591,7 +599,7 @@ PARAMETERS_MAX = 200
 
 CLOUDFRONT_NAMES = frozenset((b'Expires', b'Policy', b'Signature', b'Key-Pair-Id', b'Hash-Algorithm'))
 
-LIMIT_NAMES = frozenset((b'once', b'once-max', b'once-type', b'once-replace', b'once-confirm', b'once-from', b'once-note', b'response-content-disposition', b'response-content-type'))
+LIMIT_NAMES = frozenset((b'once', b'once-max', b'once-type', b'once-replace', b'once-confirm', b'once-from', b'once-note', b'response-cache-control', b'response-content-disposition', b'response-content-encoding', b'response-content-language', b'response-content-type', b'response-expires'))
 
 class Parameters(NamedTuple):
  cloudfront: object
@@ -632,6 +640,8 @@ def read_parameters(query):
    is_s3 = _read_escaped(name).startswith(b'X-Amz-') or is_s3
  if cloudfront and is_s3:
   raise Refused(Reason.TWO_SCHEMES)
+ if is_s3:
+  limits = {name: value.replace(b'+', b'%20') for name, value in limits.items()}
  is_s3_v2 = is_s3_v2 and b'Signature' in cloudfront and (b'Key-Pair-Id' not in cloudfront)
  return Parameters(cloudfront, limits, own, is_s3, is_s3_v2)
 
@@ -982,6 +992,55 @@ def read_ticket(text, *, now_s, homes):
   raise Refused(Reason.WRONG_HOME)
  return ticket
 
+# links/wishes
+
+PREFIX = b'x-amz-'
+
+META = b'x-amz-meta-'
+
+_OF_THE_SIGNATURE = frozenset(b'X-Amz-Algorithm X-Amz-Credential X-Amz-Date X-Amz-Expires X-Amz-Security-Token X-Amz-Signature X-Amz-SignedHeaders'.split())
+
+_OBEYED = frozenset(b'x-amz-content-sha256 x-amz-checksum-crc32 x-amz-checksum-crc32c x-amz-checksum-crc64nvme x-amz-checksum-sha1 x-amz-checksum-sha256'.split())
+
+WITHOUT_MEANING = frozenset(b'x-amz-checksum-algorithm x-amz-checksum-mode x-amz-checksum-type x-amz-date x-amz-expected-bucket-owner x-amz-request-payer x-amz-sdk-checksum-algorithm x-amz-security-token x-amz-user-agent'.split())
+
+_ACLS = frozenset((b'', b'private', b'bucket-owner-full-control'))
+
+_OF_AN_EMPTY_BODY = frozenset(((b'x-amz-checksum-crc32', b'AAAAAA=='), (b'x-amz-checksum-crc32c', b'AAAAAA=='), (b'x-amz-checksum-crc64nvme', b'AAAAAAAAAAA=')))
+
+def wishes_of(request, parameters, signed):
+ for name in signed.signed_headers:
+  _is_obeyed(name.encode('latin-1'), request.header(name.encode('latin-1')) or b'')
+ moved = {}
+ for name, value in _in_query(parameters.own):
+  if name in moved or request.header(name) not in (None, value):
+   raise Refused(Reason.DUPLICATE_PARAMETER, hint=f"{name.decode('latin-1')} is given twice")
+  if any((byte < 32 or byte == 127 for byte in value)):
+   raise Refused(Reason.MALFORMED_LIMIT, hint='a signed parameter holds a control character')
+  if _is_obeyed(name, value) and request.header(name) is None:
+   moved[name] = value
+ return tuple((pair for pair in moved.items() if pair not in _OF_AN_EMPTY_BODY))
+
+def _in_query(own):
+ for segment in own:
+  raw_name, _, raw_value = segment.partition(b'=')
+  name = unescape_query(raw_name)
+  if name[:len(PREFIX)].lower() == PREFIX and name not in _OF_THE_SIGNATURE:
+   yield (name.lower(), unescape_query(raw_value))
+
+def _is_obeyed(name, value):
+ if not name.startswith(PREFIX) or name in WITHOUT_MEANING:
+  return False
+ if name in _OBEYED or name.startswith(META):
+  return True
+ if name == b'x-amz-acl' and value in _ACLS:
+  return False
+ raise not_implemented(name.decode('latin-1'))
+
+def not_implemented(name):
+ message = f'A header or parameter you provided implies functionality that is not implemented here: {name}'
+ return Refused(Reason.NOT_IMPLEMENTED, message=message, members=(('Header', name),))
+
 # links/verify
 
 _METHODS = {'GET': Operation.GET, 'PUT': Operation.PUT, 'HEAD': Operation.GET}
@@ -999,6 +1058,8 @@ MEDIA_TYPE = re.compile('[a-z0-9!#$&^_.+-]+/(?:\\*|[a-z0-9!#$&^_.+-]+)')
 _HEADER_TEXT = re.compile('[^\\x00-\\x1f\\x7f]*')
 
 _PEOPLE_TEXT = re.compile('[^\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]+')
+
+_LESS_THAN_NO_STORE = frozenset(('', 'private', 'no-store', 'no-cache', 'must-revalidate', 'max-age=0'))
 
 _S3_SUBRESOURCES = frozenset(b'acl attributes append cors delete encryption inventory legal-hold lifecycle list-type location logging metrics notification object-lock ownershipControls partNumber policy policyStatus publicAccessBlock renameObject replication requestPayment restore retention select select-type tagging torrent uploadId uploads versionId versioning versions website'.split())
 
@@ -1019,9 +1080,10 @@ def grant_of(request, parameters, signed, trust, *, now_s):
  ticket = read_ticket(limits[b'once'], now_s=now_s, homes=trust.homes) if b'once' in limits else None
  object_key = served_key(request, parameters, signed, trust)
  operation = granted_operation(request.method, signed, ticket, object_key, trust)
+ moved = wishes_of(request, parameters, signed) if signed.scheme is Scheme.S3 else ()
  if operation is Operation.PUT and b'once-confirm' in limits:
   raise Refused(Reason.MALFORMED_LIMIT, hint='once-confirm is for download links')
- return Grant(link_id=ticket.nonce if ticket else plain_link_id(signed, object_key), object_key=object_key, operation=operation, uses=ticket.uses if ticket else 1, is_counted=ticket is not None or trust.plain_links != 'allow', made_ms=ticket.made_ms if ticket else None, scheme=signed.scheme, key_id=signed.key_id, expires_s=signed.expires_s, home=ticket.home if ticket else '', is_wildcard=signed.is_wildcard, limits=read_limits(limits) if len(limits) > (ticket is not None) else NO_LIMITS)
+ return Grant(link_id=ticket.nonce if ticket else plain_link_id(signed, object_key), object_key=object_key, operation=operation, uses=ticket.uses if ticket else 1, is_counted=ticket is not None or trust.plain_links != 'allow', made_ms=ticket.made_ms if ticket else None, scheme=signed.scheme, key_id=signed.key_id, expires_s=signed.expires_s, home=ticket.home if ticket else '', is_wildcard=signed.is_wildcard, moved=moved, limits=read_limits(limits) if len(limits) > (ticket is not None) else NO_LIMITS)
 
 def signed_limits(parameters, signed):
  if signed.signed_query is None:
@@ -1034,7 +1096,7 @@ def signed_limits(parameters, signed):
     raise Refused(Reason.UNSIGNED_PARAMETER, hint='* and ? are wildcards in a policy: write %2A and %3F')
    literal[name] = value
  if literal != parameters.limits:
-  hint = "once, once-* and response-content-* must stand literally in the policy's Resource, and in the URL"
+  hint = "once, once-* and response-* must stand literally in the policy's Resource, and in the URL"
   raise Refused(Reason.UNSIGNED_PARAMETER, hint=hint)
  return literal
 
@@ -1043,8 +1105,9 @@ def served_key(request, parameters, signed, trust):
  if signed.scheme is not Scheme.S3:
   return object_key
  for segment in parameters.own:
-  if unescape(segment.partition(b'=')[0]) in _S3_SUBRESOURCES:
-   raise Refused(Reason.S3_UNSUPPORTED)
+  name = unescape_query(segment.partition(b'=')[0])
+  if name in _S3_SUBRESOURCES:
+   raise Refused(Reason.S3_UNSUPPORTED, hint=f'the parameter {name.decode()}')
  if request.bucket:
   return object_key if request.bucket == trust.s3_bucket else f'{request.bucket}/{object_key}'
  return object_key.removeprefix(f'{trust.s3_bucket}/') if trust.s3_bucket else object_key
@@ -1064,6 +1127,7 @@ def granted_operation(method, signed, ticket, object_key, trust):
  return operation
 
 def read_limits(limits):
+ _refuse_not_obeyed(limits)
  size, media_type = (limits.get(b'once-max'), limits.get(b'once-type'))
  if size is not None and (not _SIZE.fullmatch(size)):
   raise Refused(Reason.MALFORMED_LIMIT, hint='once-max is a number of bytes')
@@ -1075,7 +1139,20 @@ def read_limits(limits):
  confirm = limits.get(b'once-confirm')
  if confirm is not None and confirm not in _CONFIRM:
   raise Refused(Reason.MALFORMED_LIMIT, hint='once-confirm is always or never')
- return Limits(max_bytes=int(size) if size is not None else None, media_type=accepted, may_replace=b'once-replace' in limits, disposition=_text(limits.get(b'response-content-disposition', b'')) or None, response_type=_text(limits.get(b'response-content-type', b'')) or None, confirm=None if confirm is None else _CONFIRM[confirm], sender=_text_for_people('once-from', limits, SENDER_MAX), note=_text_for_people('once-note', limits, NOTE_MAX))
+ return Limits(max_bytes=int(size) if size is not None else None, media_type=accepted, may_replace=b'once-replace' in limits, disposition=_response_text('disposition', limits), response_type=_response_text('type', limits), response_language=_response_text('language', limits), response_encoding=_response_text('encoding', limits), confirm=None if confirm is None else _CONFIRM[confirm], sender=_text_for_people('once-from', limits, SENDER_MAX), note=_text_for_people('once-note', limits, NOTE_MAX))
+
+def _response_text(name, limits):
+ raw = limits.get(b'response-content-' + name.encode())
+ return _text(raw.replace(b'+', b'%20')) or None if raw else None
+
+def _refuse_not_obeyed(limits):
+ wanted = _text(limits.get(b'response-cache-control', b'').replace(b'+', b'%20')).lower()
+ names = ['response-cache-control'] if {part.strip() for part in wanted.split(',')} - _LESS_THAN_NO_STORE else []
+ if b'response-expires' in limits:
+  names.append('response-expires')
+ for name in names:
+  message = f'{name} is signed and cannot be obeyed: every answer here is private, no-store'
+  raise Refused(Reason.NOT_OBEYED, message=message, members=(('ArgumentName', name),))
 
 def _text_for_people(name, limits, longest):
  raw = limits.get(name.encode())
