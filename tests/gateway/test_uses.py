@@ -1,6 +1,7 @@
 """One link, one use: who may have which bytes, counted, whatever is asked, cut or overlapped (docs/promises.md)."""
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -125,6 +126,20 @@ def test_holder_by_address_reads_the_rest(gateway: Home) -> None:
     rest = ask("GET", url, {"Range": "bytes=3000-"})
     assert (rest.status, first.body + rest.body) == (206, data)
     assert rest.header("set-cookie") is None, "a neighbour behind the same address would become the holder for good"
+
+
+def test_a_holder_who_begins_anew_is_told_how_to_have_the_rest(gateway: Home) -> None:
+    """Most programs begin anew after a break and then only say "403": their users must learn what would have worked."""
+    url = gateway.fresh(b"0123456789" * 500)
+    assert ask("GET", url, {"Range": "bytes=0-2999"}).status == 206
+    again = ask("GET", url)
+    assert again.status == 403
+    assert re.search(
+        r"This link has been used\. Part .*: until 20\S+Z the same client .*curl -C -, wget -c", again.text
+    )
+    assert "Part of" not in ask("GET", url, source=NEIGHBOUR).text
+    assert ask("GET", url, {"Range": "bytes=3000-"}).status == 206
+    assert "Part of" not in ask("GET", url).text
 
 
 def test_another_cookie_is_never_the_holder(gateway: Home) -> None:

@@ -280,6 +280,17 @@ def test_who_used_parts_in_parallel_may_spend_the_slack_after_all_is_paid(
     assert admit(record, ask((0, asked), cookie="C")).kind is kind
 
 
+@pytest.mark.parametrize("cookie", [None, "C"])
+def test_a_part_beside_a_running_transfer_makes_a_claim_parallel(cookie: str | None) -> None:
+    """Whoever proves the holder: managers that keep no cookies ask in parts too. A seek after the end is none."""
+    record = claimed((0, SIZE // 2))
+    part = ask((SIZE // 2, SIZE), cookie=cookie, running={"C": 5})
+    for beside, is_parallel in ((part, True), (part._replace(running={}), False)):
+        written = admit(record, beside).record
+        assert written is not None
+        assert written.claims[0].is_parallel is is_parallel
+
+
 def test_taking_a_part_of_a_running_transfer_marks_the_claim() -> None:
     """Once is enough, and a later settlement does not take it away."""
     record = claimed()
@@ -320,6 +331,24 @@ def test_a_request_beside_a_running_transfer(request_: DownloadAsk, kind: Kind) 
     assert admission.kind is kind
     assert admission.record is None
     assert (admission.reason is Reason.BUSY) == (kind is Kind.BUSY)
+
+
+@pytest.mark.parametrize(
+    ("request_", "rest_until_s"),
+    [(ask(cookie="C"), NOW_S + 900), (ask(cookie="X"), None), (ask((0, SIZE), cookie="C"), None)],
+    ids=["the whole again", "a stranger", "a part that does not fit"],
+)
+def test_a_holder_who_begins_anew_is_told_until_when_the_rest_may_be_had(
+    request_: DownloadAsk, rest_until_s: int | None
+) -> None:
+    """Not whoever else comes, and not one who knows of ranges already."""
+    admission = admit(broken(claimed(), SIZE // 4), request_)
+    assert (refused(admission), admission.rest_until_s) == (Reason.USED, rest_until_s)
+
+
+def test_a_finished_download_has_no_rest() -> None:
+    """Else everybody behind one router would be told to continue what is whole."""
+    assert admit(claimed(), ask(cookie="C")).rest_until_s is None
 
 
 def test_elsewhere_is_busy_only_while_the_window_is_open() -> None:

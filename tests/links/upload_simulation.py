@@ -252,7 +252,7 @@ def _faults_of_uploads(world: UploadWorld) -> list[str]:
         return faults
     record = world.ledger.record or records.EMPTY
     known = record.uses - len(record.placing)
-    if known > stored:
+    if known > stored + world.mistaken:
         faults.append(f"lost: {known} uses were spent, and {stored} objects were stored")
     if record.uses < stored and (world.crashes == 0 or world.is_any_key):
         faults.append(f"stored: {stored} objects, and {record.uses} uses were spent")

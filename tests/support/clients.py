@@ -49,7 +49,6 @@ class Client:
         run: arguments that download a URL to a path.
         resume: arguments that continue such a download; None: by running the same again.
         media: it wants a film, and not bytes of any kind.
-        by_chance: whether it saves the whole object depends on which of its connections is first.
     """
 
     name: str
@@ -58,14 +57,13 @@ class Client:
     run: Arguments
     resume: Arguments | None = None
     media: bool = False
-    by_chance: bool = False
 
 
 class Verdict(NamedTuple):
     """What a client does, in the words of docs/clients.md.
 
     Attributes:
-        whole: it saves the object, and its exit status says so: ``yes``, ``no``, ``by chance``.
+        whole: it saves the object, and its exit status says so.
         sent: bytes that the gateway sent for the one use, as a multiple of the object, rounded up to a tenth.
         second: the same link again gives nothing: an exit status other than 0, or no file.
         resumes: after a cut: ``by itself``, ``when run again``, ``no``.
@@ -171,7 +169,6 @@ CLIENTS = (
         program="axel",
         version=(("--version",), r"Axel (\S+)"),
         run=_split("-q", "-n4"),
-        by_chance=True,
     ),
     Client(
         name="ffmpeg -i URL -c copy",
@@ -244,9 +241,8 @@ class Trial:
             through = url.replace(self.made.public_url, relay.url)
             first = self._get(client, client.run, through, "first")
             second = self._get(client, client.run, through, "second")
-        whole = "yes" if first == (True, _digest(data)) else "no"
         return Verdict(
-            whole="by chance" if client.by_chance else whole,
+            whole="yes" if first == (True, _digest(data)) else "no",
             # what goes beyond the object is heads and refusals as well: a twentieth of it is none
             sent=f"{max(0, relay.sent_bytes - 20_000) / len(data):.1f}",
             second=self._say_second(second, data),

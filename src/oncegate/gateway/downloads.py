@@ -18,8 +18,9 @@ from oncegate.links.address import holder_address
 from oncegate.links.asking import check_button, page_first
 from oncegate.links.cookies import cookies_of
 from oncegate.links.grant import Grant
+from oncegate.links.instants import instant_text
 from oncegate.links.link_id import text_of_id
-from oncegate.links.refusal import Reason, Refused
+from oncegate.links.refusal import TABLE, Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.stores.protocol import ObjectInfo, OpenObject, StoreFault
 from oncegate.uses.record import Record, etag_mark, from_json
@@ -193,7 +194,17 @@ async def _claim(
     # who named his version is told that this one is another; who did not, that his download is over
     if reason is Reason.OBJECT_REPLACED and has_strong_condition(request):
         reason = Reason.PRECONDITION
-    raise Refused(reason)
+    raise Refused(reason, message=_to_continue(admission.rest_until_s))
+
+
+def _to_continue(rest_until_s: int | None) -> str:
+    """Tell the holder of a download that is not whole how to have its rest; the row's own message where there is none."""
+    if rest_until_s is None:
+        return ""
+    return (
+        f"{TABLE[Reason.USED].message} Part of the object was not sent: until {instant_text(rest_until_s)} the same "
+        "client may ask for the rest (curl -C -, wget -c, aria2c -c --use-head=true)."
+    )
 
 
 def _ask(

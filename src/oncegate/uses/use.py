@@ -78,6 +78,7 @@ class Admission(NamedTuple):
     replaces: str | None = None
     cut_bytes: int = 0
     unknown: Placing | None = None
+    rest_until_s: int | None = None
 
 
 class DownloadAsk(NamedTuple):
@@ -128,7 +129,7 @@ def admit_download(record: Record | None, ask: DownloadAsk, now_s: int, rules: R
         return refused(Reason.REVOKED)
     claim, by_cookie = _claim_of_holder(record, ask, now_s, rules)
     if claim is not None:
-        admission = _continue(record, claim, ask, now_s, by_cookie=by_cookie)
+        admission = _continue(record, claim, ask, now_s, rules, by_cookie=by_cookie)
         # a seek is no new use: otherwise a player would take all uses of a link within one film
         begins_anew = ask.span is None or ask.span[0] == 0
         if admission.kind is not Kind.REFUSE or record.uses >= ask.uses or not begins_anew:
@@ -163,7 +164,9 @@ def _claim_of_holder(record: Record, ask: DownloadAsk, now_s: int, rules: Rules)
     return None, False
 
 
-def _continue(record: Record, claim: Claim, ask: DownloadAsk, now_s: int, *, by_cookie: bool) -> Admission:
+def _continue(
+    record: Record, claim: Claim, ask: DownloadAsk, now_s: int, rules: Rules, *, by_cookie: bool
+) -> Admission:
     """Charge another request to a claim, or say why not."""
     size, paid, over = ask.size_bytes, claim.paid, claim.over
     if claim.size_bytes is None:
@@ -193,6 +196,8 @@ def _continue(record: Record, claim: Claim, ask: DownloadAsk, now_s: int, *, by_
             etag=ask.etag,
             paid=min(size, paid + asked),
             over=over + max(0, paid + asked - size),
+            # whoever proves the holder: download managers that keep no cookies ask in parts too
+            is_parallel=claim.is_parallel or (ask.span is not None and ask.running.get(claim.claim_id, 0) > 0),
         )
         claims = tuple(charged if other is claim else other for other in record.claims)
         written = record._replace(claims=claims, marks=with_mark(record, ask.mark))
@@ -204,7 +209,8 @@ def _continue(record: Record, claim: Claim, ask: DownloadAsk, now_s: int, *, by_
     may_run_elsewhere = claim.gateway != ask.gateway and over + max(0, asked - size) <= slack
     if ask.span is not None and (may_end_here or may_run_elsewhere):
         return Admission(kind=Kind.BUSY, claim_id=claim.claim_id, reason=Reason.BUSY)
-    return refused(Reason.USED)
+    has_rest = ask.span is None and paid < size
+    return refused(Reason.USED)._replace(rest_until_s=claim.at_s + rules.resume_window_s if has_rest else None)
 
 
 def settle(

@@ -1870,6 +1870,7 @@ class Admission(NamedTuple):
  replaces: object = None
  cut_bytes: object = 0
  unknown: object = None
+ rest_until_s: object = None
 
 def settle(record, *, claim_id, mark, back_bytes, size_bytes, etag, now_s, is_parallel=False):
  if mark in record.marks:
