@@ -41,13 +41,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 EMULATED = (
     *("test_obstore_s3.py", "test_s3.py", "test_dynamodb.py", "test_object_store_gateway.py"),
     "test_edge_emulated.py",
-    *("test_doctor_aws.py", "test_deployer.py", "test_deployed.py", "test_dev_table.py", "test_keys_of_services.py"),
+    *(
+        "test_doctor_aws.py",
+        "test_deployer.py",
+        "test_deployed.py",
+        "test_deployed_homes.py",
+        "test_dev_table.py",
+        "test_keys_of_services.py",
+    ),
 )
 """Two minutes on emulators in environments of their own, and on Ceph: in CI, or when asked for."""
 FRONTED = ("test_behind_proxies.py", "test_postgresql_elsewhere.py", "test_redis_elsewhere.py")
 """Two minutes on servers of system packages: in CI, or when asked for."""
 OUTAGES = (
     *("test_outages.py", "test_postgresql_faults.py", "test_redis_faults.py", "test_postgresql_versions.py"),
+    "test_homes.py",
     *("test_many_gateways.py", "test_kills.py", "test_programs_people_have.py", "test_clients.py", "test_memory.py"),
 )
 """Minutes of servers that are killed, frozen and waited for, and of other people's programs."""

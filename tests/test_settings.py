@@ -189,6 +189,19 @@ def test_an_instant_in_a_variable_is_iso_8601(config: Path) -> None:
     assert settings.ledger.accept_from_ms == 1_767_225_600_000
 
 
+def test_a_home_has_its_ledger_and_the_rest_is_the_own_ones(config: Path) -> None:
+    """A home that nobody configured has none: counted in another, its links would be unused there."""
+    file = '[links]\nhome = "a"\n[ledger]\nurl = "dynamodb://t"\n[ledger.homes]\nb = "dynamodb://t?region=eu-west-1"'
+    settings = read(config, file)
+    assert settings.ledger_url() == settings.ledger_url("a") == "dynamodb://t"
+    assert settings.ledger_url("b") == "dynamodb://t?region=eu-west-1"
+    with pytest.raises(KeyError):
+        settings.ledger_url("c")
+    given = read(config, file, ONCEGATE_LEDGER__HOMES='{"c": "redis://x"}')
+    assert dict(given.ledger.homes) == {"c": "redis://x"}
+    assert "redis" not in repr(given)
+
+
 def test_variables_that_are_not_settings_are_left_alone(config: Path) -> None:
     """The CLI's own, the one that holds the signing key, and what Kubernetes adds for a service named oncegate."""
     kubernetes = {
@@ -248,6 +261,10 @@ def test_variables_that_are_not_settings_are_left_alone(config: Path) -> None:
         ('[links]\nstall_timeout = "0s"', "[links] stall_timeout: must be at least 1s"),
         ('[links]\nplain_put = ["/in/"]', "[links] plain_put: write the beginning of object keys, without a leading"),
         ('[links]\nplain_put = [""]', "[links] plain_put: write the beginning of object keys"),
+        ('[ledger.homes]\nEU = "dynamodb://t"', "[ledger] homes: the name of a home is 1 to 12 of a-z and 0-9"),
+        ('[ledger.homes]\nb = "t"', "[ledger] homes: write a URL with a scheme"),
+        ('[ledger.homes]\nb = "memory:"', "[ledger] homes: memory: is inside one process"),
+        ('[links]\nhome = "b"\n[ledger.homes]\nb = "dynamodb://t"', "[ledger.homes] has [links] home too"),
         ('[links]\nhome = "EU"', "[links] home: write 1 to 12 of a-z and 0-9"),
         ('[links]\nhome = "abcdefghijklm"', "[links] home: write 1 to 12 of a-z and 0-9"),
         ('[links]\ns3_bucket = "a/b"', "[links] s3_bucket: write the name of a bucket alone"),

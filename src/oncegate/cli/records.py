@@ -48,11 +48,13 @@ class Records:
         ledger: itself.
         runner: over it.
         facts: what its probe found.
+        home: whose it is; empty: the installation's own.
     """
 
     ledger: Ledger
     runner: LedgerRunner
     facts: LedgerFacts
+    home: str = ""
 
     async def standing_of(self, link_id: bytes, record: Record | None, *, now_s: int, grant: Grant | None) -> Standing:
         """Return what has become of a link, from its record and its events.
@@ -66,12 +68,13 @@ class Records:
         )
 
 
-def with_records(settings: Settings, work: Callable[[Records], Coroutine[object, object, T]]) -> T:
-    """Open the ledger, do the work, and close it.
+def with_records(settings: Settings, work: Callable[[Records], Coroutine[object, object, T]], *, home: str = "") -> T:
+    """Open a ledger, do the work, and close it.
 
     Args:
         settings: of the configuration.
         work: what is to be done.
+        home: whose ledger, as tickets name it; empty: the installation's own.
 
     Raises:
         LedgerUnfit: the ledger cannot be used.
@@ -79,13 +82,14 @@ def with_records(settings: Settings, work: Callable[[Records], Coroutine[object,
     """
 
     async def run() -> T:
-        async with opened(settings) as records:
+        async with opened(settings, home) as records:
             return await work(records)
 
     try:
         return asyncio.run(run())
     except LedgerSilent:
-        raise Refusal("the ledger does not answer: try again") from None
+        whose = f" of home {home}" if home else ""
+        raise Refusal(f"the ledger{whose} does not answer: try again") from None
     except RecordUnreadable:
         raise Refusal("the record of this link is of another version of oncegate, or damaged") from None
     except OSError as error:
@@ -93,17 +97,17 @@ def with_records(settings: Settings, work: Callable[[Records], Coroutine[object,
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncGenerator[Records]:
-    """Open the ledger, and let what is under way end before it is closed.
+async def opened(settings: Settings, home: str = "") -> AsyncGenerator[Records]:
+    """Open the ledger of a home, and let what is under way end before it is closed.
 
     Raises:
         Misuse: it lives inside the gateway alone.
         LedgerUnfit: it cannot be used.
     """
-    if settings.ledger.url.startswith("memory:"):
+    if settings.ledger_url(home).startswith("memory:"):
         raise Misuse('[ledger] url = "memory:" lives inside the gateway alone: ask its control API, or use sqlite:')
     began_ms = time.time_ns() // 1_000_000
-    ledger = open_ledger(settings)
+    ledger = open_ledger(settings, home)
     try:
         facts = await ledger.probe()
         if facts.born_ms >= began_ms:
@@ -112,7 +116,7 @@ async def opened(settings: Settings) -> AsyncGenerator[Records]:
         if until_s is not None:
             click.echo(f"{swept_ahead(until_s)}; see 'oncegate ledger repair'", err=True)
         runner = LedgerRunner(ledger, health=LedgerHealth(facts))
-        yield Records(ledger=ledger, runner=runner, facts=facts)
+        yield Records(ledger=ledger, runner=runner, facts=facts, home="" if home == settings.links.home else home)
         await runner.drain()
     finally:
         await ledger.aclose()

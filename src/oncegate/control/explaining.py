@@ -134,6 +134,19 @@ async def explain_link(
     return Explanation(steps=tuple(steps), method=request.method, grant=grant, confirm=confirm)
 
 
+def home_of_url(url: str, trust: Trust, public_urls: Sequence[str], *, now_s: int) -> str:
+    """Return the home whose ledger counts a link, as its ticket says; empty where it does not verify.
+
+    Raises:
+        ValueError: url is no absolute http or https URL.
+    """
+    request, _ = PublicUrls(public_urls).request_to(url)
+    try:
+        return verify_by_any_method(request, trust, now_s=now_s)[1].home
+    except Refused:
+        return ""
+
+
 def _say_asked(grant: Grant, confirm: str) -> str:
     """Whether a person must press a button, and who decided that."""
     if grant.operation is Operation.PUT:

@@ -11,12 +11,14 @@ from oncegate.control.bodies.explaining import Explained, ExplainOrder
 from oncegate.control.bodies.forms import LINK_ID, PAGE_MAX
 from oncegate.control.bodies.making import LinkMade, LinkOrder
 from oncegate.control.bodies.standing import LinkPage, LinkShown
-from oncegate.control.explaining import Installation, explain_link
+from oncegate.control.explaining import Installation, explain_link, home_of_url
+from oncegate.control.finding import all_homes, find_link, home_at, revoke_everywhere
 from oncegate.control.issuing import issue_link
 from oncegate.control.parts import ControlParts
 from oncegate.control.problems import ProblemAnswer, documented
-from oncegate.control.recording import read_events_of_link, read_record, revoke_link
-from oncegate.ledgers.protocol import Scans
+from oncegate.control.recording import read_events_of_link
+from oncegate.ledgers.homes import HomeLedger
+from oncegate.ledgers.protocol import Ledger, Row, Scans
 from oncegate.links.instants import read_instant_s
 from oncegate.links.link_id import id_of_text, text_of_id
 from oncegate.uses.record import Record, from_json
@@ -57,19 +59,22 @@ async def list_links(
     limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
 ) -> LinkPage:
     """List links that were made with a label, opened or revoked, page by page."""
-    if not isinstance(parts.ledger, Scans):
-        raise ProblemAnswer(501, "The ledger of this installation cannot list its records.")
     begin = b"" if after is None else id_of_text(after)
-    try:
-        # One row more than is shown tells whether there is a next page. A page begins after an id, not at a number, so a
-        # link that is made or forgotten meanwhile makes no other appear twice or vanish.
-        rows = await parts.ledger.scan(begin, limit + 1)
-    except OSError:
-        raise ProblemAnswer(503, "The ledger does not answer.") from None
+    rows: list[tuple[HomeLedger, Row]] = []
+    for home in await all_homes(parts):
+        if not isinstance(home.ledger, Scans):
+            raise ProblemAnswer(501, "The ledger of this installation cannot list its records.")
+        try:
+            # One row more than is shown tells whether there is a next page. A page begins after an id, not at a number,
+            # so a link that is made or forgotten meanwhile makes no other appear twice or vanish.
+            rows += [(home, row) for row in await home.ledger.scan(begin, limit + 1)]
+        except OSError:
+            raise ProblemAnswer(503, "The ledger does not answer.") from None
+    rows.sort(key=lambda pair: pair[1].link_id)
     shown: list[LinkShown] = []
-    for row in rows[:limit]:
+    for home, row in rows[:limit]:
         record = _readable(row.record)
-        shown.append(await _show(parts, row.link_id, record, EVENTS_IN_A_LIST_MAX))
+        shown.append(await _show(parts, home.ledger, row.link_id, record, EVENTS_IN_A_LIST_MAX))
     return LinkPage(links=shown, next=shown[-1].id if len(rows) > limit else None)
 
 
@@ -77,10 +82,11 @@ async def list_links(
 async def show_link(parts: PartsSeen, id: LinkId) -> LinkShown:  # noqa: A002  the name in the path
     """Show what has become of a link. One that was signed elsewhere and never opened is not known: 404."""
     link_id = id_of_text(id)
-    record = await read_record(parts.runner, link_id)
-    if record is None:
+    found = await find_link(parts, link_id)
+    if not found:
         raise ProblemAnswer(404, "No record: the link was made without a label and never opened, or it was forgotten.")
-    return await _show(parts, link_id, record, EVENTS_OF_A_LINK_MAX)
+    home, record = found[0]
+    return await _show(parts, home.ledger, link_id, record, EVENTS_OF_A_LINK_MAX)
 
 
 @writing.delete("/v1/links/{id}", responses=documented(422, 503))
@@ -100,26 +106,28 @@ async def revoke(
     """Revoke a link, also one that was signed elsewhere: no gateway admits a new claim or range from then on."""
     link_id = id_of_text(id)
     expires_s = None if expires_at is None else _instant(expires_at)
-    record = await revoke_link(parts.runner, link_id, expires_s=expires_s)
+    home, record = await revoke_everywhere(parts, link_id, expires_s=expires_s)
     parts.journal.write("revoked", link_id=id, token=caller.token.id)
-    return await _show(parts, link_id, record, EVENTS_OF_A_LINK_MAX)
+    return await _show(parts, home.ledger, link_id, record, EVENTS_OF_A_LINK_MAX)
 
 
-@reading.post("/v1/explain", responses=documented(422))
+@reading.post("/v1/explain", responses=documented(422, 503))
 async def explain(parts: PartsSeen, body: ExplainOrder) -> Explained:
     """Say, check by check, whether and why a link would be admitted now. Writes nothing."""
-    where = Installation(
-        trust=parts.trust(),
-        public_urls=parts.settings.viewer.public_url,
-        runner=parts.runner,
-        born_ms=parts.born_ms,
-        accept_from_ms=parts.settings.ledger.accept_from_ms,
-        confirm=parts.settings.viewer.confirm,
-        store=parts.store,
-        rules=parts.rules,
-    )
-    now_s = parts.now_s() if body.at is None else body.at
+    now_s, settings, trust = parts.now_s() if body.at is None else body.at, parts.settings, parts.trust()
     try:
+        name = home_of_url(body.url, trust, settings.viewer.public_url, now_s=now_s)
+        home = await home_at(parts, name)
+        where = Installation(
+            trust=trust,
+            public_urls=settings.viewer.public_url,
+            runner=home.runner,
+            born_ms=home.born_ms,
+            accept_from_ms=None if name in parts.homes.names else settings.ledger.accept_from_ms,
+            confirm=settings.viewer.confirm,
+            store=parts.store,
+            rules=parts.rules,
+        )
         found = await explain_link(body.url, where, now_s=now_s, method=body.method, address=body.address)
     except ValueError:
         raise ProblemAnswer(422, "url is no absolute http or https URL.") from None
@@ -133,12 +141,14 @@ def _readable(text: bytes) -> Record | None:
         return None
 
 
-async def _show(parts: ControlParts, link_id: bytes, record: Record | None, events_max: int) -> LinkShown:
+async def _show(
+    parts: ControlParts, ledger: Ledger, link_id: bytes, record: Record | None, events_max: int
+) -> LinkShown:
     """Show a record; None: it cannot be read."""
     name = text_of_id(link_id)
     if record is None:
         return LinkShown.model_validate(members_of(UNREADABLE, name))
-    found = await read_events_of_link(parts.ledger, link_id, events_max)
+    found = await read_events_of_link(ledger, link_id, events_max)
     standing = standing_of(
         record, now_s=parts.now_s(), events=found.newest, counts=found.counts, is_whole=found.is_whole
     )

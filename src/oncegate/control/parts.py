@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from oncegate.control.tokens import TokenFile
 from oncegate.events import Journal
+from oncegate.ledgers.homes import FurtherHomes, HomeLedger
 from oncegate.ledgers.protocol import Ledger
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.key_group import SigningKey
@@ -53,6 +54,7 @@ class ControlParts:
         gauges: what goes up and down, by name, read at each ``/metrics``.
         clock_s: seconds since 1970 UTC, with their fraction: a ticket's milliseconds come from it, and one that was
             cut to whole seconds may be earlier than the ledger's birth.
+        homes: the ledgers of other homes, whose links are found here too.
         random_bytes: draws as many random bytes as asked for.
     """
 
@@ -69,7 +71,13 @@ class ControlParts:
     meters: Meters = field(default_factory=Meters)
     gauges: Callable[[], Mapping[str, float]] = dict[str, float]
     clock_s: Callable[[], float] = time.time
+    homes: FurtherHomes = field(default_factory=FurtherHomes)
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
+
+    @property
+    def own(self) -> HomeLedger:
+        """The installation's own ledger."""
+        return HomeLedger(ledger=self.ledger, runner=self.runner, born_ms=self.born_ms)
 
     @property
     def rules(self) -> Rules:

@@ -8,8 +8,10 @@ claimed it (downloads.py, uploads.py). Nothing here decides: links/ does.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 
 from oncegate.gateway.answers import Receive, Send
 from oncegate.gateway.downloads import serve_button, serve_download
@@ -18,6 +20,8 @@ from oncegate.gateway.open_requests import OpenRequests
 from oncegate.gateway.parts import Parts
 from oncegate.gateway.uploads import serve_upload, serve_upload_page
 from oncegate.gateway.viewer import Viewers
+from oncegate.ledgers.protocol import LedgerUnfit
+from oncegate.ledgers.runner import WAIT_MAX_S
 from oncegate.links.asking import verify_as_opened
 from oncegate.links.grant import Grant, Operation
 from oncegate.links.link_id import text_of_id
@@ -84,7 +88,6 @@ class Gateway:
 
     async def _serve(self, scope: Mapping[str, object], exchange: Exchange) -> None:
         """One request from its first byte to its last."""
-        parts = self._parts
         exchange.unread_body = scope["method"] in ("PUT", "POST")
         request = exchange.request = self._viewers.request_of(scope)
         # once the head is read, so that this answer too has its style and its line in the log
@@ -97,9 +100,7 @@ class Gateway:
             await exchange.answer(preflight(request, self._cors_origins))
             return
         grant = exchange.grant = self._verify(request)
-        # else a ledger that lost its memory would open used tickets again
-        if grant.is_counted and is_too_old(grant.made_ms, born_ms=parts.born_ms, accept_from_ms=self._accept_from_ms):
-            raise Refused(Reason.BEFORE_BIRTH)
+        parts = await self._at_home(grant)
         if request.method == "POST":
             await serve_button(exchange, request, grant)
         elif request.method == "PUT":
@@ -113,6 +114,27 @@ class Gateway:
         """Verify a request as what it is meant."""
         trust, now_s = self._parts.trust(), self._parts.now_s()
         return verify_as_opened(request, lambda asked: verify(asked, trust, now_s=now_s))
+
+    async def _at_home(self, grant: Grant) -> Parts:
+        """Return the parts with the ledger that counts the link.
+
+        Raises:
+            Refused: LEDGER_UNKNOWN: its ledger does not answer; BEFORE_BIRTH: the ticket is older than its ledger.
+        """
+        parts, accept_from_ms = self._parts, self._accept_from_ms
+        if grant.home in parts.homes.names:
+            try:
+                async with asyncio.timeout(WAIT_MAX_S):
+                    home = await parts.homes.at(grant.home)
+            except (LedgerUnfit, OSError) as fault:
+                parts.journal.write("fault", where="ledger", what=f"home {grant.home}: {type(fault).__name__}")
+                raise Refused(Reason.LEDGER_UNKNOWN) from None
+            # accept_from is of the ledger that was restored, and another may have lost its memory since
+            parts, accept_from_ms = replace(parts, runner=home.runner, born_ms=home.born_ms), None
+        # else a ledger that lost its memory would open used tickets again
+        if grant.is_counted and is_too_old(grant.made_ms, born_ms=parts.born_ms, accept_from_ms=accept_from_ms):
+            raise Refused(Reason.BEFORE_BIRTH)
+        return parts
 
     async def _refuse(self, exchange: Exchange, refused: Refused) -> None:
         exchange.reason = refused.reason.value

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from oncegate.events import Journal
 from oncegate.gateway.delivery import Transfers
+from oncegate.ledgers.homes import FurtherHomes
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.verify import Trust
 from oncegate.meters import Meters
@@ -33,6 +34,7 @@ class Parts:
         gateway: name of this process in records, 4 characters.
         transfers: of this process.
         meters: counts, for ``/metrics``.
+        homes: the ledgers of other homes, whose links are served here too.
     """
 
     settings: Settings
@@ -47,6 +49,7 @@ class Parts:
     # 24 random bits: of two processes with one name, one would say 403 where 503 is due, and nothing worse
     gateway: str = field(default_factory=lambda: b64encode(os.urandom(3), b"-_").decode())
     meters: Meters = field(default_factory=Meters)
+    homes: FurtherHomes = field(default_factory=FurtherHomes)
 
     @property
     def rules(self) -> Rules:

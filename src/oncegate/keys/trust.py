@@ -18,7 +18,7 @@ def trust_of(settings: Settings, group: KeyGroup) -> Trust:
         s3_bucket=links.s3_bucket,
         plain_links=links.plain_links,
         plain_put=links.plain_put,
-        homes=frozenset((links.home,)) if links.home else frozenset(),
+        homes=frozenset(name for name in (links.home, *settings.ledger.homes) if name),
     )
 
 

@@ -21,7 +21,8 @@ from oncegate.gateway.delivery import Transfers
 from oncegate.gateway.parts import Parts
 from oncegate.keys.trust import Trusting
 from oncegate.ledgers.health import LedgerHealth
-from oncegate.ledgers.opening import open_ledger
+from oncegate.ledgers.homes import FurtherHomes, HomeLedger
+from oncegate.ledgers.opening import known_promises, open_ledger
 from oncegate.ledgers.protocol import KeepsEvents, Ledger, LimitsEvents
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.meters import Meters
@@ -95,7 +96,9 @@ async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncG
             monotonic=time.monotonic,
             transfers=Transfers(time.monotonic),
             meters=meters,
+            homes=_further_homes(settings, meters, last),
         )
+        last.push_async_callback(parts.homes.aclose)
         # Left in reverse order: ticking and sweeping end, what broke is settled, and events are written (to the ledger,
         # if it keeps them). Only then are store and ledger closed.
         last.push_async_callback(parts.journal.aclose)
@@ -104,6 +107,19 @@ async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncG
         for work in (_tick(parts, trusting), *upkeep):
             last.callback(asyncio.create_task(work).cancel)
         yield OpenGateway(app=Gateway(parts), parts=parts, ledger=ledger, trusting=trusting)
+
+
+def _further_homes(settings: Settings, meters: Meters, last: contextlib.AsyncExitStack) -> FurtherHomes:
+    """Return the homes of ``[ledger.homes]``; while ``last`` is open, each that was opened is asked whether it is fit."""
+
+    def open_home(name: str) -> Ledger:
+        url = settings.ledger_url(name)
+        return open_ledger(url, folder=settings.folder, accept=known_promises(url, settings.ledger.accept))
+
+    def keep_fit(home: HomeLedger) -> None:
+        last.callback(asyncio.create_task(stay_fit(home.runner.health, home.ledger)).cancel)
+
+    return FurtherHomes(settings.ledger.homes, open_home=open_home, meters=meters, on_open=keep_fit)
 
 
 async def _tick(parts: Parts, trusting: Trusting) -> None:
@@ -138,4 +154,5 @@ async def _settle(parts: Parts) -> None:
         async with asyncio.timeout(max(SETTLE_MIN_S, parts.settings.viewer.drain_s)):
             await parts.transfers.until_none()
             await parts.runner.drain()
+            await parts.homes.drain()
     parts.journal.write("stopped", transfers=left)

@@ -172,6 +172,7 @@ def _control_parts(opened: OpenGateway, following: SigningFollower) -> ControlPa
         store=parts.store,
         trust=parts.trust,
         signer=following.now,
+        homes=parts.homes,
         journal=parts.journal,
         readiness=lambda: readiness_of(opened),
         meters=parts.meters,

@@ -256,6 +256,20 @@ def read_header(raw: object) -> str:
 
 _HEADER_NAME = matching(r"[A-Za-z0-9-]{1,64}", "write the name of one header, as in x-forwarded-for")
 
+_HOME = re.compile(r"[a-z0-9]{1,12}")
+
+
+def read_homes(raw: object) -> Mapping[str, str]:
+    """Take URLs of ledgers by the names of homes, as tickets have them."""
+    homes = {name: read_url(url) for name, url in read_table(raw).items()}
+    for name, url in homes.items():
+        if _HOME.fullmatch(name) is None:
+            raise ValueError("the name of a home is 1 to 12 of a-z and 0-9")
+        if url.startswith("memory:"):
+            raise ValueError("memory: is inside one process: name a ledger that others reach, as in dynamodb://table")
+    return MappingProxyType(homes)
+
+
 read_url: Callable[[object], str] = matching(
     r"[a-z][a-z0-9+]*:.*", "write a URL with a scheme, as in file:./objects or sqlite:./ledger.db"
 )

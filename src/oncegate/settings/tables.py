@@ -25,6 +25,7 @@ from oncegate.settings.spellings import (
     read_cors_origin,
     read_credentials,
     read_header,
+    read_homes,
     read_instant,
     read_networks,
     read_options,
@@ -185,6 +186,7 @@ class LedgerSettings(Table):
         url: a URL whose scheme names the backend; may hold a password.
         accept: weaker promises that are accepted, by name.
         accept_from: after a restore, tickets made before this aware instant are refused; None: since the ledger's birth.
+        homes: URLs of other ledgers, by the home that tickets name; ``url`` counts the links of this installation's own.
         events_size_bytes: room for the events of a ``sqlite:`` ledger; where there is no more, the oldest refusals and
             previews go first, downloads and uploads last.
     """
@@ -195,6 +197,9 @@ class LedgerSettings(Table):
         metadata=_key("accept", each(matching(r"[a-z0-9-]+", "write names such as redis-failover")), is_many=True),
     )
     accept_from: datetime | None = field(default=None, metadata=_key("accept_from", read_instant))
+    homes: Mapping[str, str] = field(
+        default_factory=_nothing, repr=False, metadata=_key("homes", read_homes, is_many=True)
+    )
     events_size_bytes: int = field(default=256 * 2**20, metadata=_key("events_size", read_size_bytes))
 
     @property
@@ -263,10 +268,25 @@ class Settings:
         CredentialsSettings(secrets=self.s3_credentials)
         if self.viewer.listen == self.control.listen and self.viewer.listen.port:
             raise ValueError("[control] listen is also [viewer] listen: give each listener a port of its own")
+        if self.links.home in self.ledger.homes:
+            raise ValueError(
+                "[ledger.homes] has [links] home too: its ledger is [ledger] url, take it out of the table"
+            )
 
     def resolve(self, path: str) -> Path:
         """Return the path that is meant by one in the configuration: relative ones begin at the file's folder."""
         return self.folder / path
+
+    def ledger_url(self, home: str = "") -> str:
+        """Return the URL of the ledger that counts a home's links.
+
+        Args:
+            home: as tickets name it; empty: this installation's own.
+
+        Raises:
+            KeyError: the configuration has no such home.
+        """
+        return self.ledger.url if home in ("", self.links.home) else self.ledger.homes[home]
 
 
 TABLES: Mapping[str, type[Table]] = {

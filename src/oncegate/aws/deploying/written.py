@@ -33,7 +33,7 @@ aws_region = "{region}"
 
 [ledger]
 url = "dynamodb://{name}?region={region}"
-
+{homes}
 [keys]
 group = "./keys"
 signing = "{signing}"
@@ -61,6 +61,7 @@ def write_configuration(folder: Path, options: Options, deployed: Deployed) -> l
         bucket=options.bucket,
         folder=options.folder,
         region=first.region,
+        homes=_homes_text(options),
         signing=deployed.signing,
     )
     (folder / "keys").mkdir(parents=True, exist_ok=True)
@@ -77,3 +78,9 @@ def write_configuration(folder: Path, options: Options, deployed: Deployed) -> l
             replace_file(path, content.encode(), mode=0o644)
             written.append(path)
     return written
+
+
+def _homes_text(options: Options) -> str:
+    """The tables of further homes: links that name one are counted there, and found there."""
+    lines = [f'{home.name} = "dynamodb://{options.name}?region={home.region}"' for home in options.homes[1:]]
+    return "\n".join(["", "[ledger.homes]", *lines, ""]) if lines else ""

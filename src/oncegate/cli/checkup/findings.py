@@ -14,7 +14,7 @@ import stat
 import time
 import tomllib
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -146,15 +146,25 @@ def look_at_tokens(settings: Settings) -> list[Finding]:
     return found
 
 
-async def look_at_ledger(settings: Settings) -> tuple[list[Finding], LedgerFacts | None]:
+async def look_at_homes(settings: Settings) -> list[Finding]:
+    """Check each ledger of ``[ledger.homes]`` as the own one."""
+    looked = await asyncio.gather(*(look_at_ledger(settings, home) for home in settings.ledger.homes))
+    return [
+        replace(finding, words=f"home {home}: {finding.words}")
+        for home, (found, _) in zip(settings.ledger.homes, looked, strict=True)
+        for finding in found
+    ]
+
+
+async def look_at_ledger(settings: Settings, home: str = "") -> tuple[list[Finding], LedgerFacts | None]:
     """Check that the ledger can keep its promise; return the facts of its probe too, for the clock."""
     from oncegate.cli.records import swept_ahead
     from oncegate.ledgers.protocol import LedgerUnfit
     from oncegate.ledgers.sweeping import refused_until_s
 
-    scheme = settings.ledger.url.partition(":")[0]
+    scheme = settings.ledger_url(home).partition(":")[0]
     try:
-        ledger = open_ledger(settings)
+        ledger = open_ledger(settings, home)
     except Unfit as unfit:
         return [_unfit("ledger", unfit, "[ledger] url")], None
     try:

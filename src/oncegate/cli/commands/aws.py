@@ -96,7 +96,8 @@ def _homes(given: Sequence[str]) -> tuple[Home, ...]:
 @command.command(epilog=examples("oncegate aws template acme --home eu-central-1 --bucket b --public-key key.pem"))
 @_options_of_a_deployment
 @click.option("--stack", type=click.Choice(["home", "edge"]), default="edge", show_default=True, help="Which one.")
-def template(*, stack: str, **given: Any) -> None:
+@click.option("--of", "of", metavar="REGION", default="", help="Which home's.  [default: the first]")
+def template(*, stack: str, of: str, **given: Any) -> None:
     """Print a stack's template, for who applies it by other means."""
     from oncegate.aws.stacks.edge import edge_template
     from oncegate.aws.stacks.edge_code import joined_code
@@ -104,7 +105,10 @@ def template(*, stack: str, **given: Any) -> None:
     from oncegate.aws.stacks.template import text_of
 
     options = _options(**given)
-    made = home_template(options, options.first) if stack == "home" else edge_template(options, joined_code())
+    home = next((each for each in options.homes if each.region == of), None) if of else options.first
+    if home is None:
+        raise click.BadParameter(f"no --home is in {of}", param_hint="--of")
+    made = home_template(options, home) if stack == "home" else edge_template(options, joined_code())
     click.echo(text_of(made, is_pretty=True), nl=False)
 
 
@@ -140,6 +144,7 @@ def deploy(*, here: Path | None, profile: str, dry_run: bool, yes: bool, **given
 
 
 def _deployer(options: Options, profile: str, *, is_rotating: bool = False) -> Deployer:
+    from oncegate.aws.deploying.birth import note_birth
     from oncegate.aws.deploying.cloud import Cloud
     from oncegate.aws.deploying.deployer import Deployer
     from oncegate.aws.stacks.edge_code import joined_code
@@ -148,24 +153,8 @@ def _deployer(options: Options, profile: str, *, is_rotating: bool = False) -> D
         click.echo(words, err=True)
 
     return Deployer(
-        Cloud(profile), options, code=joined_code(), note_birth=_note_birth, say=say, is_rotating=is_rotating
+        Cloud(profile), options, code=joined_code(), note_birth=note_birth, say=say, is_rotating=is_rotating
     )
-
-
-def _note_birth(table: str, region: str) -> None:
-    """A ledger whose birth nobody noted serves nothing at the edge."""
-    import asyncio
-
-    from oncegate.ledgers.opening import open_ledger
-
-    async def probe() -> None:
-        ledger = open_ledger(f"dynamodb://{table}?region={region}", folder=Path())
-        try:
-            await ledger.probe()
-        finally:
-            await ledger.aclose()
-
-    asyncio.run(probe())
 
 
 def _show(plans: Plans, options: Options) -> None:

@@ -52,8 +52,9 @@ async def _look(settings: Settings) -> list[Finding]:
     from oncegate.cli.checkup import findings
     from oncegate.cli.checkup.public_urls import look_at_public_urls
 
-    (ledger, facts), store, reached = await asyncio.gather(
+    (ledger, facts), homes, store, reached = await asyncio.gather(
         findings.look_at_ledger(settings),
+        findings.look_at_homes(settings),
         findings.look_at_store(settings),
         asyncio.to_thread(look_at_public_urls, settings),
     )
@@ -62,6 +63,7 @@ async def _look(settings: Settings) -> list[Finding]:
         *findings.look_at_keys(settings),
         *findings.look_at_tokens(settings),
         *ledger,
+        *homes,
         *findings.look_at_clock(facts, [date_s for _, date_s in reached]),
         *store,
         *(finding for finding, _ in reached),

@@ -50,15 +50,24 @@ def command(ctx: click.Context, *, url: str, method: str | None, ip: str | None,
     address = None if ip is None else canonical_address(ip)
     if ip is not None and address is None:
         raise click.BadParameter(f"{ip[:60]!r} is no IP address", param_hint="--ip")
+    at_s = now_s if at_s is None else at_s
     try:
+        home = _home_of(url, settings, at_s)
         found = with_records(
-            settings,
-            lambda records: _explain(records, settings, url, method, address, now_s if at_s is None else at_s),
+            settings, lambda records: _explain(records, settings, url, method, address, at_s), home=home
         )
     except ValueError as error:
         raise Misuse(str(error)) from None
     _print(found, as_json=as_json)
     ctx.exit(0 if found.is_admitted else 1)
+
+
+def _home_of(url: str, settings: Settings, at_s: int) -> str:
+    from oncegate.control.explaining import home_of_url
+    from oncegate.keys.trust import trust_of
+
+    trust = trust_of(settings, open_keys(settings).group)
+    return home_of_url(url, trust, settings.viewer.public_url, now_s=at_s)
 
 
 async def _explain(
@@ -74,7 +83,7 @@ async def _explain(
         public_urls=settings.viewer.public_url,
         runner=records.runner,
         born_ms=records.facts.born_ms,
-        accept_from_ms=settings.ledger.accept_from_ms,
+        accept_from_ms=None if records.home else settings.ledger.accept_from_ms,
         confirm=settings.viewer.confirm,
         store=store,
         rules=Rules(resume_window_s=settings.links.resume_window_s),

@@ -62,6 +62,7 @@ STRICT_MAX_S = 5.0
     show_default=True,
     help="How to sign.",
 )
+@click.option("--home", metavar="NAME", help="The home whose ledger counts it.  [default: [links] home]")
 @click.option("--json", "as_json", is_flag=True, help="Print what was decided as JSON.")
 @click.option("--strict", is_flag=True, help="Print no link to an object that the store does not have: exit 1.")
 @click.option("--qr", is_flag=True, help="Draw the link as a QR code too, on stderr.")
@@ -84,6 +85,7 @@ def command(
     sender: str | None,
     note: str | None,
     scheme: str,
+    home: str | None,
     as_json: bool,
     strict: bool,
     qr: bool,
@@ -98,7 +100,7 @@ def command(
     try:
         wish = Wish(
             object_key=key,
-            ticket=draw_ticket(Operation.PUT if put else Operation.GET, uses=uses, home=settings.links.home),
+            ticket=draw_ticket(Operation.PUT if put else Operation.GET, uses=uses, home=_home_of(home, settings)),
             expires_s=end_of(now_s=now_s, expires_s=ends_s, max_lifetime_s=settings.links.max_lifetime_s),
             not_before_s=instant_option(not_before, name="--not-before", now_s=now_s),
             source_ip=ip,
@@ -171,6 +173,18 @@ def _echo_read(wish: Wish, given: Mapping[str, str | None]) -> None:
         click.echo(f"takes up to {wish.max_bytes} bytes", err=True)
     if "*" in wish.object_key:
         click.echo(f"opens the one object that is called {wish.object_key}: a * is no wildcard here", err=True)
+
+
+def _home_of(name: str | None, settings: Settings) -> str:
+    """Return the home that the ticket names; one that no gateway of this installation serves is refused."""
+    if name is None or name == settings.links.home:
+        return settings.links.home
+    if name not in settings.ledger.homes:
+        known = ", ".join(each for each in (settings.links.home, *settings.ledger.homes) if each) or "none"
+        raise click.BadParameter(
+            f"no home {name[:20]!r}: [ledger.homes] and [links] home name {known}", param_hint="--home"
+        )
+    return name
 
 
 def _size_of(text: str | None) -> int | None:

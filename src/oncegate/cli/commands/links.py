@@ -12,10 +12,12 @@ from oncegate.cli.examples import examples
 from oncegate.cli.instants import FORMS, instant_option
 from oncegate.cli.main import Misuse, Refusal
 from oncegate.cli.wiring import settings_of
+from oncegate.unfit import Unfit
 
 if TYPE_CHECKING:
     from oncegate.cli.records import Records
     from oncegate.ledgers.protocol import Row
+    from oncegate.settings import Settings
     from oncegate.uses.standing import Standing
 
 LIMIT_MAX = 10_000
@@ -36,12 +38,12 @@ def command(ctx: click.Context, *, limit: int, after: str | None, since: str | N
     offline and never opened it knows nothing.
     """
     from oncegate.cli import shown
-    from oncegate.cli.records import with_records
+    from oncegate.cli.homes import tell
     from oncegate.uses.standing import members_of
 
     settings, now_s = settings_of(ctx), int(time.time())
     begin = _begin(after, instant_option(since, name="--since", now_s=now_s))
-    found = with_records(settings, lambda records: _list(records, begin, limit, now_s))
+    found, silent = _list_all(settings, begin, limit, now_s)
     if as_json:
         click.echo(json.dumps([members_of(standing, link_id) for link_id, standing in found[:limit]], indent=2))
     else:
@@ -49,6 +51,29 @@ def command(ctx: click.Context, *, limit: int, after: str | None, since: str | N
             click.echo(shown.as_line(link_id, standing))
     if len(found) > limit:
         click.echo(f"there are more: oncegate links --after {found[limit - 1][0]}", err=True)
+    tell(silent)
+    if silent:
+        raise Refusal("the list lacks the links of homes that did not answer")
+
+
+def _list_all(
+    settings: Settings, begin: bytes, limit: int, now_s: int
+) -> tuple[list[tuple[str, Standing]], dict[str, str]]:
+    """List the links of every home, in order of their ids, and what was said by homes that did not answer."""
+    from oncegate.cli.homes import homes_of
+    from oncegate.cli.records import with_records
+    from oncegate.links.link_id import id_of_text
+
+    found: list[tuple[str, Standing]] = []
+    silent: dict[str, str] = {}
+    for home in homes_of(settings):
+        try:
+            found += with_records(settings, lambda records: _list(records, begin, limit, now_s), home=home)
+        except (Refusal, Unfit) as fault:
+            if not settings.ledger.homes:
+                raise
+            silent[home] = str(fault)
+    return sorted(found, key=lambda each: id_of_text(each[0]))[: limit + 1], silent
 
 
 def _begin(after: str | None, since_s: int | None) -> bytes:

@@ -38,6 +38,7 @@ def command(ctx: click.Context, *, link: str, expires: str | None) -> None:
     Works for links that were signed offline and never seen here. What is being transferred goes on to its end.
     """
     from oncegate.cli import shown
+    from oncegate.cli.homes import homes_of, look_for, tell
     from oncegate.cli.named_link import read_link
     from oncegate.cli.records import with_records
     from oncegate.links.link_id import text_of_id
@@ -49,8 +50,14 @@ def command(ctx: click.Context, *, link: str, expires: str | None) -> None:
     expires_s = instant_option(expires, name="--expires", now_s=now_s)
     if named.grant is not None:
         expires_s = named.grant.expires_s  # the signed end counts, not a typed one
-    standing = with_records(settings, lambda records: _revoke(records, named, expires_s, now_s))
-    click.echo(shown.as_line(text_of_id(named.link_id), standing))
+    where = look_for(named, settings)
+    tell(where.silent)
+    # no ledger has a record: a link that was never opened, of any of the homes that answer
+    for home in where.homes or [each for each in homes_of(settings) if each not in where.silent]:
+        standing = with_records(settings, lambda records: _revoke(records, named, expires_s, now_s), home=home)
+        click.echo(shown.as_line(text_of_id(named.link_id), standing))
+    if where.silent and not where.homes:
+        raise Refusal("it is not revoked where no ledger answered: try again, or name it by its URL")
 
 
 async def _revoke(records: Records, named: Named, expires_s: int | None, now_s: int) -> Standing:

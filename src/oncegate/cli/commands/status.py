@@ -30,6 +30,7 @@ def command(ctx: click.Context, *, link: str, as_json: bool) -> None:
     alone, so not before it is opened.
     """
     from oncegate.cli import shown
+    from oncegate.cli.homes import one_home
     from oncegate.cli.named_link import read_link
     from oncegate.cli.records import with_records
     from oncegate.links.link_id import text_of_id
@@ -37,7 +38,8 @@ def command(ctx: click.Context, *, link: str, as_json: bool) -> None:
 
     settings, now_s = settings_of(ctx), int(time.time())
     named = read_link(link, settings, now_s=now_s)
-    standing = with_records(settings, lambda records: standing_in(records, named, now_s))
+    home = one_home(named, settings)
+    standing = with_records(settings, lambda records: standing_in(records, named, now_s), home=home)
     link_id = text_of_id(named.link_id)
     if as_json:
         click.echo(json.dumps(members_of(standing, link_id), indent=2))
