@@ -230,9 +230,10 @@ class Journal:
                 continue  # the reader of the log is gone, and there is nobody to tell
 
     async def aclose(self) -> None:
-        """Write what is pending; wait at most a second for a log that is not read."""
+        """Write what is pending; wait at most a second for a log that is not read. Events may follow again."""
         if self._counting is not None:
             self._counting.cancel()
+            self._counting = None
         while self._counted:
             self._end_count(next(iter(self._counted)))
         if self._timer is not None:
@@ -245,12 +246,14 @@ class Journal:
                 self._tick()
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         if self._thread is not None:
             try:
                 self._chunks.put_nowait(None)
             except queue.Full:
                 return
             await asyncio.get_running_loop().run_in_executor(None, self._thread.join, 1.0)
+            self._thread = None
 
 
 class JournalHandler(logging.Handler):

@@ -31,7 +31,7 @@ def world(tmp_path: pathlib.Path) -> Any:
     return _WORLD.make_world(tmp_path)
 
 
-@pytest.fixture
-def talk(world: Any) -> Callable[..., None]:
-    """Run a test's calls in one loop, with a token for everything."""
-    return _WORLD.talker(world)
+@pytest.fixture(params=["listener", pytest.param("function", marks=pytest.mark.slow)])
+def talk(request: pytest.FixtureRequest, world: Any) -> Callable[..., None]:
+    """Run a test's calls in one loop, with a token for everything: at the listener, and as the function gets them."""
+    return _WORLD.talker(world, is_function=request.param == "function")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import bisect
 import itertools
 import json
@@ -14,6 +15,7 @@ from typing import Any
 import anyio
 import httpx
 
+from oncegate.control.admission import TokenCallers
 from oncegate.control.app import control_app
 from oncegate.control.parts import ControlParts, PartState
 from oncegate.control.tokens import TokenFile
@@ -25,6 +27,7 @@ from oncegate.links.key_group import KeyGroup
 from oncegate.links.sigv4 import S3Trust
 from oncegate.links.verify import Trust
 from oncegate.meters import Meters
+from oncegate.service.payload import answer
 from oncegate.settings.tables import LinksSettings, Settings, ViewerSettings
 from oncegate.stores.protocol import ObjectInfo, OpenObject, Upload
 
@@ -146,7 +149,7 @@ def make_world(tmp_path: pathlib.Path) -> World:
     meters = Meters()
     parts = ControlParts(
         settings=settings,
-        tokens=tokens,
+        callers=TokenCallers(tokens),
         ledger=ledger,
         runner=LedgerRunner(ledger),
         born_ms=BORN_MS,
@@ -164,15 +167,50 @@ def make_world(tmp_path: pathlib.Path) -> World:
     return made
 
 
+class FunctionTransport(httpx.AsyncBaseTransport):
+    """Brings each request as an event of an HTTP API, as the function of a deployment gets it."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]], authorizer: Mapping[str, Any] | None = None) -> None:
+        self._app = app
+        self._authorizer = authorizer
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Make the event, and an answer of what comes back."""
+        answered: Any = await answer(self._app, event_of(request, await request.aread(), self._authorizer))
+        body = base64.b64decode(answered["body"]) if answered["isBase64Encoded"] else answered["body"].encode()
+        return httpx.Response(answered["statusCode"], headers=answered["headers"], content=body, request=request)
+
+
+def event_of(request: httpx.Request, body: bytes, authorizer: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The event of payload format 2.0 that API Gateway would make of a request."""
+    headers: dict[str, str] = {}
+    for name, value in request.headers.multi_items():
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    http = {"method": request.method, "path": request.url.path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1"}
+    return {
+        "version": "2.0",
+        "routeKey": f"{request.method} {request.url.path}",
+        "rawPath": request.url.path,
+        "rawQueryString": request.url.query.decode(),
+        "headers": headers,
+        "requestContext": {"domainName": request.url.host, "http": http, "authorizer": authorizer},
+        "body": base64.b64encode(body).decode(),
+        "isBase64Encoded": True,
+    }
+
+
 Calls = Callable[[httpx.AsyncClient], Awaitable[None]]
 
 
-def talker(world: World) -> Callable[[Calls], None]:
+def talker(world: World, *, is_function: bool = False) -> Callable[[Calls], None]:
     """Run a test's calls in one loop, with a token for everything; the journal is closed at the end."""
 
     def run(calls: Calls) -> None:
         async def main() -> None:
-            transport = httpx.ASGITransport(app=control_app(world.parts), raise_app_exceptions=True)
+            app = control_app(world.parts)
+            transport = (
+                FunctionTransport(app) if is_function else httpx.ASGITransport(app=app, raise_app_exceptions=True)
+            )
             headers = {"Authorization": f"Bearer {world.token()}"}
             async with httpx.AsyncClient(transport=transport, base_url="http://control", headers=headers) as client:
                 await calls(client)

@@ -1,4 +1,4 @@
-"""Who may call what: a bearer token with the scope of the call, asked for before anything of the body is read."""
+"""Who may call what: each call has its scope, and its caller is asked for before anything of the body is read."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from starlette.responses import Response
 
-from oncegate.control.issuing import Caller
+from oncegate.control.callers import Caller
 from oncegate.control.parts import ControlParts
-from oncegate.control.problems import GIVEN_TWICE, ProblemAnswer, documented
+from oncegate.control.problems import GIVEN_TWICE, documented
 
-_CHALLENGE = 'Bearer realm="oncegate control"'
 _BEARER = HTTPBearer(auto_error=False, description="`oncegate tokens new` makes one.")
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -43,13 +42,14 @@ def scoped_router(scope: str, *, tag: str) -> APIRouter:
     """
 
     class ScopedRoute(APIRoute):
-        """A route that asks for the token first. A dependency would not do: FastAPI reads the body before it asks those."""
+        """A route that asks for the caller first. A dependency would not do: FastAPI reads the body before it asks those."""
 
         def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]  # Coroutine
             handle = super().get_route_handler()
 
             async def guarded(request: Request) -> Response:
-                request.state.caller = await _let_in(request, scope)
+                parts = await parts_of(request)
+                request.state.caller = parts.callers.admit(request, scope, parts.now_s())
                 return await handle(_StrictRequest(request.scope, request.receive))
 
             return guarded
@@ -84,29 +84,3 @@ def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(members) != len(pairs):
         raise json.JSONDecodeError(GIVEN_TWICE, "", 0)
     return members
-
-
-async def _let_in(request: Request, scope: str) -> Caller:
-    """Check the token.
-
-    Raises:
-        ProblemAnswer: 401 without a good token, 403 where it is not for this.
-        TokensUnfit: nobody can be let in.
-    """
-    shown = request.headers.getlist("authorization")
-    # two Authorization headers count as none: a proxy may have judged by the other one
-    kind, _, secret = shown[0].partition(" ") if len(shown) == 1 else ("", "", "")
-    if kind.lower() != "bearer":
-        raise ProblemAnswer(
-            401, "This call needs a token: Authorization: Bearer og_...", headers={"WWW-Authenticate": _CHALLENGE}
-        )
-    parts = await parts_of(request)
-    token = parts.tokens.check(secret.strip(" "), parts.now_s())
-    if token is None:
-        challenge = f'{_CHALLENGE}, error="invalid_token"'
-        raise ProblemAnswer(401, "This token is unknown, revoked or expired.", headers={"WWW-Authenticate": challenge})
-    if not token.allows(scope):
-        challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{scope}"'
-        detail = f"This token is not for {scope}: 'oncegate tokens new' makes one that is."
-        raise ProblemAnswer(403, detail, headers={"WWW-Authenticate": challenge})
-    return Caller(token, secret.strip(" ").encode())

@@ -22,6 +22,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from oncegate.control.callers import Caller
 from oncegate.control.parts import ControlParts
 from oncegate.control.recording import read_record, run_until_known
 from oncegate.control.tokens import Token
@@ -35,22 +36,6 @@ from oncegate.uses.standing import LABEL_SEPARATOR
 
 if TYPE_CHECKING:
     from oncegate.control.bodies.making import LinkOrder
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who calls.
-
-    Attributes:
-        token: what is known of it.
-        secret: as it was sent; nonces are derived from it, and it is used for nothing else.
-    """
-
-    token: Token
-    secret: bytes
-
-    def __repr__(self) -> str:
-        return f"Caller({self.token.id})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,8 @@ from oncegate.control.access import CallerSeen, PartsSeen, scoped_router
 from oncegate.control.bodies.forms import OperationName
 from oncegate.control.bodies.making import LinkOrder
 from oncegate.control.bodies.older import FileWanted, S3Object, SignedUrlGiven, UrlGiven
-from oncegate.control.issuing import Caller, issue_link
+from oncegate.control.callers import Caller
+from oncegate.control.issuing import issue_link
 from oncegate.control.parts import ControlParts
 from oncegate.control.problems import documented
 from oncegate.links.instants import instant_text

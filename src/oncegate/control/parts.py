@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from oncegate.control.tokens import TokenFile
+from oncegate.control.callers import Callers
 from oncegate.events import Journal
 from oncegate.ledgers.homes import FurtherHomes, HomeLedger
 from oncegate.ledgers.protocol import Ledger
@@ -41,7 +41,7 @@ class ControlParts:
 
     Attributes:
         settings: of the configuration.
-        tokens: who may call.
+        callers: who may call.
         ledger: for lists and events, where it can give them.
         runner: over the same ledger, for records.
         born_ms: of the ledger, milliseconds since 1970 UTC; from its ``probe``.
@@ -59,7 +59,7 @@ class ControlParts:
     """
 
     settings: Settings
-    tokens: TokenFile
+    callers: Callers
     ledger: Ledger
     runner: LedgerRunner
     born_ms: int

@@ -6,11 +6,11 @@ One that does not answer delays nothing else: the links of its home are refused 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from oncegate.ledgers.health import LedgerHealth
-from oncegate.ledgers.protocol import Ledger
+from oncegate.ledgers.protocol import Ledger, LedgerFacts
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.meters import Meters
 
@@ -34,6 +34,10 @@ def _knows_none(name: str) -> Ledger:
     raise KeyError(name)
 
 
+async def _probe(ledger: Ledger) -> LedgerFacts:
+    return await ledger.probe()
+
+
 def _notes_nothing(home: HomeLedger) -> None:
     del home
 
@@ -46,6 +50,7 @@ class FurtherHomes:
         open_home: opens the ledger of a home; touches nothing.
         meters: for all of them.
         on_open: is told of each that was opened and probed.
+        probe: finds out whether a ledger is fit.
     """
 
     def __init__(
@@ -55,11 +60,13 @@ class FurtherHomes:
         open_home: Callable[[str], Ledger] = _knows_none,
         meters: Meters | None = None,
         on_open: Callable[[HomeLedger], None] = _notes_nothing,
+        probe: Callable[[Ledger], Awaitable[LedgerFacts]] = _probe,
     ) -> None:
         self.names: tuple[str, ...] = tuple(names)
         self._open_home = open_home
         self._meters = meters
         self._on_open = on_open
+        self._probe = probe
         self._open: dict[str, HomeLedger] = {}
         self._locks = {name: asyncio.Lock() for name in self.names}
 
@@ -83,7 +90,7 @@ class FurtherHomes:
     async def _probed(self, name: str) -> HomeLedger:
         ledger = self._open_home(name)
         try:
-            facts = await ledger.probe()
+            facts = await self._probe(ledger)
         except BaseException:
             await ledger.aclose()
             raise

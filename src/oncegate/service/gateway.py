@@ -22,10 +22,11 @@ from oncegate.gateway.parts import Parts
 from oncegate.keys.trust import Trusting
 from oncegate.ledgers.health import LedgerHealth
 from oncegate.ledgers.homes import FurtherHomes, HomeLedger
-from oncegate.ledgers.opening import known_promises, open_ledger
+from oncegate.ledgers.opening import open_ledger
 from oncegate.ledgers.protocol import KeepsEvents, Ledger, LimitsEvents
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.meters import Meters
+from oncegate.service.home_ledgers import home_opener
 from oncegate.service.upkeep import keep_swept, stay_fit
 from oncegate.settings import Settings
 from oncegate.stores.metered import MeteredStore
@@ -112,14 +113,10 @@ async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncG
 def _further_homes(settings: Settings, meters: Meters, last: contextlib.AsyncExitStack) -> FurtherHomes:
     """Return the homes of ``[ledger.homes]``; while ``last`` is open, each that was opened is asked whether it is fit."""
 
-    def open_home(name: str) -> Ledger:
-        url = settings.ledger_url(name)
-        return open_ledger(url, folder=settings.folder, accept=known_promises(url, settings.ledger.accept))
-
     def keep_fit(home: HomeLedger) -> None:
         last.callback(asyncio.create_task(stay_fit(home.runner.health, home.ledger)).cancel)
 
-    return FurtherHomes(settings.ledger.homes, open_home=open_home, meters=meters, on_open=keep_fit)
+    return FurtherHomes(settings.ledger.homes, open_home=home_opener(settings), meters=meters, on_open=keep_fit)
 
 
 async def _tick(parts: Parts, trusting: Trusting) -> None:

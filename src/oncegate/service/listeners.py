@@ -162,10 +162,12 @@ async def _module_logs(journal: Journal, records: Sequence[logging.LogRecord]) -
 
 
 def _control_parts(opened: OpenGateway, following: SigningFollower) -> ControlParts:
+    from oncegate.control.admission import TokenCallers
+
     parts, settings = opened.parts, opened.parts.settings
     return ControlParts(
         settings=settings,
-        tokens=TokenFile(settings.resolve("tokens.json")),
+        callers=TokenCallers(TokenFile(settings.resolve("tokens.json"))),
         ledger=opened.ledger,
         runner=parts.runner,
         born_ms=parts.born_ms,
