@@ -11,6 +11,7 @@ there is still so. Each client is asked three things on links of their own:
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import pathlib
 import re
@@ -18,9 +19,12 @@ import shutil
 import socket
 import subprocess
 import sys
+import tarfile
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -29,6 +33,7 @@ from oncegate.testing.installation import Installation
 from oncegate.testing.servers.object_stores import environment
 
 SIZE_BYTES = 24 * 1024 * 1024
+HEAD_MAX_BYTES = 100
 CUT_BYTES = 8 * 1024 * 1024
 LINE_BYTES_PER_S = 40_000_000
 RUN_MAX_S = 12
@@ -48,7 +53,9 @@ class Client:
         version: arguments that print a version, and a pattern whose first group it is.
         run: arguments that download a URL to a path.
         resume: arguments that continue such a download; None: by running the same again.
-        media: it wants a film, and not bytes of any kind.
+        thing: what it downloads, a key of ``THINGS``.
+        saved: where it puts it, below the path that it was given; empty: there.
+        uses: how often its link opens.
     """
 
     name: str
@@ -56,7 +63,9 @@ class Client:
     version: tuple[tuple[str, ...], str]
     run: Arguments
     resume: Arguments | None = None
-    media: bool = False
+    thing: str = "bytes"
+    saved: str = ""
+    uses: int = 1
 
 
 class Verdict(NamedTuple):
@@ -120,6 +129,8 @@ def _java(url: str, path: str) -> Sequence[str]:
     return [str(source), url, path]
 
 
+_MPV = ("--no-config", "--really-quiet", "--no-video", "--untimed", "--ao=pcm")
+_NPM = ("--no-audit", "--no-fund", "--no-update-notifier", "--fetch-retries=0")
 _QUIET = ("--no-conf", "-q", "--allow-overwrite=true", "--retry-wait=1")
 CLIENTS = (
     Client(
@@ -175,7 +186,28 @@ CLIENTS = (
         program="ffmpeg",
         version=(("-version",), r"version (\S+)"),
         run=lambda url, path: ["-v", "error", "-y", "-i", url, "-c", "copy", "-f", "wav", "-bitexact", path],
-        media=True,
+        thing="film",
+    ),
+    Client(
+        name="ffmpeg (index at the end)",
+        program="ffmpeg",
+        version=(("-version",), r"version (\S+)"),
+        run=lambda url, path: ["-v", "error", "-y", "-i", url, "-c", "copy", "-f", "wav", "-bitexact", path],
+        thing="film with its index at the end",
+    ),
+    Client(
+        name="mpv",
+        program="mpv",
+        version=(("--version",), r"mpv (\S+)"),
+        run=lambda url, path: [*_MPV, f"--ao-pcm-file={path}", url],
+        thing="film",
+    ),
+    Client(
+        name="mpv (index at the end)",
+        program="mpv",
+        version=(("--version",), r"mpv (\S+)"),
+        run=lambda url, path: [*_MPV, f"--ao-pcm-file={path}", url],
+        thing="film with its index at the end",
     ),
     Client(name="Java URL.openStream", program="java", version=(("--version",), r"(?:openjdk|java) (\S+)"), run=_java),
     Client(
@@ -192,7 +224,24 @@ CLIENTS = (
         program="python",
         version=_of_package("yt-dlp"),
         run=lambda url, path: ["-m", "yt_dlp", "-q", "--no-progress", "--no-part", "-o", path, url],
-        media=True,
+        thing="film",
+    ),
+    Client(
+        name="uv pip install",
+        program="uv",
+        version=(("--version",), r"uv (\S+)"),
+        run=lambda url, path: ["pip", "install", "-q", "--no-cache", "--no-deps", "--target", path, url],
+        thing="wheel",
+        saved="payload/data.bin",
+    ),
+    Client(
+        name="npm install (3 uses)",
+        program="npm",
+        version=(("--version",), r"(\S+)"),
+        run=lambda url, path: ["install", *_NPM, "--cache", f"{path}/cache", "--prefix", path, url],
+        thing="npm package",
+        saved="node_modules/payload/data.bin",
+        uses=3,
     ),
     Client(
         name="oncegate get",
@@ -234,40 +283,43 @@ class Trial:
         Raises:
             ClientMissing: it is not installed.
         """
-        data, key = (wav(), "film.wav") if client.media else (os.urandom(SIZE_BYTES), "big.bin")
-        self.made.put(key, data)
-        url = self.made.link(key)
+        thing = THINGS[client.thing]()
+        self.made.put(thing.key, thing.body)
+        url = self.made.link(thing.key, uses=client.uses)
         with Relay(self.made.port).running() as relay:
             through = url.replace(self.made.public_url, relay.url)
             first = self._get(client, client.run, through, "first")
             second = self._get(client, client.run, through, "second")
         return Verdict(
-            whole="yes" if first == (True, _digest(data)) else "no",
+            whole="yes" if first == (True, _digest(thing.payload)) else "no",
             # what goes beyond the object is heads and refusals as well: a twentieth of it is none
-            sent=f"{max(0, relay.sent_bytes - 20_000) / len(data):.1f}",
-            second=self._say_second(second, data),
-            resumes=self._resume(client, key, data),
+            sent=f"{max(0, relay.sent_bytes - 20_000) / len(thing.body):.1f}",
+            second=self._say_second(second, thing.payload),
+            resumes=self._resume(client, thing),
         )
 
-    def _say_second(self, second: tuple[bool, str], data: bytes) -> str:
-        if second[1] == _digest(data):
+    def _say_second(self, second: tuple[bool, str], payload: bytes) -> str:
+        if second[1] == _digest(payload):
             return "THE OBJECT"
         return "a page or a part, and no error" if second[0] and second[1] else "nothing"
 
-    def _resume(self, client: Client, key: str, data: bytes) -> str:
-        url = self.made.link(key)
+    def _resume(self, client: Client, thing: Thing) -> str:
+        url = self.made.link(thing.key, uses=client.uses)
         with Relay(self.made.port, CUT_BYTES).running() as relay:
             through = url.replace(self.made.public_url, relay.url)
-            if self._get(client, client.run, through, "cut") == (True, _digest(data)):
+            if self._get(client, client.run, through, "cut") == (True, _digest(thing.payload)):
                 return "by itself"
             again = self._get(client, client.resume or client.run, through, "cut")
-        return "when run again" if again == (True, _digest(data)) else "no"
+        return "when run again" if again == (True, _digest(thing.payload)) else "no"
 
     def _get(self, client: Client, arguments: Arguments, url: str, name: str) -> tuple[bool, str]:
         """Whether a run ended well, and a digest of what it saved."""
-        path = self.folder / f"{name}-{CLIENTS.index(client)}.wav"
+        path = self.folder / f"{name}-{CLIENTS.index(client)}{'' if client.saved else '.wav'}"
         done = self._run(client, arguments(url, str(path)))
-        return done.returncode == 0, _digest(path.read_bytes()) if path.is_file() else ""
+        saved = path / client.saved if client.saved else path
+        data = saved.read_bytes() if saved.is_file() else b""
+        # a player writes a head of its own before the sound
+        return done.returncode == 0, _digest(data[-SIZE_BYTES:]) if 0 < len(data) <= SIZE_BYTES + HEAD_MAX_BYTES else ""
 
     def _run(self, client: Client, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         program = self.programs.get(client.program) or shutil.which(client.program)
@@ -360,13 +412,68 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def wav(size_bytes: int = SIZE_BYTES) -> bytes:
+class Thing(NamedTuple):
+    """What is downloaded: under which key, its bytes, and the ``SIZE_BYTES`` that a client takes out of it."""
+
+    key: str
+    body: bytes
+    payload: bytes
+
+
+def _bytes() -> Thing:
+    data = os.urandom(SIZE_BYTES)
+    return Thing("big.bin", data, data)
+
+
+def _film() -> Thing:
     """Noise that a player plays: 8 kHz, 16 bit, one channel; as ffmpeg writes it, so that a copy is the same file."""
-    sound = os.urandom(size_bytes)
-    head = b"RIFF" + (36 + size_bytes).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little")
+    sound = os.urandom(SIZE_BYTES)
+    head = b"RIFF" + (36 + SIZE_BYTES).to_bytes(4, "little") + b"WAVEfmt " + (16).to_bytes(4, "little")
     form = (1).to_bytes(2, "little") + (1).to_bytes(2, "little") + (8000).to_bytes(4, "little")
     form += (16_000).to_bytes(4, "little") + (2).to_bytes(2, "little") + (16).to_bytes(2, "little")
-    return head + form + b"data" + size_bytes.to_bytes(4, "little") + sound
+    film = head + form + b"data" + SIZE_BYTES.to_bytes(4, "little") + sound
+    return Thing("film.wav", film, sound)
+
+
+def _film_with_index_at_end() -> Thing:
+    """The same in a container whose index comes last, as cameras and most encoders write it: players seek there first."""
+    sound = _film()
+    with tempfile.TemporaryDirectory() as folder:
+        source, film = pathlib.Path(folder, "film.wav"), pathlib.Path(folder, "film.mov")
+        source.write_bytes(sound.body)
+        subprocess.run(["ffmpeg", "-v", "error", "-i", source, "-c", "copy", film], check=True, timeout=60)
+        return Thing("film.mov", film.read_bytes(), sound.payload)
+
+
+def _wheel() -> Thing:
+    data, body, info = os.urandom(SIZE_BYTES), io.BytesIO(), "payload-1.0.dist-info"
+    with zipfile.ZipFile(body, "w") as made:
+        made.writestr("payload/data.bin", data)
+        made.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: payload\nVersion: 1.0\n")
+        made.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: none\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        made.writestr(f"{info}/RECORD", f"payload/data.bin,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+    return Thing("payload-1.0-py3-none-any.whl", body.getvalue(), data)
+
+
+def _npm_package() -> Thing:
+    data, body = os.urandom(SIZE_BYTES), io.BytesIO()
+    with tarfile.open(fileobj=body, mode="w:gz", compresslevel=0) as made:
+        for name, content in (("package.json", b'{"name": "payload", "version": "1.0.0"}'), ("data.bin", data)):
+            member = tarfile.TarInfo(f"package/{name}")
+            member.size, member.mode = len(content), 0o644
+            made.addfile(member, io.BytesIO(content))
+    return Thing("payload-1.0.0.tgz", body.getvalue(), data)
+
+
+THINGS: Mapping[str, Callable[[], Thing]] = {
+    "bytes": _bytes,
+    "film": _film,
+    "film with its index at the end": _film_with_index_at_end,
+    "wheel": _wheel,
+    "npm package": _npm_package,
+}
 
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "clients.md"
@@ -405,7 +512,11 @@ def programs(parts: pathlib.Path) -> dict[str, str]:
     Raises:
         RuntimeError: there is no package index.
     """
-    return {"python": str(environment(parts / "clients" / "venv", PACKAGES)), "oncegate": str(ONCEGATE)}
+    return {
+        "python": str(environment(parts / "clients" / "venv", PACKAGES)),
+        "uv": str(parts / "uv" / "bin" / "uv"),
+        "oncegate": str(ONCEGATE),
+    }
 
 
 ONCEGATE = pathlib.Path(sys.executable).with_name("oncegate")
