@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 
 from oncegate.aws.deploying.cloud import Cloud
 from oncegate.aws.referee.deployed import serve_deployed
 from oncegate.aws.referee.served import Served
+from oncegate.testing.installation import free_port
 from oncegate.testing.servers.aws import AwsEmulator
 
 NAME, REGION, BUCKET = "acme", "eu-central-1", "acme-objects"
@@ -117,9 +119,46 @@ def test_the_other_commands_work_on_the_deployment(folder: Path, site: Served) -
     assert "revoked" in oncegate(*config, "status", url)
     assert oncegate(*config, "links")
     said = oncegate("aws", "status", NAME)
-    assert "edge      us-east-1" in said
+    assert "WRONG" not in said
     assert "as of this version" in said
+    assert "inbox/*  as it is to be" in said
+    assert "dynamodb: is fit" in oncegate(*config, "doctor")
     assert '"DistributionArn"' in oncegate("aws", "outputs", NAME)
+
+
+@contextlib.contextmanager
+def control_api(folder: Path) -> Iterator[Callable[..., Any]]:
+    """The control API of a gateway over the deployment's ledger and bucket: a function that calls it."""
+    config = ("--config", str(folder / "oncegate.toml"))
+    token = oncegate(*config, "tokens", "new", "test").strip()
+    listen = {"ONCEGATE_VIEWER__LISTEN": f"127.0.0.1:{free_port()}", "ONCEGATE_CONTROL__LISTEN": "127.0.0.1:0"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "oncegate", *config, "serve"],
+        env={**os.environ, **listen}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        lines = iter(process.stderr.readline, "")
+        url = next(line.split()[2] for line in lines if line.startswith("control ready"))
+        with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60) as client:
+            yield lambda method, path, **body: client.request(method, path, json=body or None)
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def test_a_link_with_a_label_is_one_at_the_edge_too(folder: Path, site: Served) -> None:
+    """Its record stands before it is opened: the edge takes its use, as a gateway does, and refuses it when revoked."""
+    with control_api(folder) as call:
+        opened, revoked = (call("POST", "/v1/links", key=lay("labelled"), label=label).json() for label in ("a", "b"))
+        assert {call("GET", f"/v1/links/{each['id']}").json()["state"] for each in (opened, revoked)} == {"issued"}
+        assert call("DELETE", f"/v1/links/{revoked['id']}").json()["state"] == "revoked"
+        assert site.get(opened["url"]).body == b"secret"
+        assert b"This link has been used" in site.get(opened["url"]).body
+        assert b"revoked" in site.get(revoked["url"]).body
+        shown = call("GET", f"/v1/links/{opened['id']}").json()
+        assert (shown["state"], shown["label"], shown["uses_taken"]) == ("claimed", "a", 1)
+        assert {each["label"] for each in call("GET", "/v1/links").json()["links"]} >= {"a", "b"}
 
 
 def test_a_second_run_changes_nothing(folder: Path) -> None:

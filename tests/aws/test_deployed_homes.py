@@ -167,3 +167,5 @@ def test_the_template_of_each_home_is_printed(folder: Path) -> None:
     assert '"AWS::S3::Bucket"' not in printed
     assert '"AWS::S3::Bucket"' in oncegate("aws", "template", NAME, *HOMES, "--stack", "home")
     oncegate("aws", "template", NAME, *HOMES, "--stack", "home", "--of", "eu-west-3", status=2)
+    arn = "arn:aws:cloudfront::111122223333:distribution/EDFDVBD6EXAMPLE"
+    assert arn in oncegate("aws", "template", NAME, *HOMES, "--stack", "home", "--for-distribution", arn)

@@ -97,7 +97,8 @@ def _homes(given: Sequence[str]) -> tuple[Home, ...]:
 @_options_of_a_deployment
 @click.option("--stack", type=click.Choice(["home", "edge"]), default="edge", show_default=True, help="Which one.")
 @click.option("--of", "of", metavar="REGION", default="", help="Which home's.  [default: the first]")
-def template(*, stack: str, of: str, **given: Any) -> None:
+@click.option("--for-distribution", "arn", metavar="ARN", default="", help="Whom the bucket's policy lets in.")
+def template(*, stack: str, of: str, arn: str, **given: Any) -> None:
     """Print a stack's template, for who applies it by other means."""
     from oncegate.aws.stacks.edge import edge_template
     from oncegate.aws.stacks.edge_code import joined_code
@@ -108,7 +109,8 @@ def template(*, stack: str, of: str, **given: Any) -> None:
     home = next((each for each in options.homes if each.region == of), None) if of else options.first
     if home is None:
         raise click.BadParameter(f"no --home is in {of}", param_hint="--of")
-    made = home_template(options, home) if stack == "home" else edge_template(options, joined_code())
+    is_home = stack == "home"
+    made = home_template(options, home, distribution_arn=arn) if is_home else edge_template(options, joined_code())
     click.echo(text_of(made, is_pretty=True), nl=False)
 
 
@@ -213,40 +215,23 @@ def outputs(*, name: str, profile: str) -> None:
     click.echo(json.dumps(dict(_found(name, profile).outputs), indent=2, sort_keys=True))
 
 
-@command.command(epilog=examples("oncegate aws status acme"))
+@command.command(epilog=examples("oncegate aws status acme", "oncegate aws status acme --distribution E2EXAMPLE"))
 @click.argument("name")
+@click.option("--distribution", metavar="ID", default="", help="One of your own that carries the function.")
 @click.option("--profile", default="", help="Of the shared AWS files.")
-def status(*, name: str, profile: str) -> None:
-    """Say what stands: stacks, the function's version, keys, ledgers."""
+@click.pass_context
+def status(ctx: click.Context, *, name: str, distribution: str, profile: str) -> None:
+    """Say what stands: stacks, code, keys, ledgers, behaviours; exit 1 where a part is not as it is to be."""
+    from oncegate.aws.deploying.checks import checks_of
     from oncegate.aws.deploying.cloud import Cloud
-    from oncegate.aws.deploying.removal import homes_of
-    from oncegate.aws.deploying.stacks import Stacks
-
-    edge = _found(name, profile)
-    stacks = Stacks(Cloud(profile), name, stage=str)
-    click.echo(f"edge      us-east-1  {edge.status}  {edge.outputs.get('Domain', '')}")
-    click.echo(f"function  {edge.outputs['FunctionVersion']}  {_code_words(name, profile)}")
-    for output, key_id in edge.outputs.items():
-        if output.startswith("KeyId"):
-            click.echo(f"key       {key_id}")
-    for home in homes_of(edge):
-        stack = f"{name}-home-{home.name}" if home.name else f"{name}-home"
-        found = stacks.find(stack, home.region)
-        click.echo(f"home      {home.region}  {found.status if found else 'missing'}  {home.name}".rstrip())
-
-
-def _code_words(name: str, profile: str) -> str:
-    """Whether the function that stands is the one of this version and these options."""
-    from oncegate.aws.deploying.cloud import Cloud
-    from oncegate.aws.deploying.standing import standing_template
-    from oncegate.aws.stacks.edge import version_name
     from oncegate.aws.stacks.edge_code import joined_code
-    from oncegate.aws.stacks.options_text import options_of
 
-    template = standing_template(Cloud(profile), f"{name}-edge")
-    options = options_of(template)
-    is_same = options is not None and version_name(options, joined_code()) in template["Resources"]
-    return "as of this version" if is_same else "of another version: deploy again"
+    is_well = True
+    edge = _found(name, profile)
+    for check in checks_of(Cloud(profile), name, edge, code=joined_code(), distribution=distribution):
+        is_well = is_well and check.is_well
+        click.echo(f"{'ok' if check.is_well else 'WRONG':6}{check.part:10}{check.words}".rstrip())
+    ctx.exit(0 if is_well else 1)
 
 
 @command.command(epilog=examples("oncegate aws rotate start acme", "oncegate aws rotate switch acme"))
