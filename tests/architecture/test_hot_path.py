@@ -22,6 +22,7 @@ from oncegate.links.verify import Trust
 from oncegate.settings import load
 from oncegate.stores.directory.store import DirectoryStore
 from oncegate.testing.installation import Installation
+from oncegate.web.pages import Pages
 
 HOT_PATH = {
     "oncegate.gateway.app",
@@ -113,6 +114,7 @@ async def modules_entered(folder: pathlib.Path, *, without: str = "") -> list[st
         clock=time.time,
         monotonic=time.monotonic,
         transfers=Transfers(time.monotonic),
+        pages=Pages(load(folder / "oncegate.toml", {})),
     )
     gateway = Gateway(parts)
     scope = {

@@ -61,6 +61,7 @@ IO_MODULES = {
 # A dependency belongs to one folder, so that it can be replaced there; where two are named, the reason stands beside.
 OWNERS = {
     "awscrt": {"oncegate.gateway"},  # loaded by its name, where an upload names crc64nvme
+    "babel": {"oncegate.web"},
     "asyncpg": {"oncegate.ledgers.postgresql"},
     "botocore": {"oncegate.aws_requests", "oncegate.aws"},  # credentials; a dozen control services of AWS
     "click": {"oncegate.cli"},
@@ -74,6 +75,8 @@ OWNERS = {
         "oncegate.library",
         "oncegate.stores.bucket",
     },  # the client of a link; of the control API; requests to S3 that obstore cannot make
+    "jinja2": {"oncegate.web"},
+    "markupsafe": {"oncegate.web"},
     "obstore": {"oncegate.stores.bucket", "oncegate.ledgers.s3"},  # objects; records as objects
     "prometheus_client": {"oncegate.control"},
     "pydantic": {"oncegate.control"},

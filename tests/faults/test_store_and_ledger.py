@@ -24,6 +24,7 @@ from oncegate.settings import load
 from oncegate.stores.directory.store import DirectoryStore
 from oncegate.stores.protocol import ObjectChanged, StoreBusy, StoreFault
 from oncegate.testing.raw_http import ask, target_of
+from oncegate.web.pages import Pages
 
 pytestmark = pytest.mark.faults
 
@@ -99,6 +100,7 @@ async def application(
         clock=time.time,
         monotonic=time.monotonic,
         transfers=Transfers(time.monotonic),
+        pages=Pages(load(home.folder / "oncegate.toml", {})),
     )
     try:
         yield Gateway(parts), failing, parts

@@ -17,6 +17,7 @@ from oncegate.gateway.answers import Receive, Send
 from oncegate.gateway.downloads import serve_button, serve_download
 from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.open_requests import OpenRequests
+from oncegate.gateway.pages import asked_language, refusal_page
 from oncegate.gateway.parts import Parts
 from oncegate.gateway.uploads import serve_upload, serve_upload_page
 from oncegate.gateway.viewer import Viewers
@@ -99,6 +100,9 @@ class Gateway:
         if request.method == "OPTIONS":
             await exchange.answer(preflight(request, self._cors_origins))
             return
+        if request.method == "POST" and (answer := await asked_language(exchange, request)) is not None:
+            await exchange.answer(answer)
+            return
         grant = exchange.grant = self._verify(request)
         parts = await self._at_home(grant)
         if request.method == "POST":
@@ -141,7 +145,8 @@ class Gateway:
         if exchange.status:
             return  # the answer has begun: returning cuts the connection
         style = style_of(exchange.grant, exchange.request)
-        answer = refusal_answer(refused, exchange.request, style=style, request_id=exchange.request_id)
+        page = await refusal_page(self._parts, exchange, refused)
+        answer = refusal_answer(refused, exchange.request, style=style, request_id=exchange.request_id, page=page)
         await exchange.answer(answer)
 
     def _refusal_of_fault(self, exchange: Exchange, fault: StoreFault) -> Refused:

@@ -8,6 +8,7 @@ import contextlib
 from oncegate.gateway.answers import is_played, not_modified, object_headers
 from oncegate.gateway.delivery import FirstByteFailed, deliver
 from oncegate.gateway.exchange import Exchange
+from oncegate.gateway.pages import is_back_again, page_for_holder, player_page, ready_page
 from oncegate.gateway.parts import Parts, fresh_claim_id, fresh_mark
 from oncegate.gateway.ranges import has_strong_condition, plan_answer
 from oncegate.ledgers.claiming import GiveBack, Talk, give_back
@@ -25,9 +26,7 @@ from oncegate.links.request import ViewerRequest
 from oncegate.stores.protocol import ObjectInfo, OpenObject, StoreFault
 from oncegate.uses.record import Record, etag_mark, from_json
 from oncegate.uses.use import Admission, DownloadAsk, Kind, admit_download, refusal_of_use
-from oncegate.web.answers import Answer, button_answer, page_answer
-from oncegate.web.pages import player_page
-from oncegate.web.plain import confirm_page, said_by
+from oncegate.web.answers import Answer, button_answer
 
 # another request of the same holder may take what was freed for this one; then 503
 CUTS_MAX = 3
@@ -57,10 +56,14 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
             return
         if grant.is_counted and await _show_page(parts, exchange, request, grant, info):
             return
+        is_person = grant.is_counted and people.is_navigation(request)
+        is_film = is_person and is_played(headers)
+        if is_person and not is_film and await _show_what_is_left(parts, exchange, request, grant, info):
+            return
         if plan.status == 304:
             await exchange.answer(not_modified(info))
             return
-        if grant.is_counted and is_played(headers) and people.is_navigation(request):
+        if is_film:
             await _show_player(parts, exchange, request, grant, info)
             return
         # nothing is claimed for a client whose connection has ended; if that is known only during the claim, nothing is
@@ -96,13 +99,6 @@ async def _show_page(parts: Parts, exchange: Exchange, request: ViewerRequest, g
     record = await _refuse_if_spent(parts, request, grant, info)
     if first.is_for_nobody:
         raise Refused(Reason.CONFIRM_NEEDED)
-    page = confirm_page(
-        name=info.key.rpartition("/")[2],
-        size_bytes=info.size_bytes,
-        uses_left=grant.uses - (record.uses if record else 0),
-        needs_cookies=first.needs_cookies,
-        said=said_by(grant.limits.sender, grant.limits.note),
-    )
     exchange.outcome = "page"
     if first.ahead:
         parts.meters.preview(first.ahead)
@@ -114,7 +110,20 @@ async def _show_page(parts: Parts, exchange: Exchange, request: ViewerRequest, g
             address=request.address,
             agent=people.agent_of(request),
         )
-    await exchange.answer(page_answer(page, status=people.page_status(request)))
+    await exchange.answer(ready_page(parts, request, grant, info, record, needs_cookies=first.needs_cookies))
+    return True
+
+
+async def _show_what_is_left(
+    parts: Parts, exchange: Exchange, request: ViewerRequest, grant: Grant, info: ObjectInfo
+) -> bool:
+    """Show what is left of a download to its holder, who goes to the link once more. Spends nothing."""
+    if not is_back_again(request, grant):
+        return False
+    record, ask = await _record_of(parts, grant), _ask(parts, request, grant, info, None)
+    answer = page_for_holder(parts, exchange, request, grant, info, record, ask)
+    exchange.outcome = "page"
+    await exchange.answer(answer)
     return True
 
 
@@ -128,24 +137,25 @@ async def _show_player(
     """
     await _refuse_if_spent(parts, request, grant, info)
     exchange.outcome = "page"
-    name, query = info.key.rpartition("/")[2], request.query.decode("latin-1")
-    media_type = grant.limits.response_type or info.content_type
-    page = player_page(name=name, media_type=media_type, query=query)
-    await exchange.answer(page_answer(page, status=people.page_status(request)))
+    await exchange.answer(player_page(parts, request, grant, info))
 
 
 async def _refuse_if_spent(parts: Parts, request: ViewerRequest, grant: Grant, info: ObjectInfo) -> Record | None:
     """Refuse HEAD and the page of a link that gives this viewer nothing any more; reads, never writes."""
     if not grant.is_counted:
         return None
-    found = await parts.runner.read(grant.link_id)
-    if isinstance(found, Unknown):
-        raise Refused(Reason.LEDGER_UNKNOWN)
-    record = from_json(found.record) if isinstance(found, Stands) else None
+    record = await _record_of(parts, grant)
     reason = refusal_of_use(record, _ask(parts, request, grant, info, None), parts.now_s(), parts.rules)
     if reason is not None:
         raise Refused(reason)
     return record
+
+
+async def _record_of(parts: Parts, grant: Grant) -> Record | None:
+    found = await parts.runner.read(grant.link_id)
+    if isinstance(found, Unknown):
+        raise Refused(Reason.LEDGER_UNKNOWN)
+    return from_json(found.record) if isinstance(found, Stands) else None
 
 
 async def _claim(

@@ -16,6 +16,7 @@ from oncegate.meters import Meters
 from oncegate.settings import Settings
 from oncegate.stores.protocol import Store
 from oncegate.uses.use import Rules
+from oncegate.web.pages import Pages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,7 @@ class Parts:
         journal: for log and events.
         clock: seconds since 1970 UTC.
         monotonic: seconds, for time limits.
+        pages: what people see.
         gateway: name of this process in records, 4 characters.
         transfers: of this process.
         meters: counts, for ``/metrics``.
@@ -46,6 +48,7 @@ class Parts:
     clock: Callable[[], float]
     monotonic: Callable[[], float]
     transfers: Transfers
+    pages: Pages
     # 24 random bits: of two processes with one name, one would say 403 where 503 is due, and nothing worse
     gateway: str = field(default_factory=lambda: b64encode(os.urandom(3), b"-_").decode())
     meters: Meters = field(default_factory=Meters)

@@ -32,6 +32,7 @@ from oncegate.settings import Settings
 from oncegate.stores.metered import MeteredStore
 from oncegate.stores.opening import open_store
 from oncegate.stores.protocol import StoreFault, StoreUnfit
+from oncegate.web.pages import Pages
 
 _log = logging.getLogger("oncegate.gateway")
 
@@ -72,6 +73,7 @@ async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncG
         LedgerUnfit, StoreUnfit, KeyUnfit: what cannot keep its promise, or cannot be opened; in words for the operator.
     """
     trusting = Trusting(settings)
+    pages = Pages(settings)
     async with contextlib.AsyncExitStack() as last:
         ledger = open_ledger(settings.ledger.url, folder=settings.folder, accept=settings.ledger.accept)
         last.push_async_callback(ledger.aclose)
@@ -96,6 +98,7 @@ async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncG
             clock=time.time,
             monotonic=time.monotonic,
             transfers=Transfers(time.monotonic),
+            pages=pages,
             meters=meters,
             homes=_further_homes(settings, meters, last),
         )

@@ -224,6 +224,36 @@ class KeysSettings(Table):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PagesSettings(Table):
+    """``[pages]``: what people see who open a link in a browser.
+
+    Attributes:
+        name: whose links these are, at the top of every page. Empty: the host.
+        logo: the path of a picture in its place: ``.svg``, ``.png``, ``.jpg`` or ``.webp``, at most 16 KiB. Empty: none.
+        colour: of buttons and signs; moved towards black or white where it could not be seen. Empty: blue.
+        contact: where readers may ask, at the foot of every page. Empty: the host.
+        language: of readers whose browser asks for none that the pages have.
+        previews: whether chats that draw a card of a link show the file's name on it.
+    """
+
+    name: str = field(default="", metadata=_key("name", matching(r".{0,80}", "write at most 80 characters")))
+    logo: str = field(
+        default="",
+        metadata=_key(
+            "logo", matching(r"|.+\.(svg|png|jpg|webp)", "write the path of a .svg, .png, .jpg or .webp file")
+        ),
+    )
+    colour: str = field(
+        default="", metadata=_key("colour", matching(r"|#[0-9A-Fa-f]{6}", "write six digits, as in #0f766e"))
+    )
+    contact: str = field(default="", metadata=_key("contact", matching(r".{0,200}", "write at most 200 characters")))
+    language: Literal["en"] = field(default="en", metadata=_key("language", choice("en")))
+    previews: Literal["neutral", "name"] = field(
+        default="neutral", metadata=_key("previews", choice("neutral", "name"))
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings(Table):
     """``[log]``: how the log is written."""
 
@@ -259,6 +289,7 @@ class Settings:
     store: StoreSettings = field(default_factory=StoreSettings)
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
     keys: KeysSettings = field(default_factory=KeysSettings)
+    pages: PagesSettings = field(default_factory=PagesSettings)
     log: LogSettings = field(default_factory=LogSettings)
     s3_credentials: Mapping[str, str] = field(default_factory=_nothing, repr=False)
     folder: Path = field(default_factory=Path.cwd)
@@ -296,6 +327,7 @@ TABLES: Mapping[str, type[Table]] = {
     "store": StoreSettings,
     "ledger": LedgerSettings,
     "keys": KeysSettings,
+    "pages": PagesSettings,
     "log": LogSettings,
     "s3_credentials": CredentialsSettings,
 }

@@ -25,7 +25,7 @@ ALWAYS: tuple[Header, ...] = (
     (b"referrer-policy", b"no-referrer"),
     (b"server", b"oncegate"),
 )
-_RETRY_AFTER_S = {
+RETRY_AFTER_S = {
     Reason.BUSY: 2,
     Reason.UPLOAD_RUNNING: 5,
     Reason.LEDGER_UNKNOWN: 2,
@@ -72,13 +72,19 @@ def button_answer(request: ViewerRequest, link_id: bytes) -> Answer:
     """
     cookies = cookies_of(request)
     cookie = cookies.header(cookies.go(link_id), "1", GO_MAX_AGE_S)
+    return Answer(303, [*ALWAYS, (b"location", location_of(request)), cookie])
+
+
+def location_of(request: ViewerRequest) -> bytes:
+    """The very URL of a request, relative."""
     target = request.path + (b"?" + request.query if request.query else b"")
     # two slashes in front would name another host
-    location = b"/" + target.lstrip(b"/")
-    return Answer(303, [*ALWAYS, (b"location", location), cookie])
+    return b"/" + target.lstrip(b"/")
 
 
-def refusal_answer(refused: Refused, request: ViewerRequest | None, *, style: Style, request_id: str) -> Answer:
+def refusal_answer(
+    refused: Refused, request: ViewerRequest | None, *, style: Style, request_id: str, page: Answer | None = None
+) -> Answer:
     """Write a refusal: AWS's body for programs, a page for browsers, problem+json where Accept asks for JSON.
 
     Args:
@@ -86,24 +92,27 @@ def refusal_answer(refused: Refused, request: ViewerRequest | None, *, style: St
         request: None where it could not be read.
         style: of the link.
         request_id: for the log and the error body.
+        page: what a browser is shown; None: a plain page.
     """
     status = refused.row.status
     extra = [(b"x-request-id", request_id.encode())]
-    if refused.reason in _RETRY_AFTER_S:
-        extra.append((b"retry-after", b"%d" % _RETRY_AFTER_S[refused.reason]))
+    if refused.reason in RETRY_AFTER_S:
+        extra.append((b"retry-after", b"%d" % RETRY_AFTER_S[refused.reason]))
     if refused.reason is Reason.RANGE and refused.members:
         extra.append((b"content-range", b"bytes */" + refused.members[0][1].encode()))
     words = refused.words if refused.reason in _GENUINE else refused.message
-    accept = (request.header(b"accept") or b"").lower() if request is not None else b""
-    if b"json" in accept:
+    if request is not None and asks_for_json(request):
         return _problem(refused, words, [*ALWAYS, *extra])
     if request is not None and is_navigation(request):
-        page = page_answer(
-            message_page(title=_TITLES.get(refused.reason, refused.row.code), words=words), status=status
-        )
+        page = page or page_answer(message_page(title=_TITLES.get(refused.reason, refused.row.code), words=words))
         return Answer(status, [*page.headers, *extra], page.body)
     content_type, body = xml_body(refused, style=style, request_id=request_id)
     return Answer(status, [*ALWAYS, *extra, (b"content-type", content_type.encode())], body)
+
+
+def asks_for_json(request: ViewerRequest) -> bool:
+    """Whether ``Accept`` names JSON of any kind."""
+    return b"json" in (request.header(b"accept") or b"").lower()
 
 
 def _problem(refused: Refused, words: str, headers: list[Header]) -> Answer:

@@ -1316,7 +1316,7 @@ def page(title, body, *, script='', more_policy=''):
 
 ALWAYS = ((b'cache-control', b'private, no-store'), (b'x-content-type-options', b'nosniff'), (b'referrer-policy', b'no-referrer'), (b'server', b'oncegate'))
 
-_RETRY_AFTER_S = {Reason.BUSY: 2, Reason.UPLOAD_RUNNING: 5, Reason.LEDGER_UNKNOWN: 2, Reason.STORE_BUSY: 5, Reason.OVERLOADED: 5}
+RETRY_AFTER_S = {Reason.BUSY: 2, Reason.UPLOAD_RUNNING: 5, Reason.LEDGER_UNKNOWN: 2, Reason.STORE_BUSY: 5, Reason.OVERLOADED: 5}
 
 _GENUINE = frozenset((Reason.EXPIRED, Reason.NOT_YET_VALID, Reason.IP_NOT_ALLOWED, Reason.METHOD_NOT_GRANTED, Reason.CROSS_SITE))
 
@@ -1334,26 +1334,30 @@ def page_answer(page, *, status=200):
 def button_answer(request, link_id):
  cookies = cookies_of(request)
  cookie = cookies.header(cookies.go(link_id), '1', GO_MAX_AGE_S)
- target = request.path + (b'?' + request.query if request.query else b'')
- location = b'/' + target.lstrip(b'/')
- return Answer(303, [*ALWAYS, (b'location', location), cookie])
+ return Answer(303, [*ALWAYS, (b'location', location_of(request)), cookie])
 
-def refusal_answer(refused, request, *, style, request_id):
+def location_of(request):
+ target = request.path + (b'?' + request.query if request.query else b'')
+ return b'/' + target.lstrip(b'/')
+
+def refusal_answer(refused, request, *, style, request_id, page=None):
  status = refused.row.status
  extra = [(b'x-request-id', request_id.encode())]
- if refused.reason in _RETRY_AFTER_S:
-  extra.append((b'retry-after', b'%d' % _RETRY_AFTER_S[refused.reason]))
+ if refused.reason in RETRY_AFTER_S:
+  extra.append((b'retry-after', b'%d' % RETRY_AFTER_S[refused.reason]))
  if refused.reason is Reason.RANGE and refused.members:
   extra.append((b'content-range', b'bytes */' + refused.members[0][1].encode()))
  words = refused.words if refused.reason in _GENUINE else refused.message
- accept = (request.header(b'accept') or b'').lower() if request is not None else b''
- if b'json' in accept:
+ if request is not None and asks_for_json(request):
   return _problem(refused, words, [*ALWAYS, *extra])
  if request is not None and is_navigation(request):
-  page = page_answer(message_page(title=_TITLES.get(refused.reason, refused.row.code), words=words), status=status)
+  page = page or page_answer(message_page(title=_TITLES.get(refused.reason, refused.row.code), words=words))
   return Answer(status, [*page.headers, *extra], page.body)
  content_type, body = xml_body(refused, style=style, request_id=request_id)
  return Answer(status, [*ALWAYS, *extra, (b'content-type', content_type.encode())], body)
+
+def asks_for_json(request):
+ return b'json' in (request.header(b'accept') or b'').lower()
 
 def _problem(refused, words, headers):
  body = {'type': 'about:blank', 'title': refused.row.code, 'status': refused.row.status, 'detail': words}

@@ -57,6 +57,14 @@ events_size = "256MiB"                # of the file of events beside a sqlite: l
 group = "./keys"                      # <key id>.pem: public keys that are trusted; read again when they change
 signing = "./private/{key_id}.pem"    # the private key that signs new links; or env:NAME
 
+[pages]                               # what people see who open a link in a browser
+# name = ""                           # whose links these are; empty: the host
+# logo = ""                           # path of an .svg, .png, .jpg or .webp file of at most 16 KiB
+# colour = ""                         # of buttons, as in "#0f766e"
+# contact = ""                        # where readers may ask
+language = "en"                       # of readers whose browser asks for none that the pages have
+previews = "neutral"                  # what chats show of a link: neutral | name (the file's)
+
 [log]
 format = "json"                       # json | console
 

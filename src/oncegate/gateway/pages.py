@@ -1,0 +1,199 @@
+"""Which page a reader is shown, and what is known for it: read from the ledger, never written, and no use is spent.
+
+``web/pages.py`` says how a page looks. Whether a page is due in place of the object is for ``links/asking.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from oncegate.gateway.exchange import DRAIN_MAX_S, Exchange
+from oncegate.gateway.parts import Parts
+from oncegate.ledgers.protocol import Stands
+from oncegate.links.cookies import cookies_of
+from oncegate.links.disposition import disposition_of
+from oncegate.links.grant import Grant, Operation
+from oncegate.links.people import is_navigation, is_of_another_site, page_status
+from oncegate.links.refusal import Reason, Refused
+from oncegate.links.request import ViewerRequest
+from oncegate.links.urls import object_key_of
+from oncegate.links.verify import ANY_MOMENT, authenticate
+from oncegate.stores.protocol import ObjectInfo
+from oncegate.uses.record import Claim, Record, RecordUnreadable, from_json
+from oncegate.uses.use import DownloadAsk, Kind, admit_download, refusal_of_use
+from oncegate.web.answers import RETRY_AFTER_S, Answer, asks_for_json
+from oncegate.web.languages import LANGUAGES
+from oncegate.web.names import Shown, shown_file, signed_name
+from oncegate.web.pages import Broken, Ready, Refusal, language_answer
+
+LANGUAGE_BODY_MAX_BYTES = 32
+_LANGUAGE = re.compile(rb"language=([a-z]{2})")
+_MOMENTS = frozenset((Reason.EXPIRED, Reason.S3_EXPIRED, Reason.NOT_YET_VALID, Reason.S3_NOT_YET_VALID))
+_SPENT = frozenset((Reason.USED, Reason.REVOKED))
+
+
+def file_of(grant: Grant, info: ObjectInfo) -> Shown:
+    """What a page says of an object: its signed name, its type, its size."""
+    media_type = grant.limits.response_type or info.content_type
+    name = signed_name(info.key, grant.limits.disposition)
+    return shown_file(name, media_type=media_type, size_bytes=info.size_bytes)
+
+
+def ready_page(
+    parts: Parts, request: ViewerRequest, grant: Grant, info: ObjectInfo, record: Record | None, *, needs_cookies: bool
+) -> Answer:
+    """The page with the button."""
+    links, limits = parts.settings.links, grant.limits
+    media_type = limits.response_type or info.content_type
+    is_shown = disposition_of(info.key, limits.disposition, media_type).lower().startswith("inline")
+    is_played = media_type.startswith(("audio/", "video/"))
+    ready = Ready(
+        file=file_of(grant, info),
+        action="download" if not is_shown else "play" if is_played else "view",
+        uses_left=grant.uses - (record.uses if record else 0),
+        expires_s=grant.expires_s,
+        resume_window_s=0 if links.resume_by == "never" else links.resume_window_s,
+        sender=limits.sender,
+        note=limits.note,
+        needs_cookies=needs_cookies,
+    )
+    return parts.pages.ready(request, ready, status=page_status(request))
+
+
+def player_page(parts: Parts, request: ViewerRequest, grant: Grant, info: ObjectInfo) -> Answer:
+    """The page that plays a sound or a film."""
+    media_type = grant.limits.response_type or info.content_type
+    element = "video" if media_type.startswith("video/") else "audio"
+    return parts.pages.player(request, file_of(grant, info), element=element, status=page_status(request))
+
+
+def is_back_again(request: ViewerRequest, grant: Grant) -> bool:
+    """Whether a navigation comes from who has opened the link before, and has not pressed its button again.
+
+    A browser that resumes a download asks for a Range, and gets it.
+    """
+    if request.header(b"range") is not None:
+        return False
+    cookies = cookies_of(request)
+    shown = cookies.shown(request)
+    return cookies.claim(grant.link_id) in shown and cookies.go(grant.link_id) not in shown
+
+
+def page_for_holder(
+    parts: Parts,
+    exchange: Exchange,
+    request: ViewerRequest,
+    grant: Grant,
+    info: ObjectInfo,
+    record: Record | None,
+    ask: DownloadAsk,
+) -> Answer:
+    """The page for who is back again: what of their download is left, else what the link still gives.
+
+    Raises:
+        Refused: USED, REVOKED: nothing.
+    """
+    claim = next((claim for claim in (record.claims if record else ()) if claim.claim_id == ask.cookie), None)
+    now_s, rules, file = parts.now_s(), parts.rules, file_of(grant, info)
+    if record is not None and claim is not None and not record.is_revoked:
+        whole = (0, info.size_bytes)
+        if parts.transfers.takeable_bytes(claim.claim_id, info.etag, whole):
+            return parts.pages.started(request, file, rules.resume_window_s)
+        if _has_more(claim, info) and now_s - claim.at_s <= rules.resume_window_s:
+            may_start_again = admit_download(record, ask, now_s, rules).kind is Kind.ADMIT
+            broken = Broken(file, claim.paid, claim.at_s + rules.resume_window_s, may_start_again)
+            return parts.pages.broken(request, broken, request_id=exchange.request_id)
+    reason = refusal_of_use(record, ask._replace(cookie=None), now_s, rules)
+    if reason is not None:
+        raise Refused(reason)
+    return ready_page(parts, request, grant, info, record, needs_cookies=False)
+
+
+def _has_more(claim: Claim, info: ObjectInfo) -> bool:
+    return claim.size_bytes == info.size_bytes and claim.paid < info.size_bytes
+
+
+async def refusal_page(parts: Parts, exchange: Exchange, refused: Refused) -> Answer | None:
+    """The page of a refusal for who reads pages; None for everybody else."""
+    request, grant = exchange.request, exchange.grant
+    if request is None or asks_for_json(request) or not is_navigation(request):
+        return None
+    reason, at_s = refused.reason, None
+    if grant is None and reason in _MOMENTS:
+        at_s = _moment_of(parts, request, reason)
+    # the ledger of another home is not asked a second time for a date
+    elif grant is not None and reason in _SPENT and grant.is_counted and grant.home not in parts.homes.names:
+        at_s = await _last_used_s(parts, grant)
+    file = None
+    if grant is not None:
+        file = shown_file(signed_name(grant.object_key, grant.limits.disposition))
+    elif at_s is not None:
+        file = shown_file(object_key_of(request.path).rpartition("/")[2])
+    said = Refusal(
+        reason,
+        exchange.request_id,
+        at_s=at_s,
+        file=file,
+        is_upload=grant is not None and grant.operation is Operation.PUT,
+        uses=1 if grant is None else grant.uses,
+        retry_after_s=RETRY_AFTER_S.get(reason),
+    )
+    return parts.pages.refusal(request, said, status=refused.row.status)
+
+
+def _moment_of(parts: Parts, request: ViewerRequest, reason: Reason) -> int | None:
+    """When a link ended or begins; None where it is not genuine but for the moment."""
+    for method in ("GET", "PUT"):
+        try:
+            signed = authenticate(request.as_method(method), parts.trust(), now_s=parts.now_s(), without=ANY_MOMENT)
+            object_key_of(request.path)
+        except Refused:
+            continue
+        return signed.expires_s if reason in (Reason.EXPIRED, Reason.S3_EXPIRED) else signed.not_before_s
+    return None
+
+
+async def _last_used_s(parts: Parts, grant: Grant) -> int | None:
+    found = await parts.runner.read(grant.link_id)
+    if not isinstance(found, Stands):
+        return None
+    try:
+        record = from_json(found.record)
+    except RecordUnreadable:
+        return None
+    return max((claim.at_s for claim in record.claims), default=None)
+
+
+async def asked_language(exchange: Exchange, request: ViewerRequest) -> Answer | None:
+    """The answer to a POST that chooses a language; None for every other.
+
+    Nothing is verified for it: it says nothing of a link, and a link that is used up has a page as well.
+
+    Raises:
+        Refused: CROSS_SITE; MALFORMED_REQUEST: it has some other body.
+    """
+    kind = (request.header(b"content-type") or b"").partition(b";")[0].strip().lower()
+    length = request.header(b"content-length") or b""
+    if kind != b"application/x-www-form-urlencoded" or length in (b"", b"0"):
+        return None
+    if is_of_another_site(request):
+        raise Refused(Reason.CROSS_SITE)
+    if not length.isdigit() or len(length) > 3 or int(length) > LANGUAGE_BODY_MAX_BYTES:
+        raise Refused(Reason.MALFORMED_REQUEST)
+    body, more = b"", True
+    try:
+        async with asyncio.timeout(DRAIN_MAX_S):
+            while more and len(body) <= LANGUAGE_BODY_MAX_BYTES:
+                message = await exchange.receive()
+                body += message.get("body", b"")
+                more = bool(message.get("more_body"))
+    except TimeoutError:
+        pass
+    exchange.unread_body = more
+    chosen = _LANGUAGE.fullmatch(body)
+    code = chosen[1].decode() if chosen else ""
+    if code not in LANGUAGES:
+        raise Refused(Reason.MALFORMED_REQUEST)
+    exchange.outcome = "page"
+    return language_answer(request, code)
