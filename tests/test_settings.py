@@ -48,7 +48,7 @@ accept = []                           # weaker promises, by name
 group = "./keys"                      # <key id>.pem public keys; read again within two seconds of a change
 signing = ""
 [log]
-format = "json"
+format = "auto"
 [s3_credentials]                      # access key id = secret, to accept S3 presigned URLs
 """
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -277,7 +277,7 @@ def test_variables_that_are_not_settings_are_left_alone(config: Path) -> None:
         ('[ledger]\naccept_from = "soon"', "[ledger] accept_from: write a date and time with a zone"),
         ("[ledger]\naccept_from = 1969-01-01T00:00:00Z", "[ledger] accept_from: the time lies before 1970"),
         ('[keys]\ngroup = ""', "[keys] group: write the path of a folder"),
-        ('[log]\nformat = "xml"', "[log] format: must be one of json, console"),
+        ('[log]\nformat = "xml"', "[log] format: must be one of auto, json, console"),
         ('[control]\nlisten = "127.0.0.1:8080"', "oncegate.toml: [control] listen is also [viewer] listen"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import shutil
 
@@ -81,3 +82,20 @@ def test_completion_without_a_configuration_is_silent(run, tmp_path: pathlib.Pat
     """A message in the middle of a command line would be worse than nothing."""
     monkeypatch.chdir(tmp_path)
     assert complete(run, "oncegate link rep") == []
+
+
+def test_ids_of_keys_and_tokens_are_completed(run, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody types them; a token is found by its name too."""
+    monkeypatch.chdir(folder)
+    (key,) = [row["id"] for row in json.loads(run("keys", "list", "--json").stdout)]
+    run("tokens", "new", "shop")
+    (token,) = [row for row in json.loads(run("tokens", "list", "--json").stdout) if row["name"] == "shop"]
+    assert complete(run, "oncegate keys retire K") == [key]
+    assert complete(run, f"oncegate tokens revoke {token['id'][:3]}") == [token["id"]]
+
+
+def test_a_misspelt_command_is_answered_by_the_one_that_was_meant(run) -> None:
+    """A list of seventeen is no help."""
+    said = run("lnik").stderr
+    assert "Did you mean 'link'?" in said
+    assert "Did you mean" not in run("xyzzy").stderr

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import pty
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -109,3 +111,32 @@ def test_under_nohup_it_goes_on(made: Installation) -> None:
             assert process.wait(30) == 0
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("listener", ["viewer", "control"])
+def test_a_taken_port_names_its_setting(made: Installation, listener: str) -> None:
+    """Two listeners and two ports: whoever reads "127.0.0.1:8081 is taken" must not guess which to change."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        environ = {**os.environ, f"ONCEGATE_{listener.upper()}__LISTEN": f"127.0.0.1:{port}"}
+        command = [sys.executable, "-m", "oncegate", "--config", str(made.folder / "oncegate.toml"), "serve"]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=START_MAX_S, check=False)
+    assert done.returncode == 2
+    assert f"[{listener}] listen: 127.0.0.1:{port} is taken" in done.stderr
+
+
+def test_a_terminal_is_given_lines_for_a_person(made: Installation) -> None:
+    """JSON is for programs; whoever starts a gateway by hand reads it."""
+    ours, theirs = pty.openpty()
+    try:
+        with served(made, stderr=theirs):
+            said = b""
+            deadline = time.monotonic() + START_MAX_S
+            while b"request" not in said:
+                assert time.monotonic() < deadline, said
+                said += os.read(ours, 65_536)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+    assert b"status=200" in said
+    assert b'{"time"' not in said

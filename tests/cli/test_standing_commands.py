@@ -382,3 +382,37 @@ def test_lists_show_the_object_of_a_link_that_was_signed_offline(invoke, folder:
     assert f"{link_id}  claimed     a.txt  " in invoke("links").stdout
     assert json.loads(invoke("status", link_id, "--json").stdout)["key"] == "a.txt"
     assert json.loads(invoke("links", "--json").stdout)[0]["operation"] == "get"
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        (["--key", "a.txt"], {"claimed", "revoked"}),
+        (["--key", "b/*"], {"labelled"}),
+        (["--key", "b/"], set()),
+        (["--state", "revoked"], {"revoked"}),
+        (["--label", "Kim"], {"labelled"}),
+        (["--key", "a.txt", "--state", "claimed"], {"claimed"}),
+        (["--label", "Kim", "--limit", "1"], {"labelled"}),
+    ],
+)
+def test_lists_are_narrowed_by_key_state_and_label(
+    invoke, folder: pathlib.Path, options: list[str], wanted: set[str]
+) -> None:
+    """Of thousands of links an issuer wants those of one object, or of one person."""
+    ids = {name: link(invoke)[1] for name in ("claimed", "revoked")}
+    expires_s = int(time.time()) + 3600
+    claim(folder, id_of_text(ids["claimed"]), expires_s)
+    claim(folder, id_of_text(ids["revoked"]), expires_s)
+    assert invoke("revoke", ids["revoked"]).exit_code == 0
+    ids["labelled"] = text_of_id(b"\xff" * 16)
+    issued = Issued(
+        object_key="b/c.txt", operation=Operation.GET, uses=1, made_s=0, expires_s=expires_s, label="for Kim"
+    )
+
+    async def keep(ledger) -> None:
+        await ledger.insert(b"\xff" * 16, to_json(Record(uses=0, issued=issued)), FORGET_NEVER_S)
+
+    in_ledger(folder, keep)
+    listed = json.loads(invoke("links", "--json", *options).stdout)
+    assert {row["id"] for row in listed} == {ids[name] for name in wanted}

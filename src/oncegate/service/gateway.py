@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -59,6 +60,15 @@ class OpenGateway:
     trusting: Trusting
 
 
+def _is_for_a_person(settings: Settings, descriptor: int) -> bool:
+    """Whether the log is read by a person, not by a program."""
+    match settings.log.format:
+        case "auto":
+            return os.isatty(descriptor)
+        case form:
+            return form == "console"
+
+
 @contextlib.asynccontextmanager
 async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncGenerator[OpenGateway]:
     """Open everything that serves links; on leaving, cut what still runs, settle it, and let go.
@@ -94,7 +104,7 @@ async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncG
             runner=LedgerRunner(ledger, meters, health=LedgerHealth(facts)),
             born_ms=facts.born_ms,
             trust=trusting.now,
-            journal=Journal(descriptor=log_descriptor, console=settings.log.format == "console", keep=keep),
+            journal=Journal(descriptor=log_descriptor, console=_is_for_a_person(settings, log_descriptor), keep=keep),
             clock=time.time,
             monotonic=time.monotonic,
             transfers=Transfers(time.monotonic),

@@ -16,7 +16,7 @@ from oncegate.control.tokens import TokenFile
 from oncegate.events import Journal, JournalHandler
 from oncegate.gateway.parts import Parts
 from oncegate.keys.following import SigningFollower
-from oncegate.server.listener import Listener
+from oncegate.server.listener import Listener, PortTaken
 from oncegate.service.gateway import TICK_S, OpenGateway, open_gateway
 from oncegate.service.readiness import readiness_of
 from oncegate.settings import Settings
@@ -103,7 +103,10 @@ async def _listening(parts: Parts, announce: Callable[[str], None]) -> AsyncGene
     listeners: list[Listener] = []
 
     async def listen(name: str, app: Callable[..., Any], address: Address) -> str:
-        listener = Listener(app, address)
+        try:
+            listener = Listener(app, address)
+        except PortTaken as taken:
+            raise taken.at(f"[{name}] listen") from None
         listeners.append(listener)
         await listener.start()
         announce(f"{name} ready {url_of(listener.address)}")

@@ -255,9 +255,11 @@ class PagesSettings(Table):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings(Table):
-    """``[log]``: how the log is written."""
+    """``[log]``: how the log is written; ``auto``: for a person where it goes to a terminal, as JSON elsewhere."""
 
-    format: Literal["json", "console"] = field(default="json", metadata=_key("format", choice("json", "console")))
+    format: Literal["auto", "json", "console"] = field(
+        default="auto", metadata=_key("format", choice("auto", "json", "console"))
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,7 @@ language = "en"                       # of readers whose browser asks for none t
 previews = "neutral"                  # what chats show of a link: neutral | name (the file's)
 
 [log]
-format = "json"                       # json | console
+format = "auto"                       # json | console | auto: console on a terminal, json elsewhere
 
 [s3_credentials]                      # access key id = secret, to accept and to make S3 presigned URLs
 """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from oncegate.cli.completion import complete_key_id
 from oncegate.cli.examples import examples
 from oncegate.cli.main import Misuse, Refusal
 from oncegate.cli.wiring import open_keys, open_signer, settings_of
@@ -90,7 +91,7 @@ def new(ctx: click.Context, *, rsa: bool, sign: bool) -> None:
 
 
 @command.command(epilog=examples("oncegate keys switch KABCDEFGHIJ234"))
-@click.argument("key_id", metavar="ID")
+@click.argument("key_id", metavar="ID", shell_complete=complete_key_id)
 @click.pass_context
 def switch(ctx: click.Context, *, key_id: str) -> None:
     """Sign new links with the key ID from now on: changes [keys] signing in the configuration."""
@@ -115,7 +116,7 @@ def _switch(settings: Settings, key_id: str, old_id: str | None) -> None:
 
 
 @command.command(epilog=examples("oncegate keys retire KABCDEFGHIJ234", "oncegate keys retire KABCDEFGHIJ234 --force"))
-@click.argument("key_id", metavar="ID")
+@click.argument("key_id", metavar="ID", shell_complete=complete_key_id)
 @click.option("--force", is_flag=True, help="Do not wait for the links that it signed: end them.")
 @click.pass_context
 def retire(ctx: click.Context, *, key_id: str, force: bool) -> None:

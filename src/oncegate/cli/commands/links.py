@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -21,17 +22,37 @@ if TYPE_CHECKING:
     from oncegate.uses.standing import Standing
 
 LIMIT_MAX = 10_000
+STATES = ("issued", "uploading", "claimed", "revoked", "expired", "unreadable")
+"""Of ``uses.standing.State``, which is not imported for a help text."""
 
 
 @click.command(
-    epilog=examples("oncegate links", "oncegate links --since -1d", "oncegate links --limit 20 --after ID --json")
+    epilog=examples(
+        "oncegate links",
+        "oncegate links --since -1d --state claimed",
+        "oncegate links --key 'reports/*' --label Kim",
+        "oncegate links --limit 20 --after ID --json",
+    )
 )
 @click.option("--limit", type=click.IntRange(1, LIMIT_MAX), default=100, show_default=True, help="How many.")
 @click.option("--after", metavar="ID", help="Begin after this link: the last one of the page before.")
 @click.option("--since", metavar="T", help=f"Begin with links made then: -1d, {FORMS}.")
+@click.option("--key", metavar="KEY", help="Only links to this object; 'reports/*': to all whose keys begin so.")
+@click.option("--state", type=click.Choice(STATES), help="Only links of this state.")
+@click.option("--label", metavar="TEXT", help="Only links whose label holds this.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 @click.pass_context
-def command(ctx: click.Context, *, limit: int, after: str | None, since: str | None, as_json: bool) -> None:
+def command(
+    ctx: click.Context,
+    *,
+    limit: int,
+    after: str | None,
+    since: str | None,
+    key: str | None,
+    state: str | None,
+    label: str | None,
+    as_json: bool,
+) -> None:
     """List the links that the ledger knows, oldest first.
 
     It knows links that were opened, revoked, or made through the control API with a label; of a link that was signed
@@ -43,7 +64,8 @@ def command(ctx: click.Context, *, limit: int, after: str | None, since: str | N
 
     settings, now_s = settings_of(ctx), int(time.time())
     begin = _begin(after, instant_option(since, name="--since", now_s=now_s))
-    found, silent = _list_all(settings, begin, limit, now_s)
+    wanted = _Wanted(key=key, state=state, label=label)
+    found, silent = _list_all(settings, begin, limit, now_s, wanted)
     if as_json:
         click.echo(json.dumps([members_of(standing, link_id) for link_id, standing in found[:limit]], indent=2))
     else:
@@ -56,8 +78,27 @@ def command(ctx: click.Context, *, limit: int, after: str | None, since: str | N
         raise Refusal("the list lacks the links of homes that did not answer")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """Which links are listed; None: all."""
+
+    key: str | None
+    state: str | None
+    label: str | None
+
+    def holds(self, standing: Standing) -> bool:
+        key = standing.object_key
+        if self.key is not None and not (
+            key is not None and (key.startswith(self.key[:-1]) if self.key.endswith("*") else key == self.key)
+        ):
+            return False
+        return (self.state is None or standing.state.value == self.state) and (
+            self.label is None or self.label in standing.label
+        )
+
+
 def _list_all(
-    settings: Settings, begin: bytes, limit: int, now_s: int
+    settings: Settings, begin: bytes, limit: int, now_s: int, wanted: _Wanted
 ) -> tuple[list[tuple[str, Standing]], dict[str, str]]:
     """List the links of every home, in order of their ids, and what was said by homes that did not answer."""
     from oncegate.cli.homes import homes_of
@@ -68,7 +109,7 @@ def _list_all(
     silent: dict[str, str] = {}
     for home in homes_of(settings):
         try:
-            found += with_records(settings, lambda records: _list(records, begin, limit, now_s), home=home)
+            found += with_records(settings, lambda records: _list(records, begin, limit, now_s, wanted), home=home)
         except (Refusal, Unfit) as fault:
             if not settings.ledger.homes:
                 raise
@@ -90,14 +131,23 @@ def _begin(after: str | None, since_s: int | None) -> bytes:
         raise click.BadParameter("not the 22 characters of a link id", param_hint="--after") from None
 
 
-async def _list(records: Records, begin: bytes, limit: int, now_s: int) -> list[tuple[str, Standing]]:
+async def _list(records: Records, begin: bytes, limit: int, now_s: int, wanted: _Wanted) -> list[tuple[str, Standing]]:
     from oncegate.ledgers.protocol import Scans
     from oncegate.links.link_id import text_of_id
 
     if not isinstance(records.ledger, Scans):
         raise Refusal("this ledger cannot list its records; 'oncegate status' asks about one link")
-    rows = await records.ledger.scan(begin, limit + 1)
-    return [(text_of_id(row.link_id), await _standing(records, row, now_s)) for row in rows]
+    found: list[tuple[str, Standing]] = []
+    while len(found) <= limit:
+        rows = await records.ledger.scan(begin, limit + 1)
+        for row in rows:
+            standing = await _standing(records, row, now_s)
+            if wanted.holds(standing):
+                found.append((text_of_id(row.link_id), standing))
+        if len(rows) <= limit:
+            break
+        begin = rows[-1].link_id
+    return found
 
 
 async def _standing(records: Records, row: Row, now_s: int) -> Standing:

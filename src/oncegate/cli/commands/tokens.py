@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from oncegate.cli.completion import complete_token
 from oncegate.cli.examples import examples
 from oncegate.cli.instants import FORMS, instant_option
 from oncegate.cli.main import Refusal
@@ -82,7 +83,7 @@ def list_(ctx: click.Context, *, as_json: bool) -> None:
 
 
 @command.command(epilog=examples("oncegate tokens revoke 1a2b3c4d"))
-@click.argument("token_id", metavar="ID")
+@click.argument("token_id", metavar="ID", shell_complete=complete_token)
 @click.pass_context
 def revoke(ctx: click.Context, *, token_id: str) -> None:
     """Refuse the token ID from the next call on."""
