@@ -51,6 +51,7 @@ url = "file:./objects"                # where the objects are
 url = "sqlite:./ledger.db"            # where uses are recorded; never copy it back from a backup without accept_from
 accept = []                           # weaker promises, by name
 # accept_from = 2026-01-01T00:00:00Z  # after a restore: refuse tickets made before
+# homes = {{}}                          # ledgers of other homes, as in {{eu = "dynamodb://links?region=eu-central-1"}}
 events_size = "256MiB"                # of the file of events beside a sqlite: ledger; receipts are the last to go
 
 [keys]
