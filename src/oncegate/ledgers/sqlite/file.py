@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from oncegate.ledgers.protocol import LedgerAway, LedgerExchanged, LedgerUnfit
 from oncegate.ledgers.sqlite.lock import open_lock, take_lock
+from oncegate.ledgers.sqlite.watch import Watch, identity_of
 
 APPLICATION_ID = 0x6F6E6365  # "once" in ASCII; `file` and SQLite's own tools show it
 SCHEMA_VERSION = 1
@@ -68,8 +69,7 @@ class OpenLedger:
 
     connection: sqlite3.Connection
     born_ms: int
-    identity: tuple[int, int]
-    log_identity: tuple[int, int]
+    watch: Watch
 
 
 def create(path: pathlib.Path, *, born_ms: int | None = None) -> None:
@@ -102,7 +102,8 @@ def connect(path: pathlib.Path, *, busy_s: float = BUSY_S) -> OpenLedger:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=busy_s)
         try:
             born_ms = _recognise(connection, path)
-            return OpenLedger(connection, born_ms, identity, identity_of(log_of(path)))
+            watch = Watch((path, identity), (log_of(path), identity_of(log_of(path))))
+            return OpenLedger(connection, born_ms, watch)
         except BaseException:
             connection.close()
             raise
@@ -126,12 +127,6 @@ def add_missing(connection: sqlite3.Connection) -> None:
     """
     if not connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'sweeping'").fetchone()[0]:
         connection.executescript(f"BEGIN IMMEDIATE; {_ADDED} COMMIT")
-
-
-def identity_of(path: pathlib.Path) -> tuple[int, int]:
-    """Return what names the file itself, whatever it is called: device and inode."""
-    found = os.stat(path)
-    return found.st_dev, found.st_ino
 
 
 @contextlib.contextmanager

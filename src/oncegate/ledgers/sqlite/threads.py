@@ -118,7 +118,7 @@ class _OwnConnection:
     """One thread's connection: opened when needed, thrown away after a fault, never used on a file that was exchanged."""
 
     def __init__(self, path: pathlib.Path, *, busy_s: float) -> None:
-        self._path = path
+        self._path = sqlite_file.resolved(path)
         self._busy_s = busy_s
         self._open: sqlite_file.OpenLedger | None = None
         self._born_ms: int | None = None
@@ -132,10 +132,10 @@ class _OwnConnection:
         """
         if self._lost_log is not None:
             raise self._lost_log
-        # A deleted or renamed file would go on taking claims that no other process sees.
-        if self._open is not None and not _is_at(self._path, self._open.identity):
+        missing = None if self._open is None else self._open.watch.missing()
+        if missing == self._path:
             self.drop()
-        if self._open is not None and not _is_at(sqlite_file.log_of(self._path), self._open.log_identity):
+        elif missing is not None and self._open is not None:
             self._leave_log(self._open)
         if self._open is None:
             opened = sqlite_file.connect(self._path, busy_s=self._busy_s)
@@ -182,13 +182,6 @@ class _OwnConnection:
             with contextlib.suppress(sqlite3.Error):
                 self._open.connection.close()
             self._open = None
-
-
-def _is_at(path: pathlib.Path, identity: tuple[int, int]) -> bool:
-    try:
-        return sqlite_file.identity_of(path) == identity
-    except FileNotFoundError:
-        return False  # of the database: to open it says so in words of ours
 
 
 class Writer:
