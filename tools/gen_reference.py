@@ -64,8 +64,11 @@ WEAKER_WORDS: Mapping[str, str] = {
     "were answered may be missing, and those links open again. Accept it where a fail-over is followed by "
     "`accept_from`, or where some reuse after one is bearable; or make a standby synchronous. The same name stands for "
     "a server whose standbys cannot be seen (grant `pg_monitor`).",
+    "postgresql-no-fsync": "`fsync` is off: a crash of the machine may forget claims that were answered, and those links "
+    "open again. Accept it only where something else keeps the log before a commit is answered, as Neon does (its "
+    "safekeepers, which it names as synchronous standbys).",
     "postgresql-no-full-page-writes": "`full_page_writes` is off. After a loss of power a page may be half written; "
-    "claims on it are then lost. Accept it where the storage writes pages whole (ZFS, Aurora).",
+    "claims on it are then lost. Accept it where the storage writes pages whole (ZFS, Aurora, Neon).",
     "dynamodb-global-table": "The table is replicated to other Regions without strong consistency: each Region decides "
     "for itself, and the last writer wins. A link can be used once in each Region. Accept it only where every gateway "
     "writes in one Region, and after that Region was lost set `accept_from`.",

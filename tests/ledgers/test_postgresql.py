@@ -405,17 +405,24 @@ def test_many_gateways_may_migrate_at_once(schema, postgresql, tmp_path):
 # What must be refused.
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [({"fsync": "off"}, "set fsync = on"), ({"default_transaction_read_only": "on"}, "takes writes")],
-)
-def test_a_server_that_forgets_or_only_reads_is_refused(settings, words, postgresql, tmp_path):
-    """No fsync, no promise; and nothing in ``accept`` helps."""
-    with PostgresqlServer(tmp_path / "other", settings=settings) as server:
-        if "fsync" in settings:
-            create_ledger(server.url, folder=tmp_path)
-        with pytest.raises(LedgerUnfit, match=words):
-            probe(server.url, tmp_path, accept=tuple(postgresql_ledger.WEAKER_PROMISES))
+def test_a_server_that_only_reads_is_refused(postgresql, tmp_path):
+    """It takes no claim, and nothing in ``accept`` helps."""
+    with (
+        PostgresqlServer(tmp_path / "other", settings={"default_transaction_read_only": "on"}) as server,
+        pytest.raises(LedgerUnfit, match="takes writes"),
+    ):
+        probe(server.url, tmp_path, accept=tuple(postgresql_ledger.WEAKER_PROMISES))
+
+
+def test_a_server_that_forgets_is_accepted_by_name_only(tmp_path):
+    """No fsync, no promise, unless the log is kept elsewhere: Neon has these settings, and a plain server can."""
+    with PostgresqlServer(tmp_path / "other", settings={"fsync": "off", "full_page_writes": "off"}) as server:
+        create_ledger(server.url, folder=tmp_path)
+        names = ("postgresql-no-fsync", "postgresql-no-full-page-writes")
+        for count, remedy in enumerate(("set fsync = on", "set full_page_writes = on")):
+            with pytest.raises(LedgerUnfit, match=rf'{remedy}; or accept it: .*accept = \["{names[count]}"\]'):
+                probe(server.url, tmp_path, accept=names[:count])
+        assert probe(server.url, tmp_path, accept=names).accepted == names
 
 
 def test_torn_pages_are_accepted_by_name_only(tmp_path):

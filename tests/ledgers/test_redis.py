@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,9 +22,23 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from oncegate.ledgers.opening import create_ledger, open_ledger
-from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, LedgerUnfit, Row, Stands, Swept, Unknown
+from oncegate.ledgers.protocol import (
+    FORGET_NEVER_S,
+    NO_REPAIR,
+    Done,
+    Event,
+    Gone,
+    LedgerFacts,
+    LedgerUnfit,
+    Row,
+    Stands,
+    Swept,
+    Unknown,
+)
 from oncegate.ledgers.redis import ledger as redis_ledger
 from oncegate.ledgers.redis.address import RedisAddress, parse_url
+from oncegate.ledgers.redis.connection import Command, Reply, SaidNo
+from oncegate.ledgers.redis.fitness import Meta, check_fitness
 from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.ledger_suite import LedgerSuite
 from oncegate.testing.servers.redis import RedisServer
@@ -242,6 +256,50 @@ async def test_a_stream_is_not_read_for_ever(url: str, tmp_path: pathlib.Path, c
 # Memory.
 
 
+@pytest.mark.anyio
+async def test_receipts_are_the_last_to_be_forgotten(
+    url: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One used link that is asked for all day must not push everybody's receipts out; together they keep their limit."""
+    monkeypatch.setattr("oncegate.ledgers.redis.upkeep.EVENTS_KEPT", 1_000)
+    async with ledger_at(url, tmp_path) as ledger:
+        receipts: list[Event] = [{"event": "download", "at": n, "link_id": "L"} for n in range(300)]
+        refusals: list[Event] = [{"event": "refused", "at": n, "link_id": "L"} for n in range(5_000)]
+        await ledger.append_events(receipts[:200])
+        for start in range(0, 5_000, 500):
+            await ledger.append_events(refusals[start : start + 500])
+        await ledger.append_events(receipts[200:])
+        found = await ledger.read_events(0, 10_000)
+        assert [number for number, _ in found] == sorted(number for number, _ in found)
+        assert [event for _, event in found if event["event"] == "download"] == receipts
+        others = [event for _, event in found if event["event"] == "refused"]
+        assert 700 <= len(others) <= 800  # a stream is cut by whole nodes, of a hundred
+        assert others == refusals[-len(others) :]
+        newest = (await ledger.events_of_link("L", 5)).newest
+        assert [event for event in newest if event["event"] == "download"] == receipts[-5:]
+        await ledger.append_events([{"event": "upload", "at": n} for n in range(1_500)])
+        kept = [event["event"] for _, event in await ledger.read_events(0, 10_000)]
+        assert kept.count("refused") < 100
+        assert 1_000 <= len(kept) <= 1_200
+
+
+@pytest.mark.anyio
+async def test_events_of_an_earlier_version_are_read_too(
+    url: str, tmp_path: pathlib.Path, redis_server: RedisServer
+) -> None:
+    """It wrote receipts among the others; a gateway of it may run beside this one."""
+    prefix = parse_url(url, folder=tmp_path).prefix
+    async with ledger_at(url, tmp_path) as ledger:
+        await ledger.append_events([{"event": "download", "at": 1}, {"event": "refused", "at": 2}])
+        number = redis_server.cli("HINCRBY", f"{prefix}meta", "events", "1").strip()
+        redis_server.cli("XADD", f"{prefix}events", f"{number}-0", "l", "", "e", '{"event":"download","at":3}')
+        await ledger.append_events([{"event": "upload", "at": 4}])
+        assert [(number, event["at"]) for number, event in await ledger.read_events(0, 9)] == [
+            (n, n) for n in (1, 2, 3, 4)
+        ]
+        assert [event["at"] for _, event in await ledger.read_events(2, 1)] == [3]
+
+
 def test_a_ledger_is_made_once(url, tmp_path):
     """``init`` where a ledger stands must not begin a new one; ``migrate`` finds nothing to do."""
     born_ms = probe(url, tmp_path).born_ms
@@ -365,6 +423,58 @@ def test_several_weaknesses_are_accepted_one_by_one(another, tmp_path):
         appendfsync="everysec", no_appendfsync_on_rewrite="yes", maxmemory="1gb", maxmemory_policy="allkeys-lfu"
     )
     must_accept(server.url, tmp_path, "redis-everysec", "redis-no-fsync-on-rewrite", "redis-eviction")
+
+
+MEMORYDB = {
+    "redis_version": "7.2.6",
+    "os": "Amazon MemoryDB",
+    "role": "master",
+    "loading": "0",
+    "aof_enabled": "0",
+    "cluster_enabled": "1",
+    "connected_slaves": "1",
+    "maxmemory": "2471559168",
+    "maxmemory_policy": "noeviction",
+}
+"""What its INFO shows of what is looked at. No real one can be had here."""
+
+
+async def fitness(info: Mapping[str, str], accept: Sequence[str] = ()) -> LedgerFacts:
+    """Look at a server that tells this of itself, and refuses CONFIG."""
+
+    async def call(commands: Sequence[Command]) -> Sequence[Reply | SaidNo]:
+        match commands[0][0]:
+            case "INFO":
+                return ["\r\n".join(f"{name}:{value}" for name, value in info.items()).encode()]
+            case "TIME":
+                return [[b"%d" % time.time(), b"0"]]
+            case _:
+                return [SaidNo("ERR unknown command 'config'")] * len(commands)
+
+    address = parse_url("rediss://clustercfg.x/0", folder=pathlib.Path())
+    return await check_fitness(call, address, Meta(born_ms=1, swept_until_s=-1, repair=NO_REPAIR), accept=accept)
+
+
+@pytest.mark.anyio
+async def test_memorydb_is_taken_as_strong() -> None:
+    """Its log in several zones has a write before it is answered; it has no append-only file, no CONFIG, and replicas."""
+    assert (await fitness(MEMORYDB)).accepted == ()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"maxmemory_policy": "allkeys-lru"}, "redis-eviction"),
+        ({"role": "slave"}, "this server is a replica"),
+        ({"os": "Amazon ElastiCache"}, "redis-no-aof"),
+        ({"os": "Linux 5.10 x86_64"}, "redis-no-aof"),
+    ],
+)
+async def test_memorydb_is_asked_the_rest_and_only_it_is_trusted(changed: Mapping[str, str], words: str) -> None:
+    """ElastiCache answers writes that a fail-over loses; and MemoryDB evicts, too, if its parameters say so."""
+    with pytest.raises(LedgerUnfit, match=words):
+        await fitness({**MEMORYDB, **changed})
 
 
 @pytest.mark.parametrize("limit", ["0", "100mb"])

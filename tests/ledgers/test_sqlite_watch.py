@@ -38,9 +38,9 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[pathlib.Path]:
 def settled(files: tuple[pathlib.Path, pathlib.Path], monkeypatch: pytest.MonkeyPatch) -> Watch:
     """A watch that looks at the folder alone from now on, as two seconds after the last change in it."""
     monkeypatch.setattr(watch, "COARSE_NS", 0)
+    monkeypatch.setattr(watch, "LOOK_EVERY_S", 1e9)
     watching = Watch(*((path, identity_of(path)) for path in files))
-    while watching._settled is None:
-        assert watching.missing() is None
+    assert watching.missing() is None
     monkeypatch.setattr(watch, "COARSE_NS", 2_000_000_000)
     return watching
 
@@ -97,7 +97,6 @@ def test_a_quiet_folder_is_all_that_is_looked_at(
 ) -> None:
     """To ask for the log's times makes its next write dearer: 20 us a claim."""
     watching = settled(files, monkeypatch)
-    watching._look_at_s = 1e18
     looks.clear()
     for _ in range(10):
         files[1].write_bytes(b"written on")

@@ -14,7 +14,9 @@ from oncegate.ledgers.postgresql.schema import Meta
 from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, LedgerFacts, LedgerUnfit
 
 ASYNC_STANDBY = "postgresql-async-standby"
+NO_FSYNC = "postgresql-no-fsync"
 NO_FULL_PAGE_WRITES = "postgresql-no-full-page-writes"
+WEAKER_PROMISES = frozenset({ASYNC_STANDBY, NO_FSYNC, NO_FULL_PAGE_WRITES})
 
 VERSION_MIN = 140_000
 Weakness = tuple[str, str, str]
@@ -72,7 +74,7 @@ async def check_fitness(fetch: Fetch, meta: Meta, *, schema: str, accept: Sequen
     server = (await fetch(_SERVER))[0]
     answered_s = time.time()
     _check_server(server)
-    weaker = [*_weaker_pages(server), *await _weaker_standbys(fetch, server)]
+    weaker = [*_weaker_disk(server), *await _weaker_standbys(fetch, server)]
     for name, what, remedy in weaker:
         if name not in accept:
             raise LedgerUnfit(f"postgresql: {what}", remedy=f'{remedy}; or accept it: [ledger] accept = ["{name}"]')
@@ -112,17 +114,17 @@ def _check_server(server: DriverRow) -> None:
     if not isinstance(version, int) or version < VERSION_MIN:
         raise LedgerUnfit(f"postgresql: server_version_num is {version}", remedy="PostgreSQL 14 or newer is needed")
     check_is_primary(server["is_standby"], server["is_read_only"])
+
+
+def _weaker_disk(server: DriverRow) -> Sequence[Weakness]:
+    found: list[Weakness] = []
     if server["fsync"] != "on":
-        raise LedgerUnfit(
-            "postgresql: fsync is off, so a crash may forget claims that were answered", remedy="set fsync = on"
-        )
-
-
-def _weaker_pages(server: DriverRow) -> Sequence[Weakness]:
-    if server["full_page_writes"] == "on":
-        return ()
-    what = "full_page_writes is off, so a crash may damage records, unless the storage never writes half a page (Aurora, ZFS)"
-    return ((NO_FULL_PAGE_WRITES, what, "set full_page_writes = on"),)
+        what = "fsync is off, so a crash may forget claims that were answered, unless the log is kept elsewhere (Neon)"
+        found.append((NO_FSYNC, what, "set fsync = on"))
+    if server["full_page_writes"] != "on":
+        what = "full_page_writes is off, so a crash may damage records, unless the storage never writes half a page"
+        found.append((NO_FULL_PAGE_WRITES, f"{what} (Aurora, Neon, ZFS)", "set full_page_writes = on"))
+    return found
 
 
 async def _weaker_standbys(fetch: Fetch, server: DriverRow) -> Sequence[Weakness]:

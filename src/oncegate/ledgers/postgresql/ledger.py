@@ -21,14 +21,15 @@ from oncegate.ledgers.postgresql import fitness as postgresql_fitness
 from oncegate.ledgers.postgresql.address import PostgresqlAddress, parse_address
 from oncegate.ledgers.postgresql.batches import PostgresqlBatches
 from oncegate.ledgers.postgresql.connection import Fetch, LedgerFault, PostgresqlConnection
-from oncegate.ledgers.postgresql.fitness import ASYNC_STANDBY, NO_FULL_PAGE_WRITES, check_is_primary
+from oncegate.ledgers.postgresql.fitness import check_is_primary
 from oncegate.ledgers.postgresql.schema import check_meta, migrate, read_meta
 from oncegate.ledgers.postgresql.trial import Trial
 from oncegate.ledgers.postgresql.upkeep import PostgresqlUpkeep
 from oncegate.ledgers.protocol import Ledger, LedgerAway, LedgerFacts, LedgerUnfit
 from oncegate.ledgers.server_ledger import Sends, ServerLedger
 
-WEAKER_PROMISES = frozenset({ASYNC_STANDBY, NO_FULL_PAGE_WRITES})
+WEAKER_PROMISES = postgresql_fitness.WEAKER_PROMISES
+
 SWEEP_LOCK_MS = 1_000
 """A sweep that waits for a batch holds up the batches behind it; after this it gives up."""
 MIGRATE_WITHIN_S = 600.0

@@ -3,6 +3,10 @@
 Each weakness has a name, by which the configuration can accept it. What cannot be seen counts as unfit. What failover
 loses: replication is asynchronous, a replica that takes over lacks the last writes, and their links open again; ``WAIT``
 lowers that and does not remove it.
+
+Amazon MemoryDB answers a write once its log, in several zones, has it, and a replica takes over with all of that log; it
+has no append-only file, and refuses CONFIG (MemoryDB Developer Guide, "Consistency" and "Restricted commands"). So of
+it only the policy of eviction is asked.
 """
 
 from __future__ import annotations
@@ -25,6 +29,8 @@ UNSEEN_PERSISTENCE = "redis-unseen-persistence"
 WEAKER_PROMISES = frozenset({NO_AOF, EVERYSEC, NO_FSYNC, NO_FSYNC_ON_REWRITE, EVICTION, FAILOVER, UNSEEN_PERSISTENCE})
 
 VERSION_MIN = (6, 2)
+_MEMORYDB = "Amazon MemoryDB"
+"""What its INFO says of ``os``."""
 _SETTINGS = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory", "maxmemory-policy")
 
 Weakness = tuple[str, str, str]
@@ -62,7 +68,9 @@ async def check_fitness(call: Call, address: RedisAddress, meta: Meta, *, accept
     info = await _info(call)
     _check_server(info)
     settings = await _settings(call)
-    weaker = [*_persistence(info, settings), *_eviction(info, settings), *_failover(info, address)]
+    weaker = [*_eviction(info, settings)]
+    if info.get("os") != _MEMORYDB:
+        weaker = [*_persistence(info, settings), *weaker, *_failover(info, address)]
     for name, what, remedy in weaker:
         if name not in accept:
             raise LedgerUnfit(f"redis: {what}", remedy=f'{remedy}; or accept it: [ledger] accept = ["{name}"]')

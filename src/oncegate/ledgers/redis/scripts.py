@@ -6,6 +6,7 @@
     {prefix}ids       sorted set of all ids, all of score 0, hence in order of id: for lists
     {prefix}due       sorted set of all ids by forget_after_s: for sweeps
     {prefix}events    stream: <number>-0, l = link id, e = JSON
+    {prefix}receipts  the same, of downloads and uploads, which are the last to be forgotten; one count numbers both
 
 A script is atomic, so it needs no locks and no order of keys. Rules that the scripts keep, and why:
 
@@ -191,15 +192,29 @@ end
 return ids[#ids] or ''
 """
 )
-# ARGV: born, how many are kept; then link id and JSON of each.
+# KEYS: meta, events, receipts. ARGV: born, how many are kept of both together; then of each "1" for a receipt, link id
+# and JSON. Receipts take the room of the others.
 APPEND = _script(
     _GUARD
     + """
-for n = 3, #ARGV, 2 do
+for n = 3, #ARGV, 3 do
     local number = redis.call('HINCRBY', KEYS[1], 'events', 1)
-    redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], number .. '-0', 'l', ARGV[n], 'e', ARGV[n + 1])
+    local key = ARGV[n] == '1' and KEYS[3] or KEYS[2]
+    redis.call('XADD', key, number .. '-0', 'l', ARGV[n + 1], 'e', ARGV[n + 2])
 end
+redis.call('XTRIM', KEYS[3], 'MAXLEN', '~', ARGV[2])
+local left = math.max(0, ARGV[2] - redis.call('XLEN', KEYS[3]))
+redis.call('XTRIM', KEYS[2], 'MAXLEN', '~', string.format('%d', left))
 return 1
+"""
+)
+# KEYS: meta, events, receipts. ARGV: born, XRANGE or XREVRANGE, from, to, count. Both in one look: between two, an event
+# with a lower number than one that was seen could be appended, and whoever reads on from there would miss it.
+EVENTS = _script(
+    _GUARD
+    + """
+local function range(key) return redis.call(ARGV[2], key, ARGV[3], ARGV[4], 'COUNT', ARGV[5]) end
+return {range(KEYS[2]), range(KEYS[3])}
 """
 )
 # ARGV: schema, born. Answers 1 if made, 0 if one stands, -1 if records of a ledger stand that has lost its meta.

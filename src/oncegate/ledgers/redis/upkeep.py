@@ -9,10 +9,30 @@ from typing import cast
 
 from oncegate.ledgers.birth import Birth
 from oncegate.ledgers.link_events import pick
-from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, Event, LedgerUnfit, LinkEvents, Repair, Row, SweepState
+from oncegate.ledgers.protocol import (
+    CLOCK_SKEW_MAX_S,
+    RECEIPTS,
+    Event,
+    LedgerUnfit,
+    LinkEvents,
+    Repair,
+    Row,
+    SweepState,
+)
 from oncegate.ledgers.redis.connection import LedgerFault, RedisConnection, Reply
 from oncegate.ledgers.redis.fitness import clock_ahead_s
-from oncegate.ledgers.redis.scripts import ADOPT, APPEND, FORGET, KEEP_SWEEP, REBIRTH, SCAN, Script, Scripts, row_of
+from oncegate.ledgers.redis.scripts import (
+    ADOPT,
+    APPEND,
+    EVENTS,
+    FORGET,
+    KEEP_SWEEP,
+    REBIRTH,
+    SCAN,
+    Script,
+    Scripts,
+    row_of,
+)
 from oncegate.ledgers.scanning import scan_in_steps
 from oncegate.ledgers.server_ledger import EventFaults
 from oncegate.ledgers.sweeping import SweepsByTries, let_claims_go_first
@@ -20,7 +40,7 @@ from oncegate.ledgers.sweeping import SweepsByTries, let_claims_go_first
 STEP_ROWS = 200
 EVENTS_STEP = 1_000
 EVENTS_KEPT = 100_000
-"""They lie in memory, some 300 bytes each."""
+"""They lie in memory, some 300 bytes each. Refusals, previews and the like are forgotten before downloads and uploads."""
 EVENTS_OF_LINK_MAX = 1_000
 
 
@@ -37,8 +57,8 @@ class RedisUpkeep(SweepsByTries):
     def __init__(
         self, prefix: str, birth: Birth, connection: RedisConnection, *, is_waiting: Callable[[], bool]
     ) -> None:
-        self._meta, self._ids, self._due, self._events, self._record = (
-            f"{prefix}{name}".encode() for name in ("meta", "ids", "due", "events", "r:")
+        self._meta, self._ids, self._due, self._events, self._receipts, self._record = (
+            f"{prefix}{name}".encode() for name in ("meta", "ids", "due", "events", "receipts", "r:")
         )
         self._aside = connection
         self._is_waiting = is_waiting
@@ -124,12 +144,13 @@ class RedisUpkeep(SweepsByTries):
             return
         args: list[bytes | int | str] = []
         for event in events:
-            link_id = event.get("link_id")
-            args += [link_id if isinstance(link_id, str) else "", json.dumps(dict(event), separators=(",", ":"))]
+            link_id, is_receipt = event.get("link_id"), event.get("event") in RECEIPTS
+            text = json.dumps(dict(event), separators=(",", ":"))
+            args += [int(is_receipt), link_id if isinstance(link_id, str) else "", text]
         with self._event_faults.swallowed():
             try:
                 head = [await self._known_born_ms(), EVENTS_KEPT]
-                await self._scripts.run(APPEND, [self._meta, self._events], [*head, *args])
+                await self._scripts.run(APPEND, [self._meta, self._events, self._receipts], [*head, *args])
             except LedgerFault as fault:
                 raise _unreadable(fault) from None
 
@@ -145,9 +166,7 @@ class RedisUpkeep(SweepsByTries):
         wanted = None if link_id is None else link_id.encode()
         try:
             while len(found) < limit:
-                command = ("XRANGE", self._events, f"({after}-0", "+", "COUNT", EVENTS_STEP)
-                (told,) = await self._aside.call([command])
-                page = [_event(entry) for entry in _listed(told)]
+                page = await self._page_of_events("XRANGE", f"({after}-0", "+")
                 found += [(number, event) for number, of_link, event in page if wanted is None or of_link == wanted]
                 if len(page) < EVENTS_STEP:
                     break
@@ -168,8 +187,7 @@ class RedisUpkeep(SweepsByTries):
         wanted, end = link_id.encode(), "+"
         try:
             while len(found) < EVENTS_OF_LINK_MAX:
-                (told,) = await self._aside.call([("XREVRANGE", self._events, end, "-", "COUNT", EVENTS_STEP)])
-                page = [_event(entry) for entry in _listed(told)]
+                page = await self._page_of_events("XREVRANGE", end, "-")
                 found += [event for _, of_link, event in page if of_link == wanted]
                 if len(page) < EVENTS_STEP:
                     return pick(found, limit)
@@ -177,6 +195,13 @@ class RedisUpkeep(SweepsByTries):
         except LedgerFault as fault:
             raise _unreadable(fault) from None
         return pick(found, limit, is_whole=False)
+
+    async def _page_of_events(self, command: str, first: str, last: str) -> Sequence[tuple[int, bytes, Event]]:
+        """Return the next ``EVENTS_STEP`` of both streams, in their order; fewer are the last."""
+        args = [await self._known_born_ms(), command, first, last, EVENTS_STEP]
+        told = _listed(await self._scripts.run(EVENTS, [self._meta, self._events, self._receipts], args))
+        both = [_event(entry) for part in told for entry in _listed(part)]
+        return sorted(both, key=lambda entry: entry[0], reverse=command == "XREVRANGE")[:EVENTS_STEP]
 
     async def _page(self, after: bytes, count: int) -> Sequence[Row]:
         args = [await self._known_born_ms(), self._record, _above(after), count]
