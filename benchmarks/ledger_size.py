@@ -1,71 +1,200 @@
-"""The SQLite ledger when it is large: claims per second beside an empty one, and bytes a record on disk.
+"""A ledger that is large: claims beside an empty one, beside a sweep, an idle sweep, the start, bytes a record.
 
-python benchmarks/ledger_size.py                       ten million records; some minutes, 1.2 GB
-python benchmarks/ledger_size.py --records 1000000
+    python benchmarks/ledger_size.py                               sqlite:, ten million records; 20 minutes, 2 GB
+    python benchmarks/ledger_size.py --kind postgresql --records 1000000
+    python benchmarks/ledger_size.py --kind redis --records 1000000
+
+Records are of real shape: ids in the order of time over a week, nine in ten spent by one claim, the rest with a break or
+a label; one in ten is due. The large ledger and an empty one, on the same server, take turns, so that both meet the same
+machine; figures are medians of the rounds, and ratios medians of the ratios within a round. A sweep is measured once:
+claims while it runs, beside those of the rounds before and after it.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import itertools
 import os
+import random
 import shutil
 import tempfile
 import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from statistics import median
+from typing import cast
 
 import uvloop
 
 from oncegate.ledgers.opening import create_ledger, open_ledger
-from oncegate.ledgers.protocol import Done, Ledger
+from oncegate.ledgers.protocol import FORGET_MARGIN_S, Done, Ledger, Row, Sweeps
+from oncegate.ledgers.sqlite import file as sqlite_file
+from oncegate.ledgers.sqlite import rows as sqlite_rows
+from oncegate.links.grant import Operation
 from oncegate.links.link_id import uuid7
-from oncegate.uses.record import Claim, Record, to_json
+from oncegate.testing.servers.postgresql import PostgresqlServer
+from oncegate.testing.servers.redis import RedisServer
+from oncegate.uses.record import Claim, Issued, Record, to_json
 
-WAITERS, MEASURED = 64, 60_000
+WAITERS, ROUNDS, STARTS = 64, 5, 7
+SWEPT_MAX_S = 120.0
+WEEK_S = 7 * 86_400
+DUE_PART = 10
+"""One record in so many is due."""
 
 
-async def claim(ledger: Ledger, count: int, first_ms: int, waiters: int) -> float:
-    """Insert so many spent records with ids in the order of time; claims per second."""
-    numbers = iter(range(count))
+def record_of(number: int) -> bytes:
+    """A record as a gateway leaves it: spent by one claim, and some with a break or a label."""
+    claim = Claim(claim_id=os.urandom(12).hex()[:16], at_s=1_767_290_400, address="203.0.113.178", gateway="x7Qa")
+    if number % 20 == 1:
+        broken = claim._replace(size_bytes=8_388_608, etag="5d41402a", paid=8_388_608, over=65_536)
+        return to_json(Record(uses=1, claims=(broken,), marks=("q1w2e3r4", "t5y6u7i8")))
+    if number % 20 == 2:
+        issued = Issued("reports/2026/november.pdf", Operation.GET, 1, 1_767_290_000, 1_767_895_200, "invoice 4711")
+        return to_json(Record(uses=1, claims=(claim,), issued=issued))
+    return to_json(Record(uses=1, claims=(claim,)))
+
+
+def rows(count: int, now_s: int) -> Iterator[Row]:
+    """Records of the last week, oldest first; of links that lived an hour to a week, one in ten due."""
+    drawn = random.Random(1)
+    for number in range(count):
+        link_id = uuid7((now_s - WEEK_S) * 1000 + number * WEEK_S * 1000 // count, drawn.randbytes(10))
+        is_due = number % DUE_PART == 0
+        forget_after_s = now_s - 60 if is_due else now_s + drawn.randrange(FORGET_MARGIN_S, WEEK_S)
+        yield Row(link_id, record_of(number), 1, forget_after_s)
+
+
+async def claims_per_s(ledger: Ledger, seconds: float, until: asyncio.Future[object] | None = None) -> float:
+    """Claim fresh links with all waiters for so long, or until something has ended."""
+    start, count = time.perf_counter(), 0
 
     async def one_waiter() -> None:
-        for number in numbers:
-            record = Record(
-                uses=1,
-                claims=(
-                    Claim(claim_id=os.urandom(8).hex(), at_s=1_767_290_400, address="203.0.113.178", gateway="x7Qa"),
-                ),
-            )
-            link_id = uuid7(first_ms + number // 20, os.urandom(10))
-            assert isinstance(await ledger.insert(link_id, to_json(record), 1_899_999_999), Done)
+        nonlocal count
+        while time.perf_counter() - start < seconds and not (until and until.done()):
+            now_s = int(time.time())
+            link_id = uuid7(now_s * 1000, os.urandom(10))
+            assert isinstance(await ledger.insert(link_id, record_of(0), now_s + WEEK_S), Done)
+            count += 1
 
-    start = time.perf_counter()
-    await asyncio.gather(*(one_waiter() for _ in range(waiters)))
+    await asyncio.gather(*(one_waiter() for _ in range(WAITERS)))
     return count / (time.perf_counter() - start)
 
 
-async def measure(folder: Path, records: int) -> None:
-    """Fill a ledger, and claim before and after."""
-    ledger = open_ledger("sqlite:./ledger.db", folder=folder)
+async def fill(ledger: Ledger, count: int, now_s: int) -> None:
+    """Insert by the ledger itself, with many waiters."""
+    numbers = rows(count, now_s)
+
+    async def one_waiter() -> None:
+        for row in numbers:
+            assert isinstance(await ledger.insert(row.link_id, row.record, row.forget_after_s), Done)
+
+    await asyncio.gather(*(one_waiter() for _ in range(1_000)))
+
+
+def fill_file(path: Path, count: int, now_s: int) -> None:
+    """Write the rows into the ledger's file in large transactions, which takes a tenth of the time."""
+    opened = sqlite_file.connect(path)
+    numbers = rows(count, now_s)
+    while chunk := list(itertools.islice(numbers, 128 * sqlite_rows.KEYS_MAX)):
+        opened.connection.execute("BEGIN IMMEDIATE")
+        for start in range(0, len(chunk), sqlite_rows.KEYS_MAX):
+            sqlite_rows.put_rows(opened.connection, chunk[start : start + sqlite_rows.KEYS_MAX])
+        opened.connection.execute("COMMIT")
+    opened.connection.close()
+
+
+async def start_ms(url: str, folder: Path) -> float:
+    """Milliseconds from nothing to a ledger that was probed."""
+    start = time.perf_counter()
+    ledger = open_ledger(url, folder=folder)
     await ledger.probe()
-    start_ms = time.time_ns() // 10**6
-    empty = await claim(ledger, MEASURED, start_ms, WAITERS)
-    await claim(ledger, records, start_ms + 10**6, 1000)
-    full = await claim(ledger, MEASURED, start_ms + 10**9, WAITERS)
+    took_s = time.perf_counter() - start
     await ledger.aclose()
-    size = (folder / "ledger.db").stat().st_size
-    print(f"{records} records: {full:.0f} claims/s, empty {empty:.0f}, ratio {full / empty:.2f} (budget 0.7)")
-    print(f"{size / (records + 2 * MEASURED):.0f} bytes a record on disk (budget 120)")
+    return took_s * 1000
+
+
+async def measure(large: str, empty: str, folder: Path, seconds: float) -> None:
+    """Print the figures of two ledgers, which take turns."""
+    starts = [(await start_ms(large, folder), await start_ms(empty, folder)) for _ in range(STARTS)]
+    full, other = open_ledger(large, folder=folder), open_ledger(empty, folder=folder)
+    for ledger in (full, other):
+        await ledger.probe()
+        await claims_per_s(ledger, 0.5)
+    before = [(await claims_per_s(full, seconds), await claims_per_s(other, seconds)) for _ in range(ROUNDS)]
+    sweeper = cast("Sweeps", full)
+    begun = time.perf_counter()
+    sweeping = asyncio.ensure_future(sweeper.sweep(int(time.time()), force=True))
+    beside = await claims_per_s(full, SWEPT_MAX_S, sweeping)
+    loaded_s = time.perf_counter() - begun
+    forgotten = await sweeping
+    took_s = time.perf_counter() - begun
+    after = [await claims_per_s(full, seconds) for _ in range(ROUNDS)]
+    alone = median([*(rate for rate, _ in before), *after])
+    idle: list[float] = []
+    for _ in range(STARTS):
+        begun = time.perf_counter()
+        await sweeper.sweep(int(time.time()) - 30, force=True)
+        idle.append((time.perf_counter() - begun) * 1000)
+    for ledger in (full, other):
+        await ledger.aclose()
+    ratio = median(one / two for one, two in before)
+    print(f"claims /s: {median(rate for rate, _ in before):,.0f}, empty {median(rate for _, rate in before):,.0f},")
+    print(
+        f"  ratio {ratio:.2f}, rounds {min(a / b for a, b in before):.2f} to {max(a / b for a, b in before):.2f} (0.7)"
+    )
+    print(f"claims beside a sweep of {forgotten:,} in {took_s:.1f} s: {beside:,.0f} for {loaded_s:.1f} s,")
+    print(f"  alone {alone:,.0f} ({min(after):,.0f} to {max(after):,.0f} after it), ratio {beside / alone:.2f} (0.8)")
+    print(f"idle sweep: {median(idle):.1f} ms, {min(idle):.1f} to {max(idle):.1f} (10)")
+    print(f"start: {median(a for a, _ in starts):.0f} ms, empty {median(b for _, b in starts):.0f} ms")
+
+
+@contextlib.contextmanager
+def ledgers(kind: str, folder: Path) -> Generator[tuple[str, str]]:
+    """URLs of two ledgers on one server: the one to fill, and the one that stays empty."""
+    if kind == "sqlite":
+        yield "sqlite:./large.db", "sqlite:./empty.db"
+    elif kind == "redis":
+        with RedisServer(folder) as redis:
+            yield f"{redis.url}?prefix=large:", f"{redis.url}?prefix=empty:"
+    else:
+        with PostgresqlServer(folder) as postgresql:
+            mark = "&" if "?" in postgresql.url else "?"
+            yield f"{postgresql.url}{mark}schema=large", f"{postgresql.url}{mark}schema=nothing"
+
+
+async def fill_server(url: str, folder: Path, count: int, now_s: int) -> None:
+    """Fill a ledger on a server."""
+    ledger = open_ledger(url, folder=folder)
+    await ledger.probe()
+    await fill(ledger, count, now_s)
+    await ledger.aclose()
 
 
 def main() -> None:
-    """Print two figures."""
+    """Print the figures of one kind."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kind", choices=("sqlite", "postgresql", "redis"), default="sqlite")
     parser.add_argument("--records", type=int, default=10_000_000)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="oncegate-bench-"))
     try:
-        create_ledger("sqlite:./ledger.db", folder=folder)
-        uvloop.run(measure(folder, parser.parse_args().records))
+        with ledgers(given.kind, folder) as (large, empty):
+            for url in (large, empty):
+                create_ledger(url, folder=folder)
+            begun, now_s = time.perf_counter(), int(time.time())
+            if given.kind == "sqlite":
+                fill_file(folder / "large.db", given.records, now_s)
+            else:
+                uvloop.run(fill_server(large, folder, given.records, now_s))
+            print(f"{given.kind}: {given.records:,} records, filled in {time.perf_counter() - begun:.0f} s", flush=True)
+            if given.kind == "sqlite":
+                size = (folder / "large.db").stat().st_size
+                print(f"{size / given.records:.0f} bytes a record on disk")
+            uvloop.run(measure(large, empty, folder, given.seconds))
     finally:
         shutil.rmtree(folder)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
@@ -349,6 +350,40 @@ def test_a_ticket_older_than_the_table_is_refused(world_with: Callable[..., Edge
     url = link("a.txt")
     table.born("acme", 4_000_000_000_000)
     assert "older than the ledger" in world_with().view(url)["body"]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
+@pytest.mark.parametrize(("after_ms", "is_refused"), [(1_000, True), (-1_000, False)])
+def test_a_ticket_from_before_a_repair_is_refused(
+    world_with: Callable[..., EdgeWorld], table: TwoCalls, method: str, after_ms: int, is_refused: bool
+) -> None:
+    """Its record may have been forgotten before the limit was lowered; the gateways refuse it by the same instant."""
+    url = link("a.txt", put=method == "PUT")
+    made_ms = int.from_bytes(link_id_of(url)[:6])
+    table.born("acme", 1, layout=1, refused=made_ms + after_ms, plain=-1)
+    found = world_with().view(url, method, {**PROGRAM, "content-length": "3"})
+    assert is_passed_on(found) is not is_refused
+    assert not is_refused or found["status"] == "403"
+    assert not is_refused or len(table.items) == 1
+
+
+def test_a_repair_is_known_within_a_minute(
+    world_with: Callable[..., EdgeWorld], table: TwoCalls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An instance that runs keeps what it read of the birth for so long."""
+    world = world_with()
+    assert is_passed_on(world.view(link("a.txt")))
+    table.born("acme", 1, refused=4_000_000_000_000)
+    before = time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: before + 61)
+    assert world.view(link("b.txt"))["status"] == "403"
+
+
+def test_a_layout_that_is_not_known_opens_nothing(world_with: Callable[..., EdgeWorld], table: TwoCalls) -> None:
+    """Records would be looked for under names that nothing has there."""
+    table.born("acme", 1, layout=2)
+    assert world_with().view(link("a.txt"))["status"] == "503"
+    assert len(table.items) == 1
 
 
 def test_a_revoked_link_is_refused(world: EdgeWorld, table: TwoCalls) -> None:

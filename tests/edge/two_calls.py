@@ -46,9 +46,10 @@ class TwoCalls:
         """Where it answers."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def born(self, table: str, born_ms: int) -> None:
-        """Note a birth, as ``oncegate ledger migrate`` does."""
-        self.items[table, "ledger", "born"] = {"s": {"S": "ledger"}, "id": {"S": "born"}, "ms": {"N": str(born_ms)}}
+    def born(self, table: str, born_ms: int, **others: int) -> None:
+        """Note a birth, as ``oncegate ledger migrate`` does; with others of its numbers, as a repair does."""
+        numbers = {name: {"N": str(number)} for name, number in {"ms": born_ms, **others}.items()}
+        self.items[table, "ledger", "born"] = {"s": {"S": "ledger"}, "id": {"S": "born"}, **numbers}
 
     def next_fault(self) -> str:
         """The fault of this request; empty: none."""

@@ -40,4 +40,4 @@ def start() -> None:
     """Open the connection to the first home and read its birth, while a new instance still has a whole processor."""
     with contextlib.suppress(Refused):  # the first request says so
         for home in list(_homes.values())[:1]:
-            home.born_ms(until=time.monotonic() + START_MAX_S)
+            home.born(until=time.monotonic() + START_MAX_S)

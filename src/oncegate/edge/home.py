@@ -18,7 +18,7 @@ from oncegate.aws_requests.flow import Talk as HttpTalk
 from oncegate.edge.connection import Connection
 from oncegate.edge.log import log
 from oncegate.ledgers.claiming import Outcome, Pause, Step, Talk, claim
-from oncegate.ledgers.dynamodb.items import BORN_KEY, number_of
+from oncegate.ledgers.dynamodb.items import BORN_KEY, LAYOUT, Born, born_of
 from oncegate.ledgers.dynamodb.requests import SaidNo, get_item, insert_talk, read_talk, replace_talk
 from oncegate.ledgers.protocol import Insert, Replace, Stands, Unknown
 from oncegate.links.refusal import Reason, Refused
@@ -27,7 +27,7 @@ from oncegate.uses.record import Record, from_json
 from oncegate.uses.use import Admission, Kind
 
 BIRTH_KNOWN_S = 60.0
-"""After it the birth is read again: a table that was made anew meanwhile would open used links."""
+"""After it the birth is read again: a table that was made anew or repaired meanwhile would open used links."""
 
 LINKS_REMEMBERED_MAX = 100
 UNANSWERED_MAX = 8
@@ -48,29 +48,32 @@ class Home:
     def __init__(self, table: str, region: str) -> None:
         self._table = table
         self._connection = Connection(region)
-        self._born_ms = 0
+        self._born: Born | None = None
         self._born_read_at = 0.0
         self._unanswered: dict[bytes, tuple[str, ...]] = {}
 
-    def born_ms(self, *, until: float) -> int:
-        """When the ledger was created, milliseconds since 1970 UTC.
+    def born(self, *, until: float) -> Born:
+        """When the ledger was created, and what its last repair left.
 
         Raises:
-            Refused: LEDGER_UNKNOWN: nobody said, or it cannot be read.
+            Refused: LEDGER_UNKNOWN: nobody said, it cannot be read, or its records are named as none are here.
         """
-        if self._born_read_at and time.monotonic() - self._born_read_at < BIRTH_KNOWN_S:
-            return self._born_ms
+        if self._born is not None and time.monotonic() - self._born_read_at < BIRTH_KNOWN_S:
+            return self._born
         try:
             item, _ = self._run(get_item(self._table, BORN_KEY), until)
-            self._born_ms = number_of(item or {}, "ms")
+            born = born_of(item or {})
         except (NoAnswer, SaidNo) as error:
             log("fault", where="ledger", what=str(error))
             raise Refused(Reason.LEDGER_UNKNOWN) from None
         except (KeyError, ValueError):
             log("fault", where="ledger", what="the table says no birth: run oncegate ledger migrate")
             raise Refused(Reason.LEDGER_UNKNOWN) from None
-        self._born_read_at = time.monotonic()
-        return self._born_ms
+        if born.layout != LAYOUT:
+            log("fault", where="ledger", what="the table has a layout that is not known here: deploy a newer oncegate")
+            raise Refused(Reason.LEDGER_UNKNOWN)
+        self._born, self._born_read_at = born, time.monotonic()
+        return born
 
     def unanswered(self, link_id: bytes) -> tuple[str, ...]:
         """Claim ids of a link whose writes were never answered here."""
@@ -148,7 +151,7 @@ class Home:
             talk = read_talk(self._table, step.link_id)
         outcome = self._run(talk, until)
         if isinstance(outcome, Unknown) and outcome.kind == "exchanged":
-            self._born_read_at = 0.0
+            self._born = None
         return outcome
 
     def _run(self, talk: HttpTalk[T], until: float) -> T:

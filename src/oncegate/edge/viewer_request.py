@@ -97,8 +97,11 @@ class ViewerRequests:
         if not grant.is_counted:
             return download_passed_on(sent, grant, None)
         home = self._homes[grant.home]
-        if is_too_old(grant.made_ms, born_ms=home.born_ms(until=until), accept_from_ms=None):
+        born = home.born(until=until)
+        if is_too_old(grant.made_ms, born_ms=born.ms, accept_from_ms=None):
             raise Refused(Reason.BEFORE_BIRTH)
+        if born.repair.refuses(grant.link_id, forget_after(grant.expires_s)):
+            raise Refused(Reason.FORGOTTEN)
         claim_id = claim_id_of(self._configuration.claim_key, request_id)
         ask = ask_of(request, grant, home, claim_id=claim_id)
         visit = Visit(sent, request, grant, home, ask, now_s, until)

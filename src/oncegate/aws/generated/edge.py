@@ -1684,6 +1684,8 @@ def log(event, **fields):
 
 # ledgers/protocol
 
+PLAIN_ID_BYTE = 255
+
 FORGET_NEVER_S = 2 ** 63 - 1
 
 FORGET_MARGIN_S = 86400
@@ -1743,6 +1745,15 @@ class Replace(NamedTuple):
 
 class Read(NamedTuple):
  link_id: object
+
+class Repair(NamedTuple):
+ refused_before_ms: object = 0
+ plain_until_s: object = -1
+
+ def refuses(self, link_id, forget_after_s):
+  if link_id[0] == PLAIN_ID_BYTE:
+   return forget_after_s <= self.plain_until_s
+  return int.from_bytes(link_id[:6]) < self.refused_before_ms
 
 # uses/record
 
@@ -1975,6 +1986,18 @@ TTL_ATTRIBUTE = 'ttl'
 BORN_KEY = {'s': {'S': 'ledger'}, 'id': {'S': 'born'}}
 
 SWEPT_KEY = {'s': {'S': 'ledger'}, 'id': {'S': 'swept'}}
+
+LAYOUT = 1
+
+class Born(NamedTuple):
+ ms: object
+ layout: object
+ repair: object
+
+def born_of(item):
+ numbers = {name: number_of(item, name) for name in ('layout', 'refused', 'plain') if name in item}
+ repair = Repair(numbers.get('refused', 0), numbers.get('plain', -1))
+ return Born(number_of(item, 'ms'), numbers.get('layout', LAYOUT), repair)
 
 def put_document(table, item, condition, values):
  document = {'TableName': table, 'Item': item, 'ConditionExpression': condition, 'ReturnValuesOnConditionCheckFailure': 'ALL_OLD'}
@@ -2250,25 +2273,28 @@ class Home:
  def __init__(self, table, region):
   self._table = table
   self._connection = Connection(region)
-  self._born_ms = 0
+  self._born = None
   self._born_read_at = 0.0
   self._unanswered = {}
 
- def born_ms(self, *, until):
-  """When the ledger was created, milliseconds since 1970 UTC."""
-  if self._born_read_at and time.monotonic() - self._born_read_at < BIRTH_KNOWN_S:
-   return self._born_ms
+ def born(self, *, until):
+  """When the ledger was created, and what its last repair left."""
+  if self._born is not None and time.monotonic() - self._born_read_at < BIRTH_KNOWN_S:
+   return self._born
   try:
    item, _ = self._run(get_item(self._table, BORN_KEY), until)
-   self._born_ms = number_of(item or {}, 'ms')
+   born = born_of(item or {})
   except (NoAnswer, SaidNo) as error:
    log('fault', where='ledger', what=str(error))
    raise Refused(Reason.LEDGER_UNKNOWN) from None
   except (KeyError, ValueError):
    log('fault', where='ledger', what='the table says no birth: run oncegate ledger migrate')
    raise Refused(Reason.LEDGER_UNKNOWN) from None
-  self._born_read_at = time.monotonic()
-  return self._born_ms
+  if born.layout != LAYOUT:
+   log('fault', where='ledger', what='the table has a layout that is not known here: deploy a newer oncegate')
+   raise Refused(Reason.LEDGER_UNKNOWN)
+  self._born, self._born_read_at = (born, time.monotonic())
+  return born
 
  def unanswered(self, link_id):
   """Claim ids of a link whose writes were never answered here."""
@@ -2336,7 +2362,7 @@ class Home:
    talk = read_talk(self._table, step.link_id)
   outcome = self._run(talk, until)
   if isinstance(outcome, Unknown) and outcome.kind == 'exchanged':
-   self._born_read_at = 0.0
+   self._born = None
   return outcome
 
  def _run(self, talk, until):
@@ -2462,8 +2488,11 @@ class ViewerRequests:
   if not grant.is_counted:
    return download_passed_on(sent, grant, None)
   home = self._homes[grant.home]
-  if is_too_old(grant.made_ms, born_ms=home.born_ms(until=until), accept_from_ms=None):
+  born = home.born(until=until)
+  if is_too_old(grant.made_ms, born_ms=born.ms, accept_from_ms=None):
    raise Refused(Reason.BEFORE_BIRTH)
+  if born.repair.refuses(grant.link_id, forget_after(grant.expires_s)):
+   raise Refused(Reason.FORGOTTEN)
   claim_id = claim_id_of(self._configuration.claim_key, request_id)
   ask = ask_of(request, grant, home, claim_id=claim_id)
   visit = Visit(sent, request, grant, home, ask, now_s, until)
@@ -2615,6 +2644,6 @@ def start():
  """Open the connection to the first home and read its birth, while a new instance still has a whole processor."""
  with contextlib.suppress(Refused):
   for home in list(_homes.values())[:1]:
-   home.born_ms(until=time.monotonic() + START_MAX_S)
+   home.born(until=time.monotonic() + START_MAX_S)
 
 start()

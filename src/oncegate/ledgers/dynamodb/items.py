@@ -9,7 +9,7 @@ sweeping. ``s = "ledger"`` holds ``id = "born"`` (``ms``, ``layout``, and of a r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from oncegate.ledgers.protocol import Repair, Row, Stands
 
@@ -23,7 +23,6 @@ Item = Mapping[str, Mapping[str, Any]]
 BORN_KEY: Item = {"s": {"S": "ledger"}, "id": {"S": "born"}}
 SWEPT_KEY: Item = {"s": {"S": "ledger"}, "id": {"S": "swept"}}
 
-
 LAYOUT = 1
 """How records are named here; a birth without a number is of this one."""
 
@@ -32,6 +31,31 @@ def born_item(born_ms: int, repair: Repair) -> Item:
     """The item that says when the ledger was born, how records are named in it, and what the last repair left."""
     numbers = {"ms": born_ms, "layout": LAYOUT, "refused": repair.refused_before_ms, "plain": repair.plain_until_s}
     return {**BORN_KEY, **{name: {"N": str(number)} for name, number in numbers.items()}}
+
+
+class Born(NamedTuple):
+    """What a ledger says of itself.
+
+    Attributes:
+        ms: when it was born, milliseconds since 1970 UTC.
+        layout: how records are named in it.
+        repair: of the last repair.
+    """
+
+    ms: int
+    layout: int
+    repair: Repair
+
+
+def born_of(item: Item) -> Born:
+    """Read the item of the birth; an earlier version stored ``ms`` alone.
+
+    Raises:
+        KeyError, ValueError: it says no birth.
+    """
+    numbers = {name: number_of(item, name) for name in ("layout", "refused", "plain") if name in item}
+    repair = Repair(numbers.get("refused", 0), numbers.get("plain", -1))
+    return Born(number_of(item, "ms"), numbers.get("layout", LAYOUT), repair)
 
 
 def put_document(table: str, item: Item, condition: str, values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -134,7 +134,7 @@ class DynamodbLedger(SweepsByTries):
     async def _facts(self, check: Talk[tuple[str, ...]]) -> LedgerFacts:
         try:
             accepted = await self._run(check)
-            born = await self._run(dynamodb.born_talk(self._table, int(self._clock() * 1000)))
+            born, date_s = await self._run(dynamodb.born_talk(self._table, int(self._clock() * 1000)))
             self._swept_until_s = await self._run(dynamodb.swept_until_talk(self._table))
         except OSError as error:
             raise LedgerAway(f"dynamodb: table {self._table}: {error}") from error
@@ -142,7 +142,7 @@ class DynamodbLedger(SweepsByTries):
             what = f"dynamodb: table {self._table} has layout {born.layout}, this oncegate knows {LAYOUT}"
             raise LedgerUnfit(what, remedy="run the newer oncegate that made it")
         self._birth.check(born.ms)
-        ahead_s = self._must_be_on_time(born.date_s, self._clock())
+        ahead_s = self._must_be_on_time(date_s, self._clock())
         return LedgerFacts(
             born_ms=born.ms,
             clock_ahead_s=ahead_s,

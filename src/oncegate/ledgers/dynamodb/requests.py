@@ -25,10 +25,11 @@ from typing import Any, NamedTuple, cast
 from oncegate.aws_requests.flow import HttpAnswer, HttpRequest, NoAnswer, Pause, Talk
 from oncegate.ledgers.dynamodb.items import (
     BORN_KEY,
-    LAYOUT,
     SWEPT_KEY,
+    Born,
     Item,
     born_item,
+    born_of,
     id_of,
     item_of,
     key_of,
@@ -239,34 +240,14 @@ def sweep_shard_talk(table: str, shard: str, now_s: int) -> Talk[int]:
     return forgotten
 
 
-class Born(NamedTuple):
-    """What a ledger says of itself, and the server's ``Date``.
-
-    Attributes:
-        ms: when it was born, milliseconds since 1970 UTC.
-        layout: how records are named in it.
-        repair: of the last repair.
-        date_s: seconds since 1970 UTC; None where the server gave none.
-    """
-
-    ms: int
-    layout: int
-    repair: Repair
-    date_s: int | None
-
-
-def born_talk(table: str, now_ms: int) -> Talk[Born]:
-    """Read what the ledger says of itself; where nobody said so before, it is born now."""
+def born_talk(table: str, now_ms: int) -> Talk[tuple[Born, int | None]]:
+    """Read what the ledger says of itself, and the server's ``Date``; where nobody said so before, it is born now."""
     item, date_s = yield from get_item(table, BORN_KEY)
     if item is None:
         born = born_item(now_ms, NO_REPAIR)
         reply = yield from _call("PutItem", put_document(table, born, "attribute_not_exists(id)", {}))
         item, date_s = (born, reply.date_s) if reply.is_done else (yield from get_item(table, BORN_KEY))
-    if item is None:
-        return Born(now_ms, LAYOUT, NO_REPAIR, date_s)
-    numbers = {name: number_of(item, name) for name in ("layout", "refused", "plain") if name in item}
-    repair = Repair(numbers.get("refused", 0), numbers.get("plain", -1))
-    return Born(number_of(item, "ms"), numbers.get("layout", LAYOUT), repair, date_s)
+    return born_of(item or born_item(now_ms, NO_REPAIR)), date_s
 
 
 def get_item(table: str, key: Item) -> Talk[tuple[Item | None, int | None]]:
