@@ -260,12 +260,12 @@ def test_upload_link_shows_its_drop_zone(gateway: Home) -> None:
     url = gateway.upload("in/photo.jpg", max_bytes=5_000_000, media_type="image/*")
     answer = ask("GET", url, NAVIGATION)
     assert is_page(answer)
-    assert "photo.jpg" in answer.text
-    assert "5 MB" in answer.text
-    assert "image/*" in answer.text
-    nonce = re.search(r'<script nonce="([^"]+)"', answer.text)[1]
-    assert f"script-src 'nonce-{nonce}'" in answer.header("content-security-policy")
-    assert ask("GET", url, NAVIGATION).text != answer.text, "a nonce is used once"
+    assert "photo.jpg" not in answer.text, "the key is the issuer's own affair"
+    assert "at most 5 MB" in seen(answer)
+    assert 'accept="image/*"' in answer.text
+    policy = answer.header("content-security-policy")
+    assert re.search(r"script-src 'sha256-[^']+' 'sha256-[^']+';", policy)
+    assert "unsafe" not in policy
     assert gateway.record(url) is None
 
 
@@ -289,7 +289,7 @@ def test_names_are_escaped_on_every_page(gateway: Home) -> None:
     for answer in (page, upload):
         assert is_page(answer)
         assert "<img" not in answer.text
-        assert EVIL in seen(answer)
+    assert EVIL in seen(page)
 
 
 @pytest.mark.parametrize("headers", [NAVIGATION, OLD_NAVIGATION])

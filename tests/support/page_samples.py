@@ -11,7 +11,8 @@ from oncegate.settings import Settings
 from oncegate.settings.tables import PagesSettings
 from oncegate.web.answers import Answer
 from oncegate.web.names import shown_file
-from oncegate.web.pages import Broken, Pages, Ready, Refusal
+from oncegate.web.pages import Broken, Pages, Ready, Refusal, Uploaded
+from oncegate.web.uploading import Upload
 from oncegate.web.words import STATE_OF, STATES
 
 NOW_S = 1_795_824_180
@@ -89,6 +90,25 @@ def states(pages: Pages, request: ViewerRequest) -> Iterator[tuple[str, Answer]]
         pages.player(request, shown_file("talk.mp3", size_bytes=18_000_000), element="audio", status=200),
     )
     yield "player-video", pages.player(request, film, element="video", status=200)
+    upload = Upload(
+        5, NOW_S + 260_000, is_many=True, max_bytes=200_000_000, media_type="image/*", sender="Example GmbH", note=NOTE
+    )
+    yield "upload", pages.upload(request, upload)
+    one = Upload(
+        1,
+        NOW_S + 260_000,
+        is_many=False,
+        max_bytes=None,
+        media_type="",
+        sender=None,
+        note="Photos for the November newsletter",
+    )
+    yield "upload-title", pages.upload(request, one)
+    yield (
+        "uploaded",
+        pages.uploaded(request, Uploaded(shown_file("scan.png", size_bytes=20_000_000), NOW_S, "3f2a9c01" * 8, 0)),
+    )
+    yield "uploaded-more", pages.uploaded(request, Uploaded(pdf, NOW_S, "3f2a9c01" * 8, 4))
     for state in STATES:
         reason = next((reason for reason, name in STATE_OF.items() if name == state), Reason.USED)
         at_s = NOW_S + 43_200 if state == "not-yet" else NOW_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, MutableMapping
 from email.utils import formatdate
 from functools import lru_cache
@@ -76,6 +77,9 @@ def not_modified(info: ObjectInfo) -> Answer:
     return Answer(304, [*ALWAYS, (b"etag", info.etag.encode())])
 
 
-def stored(info: ObjectInfo) -> Answer:
-    """200 for an upload, as S3 answers it."""
-    return Answer(200, [*ALWAYS, (b"etag", info.etag.encode())])
+def stored(info: ObjectInfo, *, digest: bytes = b"") -> Answer:
+    """200 for an upload, as S3 answers it; with its SHA-256 where that was asked for (RFC 9530)."""
+    answer = Answer(200, [*ALWAYS, (b"etag", info.etag.encode())])
+    if digest:
+        answer.headers.append((b"repr-digest", b"sha-256=:%s:" % b64encode(digest)))
+    return answer

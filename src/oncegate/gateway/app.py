@@ -16,10 +16,12 @@ from dataclasses import replace
 from oncegate.gateway.answers import Receive, Send
 from oncegate.gateway.downloads import serve_button, serve_download
 from oncegate.gateway.exchange import Exchange
+from oncegate.gateway.forms import as_upload, is_form
 from oncegate.gateway.open_requests import OpenRequests
 from oncegate.gateway.pages import asked_language, refusal_page
 from oncegate.gateway.parts import Parts
-from oncegate.gateway.uploads import serve_upload, serve_upload_page
+from oncegate.gateway.upload_pages import serve_form, serve_upload_page
+from oncegate.gateway.uploads import serve_upload
 from oncegate.gateway.viewer import Viewers
 from oncegate.ledgers.protocol import LedgerUnfit
 from oncegate.ledgers.runner import WAIT_MAX_S
@@ -105,19 +107,30 @@ class Gateway:
             return
         grant = exchange.grant = self._verify(request)
         parts = await self._at_home(grant)
-        if request.method == "POST":
+        if request.method == "POST" and is_form(request):
+            await serve_form(parts, exchange, request, grant, self._verify_exactly)
+        elif request.method == "POST":
             await serve_button(exchange, request, grant)
         elif request.method == "PUT":
             await serve_upload(parts, exchange, request, grant)
         elif grant.operation is Operation.PUT:
-            await serve_upload_page(exchange, grant)
+            await serve_upload_page(parts, exchange, request, grant)
         else:
             await serve_download(parts, exchange, request, grant)
 
     def _verify(self, request: ViewerRequest) -> Grant:
         """Verify a request as what it is meant."""
-        trust, now_s = self._parts.trust(), self._parts.now_s()
-        return verify_as_opened(request, lambda asked: verify(asked, trust, now_s=now_s))
+        may_be_upload = request.method == "POST" or request.path.endswith(b"/")
+        put = as_upload(request) if may_be_upload else None
+        if put is None:
+            return verify_as_opened(request, self._verify_exactly)
+        grant = self._verify_exactly(put)
+        if put.path != request.path and not grant.is_any_key:
+            raise Refused(Reason.OBJECT_KEY)
+        return grant
+
+    def _verify_exactly(self, request: ViewerRequest) -> Grant:
+        return verify(request, self._parts.trust(), now_s=self._parts.now_s())
 
     async def _at_home(self, grant: Grant) -> Parts:
         """Return the parts with the ledger that counts the link.
@@ -194,6 +207,8 @@ class Gateway:
             address=address,
             request_id=exchange.request_id,
         )
+        # a form without a script does what PUT does
+        method = "PUT" if method == "POST" and exchange.received_bytes else method
         if grant is None or request is None or method not in ("GET", "PUT") or exchange.outcome == "page":
             return
         agent = agent_of(request)

@@ -24,6 +24,8 @@ from oncegate.links.wishes import WITHOUT_MEANING, not_implemented
 _SHA256_HEX = re.compile(rb"[0-9A-Fa-f]{64}")
 _SHA256_IN_DIGEST = re.compile(rb"sha-256=:([A-Za-z0-9+/=]+):")
 
+_WANTED = re.compile(rb"\bsha-256=(?:[1-9]|10)\b")
+
 
 class _Hash(Protocol):
     def update(self, data: bytes, /) -> None: ...
@@ -90,14 +92,19 @@ _HASHED = frozenset((*_BASE64_HEADERS, b"x-amz-content-sha256", b"content-digest
 class Checksums:
     """Compares a body with what its headers say, piece by piece."""
 
-    def __init__(self, request: ViewerRequest) -> None:
+    def __init__(self, request: ViewerRequest, *, is_hashed: bool = False) -> None:
         """Read the headers.
+
+        Args:
+            request: whose body it is.
+            is_hashed: its SHA-256 is asked for, whatever the headers say.
 
         Raises:
             Refused: MALFORMED_UPLOAD: a checksum that cannot be read, or digests of a kind that is not known;
                 NOT_IMPLEMENTED: an ``x-amz-checksum-*`` that is not known here.
         """
         self._expected: list[tuple[_Hash, bytes]] = []
+        self._asked = hashlib.sha256() if is_hashed else None
         names = [name for name, _ in request.headers]
         for name, value in request.headers:
             # of a thousand checksums each would be computed over the whole body
@@ -123,6 +130,8 @@ class Checksums:
 
     def update(self, data: bytes) -> None:
         """Take in a piece of the body."""
+        if self._asked is not None:
+            self._asked.update(data)
         for kind, _ in self._expected:
             kind.update(data)
 
@@ -134,6 +143,15 @@ class Checksums:
         """
         if any(kind.digest() != digest for kind, digest in self._expected):
             raise Refused(Reason.BAD_DIGEST)
+
+    def sha256(self) -> bytes:
+        """The SHA-256 of the body, where it was asked for; else nothing."""
+        return b"" if self._asked is None else self._asked.digest()
+
+
+def wants_digest(request: ViewerRequest) -> bool:
+    """Whether Want-Repr-Digest (RFC 9530 4) asks for sha-256."""
+    return _WANTED.search(request.header(b"want-repr-digest") or b"") is not None
 
 
 def _from_base64(value: bytes) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from oncegate.gateway.answers import stored
-from oncegate.gateway.checksums import Checksums
+from oncegate.gateway.checksums import Checksums, wants_digest
 from oncegate.gateway.delivery import Transfer
 from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.parts import Parts
@@ -22,8 +22,6 @@ from oncegate.links.request import ViewerRequest
 from oncegate.links.upload_head import UploadHead, read_upload_head
 from oncegate.stores.protocol import KeyRefused, ObjectInfo, ObjectStands
 from oncegate.stores.protocol import Upload as StagedUpload
-from oncegate.web.answers import page_answer
-from oncegate.web.plain import said_by, upload_page
 
 
 async def serve_upload(parts: Parts, exchange: Exchange, request: ViewerRequest, grant: Grant) -> None:
@@ -33,9 +31,32 @@ async def serve_upload(parts: Parts, exchange: Exchange, request: ViewerRequest,
         Refused: whatever ends it; nothing of the object is visible then, and the use is free again.
         StoreFault: the same, by the store's doing.
     """
+    is_hashed = wants_digest(request)
+    info, digest = await receive_upload(parts, exchange, request, grant, is_hashed=is_hashed)
+    await exchange.answer(stored(info, digest=digest if is_hashed else b""))
+
+
+async def receive_upload(
+    parts: Parts, exchange: Exchange, request: ViewerRequest, grant: Grant, *, is_hashed: bool = False
+) -> tuple[ObjectInfo, bytes]:
+    """Take the body of a verified PUT and store it; the use is taken when this returns.
+
+    Args:
+        parts: of the gateway.
+        exchange: with the body.
+        request: the PUT.
+        grant: what it may do.
+        is_hashed: compute what was stored.
+
+    Returns:
+        The object that stands, and its SHA-256 where that was asked for.
+
+    Raises:
+        Refused, StoreFault: as ``serve_upload``.
+    """
     request = request.with_headers(grant.moved)
     head = read_upload_head(request, grant.limits, max_bytes=parts.settings.viewer.max_upload_bytes)
-    checksums = Checksums(request)
+    checksums = Checksums(request, is_hashed=is_hashed)
     use = UploadUse(parts, grant, await _look(parts, request, grant))
     await use.claim()
     transfer = parts.transfers.begin(use.claim_id, "", (0, 0))
@@ -56,17 +77,7 @@ async def serve_upload(parts: Parts, exchange: Exchange, request: ViewerRequest,
     await use.stored(info.etag)
     # the object stands, so the answer is 200 whatever the ledger does
     exchange.outcome = "complete"
-    await exchange.answer(stored(info))
-
-
-async def serve_upload_page(exchange: Exchange, grant: Grant) -> None:
-    """Show the drop zone to a browser that goes to an upload link."""
-    exchange.outcome = "page"
-    name = grant.object_key.rpartition("/")[2]
-    limits = grant.limits
-    said = said_by(limits.sender, limits.note)
-    page = upload_page(name=name, max_bytes=limits.max_bytes, media_type=limits.media_type, said=said)
-    await exchange.answer(page_answer(page))
+    return info, checksums.sha256()
 
 
 async def _look(parts: Parts, request: ViewerRequest, grant: Grant) -> str:

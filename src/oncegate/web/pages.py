@@ -31,6 +31,7 @@ from oncegate.web.answers import ALWAYS, Answer, Header, location_of
 from oncegate.web.colours import issuer_style
 from oncegate.web.languages import COOKIE, COOKIE_MAX_AGE_S, LANGUAGES, Language, accepted_language, language
 from oncegate.web.names import Shown, plain_text
+from oncegate.web.uploading import Upload, upload_values
 from oncegate.web.words import STATE_OF, STATES
 
 Action = Literal["download", "play", "view"]
@@ -108,6 +109,22 @@ class Refusal(NamedTuple):
     retry_after_s: int | None = None
 
 
+class Uploaded(NamedTuple):
+    """A file that has arrived.
+
+    Attributes:
+        file: which.
+        at_s: when, seconds since 1970 UTC.
+        sum: its SHA-256, in hex.
+        uses_left: files that the link still takes.
+    """
+
+    file: Shown
+    at_s: int
+    sum: str
+    uses_left: int
+
+
 class Pages:
     """Renders pages for one configuration."""
 
@@ -164,6 +181,17 @@ class Pages:
             "request_id": refusal.request_id,
         }
         return self._page("message.html", request, values, status=status)
+
+    def upload(self, request: ViewerRequest, upload: Upload) -> Answer:
+        """The page where files are sent."""
+        values = upload_values(upload, self._settings.name or request.host, self._language(request))
+        return self._page(
+            "upload.html", request, values, status=200, styles=[asset("upload.css")], scripts=[asset("upload.js")]
+        )
+
+    def uploaded(self, request: ViewerRequest, uploaded: Uploaded) -> Answer:
+        """The page that says that a file has arrived, for a browser without a script."""
+        return self._page("uploaded.html", request, uploaded._asdict(), status=200, styles=[asset("upload.css")])
 
     def _page(
         self,

@@ -1,0 +1,132 @@
+"""Where people send files: the page of an upload link in each state, and the form without a script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+
+import pytest
+
+from homes import Home
+from oncegate.testing.raw_http import RawAnswer, ask
+from oncegate.uses.use import revoke
+
+NAVIGATION = {
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Dest": "document",
+    "Sec-Fetch-Site": "cross-site",
+    "Accept": "text/html,*/*;q=0.8",
+}
+BOUNDARY = "----WebKitFormBoundaryX7"
+
+
+def form(data: bytes, name: str = "scan.png", media_type: str = "image/png", after: bytes = b"") -> bytes:
+    """A form with one file, as a browser sends it."""
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: {media_type}\r\n\r\n'
+    return head.encode() + data + f"\r\n--{BOUNDARY}--\r\n".encode() + after
+
+
+def send(url: str, body: bytes, headers: Mapping[str, str] | None = None) -> RawAnswer:
+    """Press the form's button."""
+    own = {**NAVIGATION, "Sec-Fetch-Site": "same-origin", "Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    return ask("POST", url, {**own, **(headers or {})}, body=body)
+
+
+def test_a_form_stores_its_file_as_a_put_does(gateway: Home) -> None:
+    """Whole, of its own type, once; the page says what has arrived and its SHA-256."""
+    url = gateway.upload("in/scan.png")
+    data = bytes(range(256)) * 2000
+    answer = send(url, form(data))
+    assert (answer.status, answer.header("content-type")) == (200, "text/html; charset=utf-8")
+    assert gateway.stands(url) == data
+    assert hashlib.sha256(data).hexdigest() in answer.text
+    again = send(url, form(b"other"))
+    assert (again.status, gateway.stands(url)) == (403, data)
+    record = gateway.record(url)
+    assert record is not None
+    assert record.uses == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"x", b"\r\n", f"\r\n--{BOUNDARY[:-1]}".encode(), b"\r\n--" * 5000])
+def test_bytes_that_look_like_a_boundary_are_data(gateway: Home, data: bytes) -> None:
+    """The boundary is looked for in a stream: what only begins like it belongs to the file."""
+    url = gateway.upload()
+    assert send(url, form(data)).status == 200
+    assert gateway.stands(url) == data
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"nothing", form(b"x")[:-20], form(b"x", after=b"more"), form(b"x") + form(b"y"), form(b"x", name=""),
+        f"--{BOUNDARY}\r\n".encode() + b"a" * 10_000,
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="note"\r\n\r\nhello\r\n--{BOUNDARY}--\r\n'.encode(),
+    ],
+)  # fmt: skip
+def test_a_form_that_is_none_stores_nothing(gateway: Home, body: bytes) -> None:
+    """Cut, with two files, or without one: refused, and the use is free again."""
+    url = gateway.upload()
+    assert send(url, body).status == 400
+    assert gateway.stands(url) is None
+    assert send(url, form(b"good")).status == 200
+
+
+def test_a_form_keeps_to_the_limits_of_its_link(gateway: Home) -> None:
+    """Size and type are those of the file, not of the form around it."""
+    url = gateway.upload(max_bytes=10, media_type="image/*")
+    assert send(url, form(b"x" * 11)).status == 413
+    assert send(url, form(b"x", media_type="text/html")).status == 415
+    assert send(url, form(b"x" * 10)).status == 200
+
+
+def test_a_form_of_another_site_is_refused(gateway: Home) -> None:
+    """A page elsewhere must not send a file for its reader."""
+    url = gateway.upload()
+    assert send(url, form(b"x"), {"Sec-Fetch-Site": "cross-site"}).status == 403
+    assert gateway.stands(url) is None
+
+
+def test_a_form_does_nothing_to_a_download_link(gateway: Home) -> None:
+    """Its button sends nothing, so whatever sends a file is none."""
+    url = gateway.fresh(b"object")
+    assert send(url, form(b"x")).status == 403
+    assert gateway.stands(url) == b"object"
+
+
+def test_the_page_of_a_link_that_takes_nothing_is_no_drop_zone(gateway: Home) -> None:
+    """Used, revoked, ended, or an object stands: the page of that state, with its status."""
+    used, revoked, ended, stands = (
+        gateway.upload(),
+        gateway.upload(),
+        gateway.upload(expires_in_s=-5),
+        gateway.upload("in/a"),
+    )
+    assert ask("PUT", used, body=b"x").status == 200
+    gateway.change_record(revoked, revoke)
+    gateway.put("in/a", b"before")
+    for url, status, words in (
+        (used, 403, "Everything has arrived"),
+        (revoked, 403, "The sender took this link back"),
+        (ended, 403, "This link has ended"),
+        (stands, 412, "A file is already here"),
+    ):
+        page = ask("GET", url, NAVIGATION)
+        assert (page.status, words in page.text, 'class="zone"' in page.text) == (status, True, False)
+    assert gateway.record(stands) is None
+
+
+def test_a_note_of_the_issuer_is_the_title(gateway: Home) -> None:
+    """What is to be sent is theirs to say; where it is kept is not the reader's concern."""
+    page = ask("GET", gateway.upload("in/secret-name.bin", note="Your scans"), NAVIGATION)
+    assert "Your scans</h1>" in page.text
+    assert "secret-name" not in page.text
+
+
+def test_a_put_answers_with_a_digest_where_one_is_asked_for(gateway: Home) -> None:
+    """RFC 9530: what was stored, for the receipt; and no header that S3 does not send where nobody asks."""
+    answer = ask("PUT", gateway.upload(), {"Want-Repr-Digest": "sha-256=1"}, body=b"hello")
+    digest = base64.b64encode(hashlib.sha256(b"hello").digest()).decode()
+    assert answer.header("repr-digest") == f"sha-256=:{digest}:"
+    assert ask("PUT", gateway.upload(), body=b"hello").header("repr-digest") is None
+    assert ask("PUT", gateway.upload(), {"Want-Repr-Digest": "sha-256=0"}, body=b"x").header("repr-digest") is None

@@ -1,0 +1,216 @@
+"""The pages in a real browser: what a person does with a link, with a script and without one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from oncegate.links.grant import Operation
+from oncegate.testing.installation import Installation
+from oncegate.testing.raw_http import ask
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+LIMIT_S = 60
+
+
+@contextlib.contextmanager
+def browsing(folder: pathlib.Path, require_tool: Callable[[str], str], *, script: bool = True) -> Iterator[Any]:
+    """A Chromium as large as a phone, which saves downloads into ``folder/saved``."""
+    chromium, chromedriver = require_tool("chromium"), require_tool("chromedriver")
+    from selenium import webdriver  # noqa: PLC0415  only where a browser is
+    from selenium.webdriver.chrome.service import Service  # noqa: PLC0415
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    saved = folder / "saved"
+    saved.mkdir(exist_ok=True)
+    settings: dict[str, object] = {"download.default_directory": str(saved)}
+    if not script:
+        settings["profile.managed_default_content_settings.javascript"] = 2
+    options.add_experimental_option("prefs", settings)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for argument in (
+        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--window-size=500,900",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync", "--lang=en",
+        f"--user-data-dir={folder / 'profile'}",
+    ):  # fmt: skip
+        options.add_argument(argument)
+    browser = webdriver.Chrome(options=options, service=Service(chromedriver))
+    try:
+        browser.set_page_load_timeout(60)
+        yield browser
+    finally:
+        browser.quit()
+
+
+def until(done: Callable[[], object], what: str) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + LIMIT_S
+    while not done():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def headline(browser: Any) -> str:
+    """The page's headline."""
+    return str(browser.execute_script("return document.querySelector('h1').innerText"))
+
+
+def headline_of_closed_page(browser: Any) -> str:
+    """The page's headline, asked without a script of the page's."""
+    return str(browser.find_element("tag name", "h1").text)
+
+
+def state(browser: Any) -> str:
+    """The state of the page where files are sent."""
+    return str(browser.execute_script("return document.querySelector('main').dataset.state"))
+
+
+def refused_by_policy(browser: Any) -> list[str]:
+    """What the browser's console says of the page's policy."""
+    entries = browser.get_log("browser")
+    return [entry["message"] for entry in entries if "Content Security Policy" in entry["message"]]
+
+
+def test_a_person_presses_the_button_and_meets_the_page_again(
+    tmp_path: pathlib.Path, require_tool: Callable[[str], str]
+) -> None:
+    """Ready, begun, and, on opening the link again, used; the file is saved under its signed name, once."""
+    made = Installation(tmp_path)
+    made.put("kept/1.bin", b"x" * 1000)
+    with made.serve(), browsing(tmp_path, require_tool) as browser:
+        url = made.link("kept/1.bin", filename="Report.bin")
+        browser.get(url)
+        assert headline(browser) == "Report.bin"
+        browser.get(url)
+        browser.find_element("css selector", ".main").click()
+        until(lambda: headline(browser) == "Your download has started", "the page does not say that it began")
+        until((tmp_path / "saved" / "Report.bin").exists, "nothing was saved")
+        assert refused_by_policy(browser) == []
+        browser.get(url)
+        assert headline(browser) == "This file was already opened"
+        browser.refresh()
+        assert headline(browser) == "This file was already opened"
+        browser.switch_to.new_window("tab")
+        browser.get(url)
+        assert headline(browser) == "This file was already opened"
+    assert (tmp_path / "saved" / "Report.bin").read_bytes() == b"x" * 1000
+
+
+def test_the_button_is_reached_and_pressed_by_keyboard_alone(
+    tmp_path: pathlib.Path, require_tool: Callable[[str], str]
+) -> None:
+    """The first stop is the button."""
+    made = Installation(tmp_path)
+    made.put("a.bin", b"x")
+    with made.serve(), browsing(tmp_path, require_tool) as browser:
+        browser.get(made.link("a.bin"))
+        body = browser.find_element("tag name", "body")
+        body.send_keys("\ue004")
+        assert "Download" in browser.switch_to.active_element.text
+        browser.switch_to.active_element.send_keys("\ue007")
+        until((tmp_path / "saved" / "a.bin").exists, "nothing was saved")
+
+
+def test_without_a_script_the_button_works_too(tmp_path: pathlib.Path, require_tool: Callable[[str], str]) -> None:
+    """The page is HTML: the script only adds to it."""
+    made = Installation(tmp_path)
+    made.put("a.bin", b"x")
+    with made.serve(), browsing(tmp_path, require_tool, script=False) as browser:
+        browser.get(made.link("a.bin"))
+        browser.find_element("css selector", ".main").click()
+        until((tmp_path / "saved" / "a.bin").exists, "nothing was saved")
+
+
+def test_a_file_is_sent_and_the_page_says_what_arrived(
+    tmp_path: pathlib.Path, require_tool: Callable[[str], str]
+) -> None:
+    """Choose, done, and the receipt; the zone is there in choose alone; opened again, the link has its own page."""
+    made = Installation(tmp_path)
+    file = tmp_path / "scan.bin"
+    file.write_bytes(os.urandom(300_000))
+    with made.serve(), browsing(tmp_path, require_tool) as browser:
+        url = made.link("in/one.bin", operation=Operation.PUT, max_bytes=1_000_000)
+        browser.get(url)
+        zone = browser.find_element("css selector", ".zone")
+        assert (state(browser), zone.is_displayed()) == ("choose", True)
+        browser.find_element("id", "pick").send_keys(str(file))
+        until(lambda: state(browser) == "done", "it was not sent")
+        assert headline(browser) == "The file has arrived"
+        assert not zone.is_displayed()
+        assert "SHA-256" in browser.find_element("css selector", ".row").text
+        assert browser.execute_script("return document.activeElement.id") == "headline"
+        assert refused_by_policy(browser) == []
+        browser.get(url)
+        assert headline(browser) == "Everything has arrived"
+    assert (made.objects / "in/one.bin").read_bytes() == file.read_bytes()
+
+
+def test_a_file_that_is_too_large_is_refused_before_a_byte_is_sent(
+    tmp_path: pathlib.Path, require_tool: Callable[[str], str]
+) -> None:
+    """The page knows the limit: nobody waits for a refusal. Another file can be chosen at once."""
+    made = Installation(tmp_path)
+    large, small = tmp_path / "large.bin", tmp_path / "small.bin"
+    large.write_bytes(bytes(2_000))
+    small.write_bytes(bytes(1_000))
+    with made.serve() as gateway, browsing(tmp_path, require_tool) as browser:
+        browser.get(made.link("in/one.bin", operation=Operation.PUT, max_bytes=1_000))
+        browser.find_element("id", "pick").send_keys(str(large))
+        until(lambda: state(browser) == "refused", "it was not refused")
+        assert "Too large: at most 1 kB." in browser.find_element("css selector", ".row").text
+        browser.find_element("id", "pick").send_keys(str(small))
+        until(lambda: state(browser) == "done", "the other was not sent")
+        puts = [line for line in gateway.log_lines() if line.get("method") == "PUT"]
+        assert len(puts) <= 1
+    assert (made.objects / "in/one.bin").stat().st_size == 1_000
+
+
+def test_a_link_that_was_used_meanwhile_is_told_by_its_page(
+    tmp_path: pathlib.Path, require_tool: Callable[[str], str]
+) -> None:
+    """Another tab sent its file first: this one says so, and stores nothing over it."""
+    made = Installation(tmp_path)
+    file = tmp_path / "scan.bin"
+    file.write_bytes(b"second")
+    with made.serve(), browsing(tmp_path, require_tool) as browser:
+        url = made.link("in/one.bin", operation=Operation.PUT)
+        browser.get(url)
+        assert ask("PUT", url, body=b"first").status == 200
+        browser.find_element("id", "pick").send_keys(str(file))
+        until(lambda: headline(browser) == "Everything has arrived", "the page does not say that the link is used")
+    assert (made.objects / "in/one.bin").read_bytes() == b"first"
+
+
+def test_a_connection_that_breaks_is_taken_up_again(tmp_path: pathlib.Path, require_tool: Callable[[str], str]) -> None:
+    """The gateway is gone for a while: the page waits, says so, and sends when it is back."""
+    made = Installation(tmp_path)
+    file = tmp_path / "scan.bin"
+    file.write_bytes(b"x" * 10_000)
+    with browsing(tmp_path, require_tool) as browser:
+        with made.serve():
+            browser.get(made.link("in/one.bin", operation=Operation.PUT))
+        browser.find_element("id", "pick").send_keys(str(file))
+        until(lambda: state(browser) == "paused", "it does not say that it waits")
+        with made.serve():
+            until(lambda: state(browser) == "done", "it did not go on")
+    assert (made.objects / "in/one.bin").read_bytes() == b"x" * 10_000
+
+
+def test_without_a_script_a_form_sends_the_file(tmp_path: pathlib.Path, require_tool: Callable[[str], str]) -> None:
+    """The same page is a form then; the answer says what has arrived."""
+    made = Installation(tmp_path)
+    file = tmp_path / "scan.bin"
+    file.write_bytes(os.urandom(300_000))
+    with made.serve(), browsing(tmp_path, require_tool, script=False) as browser:
+        browser.get(made.link("in/one.bin", operation=Operation.PUT))
+        browser.find_element("id", "pick").send_keys(str(file))
+        browser.find_element("css selector", "#form .main").click()
+        until(lambda: headline_of_closed_page(browser) == "The file has arrived", "it was not sent")
+    assert (made.objects / "in/one.bin").read_bytes() == file.read_bytes()
