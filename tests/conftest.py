@@ -55,7 +55,7 @@ FRONTED = ("test_behind_proxies.py", "test_postgresql_elsewhere.py", "test_redis
 """Two minutes on servers of system packages: in CI, or when asked for."""
 OUTAGES = (
     *("test_outages.py", "test_postgresql_faults.py", "test_redis_faults.py", "test_postgresql_versions.py"),
-    "test_homes.py",
+    *("test_homes.py", "test_dev_failures.py"),
     *("test_many_gateways.py", "test_kills.py", "test_programs_people_have.py", "test_clients.py", "test_memory.py"),
 )
 """Minutes of servers that are killed, frozen and waited for, and of other people's programs."""

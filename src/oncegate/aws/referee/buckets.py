@@ -51,6 +51,10 @@ class Given(NamedTuple):
     body: bytes
 
 
+class OriginAway(Exception):
+    """The bucket gave no answer: CloudFront answers 502 by itself, and runs no trigger for it."""
+
+
 class Bucket(Protocol):
     """An origin."""
 
@@ -60,7 +64,11 @@ class Bucket(Protocol):
         ...
 
     def ask(self, sent: Sent) -> Given:
-        """Carry a request that the policy has let through."""
+        """Carry a request that the policy has let through.
+
+        Raises:
+            OriginAway: there is no answer.
+        """
         ...
 
 
@@ -75,12 +83,14 @@ class MemoryBucket:
 
     Attributes:
         fails_with: a status that every request is answered with; 0: none.
+        is_away: nobody answers.
         stored_types: content type of what was uploaded, by key.
     """
 
     def __init__(self, objects: Mapping[str, bytes], name: str = "objects") -> None:
         self.name = name
         self.fails_with = 0
+        self.is_away = False
         self.stored_types: dict[str, str] = {}
         self._objects = dict(objects)
         self._lock = threading.Lock()
@@ -96,6 +106,8 @@ class MemoryBucket:
 
     def ask(self, sent: Sent) -> Given:
         """Answer as S3 does where an OAC may read and create, and not list: what is not there is 403."""
+        if self.is_away:
+            raise OriginAway
         if self.fails_with:
             return error(self.fails_with, "ServiceUnavailable")
         with self._lock:
@@ -175,6 +187,6 @@ class ServerBucket:
             answer = connection.getresponse()
             return Given(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
         except (OSError, http.client.HTTPException):
-            return error(502, "BadGateway")
+            raise OriginAway from None
         finally:
             connection.close()

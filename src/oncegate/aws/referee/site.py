@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from oncegate.aws.referee.bucket_policy import allows
-from oncegate.aws.referee.buckets import Bucket, Given, Sent, error
+from oncegate.aws.referee.buckets import Bucket, Given, OriginAway, Sent, error
 from oncegate.aws.referee.distribution import ERROR_KEPT_S, Behaviour, Distribution
 from oncegate.aws.referee.events import (
     Headers,
@@ -156,6 +156,8 @@ class Site:
             return _own_error(503, f"The Lambda function failed: {failed}")
         except WrongAnswer as wrong:
             return _own_error(502, f"The Lambda function's answer is not valid: {wrong}")
+        except OriginAway:
+            return _own_error(502, "CloudFront wasn't able to connect to the origin")
 
     def run(self, code: str, kind: str, request_id: str, record: Mapping[str, Any]) -> Mapping[str, Any]:
         """Run a trigger.
