@@ -7,9 +7,18 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from oncegate.ledgers import sweeping
 from oncegate.ledgers.memory import MemoryLedger
 from oncegate.ledgers.protocol import FORGET_MARGIN_S, Done, SweepState
-from oncegate.ledgers.sweeping import SAME_TRY_S, TRIES_KEPT, TRY_EVERY_S, after_try, next_try_in_s, refused_until_s
+from oncegate.ledgers.sweeping import (
+    SAME_TRY_S,
+    TRIES_KEPT,
+    TRY_EVERY_S,
+    Pace,
+    after_try,
+    next_try_in_s,
+    refused_until_s,
+)
 
 NOW_S = 1_767_290_400
 HOUR_S = 3_600
@@ -164,3 +173,40 @@ async def test_one_start_with_a_clock_a_day_ahead_refuses_nothing() -> None:
     await ledger.sweep(NOW_S + 26 * HOUR_S)
     forget_after_s = NOW_S + LINK_S + FORGET_MARGIN_S
     assert isinstance(await ledger.insert(bytes(16), b"{}", forget_after_s), Done)
+
+
+@pytest.mark.anyio
+async def test_a_sweep_takes_a_fifth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claims of other processes, and a batch under way, are not seen to wait: what serves both is shared by time."""
+    now_s, slept = 100.0, list[float]()
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now_s
+        slept.append(seconds)
+        now_s += seconds
+
+    monkeypatch.setattr(sweeping.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(sweeping.asyncio, "sleep", sleep)
+    pace = Pace(lambda: False)
+    for took_s in (0.02, 0.1, 60.0):
+        await pace.next_step()
+        now_s += took_s
+    await pace.next_step()
+    assert slept == pytest.approx([0.08, 0.4, 1.0])  # no rest before the first step, and none above a second
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("waits_s", [0.03, 1_000.0])
+async def test_a_sweep_waits_for_claims_that_wait_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch, waits_s: float
+) -> None:
+    """Under a load that never ends it must come to its end too: the ledger would grow for ever."""
+    slept = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal slept
+        slept += seconds
+
+    monkeypatch.setattr(sweeping.asyncio, "sleep", sleep)
+    await Pace(lambda: slept < waits_s).next_step()
+    assert slept == pytest.approx(min(waits_s, sweeping.WAITS_MAX_S), abs=0.006)

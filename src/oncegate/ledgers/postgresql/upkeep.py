@@ -11,7 +11,7 @@ from oncegate.ledgers.postgresql.connection import DriverRow, Fetch, LedgerFault
 from oncegate.ledgers.protocol import CLOCK_SKEW_MAX_S, Event, LedgerUnfit, LinkEvents, Repair, Row, SweepState
 from oncegate.ledgers.scanning import scan_in_steps
 from oncegate.ledgers.server_ledger import EventFaults
-from oncegate.ledgers.sweeping import SweepsByTries, let_claims_go_first
+from oncegate.ledgers.sweeping import Pace, SweepsByTries
 
 STEP_ROWS = 500
 EVENTS_KEPT_S = 90 * 86_400
@@ -141,14 +141,14 @@ class PostgresqlUpkeep(SweepsByTries):
 
     async def _forget_due(self, limit_s: int, *, force: bool) -> int:
         del force
-        forgotten, count = 0, STEP_ROWS
+        pace, forgotten, count = Pace(self._is_waiting), 0, STEP_ROWS
         while count == STEP_ROWS:
-            await let_claims_go_first(self._is_waiting)
+            await pace.next_step()
             count = len(await self._ask(_FORGET, [limit_s, STEP_ROWS]))
             forgotten += count
         oldest_s = await self._server_now_s() - EVENTS_KEPT_S
         while len(await self._ask(_DROP_EVENTS, [oldest_s, EVENTS_STEP])) == EVENTS_STEP:
-            await let_claims_go_first(self._is_waiting)
+            await pace.next_step()
         return forgotten
 
     async def _server_now_s(self) -> int:

@@ -35,7 +35,7 @@ from oncegate.ledgers.redis.scripts import (
 )
 from oncegate.ledgers.scanning import scan_in_steps
 from oncegate.ledgers.server_ledger import EventFaults
-from oncegate.ledgers.sweeping import SweepsByTries, let_claims_go_first
+from oncegate.ledgers.sweeping import Pace, SweepsByTries
 
 STEP_ROWS = 200
 EVENTS_STEP = 1_000
@@ -107,9 +107,9 @@ class RedisUpkeep(SweepsByTries):
     async def _forget_due(self, limit_s: int, *, force: bool) -> int:
         del force
         await self._adopt()
-        forgotten, looked = 0, STEP_ROWS
+        pace, forgotten, looked = Pace(self._is_waiting), 0, STEP_ROWS
         while looked == STEP_ROWS:
-            await let_claims_go_first(self._is_waiting)
+            await pace.next_step()
             looked, count = (
                 _number(part) for part in _listed(await self._run(FORGET, self._record, limit_s, STEP_ROWS))
             )
@@ -124,9 +124,9 @@ class RedisUpkeep(SweepsByTries):
             raise _unreadable(fault) from None
         if counts[0] == counts[1]:
             return
-        after = b""
+        pace, after = Pace(self._is_waiting), b""
         while True:
-            await let_claims_go_first(self._is_waiting)
+            await pace.next_step()
             after = _bytes(await self._run(ADOPT, self._record, _above(after), STEP_ROWS))
             if not after:
                 return

@@ -56,7 +56,7 @@ from oncegate.ledgers.protocol import (
 from oncegate.ledgers.s3 import fitness as s3_fitness
 from oncegate.ledgers.s3.bucket import FAULTS, Bucket, first_line, open_bucket
 from oncegate.ledgers.s3.limit import TRIES_MAX, Stored, SweptUntil, stored_of
-from oncegate.ledgers.sweeping import SweepsByTries, let_claims_go_first
+from oncegate.ledgers.sweeping import Pace, SweepsByTries
 from oncegate.ledgers.under_way import UnderWay
 
 WEAKER_PROMISES: frozenset[str] = frozenset()
@@ -185,13 +185,13 @@ class S3Ledger(SweepsByTries):
             kept = await self._limit.kept()
             if not force and limit_s < kept.walked_until_s + WALK_EVERY_S:
                 return 0
-            forgotten = 0
+            pace, forgotten = Pace(lambda: self._under_way.is_busy), 0
 
             async def forget(name: str) -> int:
                 return await self._forget(name, limit_s)
 
             async for names in self._bucket.names(RECORDS):
-                await let_claims_go_first(lambda: self._under_way.is_busy)
+                await pace.next_step()
                 forgotten += sum(await _at_once(names, forget))
             kept = await self._limit.kept()
             await self._limit.put(kept, kept.state, limit_s)

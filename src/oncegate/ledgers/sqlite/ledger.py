@@ -63,7 +63,7 @@ from oncegate.ledgers.sqlite.threads import (
     WriterAnswer,
     WriterAsk,
 )
-from oncegate.ledgers.sweeping import SweepsByTries, let_claims_go_first
+from oncegate.ledgers.sweeping import Pace, SweepsByTries
 
 WEAKER_PROMISES = sqlite_fitness.WEAKER_PROMISES
 WAITING_MAX = 16_384
@@ -203,9 +203,10 @@ class SqliteLedger(SweepsByTries):
         del force
         if _expect(Count, await self._writer.ask(BeginWalk())).count > limit_s:
             return 0
+        pace = Pace(lambda: self._writer.is_waiting)
         after, forgotten, least_s = b"", 0, FORGET_NEVER_S
         while True:
-            await let_claims_go_first(lambda: self._writer.is_waiting)
+            await pace.next_step()
             # Looked for by the reader; the writer is asked only where something is due. Its delete goes into the next
             # transaction with the claims that wait, and costs them no commit of its own.
             page = _expect(Page, await self._reader.ask(LookAtPage(after, STEP_ROWS, limit_s)))
