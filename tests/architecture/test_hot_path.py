@@ -59,7 +59,7 @@ HOT_PATH = {
     "oncegate.ledgers.memory",
     "oncegate.stores.directory.store",
     "oncegate.stores.directory.walk",
-    "oncegate.stores.media_types",
+    "oncegate.links.media_types",
     "oncegate.events",
     "oncegate.meters",
 }
@@ -142,7 +142,7 @@ async def test_a_download_enters_these_modules_and_no_others(tmp_path: pathlib.P
     """A module that a download newly enters must be seen, and one that it no longer enters must leave the list."""
     entered = {*await modules_entered(tmp_path)}
     assert entered - HOT_PATH == set()
-    assert HOT_PATH - entered - {"oncegate.links.key_group", "oncegate.stores.media_types"} == set()
+    assert HOT_PATH - entered - {"oncegate.links.key_group", "oncegate.links.media_types"} == set()
 
 
 @pytest.mark.anyio

@@ -70,7 +70,13 @@ class DictStore:
         return Looked(self.objects[key]) if key in self.objects else None
 
     async def start_upload(
-        self, key: str, *, content_type: str, size_bytes: int | None, replaces: str | None
+        self,
+        key: str,
+        *,
+        content_type: str,
+        size_bytes: int | None,
+        replaces: str | None,
+        kept: tuple[tuple[str, str], ...] = (),
     ) -> Upload:
         """Nobody does."""
         raise NotImplementedError

@@ -145,7 +145,8 @@ def test_a_film_is_saved_and_not_played(world: EdgeWorld) -> None:
 def test_every_limit_is_kept_or_refused_at_the_edge() -> None:
     """A limit that is new in links must not be dropped here in silence: say what the edge does with it, then name it."""
     assert set(Limits._fields) == {
-        "max_bytes", "media_type", "may_replace", "disposition", "response_type", "confirm", "sender", "note",
+        "max_bytes", "media_type", "may_replace", "disposition", "response_type", "response_language", "response_encoding",
+        "confirm", "sender", "note",
     }  # fmt: skip
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import time
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -23,6 +25,7 @@ from oncegate.links.policy import (
     read_policy,
 )
 from oncegate.links.refusal import Reason, Refused
+from oncegate.links.verify import verify
 
 
 @given(st.text(alphabet="ab/*?", max_size=12), st.text(alphabet="ab/*?", max_size=8))
@@ -242,3 +245,23 @@ def test_half_of_a_surrogate_pair_is_no_resource(escape: str) -> None:
     assert caught.value.reason is Reason.MALFORMED_POLICY
     assert caught.value.hint.isascii()
     assert read_policy(GOOD_POLICY.replace('"a"', r'"\ud83d\ude00"').encode()).resource == "\N{GRINNING FACE}"
+
+
+def test_a_policy_for_every_network_asks_for_no_address(door: Any) -> None:
+    """``0.0.0.0/0`` restricts nobody: behind a proxy that is not trusted, or by IPv6, such a link works as without it."""
+    url = door.custom("/a", source_ip="0.0.0.0/0")
+    for address in ("203.0.113.1", "2001:db8::1", None):
+        assert verify(replace(door.request(url), address=address, address_is_proof=False), door.trust, now_s=door.now_s)
+
+
+@pytest.mark.parametrize("source", ["2001:db8::/32", "::1"])
+def test_a_policy_that_names_ipv6_is_refused_in_words(source: str) -> None:
+    """The words are the issuer's, who may think that the address is mistyped."""
+    text = json.dumps(
+        {"Statement": [{"Condition": {"DateLessThan": {"AWS:EpochTime": 1}, "IpAddress": {"AWS:SourceIp": source}}}]}
+    )
+    with pytest.raises(Refused) as caught:
+        read_policy(text.encode())
+    assert "no IPv6" in caught.value.hint
+    with pytest.raises(ValueError, match="no IPv6"):
+        custom_policy(Policy("https://h/a", 1, source_ip=source))

@@ -21,11 +21,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oncegate.links.media_types import media_type_of
 from oncegate.stores.directory import listing, walk
 from oncegate.stores.directory.store import COLD_READ_BYTES_MAX, DirectoryStore
-from oncegate.stores.media_types import media_type_of
 from oncegate.stores.opening import open_store
-from oncegate.stores.protocol import ObjectChanged, OpenObject, StoreBusy, StoreFault, StoreRefused, StoreUnfit
+from oncegate.stores.protocol import NotKept, ObjectChanged, OpenObject, StoreBusy, StoreFault, StoreRefused, StoreUnfit
 
 pytestmark = pytest.mark.anyio
 
@@ -775,3 +775,80 @@ async def test_a_file_system_that_ignores_case_is_named(
     async with opened(root) as store:
         await store.probe()
     assert "ignores case" in caplog.text
+
+
+async def found_in(store: DirectoryStore, key: str) -> OpenObject:
+    """An object that is there."""
+    found = await store.look(key)
+    assert found is not None
+    return found
+
+
+async def etag_of(store: DirectoryStore, key: str) -> str:
+    """The ETag of an object that is there."""
+    found = await found_in(store, key)
+    await found.aclose()
+    return found.info.etag
+
+
+KEPT = (
+    ("cache-control", "max-age=9"),
+    ("content-encoding", "gzip"),
+    ("x-amz-meta-build-id", "7"),
+)
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+async def test_headers_are_kept_with_a_file(root: pathlib.Path, replaces: bool) -> None:
+    """They have their place before the file has its name, so nobody sees it without them."""
+    async with opened(root) as store:
+        stands = None
+        if replaces:
+            (root / "k.txt").write_bytes(b"before")
+            stands = await etag_of(store, "k.txt")
+        staged = await store.start_upload("k.txt", content_type="a/b", size_bytes=4, replaces=stands, kept=KEPT)
+        await staged.write(b"data")
+        told = await staged.commit()
+        found = await found_in(store, "k.txt")
+        assert found.info == told
+        assert (found.info.content_type, found.info.kept) == ("a/b", KEPT)
+        await found.aclose()
+
+
+async def test_a_file_whose_name_tells_its_type_keeps_nothing(root: pathlib.Path) -> None:
+    """An attribute less to read at each look."""
+    async with opened(root) as store:
+        staged = await store.start_upload("k.txt", content_type="text/plain", size_bytes=0, replaces=None)
+        await staged.commit()
+    assert os.listxattr(root / "k.txt") == []
+
+
+@pytest.mark.parametrize("text", [b"", b"no json", b"[]", b'{"content-encoding":7}', b"\xff", b"null"])
+async def test_an_attribute_that_another_program_wrote_counts_as_none(root: pathlib.Path, text: bytes) -> None:
+    """The object is what its bytes and its name say."""
+    (root / "k.txt").write_bytes(b"data")
+    os.setxattr(root / "k.txt", "user.oncegate", text)
+    async with opened(root) as store:
+        found = await found_in(store, "k.txt")
+        assert (found.info.content_type, found.info.kept) == ("text/plain", ())
+        await found.aclose()
+
+
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.ENOSPC, errno.E2BIG])
+async def test_a_file_system_without_attributes_keeps_nothing_and_says_so(
+    root: pathlib.Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """501 by the header's name, before a byte of the body; a type that nobody signed is only a guess."""
+
+    def fail(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "setxattr", fail)
+    async with opened(root) as store:
+        for kept in (KEPT, (("content-type", "a/b"),)):
+            with pytest.raises(NotKept) as caught:
+                await store.start_upload("k.txt", content_type="a/b", size_bytes=4, replaces=None, kept=kept)
+            assert caught.value.header == kept[0][0]
+        staged = await store.start_upload("k.txt", content_type="a/b", size_bytes=0, replaces=None)
+        await staged.commit()
+        assert (root / "k.txt").read_bytes() == b""

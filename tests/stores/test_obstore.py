@@ -27,6 +27,7 @@ from oncegate.stores.opening import open_store
 from oncegate.stores.protocol import (
     KeyRefused,
     LengthNeeded,
+    NotKept,
     NotOnce,
     ObjectChanged,
     ObjectInfo,
@@ -726,3 +727,67 @@ async def test_requests_of_our_own_go_where_obstores_go(wrong_s3: Callable[..., 
 
     assert set(server.objects) == {f"p é+/{key}"}
     assert httpx.get(f"{server.url}/bucket/").status_code == 200
+
+
+KEPT = (
+    ("cache-control", "max-age=9"),
+    ("content-disposition", 'inline; filename="a b.txt"'),
+    ("content-encoding", "gzip"),
+    ("content-language", "de"),
+    ("expires", "Tue, 01 Jan 2030 00:00:00 GMT"),
+    ("x-amz-meta-build_id", "7"),
+)
+
+
+@pytest.mark.parametrize("size_bytes", [4, CHUNK_BYTES + 1])
+async def test_headers_are_kept_with_an_object(size_bytes: int) -> None:
+    """Whatever the way of its upload; what marks the upload as ours is shown to nobody."""
+    async with opened(memory_store()) as store:
+        staged = await store.start_upload("k", content_type="a/b", size_bytes=size_bytes, replaces=None, kept=KEPT)
+        await staged.write(b"x" * size_bytes)
+        told = await staged.commit()
+        found = await store.look("k")
+        assert found is not None
+        assert sorted(found.info.kept) == sorted(told.kept) == sorted(KEPT)
+        assert found.info.content_type == "a/b"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "name"),
+    [
+        ("az", "x-amz-meta-build-id"),
+        ("memory", "x-amz-meta-oncegateupload"),
+        ("memory", "x-amz-meta-oncegateexpires"),
+        ("memory", "x-amz-meta-cache-control"),
+        ("memory", "x-amz-meta-content-type"),
+    ],
+)
+async def test_metadata_that_a_bucket_would_take_for_something_else_is_refused(scheme: str, name: str) -> None:
+    """Azure's names are identifiers; the driver writes metadata of a header's name as that header."""
+    memory = MemoryStore()
+    async with opened(ObstoreStore(Bucket(short=memory, long=memory, scheme=scheme))) as store:
+        with pytest.raises(NotKept, match=name) as caught:
+            await store.start_upload("k", content_type="a/b", size_bytes=1, replaces=None, kept=((name, "x"),))
+        assert caught.value.header == name
+        kept = (("x-amz-meta-build", "x"),)
+        await (await store.start_upload("k", content_type="a/b", size_bytes=1, replaces=None, kept=kept)).abort()
+
+
+async def test_google_is_asked_for_the_bytes_that_are_stored() -> None:
+    """It decodes objects of Content-Encoding gzip for who does not accept gzip: neither length nor ETag would fit."""
+    heads: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        options = {"base_url": url, "allow_http": "true", "skip_signature": "true"}
+        store = open_store("gs://bucket", folder=pathlib.Path(), options=options)
+        assert await store.look("k") is None
+        await store.aclose()
+    assert [b"accept-encoding: gzip\r\n" in head.lower() for head in heads] == [True]

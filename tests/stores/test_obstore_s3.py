@@ -345,6 +345,19 @@ async def test_metadata_is_kept(bucket: str, server: S3Server) -> None:
     assert (data, info.content_type) == (b"data", "image/x-mine")
 
 
+@pytest.mark.parametrize("size_bytes", [4, CHUNK_BYTES + 1])
+async def test_headers_are_kept_with_an_object(bucket: str, server: S3Server, size_bytes: int) -> None:
+    """By one PUT, by parts and by a stream; the server shows them to its other readers too."""
+    kept = (("cache-control", "max-age=9"), ("content-language", "de"), ("x-amz-meta-build-id", "7"))
+    async with opened(bucket, server) as store:
+        staged = await store.start_upload("k", content_type="a/b", size_bytes=size_bytes, replaces=None, kept=kept)
+        await staged.write(b"x" * size_bytes)
+        await staged.commit()
+        found = await store.look("k")
+        assert found is not None
+        assert (found.info.content_type, sorted(found.info.kept)) == ("a/b", sorted(kept))
+
+
 async def test_a_large_upload_keeps_its_type(bucket: str, server: S3Server) -> None:
     """A multipart upload is told its type at the beginning, or never; one PUT is told it as well."""
     async with opened(bucket, server) as store:

@@ -107,7 +107,13 @@ class RightStore:
         return Found(*self.objects[key]) if key in self.objects else None
 
     async def start_upload(
-        self, key: str, *, content_type: str, size_bytes: int | None, replaces: str | None
+        self,
+        key: str,
+        *,
+        content_type: str,
+        size_bytes: int | None,
+        replaces: str | None,
+        kept: tuple[tuple[str, str], ...] = (),
     ) -> Staged:
         """Begin an upload."""
         if object_key_problem(key) or key.partition("/")[0] == ".oncegate":
@@ -362,7 +368,13 @@ class TakesAnyKey(RightStore):
     """Trusts that a caller checked the key."""
 
     async def start_upload(
-        self, key: str, *, content_type: str, size_bytes: int | None, replaces: str | None
+        self,
+        key: str,
+        *,
+        content_type: str,
+        size_bytes: int | None,
+        replaces: str | None,
+        kept: tuple[tuple[str, str], ...] = (),
     ) -> Staged:
         if key.partition("/")[0] == ".oncegate":
             raise KeyRefused(key)
@@ -373,7 +385,13 @@ class ServesWhatIsOurs(RightStore):
     """Knows no folder of its own."""
 
     async def start_upload(
-        self, key: str, *, content_type: str, size_bytes: int | None, replaces: str | None
+        self,
+        key: str,
+        *,
+        content_type: str,
+        size_bytes: int | None,
+        replaces: str | None,
+        kept: tuple[tuple[str, str], ...] = (),
     ) -> Staged:
         if object_key_problem(key):
             raise KeyRefused(key)
@@ -411,9 +429,17 @@ class SweepsWhatIsAtWork(RightStore):
         self._at_work: list[Staged] = []
 
     async def start_upload(
-        self, key: str, *, content_type: str, size_bytes: int | None, replaces: str | None
+        self,
+        key: str,
+        *,
+        content_type: str,
+        size_bytes: int | None,
+        replaces: str | None,
+        kept: tuple[tuple[str, str], ...] = (),
     ) -> Staged:
-        upload = await super().start_upload(key, content_type=content_type, size_bytes=size_bytes, replaces=replaces)
+        upload = await super().start_upload(
+            key, content_type=content_type, size_bytes=size_bytes, replaces=replaces, kept=kept
+        )
         self._at_work.append(upload)
         return upload
 

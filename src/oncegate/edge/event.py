@@ -116,6 +116,8 @@ def download_passed_on(sent: Event, grant: Grant, claimed: Claimed | None) -> Ev
     given = {
         "response-content-disposition": disposition_of(grant.object_key, limits.disposition, shown_as),
         "response-content-type": limits.response_type,
+        "response-content-language": limits.response_language,
+        "response-content-encoding": limits.response_encoding,
     }
     query = "&".join(f"{name}={escape(value)}" for name, value in given.items() if value is not None)
     return _passed_on(sent, grant, KEPT, query, {CLAIM_HEADER: str(claimed)} if claimed else {})

@@ -157,7 +157,7 @@ def _download(visit: Visit) -> Event:
 def _upload(visit: Visit) -> Event:
     """Take a lease, or under a wildcard the use itself, and let the bucket store what comes if nothing stands there."""
     request, grant, ask = visit.request, visit.grant, visit.ask
-    head = read_upload_head(request, grant.limits, max_bytes=UPLOAD_MAX_BYTES)
+    head = read_upload_head(request, grant.limits, key=grant.object_key, max_bytes=UPLOAD_MAX_BYTES)
     if head.size_bytes is None:
         raise Refused(Reason.LENGTH_NEEDED)
     if grant.limits.may_replace:

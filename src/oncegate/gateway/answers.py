@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, MutableMapping
 from email.utils import formatdate
@@ -10,7 +12,7 @@ from typing import Any
 
 from oncegate.links.disposition import PLAYED_KINDS, disposition_of
 from oncegate.links.grant import Limits
-from oncegate.stores.protocol import ObjectInfo
+from oncegate.stores.protocol import ObjectInfo, OpenObject
 from oncegate.web.answers import ALWAYS, Answer, Header
 
 Message = MutableMapping[str, Any]
@@ -37,27 +39,76 @@ async def send_answer(send: Send, answer: Answer, *, with_body: bool = True) -> 
     await send({"type": "http.response.body", "body": answer.body if with_body else b""})
 
 
+SNIFFED_BYTES = 65_536
+"""Of a text that is shown inline: what is read to tell its charset."""
+_SENT_BACK = re.compile(r"[\x20-\x7e]*")
+_META_NAME = re.compile(r"x-amz-meta-[a-z0-9!#$%&'*+.^_`|~-]+")
+
+
 def object_headers(info: ObjectInfo, limits: Limits, span: tuple[int, int] | None) -> list[Header]:
-    """Write the headers of an object, or of a part of it.
+    """Write the headers of an object, or of a part of it: its own, unless the link signs others.
 
     Args:
         info: what was seen at the look.
         limits: signed ``response-content-*``.
         span: first byte and end (exclusive) of a part.
     """
+    kept = dict(info.kept)
     content_type = limits.response_type or info.content_type
+    disposition = disposition_of(info.key, limits.disposition or kept.get("content-disposition"), content_type)
     length = info.size_bytes if span is None else span[1] - span[0]
     headers = [
         *_OBJECT,
-        (b"content-type", content_type.encode()),
+        (b"content-type", content_type.encode("latin-1", "replace")),
         (b"content-length", b"%d" % length),
         (b"etag", info.etag.encode()),
         (b"last-modified", _http_date(info.modified_s)),
-        (b"content-disposition", disposition_of(info.key, limits.disposition, content_type).encode()),
+        (b"content-disposition", disposition.encode()),
+        *_given_back(kept, limits),
     ]
     if span is not None:
         headers.append((b"content-range", b"bytes %d-%d/%d" % (span[0], span[1] - 1, info.size_bytes)))
     return headers
+
+
+def _given_back(kept: dict[str, str], limits: Limits) -> list[Header]:
+    """What was stored with the object; Cache-Control never: every answer is private, no-store.
+
+    Others may have written what no header can hold: that is left out.
+    """
+    wanted = {
+        "content-encoding": limits.response_encoding or kept.get("content-encoding"),
+        "content-language": limits.response_language or kept.get("content-language"),
+        "expires": kept.get("expires"),
+        **{name: value for name, value in kept.items() if _META_NAME.fullmatch(name)},
+    }
+    return [(name.encode(), value.encode()) for name, value in wanted.items() if value and _SENT_BACK.fullmatch(value)]
+
+
+async def with_charset(headers: list[Header], opened: OpenObject) -> list[Header]:
+    """Name the charset of a text that a browser shows, where nobody has named one and its first 64 KiB are UTF-8.
+
+    Without it, browsers take the charset of the reader's own language. No byte of what is read here is sent.
+
+    Raises:
+        StoreFault: the store failed.
+    """
+    given = dict(headers)
+    content_type = given[b"content-type"]
+    is_shown = given[b"content-disposition"].lower().startswith(b"inline") and content_type.startswith(b"text/")
+    if not is_shown or b"charset" in content_type.lower() or b"content-encoding" in given:
+        return headers
+    size_bytes = opened.info.size_bytes
+    begin = b"".join([piece async for piece in opened.read(0, min(size_bytes, SNIFFED_BYTES), SNIFFED_BYTES)])
+    try:
+        # the last character may be cut, if more follows
+        codecs.getincrementaldecoder("utf-8")().decode(begin, final=size_bytes <= SNIFFED_BYTES)
+    except UnicodeDecodeError:
+        return headers
+    if b"\0" in begin:  # UTF-16 of English is valid UTF-8
+        return headers
+    named = (b"content-type", content_type + b"; charset=utf-8")
+    return [named if name == b"content-type" else (name, value) for name, value in headers]
 
 
 @lru_cache(maxsize=1024)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from oncegate.gateway.answers import is_played, not_modified, object_headers
+from oncegate.gateway.answers import is_played, not_modified, object_headers, with_charset
 from oncegate.gateway.delivery import FirstByteFailed, deliver
 from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.pages import is_back_again, page_for_holder, player_page, ready_page
@@ -48,7 +48,7 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
         info = opened.info
         exchange.size_bytes = info.size_bytes
         plan = plan_answer(request, size_bytes=info.size_bytes, etag=info.etag, modified_s=info.modified_s)
-        headers = object_headers(info, grant.limits, plan.span)
+        headers = await with_charset(object_headers(info, grant.limits, plan.span), opened)
         # never claims, for scanners and download managers send it first; but reads: 200 for a spent link would be a lie
         if request.method == "HEAD":
             await _refuse_if_spent(parts, request, grant, info)

@@ -121,6 +121,8 @@ class Form:
         if length is not None and length.isdigit():
             size = int(length) - (end - 2) - len(self._delimiter) - len(_END)
             headers.append((b"content-length", b"%d" % max(0, size)))
+        else:
+            headers.append((b"transfer-encoding", b"chunked"))  # the form says where the file ends
         # a part that begins with its end is an empty file: its line break was that of the head
         return replace(self._request.as_method("PUT"), headers=tuple(headers))
 

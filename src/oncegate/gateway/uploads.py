@@ -17,10 +17,12 @@ from oncegate.gateway.parts import Parts
 from oncegate.gateway.ranges import names_version
 from oncegate.gateway.upload_use import UploadUse, refusal_where_stands
 from oncegate.links.grant import Grant
+from oncegate.links.kept_headers import Kept, kept_headers, type_to_keep
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.links.upload_head import UploadHead, read_upload_head
-from oncegate.stores.protocol import KeyRefused, ObjectInfo, ObjectStands
+from oncegate.links.wishes import not_implemented
+from oncegate.stores.protocol import KeyRefused, NotKept, ObjectInfo, ObjectStands
 from oncegate.stores.protocol import Upload as StagedUpload
 
 
@@ -55,14 +57,17 @@ async def receive_upload(
         Refused, StoreFault: as ``serve_upload``.
     """
     request = request.with_headers(grant.moved)
-    head = read_upload_head(request, grant.limits, max_bytes=parts.settings.viewer.max_upload_bytes)
+    head = read_upload_head(
+        request, grant.limits, key=grant.object_key, max_bytes=parts.settings.viewer.max_upload_bytes
+    )
+    to_keep = _to_keep(request, head, grant)
     checksums = Checksums(request, is_hashed=is_hashed)
     use = UploadUse(parts, grant, await _look(parts, request, grant))
     await use.claim()
     transfer = parts.transfers.begin(use.claim_id, "", (0, 0))
     try:
         with use.kept():
-            info = await _store(parts, exchange, grant, use, transfer, head, checksums)
+            info = await _store(parts, exchange, grant, use, transfer, head, checksums, to_keep)
     # whatever it was, a cancelled task too: else the link answers 409 until its lease is over
     except BaseException as error:
         use.let_go()
@@ -78,6 +83,13 @@ async def receive_upload(
     # the object stands, so the answer is 200 whatever the ledger does
     exchange.outcome = "complete"
     return info, checksums.sha256()
+
+
+def _to_keep(request: ViewerRequest, head: UploadHead, grant: Grant) -> tuple[str, Kept]:
+    """The type of the object, and the headers to keep with it; the type among them where it is signed."""
+    content_type = type_to_keep(request, head, key=grant.object_key, is_signed=grant.is_type_signed)
+    kept = kept_headers(request)
+    return content_type, (*kept, ("content-type", content_type)) if grant.is_type_signed else kept
 
 
 async def _look(parts: Parts, request: ViewerRequest, grant: Grant) -> str:
@@ -109,15 +121,20 @@ async def _store(
     transfer: Transfer,
     head: UploadHead,
     checksums: Checksums,
+    to_keep: tuple[str, Kept],
 ) -> ObjectInfo:
     """Stage the body and put it in place."""
+    content_type, kept = to_keep
     try:
         staged = await parts.store.start_upload(
             grant.object_key,
-            content_type=head.media_type,
+            content_type=content_type,
             size_bytes=head.size_bytes,
             replaces=use.replaces or None,
+            kept=kept,
         )
+    except NotKept as fault:
+        raise not_implemented(fault.header) from None
     except KeyRefused:
         raise Refused(Reason.MALFORMED_UPLOAD, message="The store cannot hold an object of this name.") from None
     try:

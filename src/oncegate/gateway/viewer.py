@@ -27,6 +27,7 @@ HOPS_MAX = 32
 _ADDRESS_MAX = 64
 # RFC 9112 3.2: every HTTP/1.1 request has a Host; HTTP/1.0 (granian calls it "1") knew none
 _WITHOUT_HOST = frozenset(("1.0", "1"))
+_WITH_FRAMES = frozenset(("2", "2.0", "3"))
 
 
 class Viewers:
@@ -75,7 +76,7 @@ class Viewers:
             host=reached.host,
             path=path,
             query=query,
-            headers=tuple(headers),
+            headers=_with_framing(scope, headers),
             address=address,
             address_is_proof=is_proof,
             bucket=reached.bucket,
@@ -106,6 +107,16 @@ class Viewers:
 
     def _is_trusted(self, address: str | None) -> bool:
         return bool(self._networks) and address is not None and is_in_any(address, self._networks)
+
+
+def _with_framing(
+    scope: Mapping[str, object], headers: Sequence[tuple[bytes, bytes]]
+) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers, with chunks for an upload whose frames say where it ends, as HTTP/2 has it (RFC 9113 8.1)."""
+    is_framed = scope["method"] == "PUT" and str(scope.get("http_version", "1.1")) in _WITH_FRAMES
+    if is_framed and not any(name == b"content-length" for name, _ in headers):
+        return (*headers, (b"transfer-encoding", b"chunked"))
+    return tuple(headers)
 
 
 def _read_forwarded(text: str) -> list[str]:

@@ -109,6 +109,7 @@ class Grant(NamedTuple):
         home: the ledger that counts its uses, as the ticket names it; empty: the installation's own.
         is_wildcard: the signature covers more URLs than this one.
         moved: headers that were signed as parameters of the query; only under S3.
+        is_type_signed: the signature covers Content-Type; only under S3.
     """
 
     link_id: bytes
@@ -124,6 +125,7 @@ class Grant(NamedTuple):
     home: str = ""
     is_wildcard: bool = False
     moved: tuple[Header, ...] = ()
+    is_type_signed: bool = False
 
     @property
     def is_any_key(self) -> bool:

@@ -33,7 +33,7 @@ class Policy(NamedTuple):
         resource: as signed; None: any URL.
         expires_s: seconds since 1970 UTC; refused at this second and after.
         not_before_s: refused at this second and before; None: no limit.
-        source_ip: an IPv4 address or network as text; None: any.
+        source_ip: an IPv4 address or network as text; None: any, as ``0.0.0.0/0`` is.
     """
 
     resource: str | None
@@ -90,7 +90,21 @@ def _network(text: str) -> str:
     try:
         return str(ipaddress.IPv4Network(text, strict=False))
     except ValueError:
-        raise BadRequest("source_ip", f"{text!r} is no IPv4 address or network, such as 203.0.113.0/24") from None
+        words = (
+            _only_ipv4(text) if _is_ipv6(text) else f"{text!r} is no IPv4 address or network, such as 203.0.113.0/24"
+        )
+        raise BadRequest("source_ip", words) from None
+
+
+def _only_ipv4(text: str) -> str:
+    return f"{text[:60]!r} is no IPv4 address or network: CloudFront's policies name no IPv6"
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return bool(ipaddress.IPv6Network(text, strict=False))
+    except ValueError:
+        return False
 
 
 def read_policy(text: bytes) -> Policy:
@@ -164,12 +178,14 @@ def _epoch(value: object) -> int:
     return seconds
 
 
-def _source(value: object) -> str:
+def _source(value: object) -> str | None:
+    """The network of a condition; None where it is every network, which asks nobody for a proof of their address."""
     source = _members(value, {"AWS:SourceIp"})["AWS:SourceIp"]
     if not isinstance(source, str):
         raise ValueError("AWS:SourceIp is no text")  # noqa: TRY004  one kind of error for one kind of answer
-    ipaddress.IPv4Network(source, strict=False)
-    return source
+    if _is_ipv6(source):
+        raise ValueError(_only_ipv4(source))
+    return source if ipaddress.IPv4Network(source, strict=False).prefixlen else None
 
 
 class Match(NamedTuple):

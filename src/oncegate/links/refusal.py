@@ -97,6 +97,7 @@ class Reason(enum.StrEnum):
     BAD_DIGEST = "bad-digest"
     INCOMPLETE = "incomplete-body"
     MALFORMED_UPLOAD = "malformed-upload"
+    METADATA_TOO_LARGE = "metadata-too-large"
     NOT_AT_THE_EDGE = "not-at-the-edge"
     # the listener
     NOT_A_LINK = "not-a-link"
@@ -253,6 +254,9 @@ TABLE: dict[Reason, Row] = {
         400, Style.S3, "IncompleteBody", "You did not provide the number of bytes specified by Content-Length"
     ),
     Reason.MALFORMED_UPLOAD: Row(400, Style.S3, "InvalidRequest", "This upload is not of a form that is taken here."),
+    Reason.METADATA_TOO_LARGE: Row(
+        400, Style.S3, "MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size"
+    ),
     # 501, as above: a gateway would take it, the edge never does
     Reason.NOT_AT_THE_EDGE: Row(501, Style.S3, "NotImplemented", "This is not taken here."),
     Reason.NOT_A_LINK: _denied("this listener serves links only"),

@@ -88,7 +88,11 @@ def verify(request: ViewerRequest, trust: Trust, *, now_s: int, without: frozens
     """
     parameters = read_parameters(request.query)
     signed = _authenticate(request, parameters, trust, now_s, without)
-    return grant_of(request, parameters, signed, trust, now_s=now_s)
+    grant = grant_of(request, parameters, signed, trust, now_s=now_s)
+    if signed.scheme is not Scheme.S3:
+        return grant
+    moved = wishes_of(request, parameters, signed)
+    return grant._replace(moved=moved, is_type_signed="content-type" in signed.signed_headers)
 
 
 def verify_by_any_method(request: ViewerRequest, trust: Trust, *, now_s: int) -> tuple[str, Grant]:
@@ -169,7 +173,6 @@ def grant_of(request: ViewerRequest, parameters: Parameters, signed: Signed, tru
     ticket = read_ticket(limits[b"once"], now_s=now_s, homes=trust.homes) if b"once" in limits else None
     object_key = served_key(request, parameters, signed, trust)
     operation = granted_operation(request.method, signed, ticket, object_key, trust)
-    moved = wishes_of(request, parameters, signed) if signed.scheme is Scheme.S3 else ()
     # refused and never ignored: its issuer believes that somebody is asked
     if operation is Operation.PUT and b"once-confirm" in limits:
         raise Refused(Reason.MALFORMED_LIMIT, hint="once-confirm is for download links")
@@ -185,7 +188,6 @@ def grant_of(request: ViewerRequest, parameters: Parameters, signed: Signed, tru
         expires_s=signed.expires_s,
         home=ticket.home if ticket else "",
         is_wildcard=signed.is_wildcard,
-        moved=moved,
         # nearly every link has a ticket and nothing more to read
         limits=read_limits(limits) if len(limits) > (ticket is not None) else NO_LIMITS,
     )

@@ -27,7 +27,13 @@ class ListedStore:
         return _Listed(found[0]) if found and found[0].key == key else None
 
     async def start_upload(
-        self, key: str, *, content_type: str, size_bytes: int | None, replaces: str | None
+        self,
+        key: str,
+        *,
+        content_type: str,
+        size_bytes: int | None,
+        replaces: str | None,
+        kept: tuple[tuple[str, str], ...] = (),
     ) -> Upload:
         """Refuse: nothing is written here."""
         raise StoreRefused("objects are only listed here")

@@ -37,10 +37,18 @@ class MeteredStore:
         return None if found is None else _MeteredObject(found, self._meters)
 
     async def start_upload(
-        self, key: str, *, content_type: str, size_bytes: int | None, replaces: str | None
+        self,
+        key: str,
+        *,
+        content_type: str,
+        size_bytes: int | None,
+        replaces: str | None,
+        kept: tuple[tuple[str, str], ...] = (),
     ) -> Upload:
         """Begin an upload; see ``Store.start_upload``."""
-        upload = self._store.start_upload(key, content_type=content_type, size_bytes=size_bytes, replaces=replaces)
+        upload = self._store.start_upload(
+            key, content_type=content_type, size_bytes=size_bytes, replaces=replaces, kept=kept
+        )
         return _MeteredUpload(await _counted(self._meters, "start_upload", upload), self._meters)
 
     async def list_objects(self, prefix: str, after: str, limit: int) -> Sequence[ObjectInfo]:

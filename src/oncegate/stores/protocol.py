@@ -22,6 +22,7 @@ class ObjectInfo(NamedTuple):
         etag: strong entity tag with its quotes, as it goes into a header.
         modified_s: seconds since 1970 UTC.
         content_type: media type as the store keeps it, or guessed from the name.
+        kept: further headers that were stored with the object, or that others gave it: names in lower case.
     """
 
     key: str
@@ -29,6 +30,7 @@ class ObjectInfo(NamedTuple):
     etag: str
     modified_s: int
     content_type: str
+    kept: tuple[tuple[str, str], ...] = ()
 
 
 class StoreFault(Exception):
@@ -49,6 +51,19 @@ class StoreFull(StoreFault):
 
 class NotOnce(StoreFault):
     """The store keeps no condition that would make this upload happen once: 501, since no further try can succeed."""
+
+
+class NotKept(StoreFault):
+    """The store has no place for a header that was to be kept with the object: 501, by its name.
+
+    Args:
+        header: its name.
+        why: for the log.
+    """
+
+    def __init__(self, header: str, why: str) -> None:
+        self.header = header
+        super().__init__(f"{header} cannot be kept: {why}")
 
 
 class LengthNeeded(StoreFault):
@@ -141,7 +156,13 @@ class Store(Protocol):
         ...
 
     async def start_upload(
-        self, key: str, *, content_type: str, size_bytes: int | None, replaces: str | None
+        self,
+        key: str,
+        *,
+        content_type: str,
+        size_bytes: int | None,
+        replaces: str | None,
+        kept: tuple[tuple[str, str], ...] = (),
     ) -> Upload:
         """Begin an upload.
 
@@ -151,8 +172,11 @@ class Store(Protocol):
             size_bytes: announced length; None if the viewer announced none.
             replaces: None: the upload succeeds only if there is no object at the key. An ETag: only if the object
                 there has it.
+            kept: headers to store with the object and to show in ``ObjectInfo.kept``: names in lower case, values of
+                printable ASCII. ``content-type`` among them: that type must be kept, not only where the store can.
 
         Raises:
+            NotKept: the store has no place for one of them.
             KeyRefused: the store cannot hold an object with this key.
             NotOnce, UploadTooLarge: the store can never take this upload.
             StoreFault: or another of its subclasses.

@@ -89,6 +89,7 @@ class Grant(NamedTuple):
  home: object = ''
  is_wildcard: object = False
  moved: object = ()
+ is_type_signed: object = False
 
  @property
  def is_any_key(self):
@@ -153,7 +154,6 @@ class Reason(enum.StrEnum):
  UNSIGNED_PARAMETER = 'unsigned-parameter'
  MALFORMED_LIMIT = 'malformed-limit'
  NOT_OBEYED = 'response-not-obeyed'
- NOT_IMPLEMENTED = 'not-implemented'
  MALFORMED_TICKET = 'malformed-ticket'
  TICKET_AHEAD = 'ticket-from-the-future'
  WRONG_HOME = 'wrong-home'
@@ -211,7 +211,7 @@ def _spent(words):
 
 _V4_PARAMETERS = 'Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.'
 
-TABLE = {Reason.MISSING_KEY: Row(403, Style.CLOUDFRONT, 'MissingKey', 'Missing Key-Pair-Id query parameter or cookie value'), Reason.UNKNOWN_KEY: Row(403, Style.CLOUDFRONT, 'InvalidKey', 'Unknown Key'), Reason.MALFORMED_POLICY: Row(403, Style.CLOUDFRONT, 'MalformedPolicy', 'Malformed Policy'), Reason.MALFORMED_EXPIRES: Row(403, Style.CLOUDFRONT, 'MalformedPolicy', 'Malformed Policy'), Reason.MISSING_SIGNATURE: _denied('the Signature is missing'), Reason.MALFORMED_SIGNATURE: Row(403, Style.CLOUDFRONT, 'MalformedSignature', 'Could not unencode Signature'), Reason.UNSUPPORTED_HASH: _denied('Hash-Algorithm is neither SHA1 nor SHA256'), Reason.DUPLICATE_PARAMETER: _denied('a parameter that may be given once is given twice, or in another spelling'), Reason.TWO_SCHEMES: _denied('the URL carries both CloudFront and S3 parameters'), Reason.BAD_SIGNATURE: _denied('the signature is not of this URL by this key'), Reason.RESOURCE_MISMATCH: _denied('the policy is for another URL'), Reason.EXPIRED: _denied('This link has expired.'), Reason.NOT_YET_VALID: _denied('This link is not valid yet.'), Reason.IP_NOT_ALLOWED: _denied('This link is for another network address.'), Reason.S3_BAD_SIGNATURE: Row(403, Style.S3, 'SignatureDoesNotMatch', 'The request signature we calculated does not match the signature you provided. Check your key and signing method.'), Reason.S3_EXPIRED: Row(403, Style.S3, 'AccessDenied', 'Request has expired', 'This link has expired.'), Reason.S3_UNSUPPORTED: Row(403, Style.S3, 'AccessDenied', 'Access Denied', 'Only whole objects are served: no parts, versions or lists.'), Reason.UNSIGNED_PARAMETER: _denied('a parameter that must be signed is not covered by the signature'), Reason.MALFORMED_LIMIT: _denied('a limit in the signed URL cannot be read'), Reason.NOT_OBEYED: Row(400, Style.S3, 'InvalidArgument', 'A signed parameter cannot be obeyed here.'), Reason.NOT_IMPLEMENTED: Row(501, Style.S3, 'NotImplemented', 'A header or parameter you provided implies functionality that is not implemented here.'), Reason.MALFORMED_TICKET: _denied('the once parameter is no ticket'), Reason.TICKET_AHEAD: _denied('the ticket was made more than a day ahead of this clock'), Reason.WRONG_HOME: _denied('the ticket belongs to another ledger'), Reason.PLAIN_REFUSED: _denied('links without a ticket are refused here'), Reason.METHOD_NOT_GRANTED: _denied('This link does not allow this method.'), Reason.OBJECT_KEY: _denied('the path is no object key that is served here'), Reason.USED: _spent('This link has been used.'), Reason.REVOKED: _spent('This link has been revoked.'), Reason.CONFIRM_NEEDED: _spent('Open this link in a browser: a person is asked before it is used.'), Reason.BEFORE_BIRTH: _spent('This link is older than the ledger that counts its uses.'), Reason.FORGOTTEN: _spent('This link has expired.'), Reason.BUSY: Row(503, Style.S3, 'SlowDown', 'An earlier transfer of this link may still be running. Please retry.'), Reason.LEDGER_UNKNOWN: Row(503, Style.S3, 'ServiceUnavailable', 'Please retry. The link has not been used up by this.'), Reason.NO_OBJECT: Row(404, Style.S3, 'NoSuchKey', 'The specified key does not exist.'), Reason.PRECONDITION: Row(412, Style.S3, 'PreconditionFailed', 'At least one of the pre-conditions you specified did not hold'), Reason.RANGE: Row(416, Style.S3, 'InvalidRange', 'The requested range is not satisfiable'), Reason.OBJECT_STANDS: Row(412, Style.S3, 'PreconditionFailed', 'An object stands there already, and this link may not replace it.'), Reason.STORE_FAILED: Row(502, Style.S3, 'BadGateway', 'The store did not answer as it should. Please retry.'), Reason.STORE_BUSY: Row(503, Style.S3, 'ServiceUnavailable', 'The store is out of reach. Please retry.'), Reason.UPLOAD_RUNNING: Row(409, Style.S3, 'OperationAborted', 'Another upload through this link is running. Please retry.'), Reason.TOO_LARGE: Row(413, Style.S3, 'EntityTooLarge', 'Your proposed upload exceeds the maximum allowed size'), Reason.LENGTH_NEEDED: Row(411, Style.S3, 'MissingContentLength', 'You must provide the Content-Length HTTP header.'), Reason.WRONG_TYPE: Row(415, Style.S3, 'UnsupportedMediaType', 'This link does not take this Content-Type.'), Reason.MALFORMED_UPLOAD: Row(400, Style.S3, 'InvalidRequest', 'This upload is not of a form that is taken here.'), Reason.NOT_AT_THE_EDGE: Row(501, Style.S3, 'NotImplemented', 'This is not taken here.'), Reason.NOT_A_LINK: _denied('this listener serves links only'), Reason.CROSS_SITE: _denied('The button was pressed from another site.'), Reason.MALFORMED_REQUEST: Row(400, Style.S3, 'InvalidRequest', 'The request is ambiguous or malformed.'), Reason.TARGET_TOO_LONG: Row(414, Style.S3, 'URITooLong', "The request's URL is longer than 16,384 bytes."), Reason.HEAD_TOO_LARGE: Row(431, Style.S3, 'RequestHeaderSectionTooLarge', "The request's header is larger than is taken here."), Reason.OVERLOADED: Row(503, Style.S3, 'SlowDown', 'Please reduce your request rate.'), Reason.INTERNAL: Row(500, Style.S3, 'InternalError', 'We encountered an internal error. Please try again.')}
+TABLE = {Reason.MISSING_KEY: Row(403, Style.CLOUDFRONT, 'MissingKey', 'Missing Key-Pair-Id query parameter or cookie value'), Reason.UNKNOWN_KEY: Row(403, Style.CLOUDFRONT, 'InvalidKey', 'Unknown Key'), Reason.MALFORMED_POLICY: Row(403, Style.CLOUDFRONT, 'MalformedPolicy', 'Malformed Policy'), Reason.MALFORMED_EXPIRES: Row(403, Style.CLOUDFRONT, 'MalformedPolicy', 'Malformed Policy'), Reason.MISSING_SIGNATURE: _denied('the Signature is missing'), Reason.MALFORMED_SIGNATURE: Row(403, Style.CLOUDFRONT, 'MalformedSignature', 'Could not unencode Signature'), Reason.UNSUPPORTED_HASH: _denied('Hash-Algorithm is neither SHA1 nor SHA256'), Reason.DUPLICATE_PARAMETER: _denied('a parameter that may be given once is given twice, or in another spelling'), Reason.TWO_SCHEMES: _denied('the URL carries both CloudFront and S3 parameters'), Reason.BAD_SIGNATURE: _denied('the signature is not of this URL by this key'), Reason.RESOURCE_MISMATCH: _denied('the policy is for another URL'), Reason.EXPIRED: _denied('This link has expired.'), Reason.NOT_YET_VALID: _denied('This link is not valid yet.'), Reason.IP_NOT_ALLOWED: _denied('This link is for another network address.'), Reason.S3_BAD_SIGNATURE: Row(403, Style.S3, 'SignatureDoesNotMatch', 'The request signature we calculated does not match the signature you provided. Check your key and signing method.'), Reason.S3_EXPIRED: Row(403, Style.S3, 'AccessDenied', 'Request has expired', 'This link has expired.'), Reason.S3_UNSUPPORTED: Row(403, Style.S3, 'AccessDenied', 'Access Denied', 'Only whole objects are served: no parts, versions or lists.'), Reason.UNSIGNED_PARAMETER: _denied('a parameter that must be signed is not covered by the signature'), Reason.MALFORMED_LIMIT: _denied('a limit in the signed URL cannot be read'), Reason.NOT_OBEYED: Row(400, Style.S3, 'InvalidArgument', 'A signed parameter cannot be obeyed here.'), Reason.MALFORMED_TICKET: _denied('the once parameter is no ticket'), Reason.TICKET_AHEAD: _denied('the ticket was made more than a day ahead of this clock'), Reason.WRONG_HOME: _denied('the ticket belongs to another ledger'), Reason.PLAIN_REFUSED: _denied('links without a ticket are refused here'), Reason.METHOD_NOT_GRANTED: _denied('This link does not allow this method.'), Reason.OBJECT_KEY: _denied('the path is no object key that is served here'), Reason.USED: _spent('This link has been used.'), Reason.REVOKED: _spent('This link has been revoked.'), Reason.CONFIRM_NEEDED: _spent('Open this link in a browser: a person is asked before it is used.'), Reason.BEFORE_BIRTH: _spent('This link is older than the ledger that counts its uses.'), Reason.FORGOTTEN: _spent('This link has expired.'), Reason.BUSY: Row(503, Style.S3, 'SlowDown', 'An earlier transfer of this link may still be running. Please retry.'), Reason.LEDGER_UNKNOWN: Row(503, Style.S3, 'ServiceUnavailable', 'Please retry. The link has not been used up by this.'), Reason.NO_OBJECT: Row(404, Style.S3, 'NoSuchKey', 'The specified key does not exist.'), Reason.PRECONDITION: Row(412, Style.S3, 'PreconditionFailed', 'At least one of the pre-conditions you specified did not hold'), Reason.RANGE: Row(416, Style.S3, 'InvalidRange', 'The requested range is not satisfiable'), Reason.OBJECT_STANDS: Row(412, Style.S3, 'PreconditionFailed', 'An object stands there already, and this link may not replace it.'), Reason.STORE_FAILED: Row(502, Style.S3, 'BadGateway', 'The store did not answer as it should. Please retry.'), Reason.STORE_BUSY: Row(503, Style.S3, 'ServiceUnavailable', 'The store is out of reach. Please retry.'), Reason.UPLOAD_RUNNING: Row(409, Style.S3, 'OperationAborted', 'Another upload through this link is running. Please retry.'), Reason.TOO_LARGE: Row(413, Style.S3, 'EntityTooLarge', 'Your proposed upload exceeds the maximum allowed size'), Reason.LENGTH_NEEDED: Row(411, Style.S3, 'MissingContentLength', 'You must provide the Content-Length HTTP header.'), Reason.WRONG_TYPE: Row(415, Style.S3, 'UnsupportedMediaType', 'This link does not take this Content-Type.'), Reason.MALFORMED_UPLOAD: Row(400, Style.S3, 'InvalidRequest', 'This upload is not of a form that is taken here.'), Reason.NOT_AT_THE_EDGE: Row(501, Style.S3, 'NotImplemented', 'This is not taken here.'), Reason.NOT_A_LINK: _denied('this listener serves links only'), Reason.CROSS_SITE: _denied('The button was pressed from another site.'), Reason.MALFORMED_REQUEST: Row(400, Style.S3, 'InvalidRequest', 'The request is ambiguous or malformed.'), Reason.TARGET_TOO_LONG: Row(414, Style.S3, 'URITooLong', "The request's URL is longer than 16,384 bytes."), Reason.HEAD_TOO_LARGE: Row(431, Style.S3, 'RequestHeaderSectionTooLarge', "The request's header is larger than is taken here."), Reason.OVERLOADED: Row(503, Style.S3, 'SlowDown', 'Please reduce your request rate.'), Reason.INTERNAL: Row(500, Style.S3, 'InternalError', 'We encountered an internal error. Please try again.')}
 
 class Refused(OncegateError):
 
@@ -685,6 +685,15 @@ class Policy(NamedTuple):
 def canned_policy(resource, expires):
  return b'{"Statement":[{"Resource":"' + resource + b'","Condition":{"DateLessThan":{"AWS:EpochTime":' + expires + b'}}}]}'
 
+def _only_ipv4(text):
+ return f"{text[:60]!r} is no IPv4 address or network: CloudFront's policies name no IPv6"
+
+def _is_ipv6(text):
+ try:
+  return bool(ipaddress.IPv6Network(text, strict=False))
+ except ValueError:
+  return False
+
 def read_policy(text):
  try:
   if len(text) > POLICY_MAX_BYTES:
@@ -733,8 +742,9 @@ def _source(value):
  source = _members(value, {'AWS:SourceIp'})['AWS:SourceIp']
  if not isinstance(source, str):
   raise ValueError('AWS:SourceIp is no text')
- ipaddress.IPv4Network(source, strict=False)
- return source
+ if _is_ipv6(source):
+  raise ValueError(_only_ipv4(source))
+ return source if ipaddress.IPv4Network(source, strict=False).prefixlen else None
 
 class Match(NamedTuple):
  query: object
@@ -992,55 +1002,6 @@ def read_ticket(text, *, now_s, homes):
   raise Refused(Reason.WRONG_HOME)
  return ticket
 
-# links/wishes
-
-PREFIX = b'x-amz-'
-
-META = b'x-amz-meta-'
-
-_OF_THE_SIGNATURE = frozenset(b'X-Amz-Algorithm X-Amz-Credential X-Amz-Date X-Amz-Expires X-Amz-Security-Token X-Amz-Signature X-Amz-SignedHeaders'.split())
-
-_OBEYED = frozenset(b'x-amz-content-sha256 x-amz-checksum-crc32 x-amz-checksum-crc32c x-amz-checksum-crc64nvme x-amz-checksum-sha1 x-amz-checksum-sha256'.split())
-
-WITHOUT_MEANING = frozenset(b'x-amz-checksum-algorithm x-amz-checksum-mode x-amz-checksum-type x-amz-date x-amz-expected-bucket-owner x-amz-request-payer x-amz-sdk-checksum-algorithm x-amz-security-token x-amz-user-agent'.split())
-
-_ACLS = frozenset((b'', b'private', b'bucket-owner-full-control'))
-
-_OF_AN_EMPTY_BODY = frozenset(((b'x-amz-checksum-crc32', b'AAAAAA=='), (b'x-amz-checksum-crc32c', b'AAAAAA=='), (b'x-amz-checksum-crc64nvme', b'AAAAAAAAAAA=')))
-
-def wishes_of(request, parameters, signed):
- for name in signed.signed_headers:
-  _is_obeyed(name.encode('latin-1'), request.header(name.encode('latin-1')) or b'')
- moved = {}
- for name, value in _in_query(parameters.own):
-  if name in moved or request.header(name) not in (None, value):
-   raise Refused(Reason.DUPLICATE_PARAMETER, hint=f"{name.decode('latin-1')} is given twice")
-  if any((byte < 32 or byte == 127 for byte in value)):
-   raise Refused(Reason.MALFORMED_LIMIT, hint='a signed parameter holds a control character')
-  if _is_obeyed(name, value) and request.header(name) is None:
-   moved[name] = value
- return tuple((pair for pair in moved.items() if pair not in _OF_AN_EMPTY_BODY))
-
-def _in_query(own):
- for segment in own:
-  raw_name, _, raw_value = segment.partition(b'=')
-  name = unescape_query(raw_name)
-  if name[:len(PREFIX)].lower() == PREFIX and name not in _OF_THE_SIGNATURE:
-   yield (name.lower(), unescape_query(raw_value))
-
-def _is_obeyed(name, value):
- if not name.startswith(PREFIX) or name in WITHOUT_MEANING:
-  return False
- if name in _OBEYED or name.startswith(META):
-  return True
- if name == b'x-amz-acl' and value in _ACLS:
-  return False
- raise not_implemented(name.decode('latin-1'))
-
-def not_implemented(name):
- message = f'A header or parameter you provided implies functionality that is not implemented here: {name}'
- return Refused(Reason.NOT_IMPLEMENTED, message=message, members=(('Header', name),))
-
 # links/verify
 
 _METHODS = {'GET': Operation.GET, 'PUT': Operation.PUT, 'HEAD': Operation.GET}
@@ -1080,10 +1041,9 @@ def grant_of(request, parameters, signed, trust, *, now_s):
  ticket = read_ticket(limits[b'once'], now_s=now_s, homes=trust.homes) if b'once' in limits else None
  object_key = served_key(request, parameters, signed, trust)
  operation = granted_operation(request.method, signed, ticket, object_key, trust)
- moved = wishes_of(request, parameters, signed) if signed.scheme is Scheme.S3 else ()
  if operation is Operation.PUT and b'once-confirm' in limits:
   raise Refused(Reason.MALFORMED_LIMIT, hint='once-confirm is for download links')
- return Grant(link_id=ticket.nonce if ticket else plain_link_id(signed, object_key), object_key=object_key, operation=operation, uses=ticket.uses if ticket else 1, is_counted=ticket is not None or trust.plain_links != 'allow', made_ms=ticket.made_ms if ticket else None, scheme=signed.scheme, key_id=signed.key_id, expires_s=signed.expires_s, home=ticket.home if ticket else '', is_wildcard=signed.is_wildcard, moved=moved, limits=read_limits(limits) if len(limits) > (ticket is not None) else NO_LIMITS)
+ return Grant(link_id=ticket.nonce if ticket else plain_link_id(signed, object_key), object_key=object_key, operation=operation, uses=ticket.uses if ticket else 1, is_counted=ticket is not None or trust.plain_links != 'allow', made_ms=ticket.made_ms if ticket else None, scheme=signed.scheme, key_id=signed.key_id, expires_s=signed.expires_s, home=ticket.home if ticket else '', is_wildcard=signed.is_wildcard, limits=read_limits(limits) if len(limits) > (ticket is not None) else NO_LIMITS)
 
 def signed_limits(parameters, signed):
  if signed.signed_query is None:
@@ -1198,16 +1158,53 @@ SAFE_INLINE = frozenset(('image/png', 'image/jpeg', 'image/gif', 'image/webp', '
 
 PLAYED_KINDS = ('audio/', 'video/')
 
+_NAME = re.compile(';[ \\t]*filename[ \\t]*=[ \\t]*(?:"((?:[^"\\\\]|\\\\.)*)"|([^;" \\t][^;]*))', re.IGNORECASE)
+
+_STAR = re.compile(';[ \\t]*filename\\*[ \\t]*=', re.IGNORECASE)
+
+_ESCAPED = re.compile('\\\\(.)')
+
+_BETWEEN_WORDS = re.compile('(?<=\\?=)[ \\t]+(?==\\?)')
+
+_WORD = re.compile('=\\?([^?\\s]+)\\?([bqBQ])\\?([^?]*)\\?=')
+
 def content_disposition(kind, filename):
  if not filename:
   return kind
  plain = ''.join((c if ' ' <= c <= '~' and c not in '"\\%' else '_' for c in filename))
  quoted = f'{kind}; filename="{plain}"'
- return quoted if plain == filename else f"{quoted}; filename*=UTF-8''{escape(filename)}"
+ return quoted if plain == filename and (not _WORD.search(filename)) else f"{quoted}; filename*=UTF-8''{escape(filename)}"
+
+def plain_disposition(signed):
+ found = _NAME.search(signed)
+ if found is None:
+  return signed
+ if _STAR.search(signed):
+  return signed.encode('ascii', 'replace').decode()
+ given = found[2].strip() if found[1] is None else _ESCAPED.sub('\\1', found[1])
+ name = _decode_words(given)
+ if name.isascii() and name == given:
+  return signed
+ rest = (signed[:found.start()] + signed[found.end():]).encode('ascii', 'replace').decode()
+ kind, separator, others = rest.partition(';')
+ return f'{content_disposition(kind.strip(), name)}{separator}{others}'
+
+def _decode_words(name):
+ try:
+  text = _WORD.sub(_read_word, _BETWEEN_WORDS.sub('', name))
+ except (binascii.Error, LookupError, ValueError):
+  return name
+ return name if not text or any((c < ' ' or c == '\x7f' for c in text)) else text
+
+def _read_word(word):
+ charset, encoding, text = word.groups()
+ read = binascii.a2b_base64 if encoding in 'bB' else partial(binascii.a2b_qp, header=True)
+ return read(text.encode('ascii')).decode(charset.partition('*')[0])
 
 def disposition_of(key, signed, content_type):
  if signed is None:
   return content_disposition('attachment', key.rpartition('/')[2])
+ signed = plain_disposition(signed)
  kind, separator, rest = signed.partition(';')
  media_type = content_type.partition(';')[0].strip().lower()
  is_safe = media_type in SAFE_INLINE or media_type.startswith(PLAYED_KINDS)
@@ -1215,9 +1212,27 @@ def disposition_of(key, signed, content_type):
   return f'attachment{separator}{rest}'
  return signed
 
+# links/media_types
+
+DEFAULT_MEDIA_TYPE = 'application/octet-stream'
+
+_SUFFIXES_BY_TYPE = {'application/epub+zip': 'epub', 'application/msword': 'doc dot', 'application/pdf': 'pdf', 'application/postscript': 'ps eps ai', 'application/rtf': 'rtf', 'application/vnd.ms-excel': 'xls', 'application/vnd.ms-powerpoint': 'ppt', 'application/vnd.oasis.opendocument.presentation': 'odp', 'application/vnd.oasis.opendocument.spreadsheet': 'ods', 'application/vnd.oasis.opendocument.text': 'odt', 'application/vnd.openxmlformats-officedocument.presentationml.presentation': 'pptx', 'application/vnd.openxmlformats-officedocument.spreadsheetml.sheet': 'xlsx', 'application/vnd.openxmlformats-officedocument.wordprocessingml.document': 'docx', 'text/calendar': 'ics', 'text/css': 'css', 'text/csv': 'csv', 'text/html': 'html htm', 'text/javascript': 'js mjs', 'text/markdown': 'md markdown', 'text/plain': 'txt text log conf ini', 'text/tab-separated-values': 'tsv', 'text/vcard': 'vcf', 'text/vtt': 'vtt', 'application/json': 'json', 'application/ld+json': 'jsonld', 'application/manifest+json': 'webmanifest', 'application/toml': 'toml', 'application/vnd.apache.parquet': 'parquet', 'application/vnd.sqlite3': 'sqlite sqlite3', 'application/wasm': 'wasm', 'application/x-ndjson': 'ndjson jsonl', 'application/x-sh': 'sh', 'application/xml': 'xml xsd xsl', 'application/yaml': 'yaml yml', 'application/gzip': 'gz tgz', 'application/java-archive': 'jar', 'application/vnd.android.package-archive': 'apk', 'application/vnd.debian.binary-package': 'deb', 'application/vnd.rar': 'rar', 'application/x-7z-compressed': '7z', 'application/x-apple-diskimage': 'dmg', 'application/x-bzip2': 'bz2', 'application/x-iso9660-image': 'iso', 'application/x-msi': 'msi', 'application/x-rpm': 'rpm', 'application/x-tar': 'tar', 'application/x-xz': 'xz txz', 'application/zip': 'zip whl', 'application/zstd': 'zst', 'audio/aac': 'aac', 'audio/flac': 'flac', 'audio/midi': 'mid midi', 'audio/mp4': 'm4a', 'audio/mpeg': 'mp3', 'audio/ogg': 'ogg oga opus', 'audio/wav': 'wav', 'audio/webm': 'weba', 'font/otf': 'otf', 'font/ttf': 'ttf', 'font/woff': 'woff', 'font/woff2': 'woff2', 'image/apng': 'apng', 'image/avif': 'avif', 'image/bmp': 'bmp', 'image/gif': 'gif', 'image/heic': 'heic', 'image/jpeg': 'jpg jpeg jpe', 'image/jxl': 'jxl', 'image/png': 'png', 'image/svg+xml': 'svg', 'image/tiff': 'tif tiff', 'image/vnd.adobe.photoshop': 'psd', 'image/vnd.microsoft.icon': 'ico', 'image/webp': 'webp', 'application/dash+xml': 'mpd', 'application/vnd.apple.mpegurl': 'm3u8', 'video/3gpp': '3gp', 'video/mp2t': 'ts', 'video/mp4': 'mp4 m4v', 'video/mpeg': 'mpg mpeg', 'video/ogg': 'ogv', 'video/quicktime': 'mov qt', 'video/webm': 'webm', 'video/x-matroska': 'mkv', 'video/x-msvideo': 'avi', 'message/rfc822': 'eml'}
+
+_TYPE_BY_SUFFIX = {suffix: media_type for media_type, suffixes in _SUFFIXES_BY_TYPE.items() for suffix in suffixes.split()}
+
+_OTHER_NAMES = {'application/csv': 'text/csv', 'application/javascript': 'text/javascript', 'application/rar-compressed': 'application/vnd.rar', 'application/zip-compressed': 'application/zip', 'audio/m4a': 'audio/mp4', 'audio/mp3': 'audio/mpeg', 'audio/vnd.wave': 'audio/wav', 'audio/wave': 'audio/wav', 'image/icon': 'image/vnd.microsoft.icon', 'image/jpg': 'image/jpeg', 'image/ms-bmp': 'image/bmp', 'image/pjpeg': 'image/jpeg', 'text/xml': 'application/xml', 'text/yaml': 'application/yaml', 'video/avi': 'video/msvideo', 'video/m4v': 'video/mp4'}
+
+def common_name_of(media_type):
+ plain = media_type.replace('/x-', '/')
+ return _OTHER_NAMES.get(plain, plain)
+
+def media_type_of(key):
+ _, dot, suffix = key.rpartition('.')
+ return _TYPE_BY_SUFFIX.get(suffix.lower(), DEFAULT_MEDIA_TYPE) if dot else DEFAULT_MEDIA_TYPE
+
 # links/upload_head
 
-DEFAULT_TYPE = 'application/octet-stream'
+FORM = 'multipart/form-data'
 
 _MEDIA_TYPE = re.compile('[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+')
 
@@ -1228,36 +1243,44 @@ class UploadHead(NamedTuple):
  media_type: object
  max_bytes: object
 
-def read_upload_head(request, limits, *, max_bytes):
+def read_upload_head(request, limits, *, key, max_bytes):
  length = request.header(b'content-length')
  if length is not None and (not _LENGTH.fullmatch(length)):
   raise Refused(Reason.MALFORMED_REQUEST)
  _refuse_what_is_no_plain_body(request)
+ if length is None and request.header(b'transfer-encoding') is None:
+  raise Refused(Reason.LENGTH_NEEDED)
  if limits.max_bytes is not None:
   max_bytes = min(max_bytes, limits.max_bytes)
  size_bytes = None if length is None else int(length)
  if size_bytes is not None and size_bytes > max_bytes:
   raise Refused(Reason.TOO_LARGE)
  given = (request.header(b'content-type') or b'').decode('latin-1')
+ media_type = accepted_type(given, limits.media_type, key)
+ if media_type is None:
+  is_form = given.lower().startswith(FORM)
+  words = 'This is a form: send the file itself, as the body (curl -T FILE).' if is_form else ''
+  raise Refused(Reason.WRONG_TYPE, message=words)
+ return UploadHead(size_bytes, media_type if _MEDIA_TYPE.fullmatch(media_type) else DEFAULT_MEDIA_TYPE, max_bytes)
+
+def accepted_type(given, wanted, name):
  media_type = given.partition(';')[0].strip().lower()
- if not _is_accepted(media_type, limits.media_type):
-  raise Refused(Reason.WRONG_TYPE)
- return UploadHead(size_bytes, media_type if _MEDIA_TYPE.fullmatch(media_type) else DEFAULT_TYPE, max_bytes)
+ if wanted is None:
+  return None if media_type == FORM else media_type
+ if media_type in ('', DEFAULT_MEDIA_TYPE) and media_type != wanted:
+  media_type = media_type_of(name)
+ kind, _, subtype = wanted.partition('/')
+ is_taken = media_type.startswith(f'{kind}/') if subtype == '*' else common_name_of(media_type) == common_name_of(wanted)
+ return media_type if is_taken else None
 
 def _refuse_what_is_no_plain_body(request):
  if request.header(b'content-range') is not None:
   raise Refused(Reason.MALFORMED_UPLOAD, message='A PUT stores a whole object (RFC 9110 14.5).')
  is_framed = (request.header(b'x-amz-content-sha256') or b'').startswith(b'STREAMING-')
- if is_framed or b'aws-chunked' in (request.header(b'content-encoding') or b''):
+ if is_framed or b'aws-chunked' in (request.header(b'content-encoding') or b'').lower():
   raise Refused(Reason.MALFORMED_UPLOAD, message='aws-chunked bodies are not taken: send the object itself.')
  if request.header(b'x-amz-copy-source') is not None:
   raise Refused(Reason.MALFORMED_UPLOAD, message='A link uploads a body; it copies nothing.')
-
-def _is_accepted(media_type, pattern):
- if pattern is None:
-  return True
- kind, _, subtype = pattern.partition('/')
- return media_type.startswith(f'{kind}/') if subtype == '*' else media_type == pattern
 
 # web/plain
 
@@ -1429,7 +1452,7 @@ def download_passed_on(sent, grant, claimed):
  """The request for a whole object: without Range, conditions, cookies, and with what was signed in its query."""
  limits = grant.limits
  shown_as = '' if (limits.response_type or '').lower().startswith(PLAYED_KINDS) else limits.response_type or ''
- given = {'response-content-disposition': disposition_of(grant.object_key, limits.disposition, shown_as), 'response-content-type': limits.response_type}
+ given = {'response-content-disposition': disposition_of(grant.object_key, limits.disposition, shown_as), 'response-content-type': limits.response_type, 'response-content-language': limits.response_language, 'response-content-encoding': limits.response_encoding}
  query = '&'.join((f'{name}={escape(value)}' for name, value in given.items() if value is not None))
  return _passed_on(sent, grant, KEPT, query, {CLAIM_HEADER: str(claimed)} if claimed else {})
 
@@ -2534,7 +2557,7 @@ def _download(visit):
 def _upload(visit):
  """Take a lease, or under a wildcard the use itself, and let the bucket store what comes if nothing stands there."""
  request, grant, ask = (visit.request, visit.grant, visit.ask)
- head = read_upload_head(request, grant.limits, max_bytes=UPLOAD_MAX_BYTES)
+ head = read_upload_head(request, grant.limits, key=grant.object_key, max_bytes=UPLOAD_MAX_BYTES)
  if head.size_bytes is None:
   raise Refused(Reason.LENGTH_NEEDED)
  if grant.limits.may_replace:

@@ -62,7 +62,7 @@ def upload_file(file: str, url: str, media_type: str | None, *, patience: Patien
     from oncegate.cli.transfer.client import open_client, read_url
     from oncegate.cli.transfer.progress import progress_on_terminal
     from oncegate.cli.transfer.uploading import read_content, upload
-    from oncegate.stores.media_types import media_type_of
+    from oncegate.links.media_types import media_type_of
 
     link = read_url(url)
     is_file = file != "-" and Path(file).is_file()

@@ -33,6 +33,7 @@ class ObjectTarget:
         content_type: media type.
         size_bytes: announced length; None if none was announced.
         replaces: None: only if there is no object; an ETag, quoted: only if the object has it.
+        kept: headers to store with it; see ``Store.start_upload``.
         upload_id: drawn at random for this upload.
     """
 
@@ -40,6 +41,7 @@ class ObjectTarget:
     content_type: str
     size_bytes: int | None
     replaces: str | None
+    kept: tuple[tuple[str, str], ...] = ()
     upload_id: str = field(default_factory=lambda: secrets.token_hex(16))
 
 

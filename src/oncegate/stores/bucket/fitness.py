@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import obstore
 from obstore import exceptions
 
-from oncegate.stores.bucket.abilities import Abilities, Way
+from oncegate.stores.bucket.abilities import MARK, Abilities, Way
 from oncegate.stores.bucket.faults import DRIVER_ERRORS, fault_of, first_line
 from oncegate.stores.bucket.objects import RESERVED_NAME, etag_of, pages_of
 from oncegate.stores.bucket.s3_calls import S3Calls
@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # the driver has these names for type checkers alone
 AT_ONCE = 4
 ANOTHER_ETAG = '"00000000000000000000000000000000"'
 
+_OF_THE_PROBE = {"content-type": "application/octet-stream", f"x-amz-meta-{MARK}": "probe"}
 _CONDITION_FAILED = (exceptions.AlreadyExistsError, exceptions.PreconditionError)
 
 
@@ -146,7 +147,7 @@ async def _keeps_match(store: ObjectStore, scheme: str, key: str, *, has_bare_et
 async def _is_completion_refused(calls: S3Calls, key: str, replaced: str | None) -> bool:
     upload_id = ""
     try:
-        upload_id = await calls.create(key, content_type="application/octet-stream", mark="probe")
+        upload_id = await calls.create(key, _OF_THE_PROBE)
         etag = await calls.upload_part(key, upload_id, 1, b"probe")
         await calls.complete(key, upload_id, [etag], condition_of(replaced))
     except ObjectStands:
@@ -165,7 +166,7 @@ async def _is_completion_refused(calls: S3Calls, key: str, replaced: str | None)
 async def _has_race_one_winner(calls: S3Calls, key: str) -> bool:
     """Complete several uploads to a free key at once: a server that first compares and then writes lets two win."""
     target = f"{key}-race"
-    ids = [await calls.create(target, content_type="application/octet-stream", mark="probe") for _ in range(AT_ONCE)]
+    ids = [await calls.create(target, _OF_THE_PROBE) for _ in range(AT_ONCE)]
 
     async def complete(upload_id: str) -> bool:
         etag = await calls.upload_part(target, upload_id, 1, b"probe")
@@ -188,7 +189,7 @@ async def _has_race_one_winner(calls: S3Calls, key: str) -> bool:
 async def _is_copy_refused(calls: S3Calls, key: str, replaced: str | None) -> bool:
     source = f"{key}-source"
     try:
-        upload_id = await calls.create(source, content_type="application/octet-stream", mark="probe")
+        upload_id = await calls.create(source, _OF_THE_PROBE)
         etag = await calls.upload_part(source, upload_id, 1, b"probe")
         await calls.complete(source, upload_id, [etag], {})
         await calls.copy(source, key, copy_condition_of(replaced))
@@ -211,9 +212,7 @@ async def _is_put_refused(calls: S3Calls, key: str, replaced: str | None) -> boo
 
     condition = condition_of(replaced)
     try:
-        await calls.put(
-            key, body(), size_bytes=5, content_type="application/octet-stream", mark="probe", condition=condition
-        )
+        await calls.put(key, body(), size_bytes=5, headers=_OF_THE_PROBE, condition=condition)
     except ObjectStands:
         return True
     except StoreFault as fault:

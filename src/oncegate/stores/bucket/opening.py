@@ -90,6 +90,8 @@ def open_obstore(url: str, *, options: Mapping[str, str], environ: Mapping[str, 
                     credential_provider=chain,
                 )
             case "gs":
+                # otherwise Google decodes what was stored with Content-Encoding: gzip, and no length is right
+                both["default_headers"] = {"accept-encoding": "gzip"}
                 return GCSStore(name, prefix=prefix or None, config=known, client_options=both, retry_config=RETRIES)
             case _:
                 return AzureStore(name, prefix=prefix or None, config=known, client_options=both, retry_config=RETRIES)

@@ -31,7 +31,6 @@ from oncegate.aws_requests.signature import (
     signed_headers,
 )
 from oncegate.links.urls import escape
-from oncegate.stores.bucket.abilities import MARK
 from oncegate.stores.bucket.faults import fault_of_status
 from oncegate.stores.protocol import ObjectStands, StoreBusy, StoreFault, StoreRefused
 
@@ -81,9 +80,13 @@ class S3Calls:
         self._client = httpx.AsyncClient(timeout=TIMEOUT, limits=LIMITS, transport=transport)
         self._scope = SigningScope(region=place.region, service="s3")
 
-    async def create(self, key: str, *, content_type: str, mark: str) -> str:
-        """Begin a multipart upload and return its id; it is no object before it is completed."""
-        headers = {"content-type": content_type, f"x-amz-meta-{MARK}": mark}
+    async def create(self, key: str, headers: Mapping[str, str]) -> str:
+        """Begin a multipart upload and return its id; it is no object before it is completed.
+
+        Args:
+            key: of the object.
+            headers: stored with it.
+        """
         answer = await self._repeated("POST", key, query=[("uploads", "")], headers=headers)
         return _element(answer, "UploadId")
 
@@ -136,8 +139,7 @@ class S3Calls:
         body: AsyncGenerator[bytes],
         *,
         size_bytes: int,
-        content_type: str,
-        mark: str,
+        headers: Mapping[str, str],
         condition: Mapping[str, str],
     ) -> str:
         """Store an object whose body arrives piece by piece, on a condition; returns its ETag.
@@ -146,8 +148,7 @@ class S3Calls:
             ObjectStands: the condition does not hold.
             StoreFault: or it is unknown whether the object was stored.
         """
-        headers = {"content-type": content_type, f"x-amz-meta-{MARK}": mark, **condition}
-        answer = await self._once("PUT", key, headers=headers, body=body, size_bytes=size_bytes)
+        answer = await self._once("PUT", key, headers={**headers, **condition}, body=body, size_bytes=size_bytes)
         etag = _on_condition(answer, condition).headers.get("etag", "")
         if not etag:
             raise StoreFault("the store took an object and gave no ETag")

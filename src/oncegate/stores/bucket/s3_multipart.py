@@ -21,7 +21,7 @@ import obstore
 
 from oncegate.stores.bucket.abilities import CHUNK_BYTES, ObjectTarget, Way
 from oncegate.stores.bucket.faults import DRIVER_ERRORS, fault_of
-from oncegate.stores.bucket.objects import UPLOADS_FOLDER, pages_of
+from oncegate.stores.bucket.objects import UPLOADS_FOLDER, headers_of, pages_of
 from oncegate.stores.bucket.s3_calls import S3Calls
 from oncegate.stores.protocol import LengthNeeded, StoreFault, UploadTooLarge
 
@@ -90,9 +90,7 @@ class S3Multipart:
         if len(self._sending) == PARTS_MAX:
             raise LengthNeeded(f"an upload without an announced length ends at {PARTS_MAX} parts; announce it")
         if not self._upload_id:
-            self._upload_id = await self._calls.create(
-                self._key, content_type=self._target.content_type, mark=self._target.upload_id
-            )
+            self._upload_id = await self._calls.create(self._key, headers_of(self._target))
         if not self._noted_at or time.monotonic() - self._noted_at > NOTE_EVERY_S:
             await self._note()
         while len(under_way := [part for part in self._sending if not part.done()]) >= AT_ONCE:

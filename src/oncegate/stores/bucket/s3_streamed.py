@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator
 
 from oncegate.stores.bucket.abilities import ObjectTarget
 from oncegate.stores.bucket.handover import Handover
+from oncegate.stores.bucket.objects import headers_of
 from oncegate.stores.bucket.s3_calls import S3Calls
 from oncegate.stores.bucket.s3_multipart import condition_of
 from oncegate.stores.protocol import StoreFault
@@ -77,7 +78,6 @@ class S3StreamedPut:
             self._target.key,
             body,
             size_bytes=self._target.size_bytes or 0,
-            content_type=self._target.content_type,
-            mark=self._target.upload_id,
+            headers=headers_of(self._target),
             condition=self._condition,
         )

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import obstore
 
@@ -24,7 +24,7 @@ from oncegate.links.urls import object_key_problem
 from oncegate.stores.bucket import fitness
 from oncegate.stores.bucket.abilities import Abilities, ObjectTarget
 from oncegate.stores.bucket.faults import DRIVER_ERRORS, fault_of
-from oncegate.stores.bucket.objects import etag_of, info_of, is_reserved, pages_of
+from oncegate.stores.bucket.objects import check_kept, etag_of, info_of, is_reserved, kept_of, pages_of
 from oncegate.stores.bucket.s3_calls import S3Calls
 from oncegate.stores.bucket.s3_multipart import sweep_uploads
 from oncegate.stores.bucket.upload import ObstoreUpload, way_or_warn
@@ -90,23 +90,32 @@ class ObstoreStore:
             return None
         except DRIVER_ERRORS as error:
             raise fault_of(error, doing="look") from error
-        kept = found.attributes.get("Content-Type")
-        return OpenRemote(self._bucket.long, found.meta, info_of(key, found.meta, kept))
+        attributes = cast("Mapping[str, str]", found.attributes)
+        info = info_of(key, found.meta, attributes.get("Content-Type"), kept_of(attributes))
+        return OpenRemote(self._bucket.long, found.meta, info)
 
     async def start_upload(
-        self, key: str, *, content_type: str, size_bytes: int | None, replaces: str | None
+        self,
+        key: str,
+        *,
+        content_type: str,
+        size_bytes: int | None,
+        replaces: str | None,
+        kept: tuple[tuple[str, str], ...] = (),
     ) -> Upload:
         """Begin an upload; see ``Store.start_upload``.
 
         Raises:
             KeyRefused: the key is reserved.
+            NotKept: the store takes no metadata of such a name.
             NotOnce, UploadTooLarge: this server keeps no condition that would make the upload happen once.
             StoreRefused: the credentials may not write.
         """
         if is_reserved(key) or object_key_problem(key):
             raise KeyRefused("a key of this form is reserved")
+        check_kept(kept, self._bucket.scheme)
         abilities = await self._find_abilities()
-        target = ObjectTarget(key=key, content_type=content_type, size_bytes=size_bytes, replaces=replaces)
+        target = ObjectTarget(key=key, content_type=content_type, size_bytes=size_bytes, replaces=replaces, kept=kept)
         way_or_warn(abilities, target, size_bytes or 0)
         return ObstoreUpload(self._bucket.short, self._bucket.scheme, self._bucket.calls, abilities, target)
 

@@ -21,7 +21,7 @@ from obstore import exceptions
 from oncegate.stores.bucket.abilities import CHUNK_BYTES, MARK, Abilities, LargeUpload, ObjectTarget, Way
 from oncegate.stores.bucket.faults import DRIVER_ERRORS, fault_of
 from oncegate.stores.bucket.handover import Handover
-from oncegate.stores.bucket.objects import UPLOADS_FOLDER, etag_of
+from oncegate.stores.bucket.objects import UPLOADS_FOLDER, attributes_of, etag_of
 from oncegate.stores.bucket.s3_calls import S3Calls
 from oncegate.stores.bucket.s3_multipart import S3Multipart
 from oncegate.stores.bucket.s3_streamed import S3StreamedPut
@@ -94,6 +94,7 @@ class ObstoreUpload:
             etag=etag,
             modified_s=int(time.time()),
             content_type=self._target.content_type,
+            kept=tuple(pair for pair in self._target.kept if pair[0] != "content-type"),
         )
 
     async def abort(self) -> None:
@@ -139,7 +140,7 @@ class ObstoreUpload:
                 self._target.key,
                 data,
                 mode=await self._mode(),
-                attributes={"Content-Type": self._target.content_type, MARK: self._target.upload_id},
+                attributes=attributes_of(self._target),
                 use_multipart=False,
             )
         except _CONDITION_FAILED as error:
@@ -218,7 +219,7 @@ class StagedCopy:
                 self._store,
                 self._key,
                 body,
-                attributes={"Content-Type": self._target.content_type, MARK: self._target.upload_id},
+                attributes=attributes_of(self._target),
                 chunk_size=CHUNK_BYTES,
                 max_concurrency=2,
             )

@@ -17,6 +17,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from oncegate.links.media_types import DEFAULT_MEDIA_TYPE
 from oncegate.stores.directory import staging, walk
 from oncegate.stores.protocol import KeyRefused, ObjectStands, StoreBusy
 
@@ -38,6 +39,8 @@ class FileTarget:
     segments: Sequence[bytes]
     size_bytes: int | None
     replaces: str | None
+    content_type: str = DEFAULT_MEDIA_TYPE
+    kept: tuple[tuple[str, str], ...] = ()
 
 
 def open_nearest_folder(root_fd: int, target: FileTarget) -> tuple[int, int]:

@@ -13,12 +13,14 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from oncegate.stores.directory import walk
+from oncegate.stores.protocol import NotKept
 
 STAGING = (walk.RESERVED_NAME, b"staging")
 
@@ -29,6 +31,7 @@ _UNNAMED_UNKNOWN = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errn
 _OBJECT_MODE = 0o666
 _OURS_MODE = 0o700  # nobody else may read what is not committed; gateways on one folder run as one user
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_ATTRIBUTES = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.EPERM, errno.ENOSPC, errno.E2BIG, errno.ENOSYS})
 _KEEP_SIZE = ctypes.c_int(1)  # FALLOC_FL_KEEP_SIZE
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -77,6 +80,30 @@ class StagedFile:
             return
         if result != 0 and ctypes.get_errno() in _FULL:
             raise OSError(ctypes.get_errno(), f"no room for {size_bytes} bytes")
+
+    def keep(self, content_type: str, kept: Mapping[str, str], *, guessed: str) -> None:
+        """Store what is kept with the object, now: the file then gets its name together with it.
+
+        Args:
+            content_type: of the object.
+            kept: further headers; with ``content-type`` among them, the type must be kept.
+            guessed: the type that a look would guess.
+
+        Raises:
+            NotKept: the file system has no place for it.
+        """
+        written = {**kept, "content-type": content_type} if content_type != guessed else dict(kept)
+        if not written or written == {"content-type": guessed}:
+            return
+        text = json.dumps(written, separators=(",", ":")).encode()
+        try:
+            os.setxattr(self._fd, walk.KEPT_ATTRIBUTE, text)
+        except OSError as error:
+            # a type that nobody signed is only what its sender guessed, as the name's suffix is
+            if error.errno not in _NO_ATTRIBUTES:
+                raise
+            if kept:
+                raise NotKept(next(iter(kept)), f"no room for it in an extended attribute ({error})") from error
 
     def append(self, data: bytes | bytearray) -> None:
         """Write all of ``data`` at the end."""

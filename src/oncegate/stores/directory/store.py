@@ -76,14 +76,23 @@ class DirectoryStore:
         if not walk.is_object(status):
             os.close(fd)
             return None
-        return OpenFile(fd, walk.info_of(key, status), status.st_mtime_ns, self._scratch, self._pool)
+        return OpenFile(
+            fd, walk.described(walk.info_of(key, status), fd), status.st_mtime_ns, self._scratch, self._pool
+        )
 
     async def start_upload(
-        self, key: str, *, content_type: str, size_bytes: int | None, replaces: str | None
+        self,
+        key: str,
+        *,
+        content_type: str,
+        size_bytes: int | None,
+        replaces: str | None,
+        kept: tuple[tuple[str, str], ...] = (),
     ) -> Upload:
-        """Begin an upload; see ``Store.start_upload``. The content type is not stored: a look guesses it from the name.
+        """Begin an upload; see ``Store.start_upload``. A type that the name does not tell is stored as ``kept`` is.
 
         Raises:
+            NotKept: the file system has no extended attributes.
             KeyRefused: the name is reserved or too long, belongs to a folder, or leads through a file or a link.
             StoreFull: ``size_bytes`` do not fit.
             StoreFault: the store failed.
@@ -91,7 +100,14 @@ class DirectoryStore:
         segments = walk.segments_of(key)
         if segments is None or object_key_problem(key):
             raise KeyRefused("the store's folder has no place for this key")
-        target = FileTarget(key=key, segments=segments, size_bytes=size_bytes, replaces=replaces)
+        target = FileTarget(
+            key=key,
+            segments=segments,
+            size_bytes=size_bytes,
+            replaces=replaces,
+            content_type=content_type,
+            kept=kept,
+        )
         # Shielded: if the viewer leaves now, the thread goes on and opens a descriptor that somebody has to close.
         started = asyncio.ensure_future(self._in_thread(lambda: upload.start(self._root_fd, target, self._pool)))
         try:

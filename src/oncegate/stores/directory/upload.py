@@ -15,10 +15,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from oncegate.links.media_types import media_type_of
 from oncegate.stores.directory import walk
 from oncegate.stores.directory.placing import FileTarget, open_nearest_folder, put_in_place
 from oncegate.stores.directory.staging import StagedFile
-from oncegate.stores.protocol import ObjectInfo, StoreFault
+from oncegate.stores.protocol import NotKept, ObjectInfo, StoreFault
 
 FLUSH_BYTES = 1 << 18
 """Bytes collected before a thread writes them: starting a thread's work costs as much as writing 64 KiB."""
@@ -39,12 +40,13 @@ def start(root_fd: int, target: FileTarget, pool: ThreadPoolExecutor) -> Directo
             staged = StagedFile(root_fd, folder_fd)
         finally:
             os.close(folder_fd)
-        if target.size_bytes:
-            try:
+        try:
+            staged.keep(target.content_type, dict(target.kept), guessed=media_type_of(target.key))
+            if target.size_bytes:
                 staged.reserve(target.size_bytes)
-            except OSError:
-                staged.discard()
-                raise
+        except (OSError, NotKept):
+            staged.discard()
+            raise
     except OSError as error:
         raise walk.fault_of(error) from error
     return DirectoryUpload(root_fd, target, staged, pool, stood=stood)
@@ -131,7 +133,9 @@ class DirectoryUpload:
             raise StoreFault(f"{target.size_bytes} bytes were announced, {staged.written_bytes} came")
         staged.sync()  # before the file gets its name, or after a loss of power the name could belong to half an object
         put_in_place(self._root_fd, target, staged, stood=self._stood)
-        return walk.info_of(target.key, staged.status())
+        info = walk.info_of(target.key, staged.status())
+        kept = tuple(pair for pair in target.kept if pair[0] != "content-type")
+        return info._replace(content_type=target.content_type, kept=kept)
 
     def _let_go(self) -> None:
         with self._turn:

@@ -11,15 +11,20 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Sequence
+from typing import cast
 
-from oncegate.stores.media_types import media_type_of
+from oncegate.links.media_types import media_type_of
 from oncegate.stores.protocol import KeyRefused, ObjectInfo, StoreBusy, StoreFault, StoreFull, StoreRefused
 
 RESERVED_NAME = b".oncegate"
 """The folder at the top that holds staged uploads and is no part of the store."""
+
+KEPT_ATTRIBUTE = "user.oncegate"
+"""The extended attribute with the headers that are kept with an object, as JSON; none where the name tells its type."""
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 """To list or to fsync a folder."""
@@ -121,6 +126,22 @@ def info_of(key: str, status: os.stat_result) -> ObjectInfo:
         modified_s=int(status.st_mtime),
         content_type=media_type_of(key),
     )
+
+
+def described(info: ObjectInfo, fd: int) -> ObjectInfo:
+    """Add what an open file keeps beside its bytes: its type, and headers.
+
+    What is no such attribute of ours counts as none: another program may have written it.
+    """
+    try:
+        kept = cast("object", json.loads(os.getxattr(fd, KEPT_ATTRIBUTE)))
+    except (OSError, ValueError):  # most files have none; some file systems have no attributes
+        return info
+    if not isinstance(kept, dict):
+        return info
+    texts = {name: text for name, text in cast("dict[str, object]", kept).items() if isinstance(text, str)}
+    content_type = texts.pop("content-type", info.content_type)
+    return info._replace(content_type=content_type, kept=tuple(texts.items()))
 
 
 def etag_of(status: os.stat_result) -> str:

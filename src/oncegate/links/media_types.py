@@ -113,6 +113,33 @@ _TYPE_BY_SUFFIX = {
 }
 
 
+_OTHER_NAMES = {
+    "application/csv": "text/csv",
+    "application/javascript": "text/javascript",
+    "application/rar-compressed": "application/vnd.rar",
+    "application/zip-compressed": "application/zip",
+    "audio/m4a": "audio/mp4",
+    "audio/mp3": "audio/mpeg",
+    "audio/vnd.wave": "audio/wav",
+    "audio/wave": "audio/wav",
+    "image/icon": "image/vnd.microsoft.icon",
+    "image/jpg": "image/jpeg",
+    "image/ms-bmp": "image/bmp",
+    "image/pjpeg": "image/jpeg",
+    "text/xml": "application/xml",
+    "text/yaml": "application/yaml",
+    "video/avi": "video/msvideo",
+    "video/m4v": "video/mp4",
+}
+"""What browsers and tools write for a registered name; each also with ``x-`` before its second half."""
+
+
+def common_name_of(media_type: str) -> str:
+    """One name for a media type of which several are in use, to compare two by; without ``x-``, so not to be shown."""
+    plain = media_type.replace("/x-", "/")
+    return _OTHER_NAMES.get(plain, plain)
+
+
 def media_type_of(key: str) -> str:
     """Guess an object's media type from the last suffix of its key; ``application/octet-stream`` for any other."""
     _, dot, suffix = key.rpartition(".")
