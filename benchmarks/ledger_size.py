@@ -6,8 +6,8 @@
 
 Records are of real shape: ids in the order of time over a week, nine in ten spent by one claim, the rest with a break or
 a label; one in ten is due. The large ledger and an empty one, on the same server, take turns, so that both meet the same
-machine; figures are medians of the rounds, and ratios medians of the ratios within a round. A sweep is measured once:
-claims while it runs, beside those of the rounds before and after it.
+machine; figures are medians of the rounds, and ratios medians of the ratios within a round. What is due is swept in
+slices (one in sqlite:, where each walks through the whole file): claims while a slice is swept, beside those just before.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import cast
@@ -32,6 +33,7 @@ from oncegate.ledgers.opening import create_ledger, open_ledger
 from oncegate.ledgers.protocol import FORGET_MARGIN_S, Done, Ledger, Row, Sweeps
 from oncegate.ledgers.sqlite import file as sqlite_file
 from oncegate.ledgers.sqlite import rows as sqlite_rows
+from oncegate.ledgers.sweeping import SweepsByTries
 from oncegate.links.grant import Operation
 from oncegate.links.link_id import uuid7
 from oncegate.testing.servers.postgresql import PostgresqlServer
@@ -43,6 +45,8 @@ SWEPT_MAX_S = 120.0
 WEEK_S = 7 * 86_400
 DUE_PART = 10
 """One record in so many is due."""
+SLICES = 5
+"""Those are due at so many instants."""
 
 
 def record_of(number: int) -> bytes:
@@ -62,8 +66,9 @@ def rows(count: int, now_s: int) -> Iterator[Row]:
     drawn = random.Random(1)
     for number in range(count):
         link_id = uuid7((now_s - WEEK_S) * 1000 + number * WEEK_S * 1000 // count, drawn.randbytes(10))
-        is_due = number % DUE_PART == 0
-        forget_after_s = now_s - 60 if is_due else now_s + drawn.randrange(FORGET_MARGIN_S, WEEK_S)
+        forget_after_s = now_s + drawn.randrange(FORGET_MARGIN_S, WEEK_S)
+        if number % DUE_PART == 0:
+            forget_after_s = now_s - 1 - number // DUE_PART % SLICES
         yield Row(link_id, record_of(number), 1, forget_after_s)
 
 
@@ -116,23 +121,38 @@ async def start_ms(url: str, folder: Path) -> float:
     return took_s * 1000
 
 
-async def measure(large: str, empty: str, folder: Path, seconds: float) -> None:
-    """Print the figures of two ledgers, which take turns."""
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Claims per second alone and beside a sweep, of so many records in so many seconds."""
+
+    alone: float
+    beside: float
+    records: int
+    took_s: float
+
+
+async def beside_a_sweep(ledger: Ledger, limit_s: int, seconds: float) -> Beside:
+    """Sweep as far as a limit while claims come; without its bookkeeping, which knows the hour alone."""
+    alone = await claims_per_s(ledger, seconds)
+    begun = time.perf_counter()
+    forget = cast("SweepsByTries", ledger)._forget_due  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  slices of an hour
+    sweeping = asyncio.ensure_future(forget(limit_s, force=True))
+    beside = await claims_per_s(ledger, SWEPT_MAX_S, sweeping)
+    records = await sweeping
+    return Beside(alone, beside, records, time.perf_counter() - begun)
+
+
+async def measure(large: str, empty: str, folder: Path, seconds: float, *, now_s: int, slices: int) -> None:
+    """Print the figures of two ledgers, which take turns; the large one was filled at ``now_s``."""
     starts = [(await start_ms(large, folder), await start_ms(empty, folder)) for _ in range(STARTS)]
     full, other = open_ledger(large, folder=folder), open_ledger(empty, folder=folder)
     for ledger in (full, other):
         await ledger.probe()
         await claims_per_s(ledger, 0.5)
     before = [(await claims_per_s(full, seconds), await claims_per_s(other, seconds)) for _ in range(ROUNDS)]
+    swept = [await beside_a_sweep(full, now_s - slices + n, seconds) for n in range(slices)]
     sweeper = cast("Sweeps", full)
-    begun = time.perf_counter()
-    sweeping = asyncio.ensure_future(sweeper.sweep(int(time.time()), force=True))
-    beside = await claims_per_s(full, SWEPT_MAX_S, sweeping)
-    loaded_s = time.perf_counter() - begun
-    forgotten = await sweeping
-    took_s = time.perf_counter() - begun
-    after = [await claims_per_s(full, seconds) for _ in range(ROUNDS)]
-    alone = median([*(rate for rate, _ in before), *after])
+    await sweeper.sweep(int(time.time()), force=True)
     idle: list[float] = []
     for _ in range(STARTS):
         begun = time.perf_counter()
@@ -145,8 +165,10 @@ async def measure(large: str, empty: str, folder: Path, seconds: float) -> None:
     print(
         f"  ratio {ratio:.2f}, rounds {min(a / b for a, b in before):.2f} to {max(a / b for a, b in before):.2f} (0.7)"
     )
-    print(f"claims beside a sweep of {forgotten:,} in {took_s:.1f} s: {beside:,.0f} for {loaded_s:.1f} s,")
-    print(f"  alone {alone:,.0f} ({min(after):,.0f} to {max(after):,.0f} after it), ratio {beside / alone:.2f} (0.8)")
+    for round_ in swept:
+        print(f"claims beside a sweep of {round_.records:,} in {round_.took_s:.1f} s: {round_.beside:,.0f} /s,")
+        print(f"  alone {round_.alone:,.0f}, ratio {round_.beside / round_.alone:.2f}")
+    print(f"  median ratio {median(round_.beside / round_.alone for round_ in swept):.2f} (0.8)")
     print(f"idle sweep: {median(idle):.1f} ms, {min(idle):.1f} to {max(idle):.1f} (10)")
     print(f"start: {median(a for a, _ in starts):.0f} ms, empty {median(b for _, b in starts):.0f} ms")
 
@@ -194,7 +216,8 @@ def main() -> None:
             if given.kind == "sqlite":
                 size = (folder / "large.db").stat().st_size
                 print(f"{size / given.records:.0f} bytes a record on disk")
-            uvloop.run(measure(large, empty, folder, given.seconds))
+            slices = 1 if given.kind == "sqlite" else SLICES
+            uvloop.run(measure(large, empty, folder, given.seconds, now_s=now_s, slices=slices))
     finally:
         shutil.rmtree(folder)
 

@@ -14,7 +14,9 @@ that, and our read, after our write, sees it. A write may arrive after the sweep
 whoever reads a record that is past the limit answers ``Swept``. Many inserts share one read of the limit (``limit.py``).
 
 S3 cannot be asked which records are due, and a link's id, by which its object is named, says nothing of its end. So once
-a day a sweep reads every record: a million records cost about 0.40 $ a day, whatever the number of gateways. What it
+a day a sweep reads every record: a million records cost about 0.40 $ a day, whatever the number of gateways. A prefix by
+day cannot be part of the name: whoever reads knows the id alone, and a ticket that was signed twice, with two ends, would
+have two records. An index beside it would cost a PUT for each claim, 5 $ a million: more than twelve walks. What it
 deletes it looks at once more just before; S3 has no conditional delete that all servers know, so a record that is
 replaced by one with a later time in that instant, a day after its link expired, would be lost.
 
