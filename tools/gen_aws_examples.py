@@ -1,4 +1,4 @@
-"""Write docs/aws/example-home.json and example-edge.json, or check that they are as the code writes them.
+"""Write docs/aws/example-{home,edge,api}.json, or check that they are as the code writes them.
 
     tools/gen_aws_examples.py            write
     tools/gen_aws_examples.py --check    say what differs, exit status 1
@@ -13,9 +13,10 @@ import pathlib
 import sys
 from collections.abc import Mapping
 
+from oncegate.aws.stacks.api import api_template
 from oncegate.aws.stacks.edge import edge_template
 from oncegate.aws.stacks.home import home_template
-from oncegate.aws.stacks.options import Home, Options
+from oncegate.aws.stacks.options import Api, Home, Options
 from oncegate.aws.stacks.template import text_of
 
 FOLDER = pathlib.Path(__file__).parents[1] / "docs" / "aws"
@@ -25,7 +26,12 @@ Rm0heXnWBLKmSkWU9bsRPUvbFxayV2huvRKlqY6U92OGlkhhh4qj0OXTjg==
 -----END PUBLIC KEY-----
 """
 OPTIONS = Options(
-    name="acme", homes=(Home("eu-central-1"),), bucket="acme-objects", uploads=("inbox/",), public_keys=(PEM,)
+    name="acme",
+    homes=(Home("eu-central-1"),),
+    bucket="acme-objects",
+    uploads=("inbox/",),
+    public_keys=(PEM,),
+    api=Api(),
 )
 DISTRIBUTION = "arn:aws:cloudfront::111122223333:distribution/EDFDVBD6EXAMPLE"
 CODE = "# here stands src/oncegate/aws/generated/edge.py\n"
@@ -36,6 +42,7 @@ def examples() -> Mapping[str, str]:
     home = home_template(OPTIONS, OPTIONS.first, distribution_arn=DISTRIBUTION)
     return {
         "example-home.json": text_of(home, is_pretty=True),
+        "example-api.json": text_of(api_template(OPTIONS), is_pretty=True),
         "example-edge.json": text_of(edge_template(OPTIONS, CODE), is_pretty=True),
     }
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import os
 import pathlib
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,6 +64,17 @@ def deployment_of(**options: Any) -> Deployment:
     made = Options(**{**given, **options})
     homes = tuple(home_template(made, home, distribution_arn=DISTRIBUTION) for home in made.homes)
     return Deployment(made, homes, edge_template(made, CODE))
+
+
+def lint(paths: Sequence[pathlib.Path]) -> list[Any]:
+    """What cfn-lint finds in templates; an error of its own is no finding, and fails here."""
+    program = pathlib.Path(sys.executable).with_name("cfn-lint")
+    done = subprocess.run(
+        [program, "--format", "json", *map(str, paths)], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.stdout, done.stderr
+    found: list[Any] = json.loads(done.stdout)
+    return found
 
 
 CHOICES: Mapping[str, Sequence[Mapping[str, Any]]] = {

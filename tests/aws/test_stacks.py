@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import pathlib
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.aws.conftest import CODE, DISTRIBUTION, DOMAIN, TOPIC, Deployment, deployment_of, public_pems
+from tests.aws.conftest import CODE, DISTRIBUTION, DOMAIN, TOPIC, Deployment, deployment_of, lint, public_pems
 
 from oncegate.aws.stacks.behaviours import CACHING_DISABLED
 from oncegate.aws.stacks.edge import edge_template, key_output
@@ -403,11 +402,7 @@ def test_cfn_lint_finds_nothing(deployments: Sequence[Deployment], tmp_path: pat
             *((f"home{n}", home) for n, home in enumerate(deployment.homes)),
         ):
             (tmp_path / f"{number}-{name}.json").write_text(text_of(stack))
-    found = subprocess.run(
-        [sys.executable, "-m", "cfnlint", "--format", "json", *map(str, sorted(tmp_path.glob("*.json")))],
-        capture_output=True, text=True, check=False, cwd=tmp_path,
-    )  # fmt: skip
-    assert json.loads(found.stdout or "[]") == [], found.stderr
+    assert lint(sorted(tmp_path.glob("*.json"))) == []
 
 
 def test_the_examples_are_as_the_code_writes_them() -> None:

@@ -50,6 +50,9 @@ def home_template(options: Options, home: Home, *, distribution_arn: str = "") -
         if has_bucket:
             resources |= _bucket(options, distribution_arn)
             outputs["BucketName"] = ref("Bucket")
+        if options.api:
+            resources |= _code_bucket()
+            outputs["CodeBucket"] = ref("CodeBucket")
     if options.alarm_topic and home.region == "us-east-1":
         resources["Throttled"] = _throttled(options)
     resources["Table"] = _table(options.name, after=tuple(resources))
@@ -153,6 +156,26 @@ def bucket_statements(options: Options, distribution_arn: str) -> Sequence[Mappi
             ),
         ]
     return statements
+
+
+def _code_bucket() -> dict[str, Resource]:
+    """Where the bundle of the API's function lies, apart from the objects, which links open and calls list."""
+    blocked: Mapping[str, Json] = dict.fromkeys(_BLOCKED, True)
+    arn = attribute("CodeBucket", "Arn")
+    tls_only = statement(
+        "Deny",
+        ["s3:*"],
+        [arn, {"Fn::Join": ["", [arn, "/*"]]}],
+        Sid="TlsOnly",
+        Principal="*",
+        Condition={"Bool": {"aws:SecureTransport": "false"}},
+    )
+    return {
+        "CodeBucket": resource("AWS::S3::Bucket", {"PublicAccessBlockConfiguration": blocked}),
+        "CodeBucketPolicy": resource(
+            "AWS::S3::BucketPolicy", {"Bucket": ref("CodeBucket"), "PolicyDocument": policy(tls_only)}
+        ),
+    }
 
 
 def _throttled(options: Options) -> Resource:

@@ -26,6 +26,7 @@ UPLOAD_PREFIXES_MAX = 20
 """Each is a behaviour; CloudFront takes 25 in a distribution."""
 
 Signing = Literal["kms", "own"]
+Authorizer = Literal["iam", "jwt"]
 
 _NAME = re.compile(r"[a-z](?:[a-z0-9]|-(?=[a-z0-9])){1,29}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -36,6 +37,9 @@ _FOLDER = re.compile(r"(?:/[A-Za-z0-9!_.'()-]+)*")
 _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?|\*")
 _ARN = re.compile(r"arn:aws:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:\S+")
+_KEY_OF_A_SERVICE = re.compile(r"(kms|secretsmanager|ssm):arn:aws:\1:[a-z0-9-]+:[0-9]{12}:\S+")
+_ISSUER = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?|http://127\.0\.0\.1:[0-9]{1,5}")
+"""An issuer on loopback is an emulator's; AWS refuses it."""
 _OTHER_PARTITIONS = ("cn-", "us-gov-", "us-iso", "eu-isoe-", "eusc-")
 
 
@@ -69,6 +73,38 @@ class Home:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """The control API of a deployment.
+
+    Attributes:
+        authorizer: of every route.
+        issuer: of JWTs, as their claim ``iss`` has it.
+        audience: of JWTs; one of these stands in ``aud`` or ``client_id``.
+        cors_origins: sites whose pages may call it.
+    """
+
+    authorizer: Authorizer = "iam"
+    issuer: str = ""
+    audience: Sequence[str] = ()
+    cors_origins: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.authorizer not in ("iam", "jwt"):
+            _refuse("the authorizer", self.authorizer, "iam, or jwt:ISSUER,AUDIENCE", "--api")
+        if self.authorizer == "jwt" and not _ISSUER.fullmatch(self.issuer):
+            _refuse("the issuer", self.issuer, "such as https://id.example.com/", "--api")
+        if (self.authorizer == "jwt") != bool(self.audience) or not all(
+            each.isprintable() and each and not re.search(r"\s", each) for each in self.audience
+        ):
+            raise DeploymentUnfit(
+                "a JWT is for an audience, and IAM knows none", remedy="jwt:ISSUER,AUDIENCE", where="--api"
+            )
+        for origin in self.cors_origins:
+            if not _ORIGIN.fullmatch(origin):
+                _refuse("the origin", origin, "such as https://app.example.com", "--api-cors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """One deployment.
 
@@ -81,6 +117,8 @@ class Options:
         folder: of the bucket, with a slash in front and none at the end; empty: the whole bucket.
         uploads: beginnings of keys, each ending in a slash, under which upload links may create objects.
         signing: ``kms``: a P-256 key in the first home signs; ``own``: keys that were made elsewhere.
+        signing_key: with ``own``, where the API and the configuration find the private half: ``kms:``,
+            ``secretsmanager:`` or ``ssm:`` and an ARN; empty: nothing of the deployment signs.
         public_keys: PEM texts that the distribution trusts.
         makes_distribution: False: the stack's outputs are for a distribution that stands.
         domain: of one's own; empty: CloudFront's.
@@ -91,6 +129,7 @@ class Options:
         confirm: when a person is asked before a use is spent.
         plain_links: links without a ticket: ``refuse`` or ``allow``.
         rotation: which keys of KMS are trusted, and which one signs.
+        api: the control API beside the first home; None: none.
     """
 
     name: str
@@ -101,6 +140,7 @@ class Options:
     folder: str = ""
     uploads: Sequence[str] = ("inbox/",)
     signing: Signing = "kms"
+    signing_key: str = ""
     public_keys: Sequence[str] = ()
     makes_distribution: bool = True
     domain: str = ""
@@ -111,9 +151,11 @@ class Options:
     confirm: str = "auto"
     plain_links: str = "refuse"
     rotation: Rotation = field(default_factory=Rotation)
+    api: Api | None = None
 
     def __post_init__(self) -> None:
         self._check_names()
+        self._check_signing()
         self._check_homes()
         self._check_domain()
         self._check_words()
@@ -136,6 +178,23 @@ class Options:
     def edge_stack(self) -> str:
         """Name of the stack in us-east-1."""
         return f"{self.name}-edge"
+
+    @property
+    def api_stack(self) -> str:
+        """Name of the stack of the control API, in the first home's Region."""
+        return f"{self.name}-api"
+
+    def _check_signing(self) -> None:
+        if self.signing == "kms" and self.signing_key:
+            raise DeploymentUnfit("a key in KMS is made, so none is named", where="--signing-key")
+        if self.signing_key and not _KEY_OF_A_SERVICE.fullmatch(self.signing_key):
+            _refuse("the signing key", self.signing_key, "such as secretsmanager:arn:aws:...", "--signing-key")
+        if self.api and self.signing == "own" and not self.signing_key:
+            raise DeploymentUnfit(
+                "the API signs, and no key is named that it could use",
+                remedy="name one with --signing-key, or leave the API out: --api none",
+                where="--api",
+            )
 
     def _check_names(self) -> None:
         if not _NAME.fullmatch(self.name):

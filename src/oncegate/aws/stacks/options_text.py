@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from oncegate.aws.stacks.options import Home, Options
+from oncegate.aws.stacks.options import Api, Home, Options
 from oncegate.aws.stacks.rotation import Rotation
 from oncegate.aws.stacks.template import Json
 
@@ -15,7 +15,8 @@ METADATA = "oncegate"
 
 def options_metadata(options: Options) -> Mapping[str, Json]:
     """Write options; keys of KMS, which the home's stack knows, are left out of the public ones by the caller."""
-    return {METADATA: dataclasses.asdict(options)}
+    # what is not there is left out: CloudFormation takes no null
+    return {METADATA: {name: value for name, value in dataclasses.asdict(options).items() if value is not None}}
 
 
 def options_of(template: Mapping[str, Any]) -> Options | None:
@@ -34,4 +35,7 @@ def options_of(template: Mapping[str, Any]) -> Options | None:
     values["rotation"] = Rotation(tuple(rotation["generations"]), rotation["signing"], rotation["switched_s"])
     for name in ("uploads", "public_keys", "cors_origins"):
         values[name] = tuple(given[name])
+    if (api := given.get("api")) is not None:
+        lists: Mapping[str, Any] = {name: tuple(api[name]) for name in ("audience", "cors_origins")}
+        values["api"] = Api(**{**api, **lists})
     return Options(**values)
