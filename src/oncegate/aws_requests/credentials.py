@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -92,10 +93,7 @@ class ChainCredentials:
         Raises:
             NoCredentials: there are none.
         """
-        key_id, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
-        if key_id and secret and not (self._profile or environ.get("AWS_PROFILE")):
-            return AwsCredentials(key_id, secret, environ.get("AWS_SESSION_TOKEN", ""))
-        found = self._ask_chain()
+        found = self._of_variables(environ) or self._ask_chain()
         if found is None:
             raise NoCredentials(self._why)
         return found
@@ -107,12 +105,18 @@ class ChainCredentials:
 
     async def _look(self) -> None:
         try:
-            found = await asyncio.to_thread(self._ask_chain)
+            found = self._of_variables(os.environ) or await asyncio.to_thread(self._ask_chain)
             if found is not None:
                 self._found = found
             self._looked_at = self._monotonic()
         finally:
             self._looking = None
+
+    def _of_variables(self, environ: Mapping[str, str]) -> AwsCredentials | None:
+        key_id, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
+        if key_id and secret and not (self._profile or environ.get("AWS_PROFILE")):
+            return AwsCredentials(key_id, secret, environ.get("AWS_SESSION_TOKEN", ""))
+        return None
 
     def _ask_chain(self) -> AwsCredentials | None:
         try:

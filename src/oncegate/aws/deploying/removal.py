@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
+from oncegate.aws.deploying.api import empty_bucket
 from oncegate.aws.deploying.cloud import Cloud, SaidNo
 from oncegate.aws.deploying.stacks import Found, Stacks
 from oncegate.aws.stacks.options import EDGE_REGION, DeploymentUnfit, Home
@@ -51,6 +52,9 @@ class Removal:
         found = self._stacks.find(stacks[0], homes[0].region)
         bucket = found.outputs.get("BucketName", "") if found else ""
         keys = [arn for name, arn in found.outputs.items() if name.startswith("SigningKeyArn")] if found else []
+        self._delete(f"{self._name}-api", homes[0].region)
+        if found and (code := found.outputs.get("CodeBucket")):
+            empty_bucket(self._cloud, code, homes[0].region)
         self._delete(f"{self._name}-edge", EDGE_REGION)
         self._delete_function()
         for home, stack in zip(homes, stacks, strict=True):

@@ -119,7 +119,12 @@ class Stacks:
         return Found(status, outputs)
 
     def plan(
-        self, stack: str, region: str, template: Mapping[str, Json], parameters: Mapping[str, str] | None = None
+        self,
+        stack: str,
+        region: str,
+        template: Mapping[str, Json],
+        drawn: Mapping[str, str] | None = None,
+        given: Mapping[str, str | None] | None = None,
     ) -> Plan:
         """Say what applying a template would do, by a change set where the stack stands. Changes nothing.
 
@@ -127,16 +132,23 @@ class Stacks:
             stack: its name.
             region: where it is.
             template: what would be applied.
-            parameters: for a new stack; one that stands keeps those that it has.
+            drawn: parameters of a new stack; one that stands keeps those that it has.
+            given: parameters of both; None: what a stack that stands has.
         """
+        given = given or {}
         found = self.find(stack, region)
         if found is None or not found.is_made:
             resources: Any = template["Resources"]
             changes = [Change("+", name, each["Type"]) for name, each in resources.items()]
             return Plan(
-                stack=stack, region=region, template=template, changes=changes, is_new=True, parameters=parameters or {}
+                stack=stack,
+                region=region,
+                template=template,
+                changes=changes,
+                is_new=True,
+                parameters={**(drawn or {}), **given},
             )
-        kept = dict.fromkeys(parameters or {}, None)
+        kept: Mapping[str, str | None] = {**dict.fromkeys(drawn or {}, None), **given}
         change_set, changes = self._change_set(stack, region, template, kept, kind="UPDATE")
         return Plan(
             stack=stack,

@@ -10,33 +10,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from oncegate.atomic_file import replace_file
+from oncegate.aws.deploying.configuration import configuration_text
 from oncegate.aws.deploying.deployer import Deployed
 from oncegate.aws.stacks.options import Options
 
 MARK = "# written by 'oncegate aws deploy', and again by its next run; take this line out to keep your own"
 
-_TEMPLATE = """\
+_HEAD = """\
 {mark}
 # Links of the deployment {name}: CloudFront serves them, this file makes, lists and revokes them.
 
-[viewer]
-public_url = "https://{domain}"
-
-[links]
-plain_links = "{plain_links}"
-{home}
-[store]
-url = "s3://{bucket}{folder}"
-
-[store.options]
-aws_region = "{region}"
-
-[ledger]
-url = "dynamodb://{name}?region={region}"
-{homes}
-[keys]
-group = "./keys"
-signing = "{signing}"
 """
 
 
@@ -51,19 +34,8 @@ def write_configuration(folder: Path, options: Options, deployed: Deployed) -> l
     Returns:
         The files that were written; empty if each already had this content.
     """
-    first = options.first
-    text = _TEMPLATE.format(
-        mark=MARK,
-        name=options.name,
-        domain=deployed.domain,
-        plain_links=options.plain_links,
-        home=f'home = "{first.name}"\n' if first.name else "",
-        bucket=options.bucket,
-        folder=options.folder,
-        region=first.region,
-        homes=_homes_text(options),
-        signing=deployed.signing,
-    )
+    head = _HEAD.format(mark=MARK, name=options.name)
+    text = head + configuration_text(options, domain=deployed.domain, signing=deployed.signing)
     (folder / "keys").mkdir(parents=True, exist_ok=True)
     wanted = {folder / "keys" / f"{key_id}.pem": pem for key_id, pem in deployed.keys.items()}
     config = folder / "oncegate.toml"
@@ -78,9 +50,3 @@ def write_configuration(folder: Path, options: Options, deployed: Deployed) -> l
             replace_file(path, content.encode(), mode=0o644)
             written.append(path)
     return written
-
-
-def _homes_text(options: Options) -> str:
-    """The tables of further homes: links that name one are counted there, and found there."""
-    lines = [f'{home.name} = "dynamodb://{options.name}?region={home.region}"' for home in options.homes[1:]]
-    return "\n".join(["", "[ledger.homes]", *lines, ""]) if lines else ""

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from oncegate.cli.deployments.options import options_of_a_deployment, read_homes, read_options
 from oncegate.cli.examples import examples
 from oncegate.cli.main import Misuse, Refusal
 
 if TYPE_CHECKING:
+    from oncegate.aws.deploying.bundle import Bundle
     from oncegate.aws.deploying.deployer import Deployer, Plans
     from oncegate.aws.deploying.stacks import Found, Plan
-    from oncegate.aws.stacks.options import Home, Options
+    from oncegate.aws.stacks.options import Options
 
 _ONE_HOME = "oncegate aws deploy acme --home eu-central-1 --bucket acme-objects"
 
@@ -26,76 +28,9 @@ def command() -> None:
     """Serve links by CloudFront: deploy, look at, take away; try it without an account."""
 
 
-def _options_of_a_deployment(function: Callable[..., None]) -> Callable[..., None]:
-    """The options that say what is deployed; ``template`` and ``deploy`` take the same."""
-    many: dict[str, Any] = {"multiple": True, "metavar": "TEXT"}
-    for option in reversed(
-        [
-            click.argument("name"),
-            click.option("--home", "homes", required=True, multiple=True, metavar="[NAME=]REGION",
-                         help="A Region with a table; the first also has bucket and key. Again for more."),
-            click.option("--bucket", required=True, help="Where the objects are; made unless --own-bucket."),
-            click.option("--own-bucket", is_flag=True, help="The bucket stands; its policy is left to you."),
-            click.option("--versioned", is_flag=True, help="The bucket that is made keeps versions."),
-            click.option("--folder", default="", help="Serve this folder of the bucket alone, such as /public."),
-            click.option("--uploads", default=("inbox/",), show_default=True, **many,
-                         help="Beginnings of keys where upload links may create objects; empty: none."),
-            click.option("--signing", type=click.Choice(["kms", "own"]), default="kms", show_default=True,
-                         help="A new key in KMS signs, or keys of yours."),
-            click.option("--public-key", "public_keys", multiple=True,
-                         type=click.Path(path_type=Path, exists=True, dir_okay=False),
-                         help="A public key in PEM that is trusted as well."),
-            click.option("--own-distribution", is_flag=True, help="No distribution: outputs for one that stands."),
-            click.option("--domain", default="", help="A name of your own for the distribution."),
-            click.option("--certificate", default="", help="Its certificate: an ARN in us-east-1."),
-            click.option("--zone", default="", help="Make the name's record in this hosted zone."),
-            click.option("--cors-origin", "cors_origins", help="A site whose pages may read answers.", **many),
-            click.option("--alarms", "alarm_topic", default="", help="ARN of a topic that alarms are sent to."),
-            click.option("--confirm", type=click.Choice(["auto", "always", "never"]), default="auto",
-                         show_default=True, help="When a person is asked before a use is spent."),
-            click.option("--plain-links", type=click.Choice(["refuse", "allow"]), default="refuse",
-                         show_default=True, help="Links without a ticket."),
-        ]
-    ):  # fmt: skip
-        function = option(function)
-    return function
-
-
-def _options(
-    *,
-    name: str,
-    homes: Sequence[str],
-    own_bucket: bool,
-    own_distribution: bool,
-    versioned: bool,
-    uploads: Sequence[str],
-    public_keys: Sequence[Path],
-    **others: Any,
-) -> Options:
-    from oncegate.aws.stacks.options import Options
-
-    return Options(
-        name=name,
-        homes=_homes(homes),
-        makes_bucket=not own_bucket,
-        makes_distribution=not own_distribution,
-        is_versioned=versioned,
-        uploads=tuple(prefix for prefix in uploads if prefix),
-        public_keys=tuple(path.read_text() for path in public_keys),
-        **others,
-    )
-
-
-def _homes(given: Sequence[str]) -> tuple[Home, ...]:
-    from oncegate.aws.stacks.options import Home
-
-    pairs = (home.rpartition("=") for home in given)
-    return tuple(Home(region, name) for name, _, region in pairs)
-
-
 @command.command(epilog=examples("oncegate aws template acme --home eu-central-1 --bucket b --public-key key.pem"))
-@_options_of_a_deployment
-@click.option("--stack", type=click.Choice(["home", "edge"]), default="edge", show_default=True, help="Which one.")
+@options_of_a_deployment
+@click.option("--stack", type=click.Choice(["home", "edge", "api"]), default="edge", show_default=True, help="Which.")
 @click.option("--of", "of", metavar="REGION", default="", help="Which home's.  [default: the first]")
 @click.option("--for-distribution", "arn", metavar="ARN", default="", help="Whom the bucket's policy lets in.")
 def template(*, stack: str, of: str, arn: str, **given: Any) -> None:
@@ -105,7 +40,7 @@ def template(*, stack: str, of: str, arn: str, **given: Any) -> None:
     from oncegate.aws.stacks.home import home_template
     from oncegate.aws.stacks.template import text_of
 
-    options = _options(**given)
+    options = read_options(**given)
     home = next((each for each in options.homes if each.region == of), None) if of else options.first
     if home is None:
         raise click.BadParameter(f"no --home is in {of}", param_hint="--of")
@@ -115,21 +50,24 @@ def template(*, stack: str, of: str, arn: str, **given: Any) -> None:
 
 
 @command.command(epilog=examples(_ONE_HOME, f"{_ONE_HOME} --dry-run"))
-@_options_of_a_deployment
+@options_of_a_deployment
 @click.option("--folder-here", "here", type=click.Path(path_type=Path, file_okay=False),
               help="Where the configuration is written.  [default: ./NAME]")  # fmt: skip
+@click.option("--bundle", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              help="The API's code, as 'oncegate aws bundle' made it; else it is fetched now.")  # fmt: skip
 @click.option("--profile", default="", help="Of the shared AWS files.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, and change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def deploy(*, here: Path | None, profile: str, dry_run: bool, yes: bool, **given: Any) -> None:
+def deploy(*, here: Path | None, bundle: Path | None, profile: str, dry_run: bool, yes: bool, **given: Any) -> None:
     """Make or change a deployment, and write a configuration with which 'oncegate link' works.
 
     What it would do is shown first. Run again it goes on where it was stopped; where all stands, it changes nothing.
     """
+    from oncegate.aws.deploying.bundle import GivenBundle, OwnBundle
     from oncegate.aws.deploying.written import write_configuration
 
-    options = _options(**given)
-    deployer = _deployer(options, profile)
+    options = read_options(**given)
+    deployer = _deployer(options, profile, bundle=GivenBundle(bundle) if bundle else OwnBundle())
     plans = deployer.plan()
     _show(plans, options)
     if dry_run or (not plans.is_empty and not yes and not _is_wanted()):
@@ -141,11 +79,13 @@ def deploy(*, here: Path | None, profile: str, dry_run: bool, yes: bool, **given
     for path in written:
         click.echo(f"wrote {path}", err=True)
     _say_what_is_left(options, deployed.edge)
+    if deployed.api:
+        click.echo(f"API {deployed.api['ApiEndpoint']}, by {deployed.api['Authorizer']} (docs/aws/api.md)", err=True)
     if deployed.signing:
         click.echo(f"try: oncegate --config {folder / 'oncegate.toml'} link KEY", err=True)
 
 
-def _deployer(options: Options, profile: str, *, is_rotating: bool = False) -> Deployer:
+def _deployer(options: Options, profile: str, *, bundle: Bundle | None = None, is_rotating: bool = False) -> Deployer:
     from oncegate.aws.deploying.birth import note_birth
     from oncegate.aws.deploying.cloud import Cloud
     from oncegate.aws.deploying.deployer import Deployer
@@ -155,17 +95,25 @@ def _deployer(options: Options, profile: str, *, is_rotating: bool = False) -> D
         click.echo(words, err=True)
 
     return Deployer(
-        Cloud(profile), options, code=joined_code(), note_birth=note_birth, say=say, is_rotating=is_rotating
+        Cloud(profile),
+        options,
+        code=joined_code(),
+        note_birth=note_birth,
+        say=say,
+        bundle=bundle,
+        is_rotating=is_rotating,
     )
 
 
 def _show(plans: Plans, options: Options) -> None:
-    for plan in (*plans.homes, plans.edge):
+    for plan in plans.stacks:
         for line in _lines_of(plan):
             click.echo(line, err=True)
     if plans.is_empty:
         click.echo("nothing to change", err=True)
         return
+    if plans.removes_api:
+        click.echo(f"{options.api_stack:20} {options.first.region}  goes", err=True)
     if plans.sets_bucket_policy:
         click.echo(f"then the policy of {options.bucket}, for the distribution", err=True)
     monthly = " and $1.00 a month for the key" if options.signing == "kms" else ""
@@ -298,7 +246,7 @@ def destroy(*, name: str, homes: Sequence[str], named: Sequence[str], profile: s
     from oncegate.aws.deploying.cloud import Cloud
     from oncegate.aws.deploying.removal import Removal, homes_of
 
-    places = _homes(homes) if homes else homes_of(_found(name, profile))
+    places = read_homes(homes) if homes else homes_of(_found(name, profile))
     if not yes:
         click.echo(f"{name}: its links end at once; gone for good: {', '.join(named) or 'no data'}", err=True)
         if not _is_wanted():
