@@ -45,6 +45,7 @@ EMULATED = (
         "test_doctor_aws.py",
         "test_deployer.py",
         "test_deployed.py",
+        "test_deployed_api.py",
         "test_deployed_homes.py",
         "test_dev_table.py",
         "test_keys_of_services.py",

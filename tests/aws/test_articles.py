@@ -144,7 +144,20 @@ def deployed(aws: AwsEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iter
     (folder / "private.pem").write_bytes(private)
     (folder / "public.pem").write_bytes(public)
     oncegate(
-        *("aws", "deploy", NAME, "--home", REGION, "--bucket", BUCKET, "--yes", "--folder-here", str(folder)),
+        *(
+            "aws",
+            "deploy",
+            NAME,
+            "--home",
+            REGION,
+            "--bucket",
+            BUCKET,
+            "--api",
+            "none",
+            "--yes",
+            "--folder-here",
+            str(folder),
+        ),
         *("--uploads", "inbox/", "--uploads", "uploads/", "--public-key", str(folder / "public.pem")),
     )
     with (

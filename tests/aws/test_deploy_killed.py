@@ -37,7 +37,19 @@ def proxy(aws: AwsEmulator) -> Iterator[AwsProxy]:
 
 def deploy(name: str, folder: Path, *more: str) -> list[str]:
     """The command."""
-    arguments = ("aws", "deploy", name, "--home", REGION, "--bucket", f"{name}-objects", "--folder-here", str(folder))
+    arguments = (
+        "aws",
+        "deploy",
+        name,
+        "--home",
+        REGION,
+        "--bucket",
+        f"{name}-objects",
+        "--api",
+        "none",
+        "--folder-here",
+        str(folder),
+    )
     return [sys.executable, "-m", "oncegate", *arguments, *(more or ("--yes",))]
 
 

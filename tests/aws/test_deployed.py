@@ -25,7 +25,7 @@ from oncegate.testing.installation import free_port
 from oncegate.testing.servers.aws import AwsEmulator
 
 NAME, REGION, BUCKET = "acme", "eu-central-1", "acme-objects"
-DEPLOY = ("aws", "deploy", NAME, "--home", REGION, "--bucket", BUCKET, "--yes")
+DEPLOY = ("aws", "deploy", NAME, "--home", REGION, "--bucket", BUCKET, "--api", "none", "--yes")
 
 
 def oncegate(*arguments: str, status: int = 0) -> str:
@@ -171,7 +171,7 @@ def test_a_second_run_changes_nothing(folder: Path) -> None:
 
 def test_who_is_not_asked_deploys_nothing(aws: AwsEmulator) -> None:
     """A script without --yes must not change an account."""
-    said = oncegate("aws", "deploy", "other", "--home", REGION, "--bucket", "other-objects", status=2)
+    said = oncegate("aws", "deploy", "other", "--home", REGION, "--bucket", "other-objects", "--api", "none", status=2)
     assert "--yes" in said
     assert "there is no deployment" in oncegate("aws", "status", "other", status=1)
 

@@ -22,7 +22,7 @@ from oncegate.settings import load
 from oncegate.testing.servers.aws import AwsEmulator
 
 NAME, FIRST, SECOND, BUCKET = "homes", "eu-central-1", "us-west-2", "homes-objects"
-HOMES = ("--home", f"eu={FIRST}", "--home", f"us={SECOND}", "--bucket", BUCKET)
+HOMES = ("--home", f"eu={FIRST}", "--home", f"us={SECOND}", "--bucket", BUCKET, "--api", "none")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import json
 import secrets
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,10 @@ from oncegate.aws.deploying.cloud import Cloud
 from oncegate.aws.deploying.deployer import Deployed, Deployer
 from oncegate.aws.deploying.removal import Removal, homes_of
 from oncegate.aws.deploying.stacks import TAG, Stacks
+from oncegate.aws.deploying.standing import standing_options
 from oncegate.aws.deploying.written import MARK, write_configuration
-from oncegate.aws.stacks.options import EDGE_REGION, DeploymentUnfit, Home, Options
+from oncegate.aws.stacks.api_variables import PUBLIC_KEYS
+from oncegate.aws.stacks.options import EDGE_REGION, Api, DeploymentUnfit, Home, Options
 from oncegate.testing.servers.aws import AwsEmulator
 
 REGION = "eu-central-1"
@@ -34,14 +39,36 @@ def options_of(**more: Any) -> Options:
     return Options(**{**given, **more})
 
 
+class Zip:
+    """Code of the API's function that nobody runs here."""
+
+    def __init__(self, version: str) -> None:
+        self.key = f"oncegate-{version}.zip"
+
+    def content(self) -> bytes:
+        """A zip file with one file."""
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("version", self.key)
+        return packed.getvalue()
+
+
 class Told:
     """A deployer, and what it said and noted."""
 
-    def __init__(self, options: Options, code: str = CODE, cloud: Cloud | None = None) -> None:
+    def __init__(
+        self, options: Options, code: str = CODE, cloud: Cloud | None = None, bundle: str = "1", **more: Any
+    ) -> None:
         self.said: list[str] = []
         self.born: list[tuple[str, str]] = []
         self.deployer = Deployer(
-            cloud or Cloud(), options, code=code, note_birth=lambda *at: self.born.append(at), say=self.said.append
+            cloud or Cloud(),
+            options,
+            code=code,
+            note_birth=lambda *at: self.born.append(at),
+            say=self.said.append,
+            bundle=Zip(bundle) if bundle else None,
+            **more,
         )
 
     def deploy(self) -> Deployed:
@@ -168,7 +195,7 @@ def test_it_goes_on_after_each_call_that_changes_something(aws: AwsEmulator) -> 
     """A laptop that is closed must leave nothing that only a console mends."""
     stop_after = 1
     while True:
-        options = options_of()
+        options = options_of(api=Api())
         stopping = Stopping(stop_after)
         try:
             Told(options, CODE + "#" * 60_000, stopping).deploy()
@@ -180,10 +207,73 @@ def test_it_goes_on_after_each_call_that_changes_something(aws: AwsEmulator) -> 
             ), stopping.made
             assert Told(options, CODE + "#" * 60_000).deployer.plan().is_empty, stopping.made
             assert "Contents" not in client("s3").list_objects_v2(Bucket=options.bucket), stopping.made
+            assert bundles_of(deployed, options) == ["oncegate-1.zip"], stopping.made
         else:
             break
         stop_after += 1
-    assert stop_after > 6, "the list of calls got shorter than the deployment has steps"
+    assert stop_after > 8, "the list of calls got shorter than the deployment has steps"
+
+
+def bundles_of(deployed: Deployed, options: Options) -> list[str]:
+    """What lies in the bucket of the API's code."""
+    found = client("s3").list_objects_v2(Bucket=deployed.homes[options.first.name]["CodeBucket"])
+    return [each["Key"] for each in found.get("Contents", ())]
+
+
+def test_another_bundle_takes_the_place_of_the_first(aws: AwsEmulator) -> None:
+    """Which stays until the stack stands: CloudFormation would need it to take a step back."""
+    options = options_of(api=Api())
+    Told(options).deploy()
+    told = Told(options, bundle="2")
+    plans = told.deployer.plan()
+    assert [change.name for change in plans.api.changes if change.name == "Function"] == ["Function"]  # type: ignore[union-attr]
+    assert not plans.edge.changes
+    deployed = told.deployer.apply(plans)
+    assert bundles_of(deployed, options) == ["oncegate-2.zip"]
+    assert Told(options, bundle="2").deployer.plan().is_empty
+
+
+def test_without_a_bundle_the_code_that_stands_is_kept(aws: AwsEmulator) -> None:
+    """A rotation on a machine with another version, or none of the wheels, must not exchange the function."""
+    options = options_of(api=Api())
+    with pytest.raises(DeploymentUnfit, match="no code"):
+        Told(options, bundle="").deployer.plan()
+    Told(options).deploy()
+    assert Told(options, bundle="").deployer.plan().is_empty
+    standing = standing_options(Cloud(), options.edge_stack)
+    assert standing == options, "the API's options are read from its stack"
+    rotating = dataclasses.replace(options, rotation=options.rotation.started())
+    deployed = Told(rotating, bundle="", is_rotating=True).deploy()
+    assert bundles_of(deployed, options) == ["oncegate-1.zip"]
+    variables = client("lambda").get_function_configuration(FunctionName=f"{options.name}-api")["Environment"]
+    assert json.loads(variables["Variables"][PUBLIC_KEYS]).keys() == deployed.keys.keys()
+
+
+def test_the_api_is_added_and_taken_away(aws: AwsEmulator) -> None:
+    """With the bucket of its code, which must be empty by then; table, objects and distribution stay as they were."""
+    plain = options_of()
+    before = Told(plain).deploy()
+    options = dataclasses.replace(plain, api=Api(cors_origins=("https://app.example.com",)))
+    with_api = Told(options).deploy()
+    assert with_api.api["ApiEndpoint"].startswith("http")
+    assert before.edge == with_api.edge
+    told = Told(plain)
+    plans = told.deployer.plan()
+    assert plans.removes_api
+    assert told.deployer.apply(plans) == before
+    assert Told(plain).deployer.plan().is_empty
+    with pytest.raises(Exception, match="does not exist"):
+        client("cloudformation").describe_stacks(StackName=options.api_stack)
+
+
+def test_a_deployment_with_an_api_is_taken_away(aws: AwsEmulator) -> None:
+    """The bundle does not keep its bucket, nor the bucket the home's stack."""
+    options = options_of(api=Api())
+    Told(options).deploy()
+    Removal(Cloud(), options.name, say=lambda words: None).run(options.homes, ())
+    stacks = Stacks(Cloud(), options.name, stage=str)
+    for stack in (options.api_stack, options.home_stack(options.first)):
+        assert stacks.find(stack, REGION) is None
 
 
 def test_a_stack_whose_making_failed_is_made_anew(aws: AwsEmulator) -> None:

@@ -9,7 +9,6 @@ Source: Lambda Developer Guide, "Working with .zip file archives for Python Lamb
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -70,10 +69,10 @@ class OwnBundle:
 
     def __init__(self, *, python: str = PYTHON) -> None:
         self._python = python
+        self.key: str = self._name()
 
-    @functools.cached_property
-    def key(self) -> str:
-        """Its name, from the package's files and the versions of all it could require."""
+    def _name(self) -> str:
+        """From the package's files and the versions of all it could require."""
         digest = hashlib.sha256(f"{self._python}\0{requirements()}\0{sorted(_pins().items())}".encode())
         for name, path in _own_files():
             digest.update(f"\0{name}\0".encode())

@@ -57,6 +57,7 @@ def checks_of(cloud: Cloud, name: str, edge: Found, *, code: str, distribution: 
     yield _function(cloud, name, edge, code)
     yield from _keys(cloud, edge)
     yield from _homes(cloud, name, edge)
+    yield from _api(cloud, name, edge)
     distribution_id = distribution or edge.outputs.get("DistributionId", "")
     if not distribution_id:
         yield Check(
@@ -85,6 +86,14 @@ def _function(cloud: Cloud, name: str, edge: Found, code: str) -> Check:
     digest = str(stands.get("Description", "")).rpartition(", ")[2]
     is_same = wanted in template["Resources"]
     return Check("function", f"{version}  code {digest}, {words}", is_well=is_same)
+
+
+def _api(cloud: Cloud, name: str, edge: Found) -> Iterator[Check]:
+    """Whether the API stands well, where there is one."""
+    region = homes_of(edge)[0].region
+    if (found := Stacks(cloud, name, stage=str).find(f"{name}-api", region)) is not None:
+        words = f"{region}  {found.status}  {found.outputs.get('ApiEndpoint', '')}"
+        yield Check("api", words, is_well=found.is_made and found.status.endswith("_COMPLETE"))
 
 
 def _keys(cloud: Cloud, edge: Found) -> Iterator[Check]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from oncegate.aws.stacks import api_variables
 from oncegate.aws.stacks.options import Api, DeploymentUnfit, Options
+from oncegate.aws.stacks.options_text import api_metadata
 from oncegate.aws.stacks.rotation import key_output
 from oncegate.aws.stacks.template import Json, Resource, attribute, policy, ref, resource, statement, sub, template
 
@@ -122,7 +123,7 @@ def api_template(options: Options) -> dict[str, Json]:
         "Authorizer": api.authorizer,
     }
     words = f"oncegate {options.name}: the control API and its function"
-    return template(words, resources, outputs, _parameters())
+    return template(words, resources, outputs, _parameters(), api_metadata(api))
 
 
 def signing_spec(options: Options, outputs: Mapping[str, str]) -> str:

@@ -14,13 +14,33 @@ METADATA = "oncegate"
 
 
 def options_metadata(options: Options) -> Mapping[str, Json]:
-    """Write options; keys of KMS, which the home's stack knows, are left out of the public ones by the caller."""
-    # what is not there is left out: CloudFormation takes no null
-    return {METADATA: {name: value for name, value in dataclasses.asdict(options).items() if value is not None}}
+    """Write options for the edge's stack, but for the API's, which stand in its own stack.
+
+    CloudFormation changes a template's metadata only together with a resource, and each of those options changes one
+    there. Keys of KMS, which the home's stack knows, are left out of the public ones by the caller.
+    """
+    written = dataclasses.asdict(options)
+    del written["api"]
+    return {METADATA: written}
+
+
+def api_metadata(api: Api) -> Mapping[str, Json]:
+    """Write the options of the API, for its stack."""
+    return {METADATA: dataclasses.asdict(api)}
+
+
+def api_of(template: Mapping[str, Any]) -> Api | None:
+    """Read the options of the API from its stack's template; None where it has none."""
+    given: Mapping[str, Any] | None = template.get("Metadata", {}).get(METADATA)
+    if given is None:
+        return None
+    known = {field.name: given[field.name] for field in dataclasses.fields(Api) if field.name in given}
+    lists: Mapping[str, Any] = {name: tuple(known[name]) for name in ("audience", "cors_origins")}
+    return Api(**{**known, **lists})
 
 
 def options_of(template: Mapping[str, Any]) -> Options | None:
-    """Read them from a template; None where it has none.
+    """Read them from the edge's template; None where it has none.
 
     Raises:
         DeploymentUnfit: they are not of this version.
@@ -35,7 +55,4 @@ def options_of(template: Mapping[str, Any]) -> Options | None:
     values["rotation"] = Rotation(tuple(rotation["generations"]), rotation["signing"], rotation["switched_s"])
     for name in ("uploads", "public_keys", "cors_origins"):
         values[name] = tuple(given[name])
-    if (api := given.get("api")) is not None:
-        lists: Mapping[str, Any] = {name: tuple(api[name]) for name in ("audience", "cors_origins")}
-        values["api"] = Api(**{**api, **lists})
     return Options(**values)

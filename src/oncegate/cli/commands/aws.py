@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from oncegate.cli.deployments import bundle as bundling
 from oncegate.cli.deployments.options import options_of_a_deployment, read_homes, read_options
 from oncegate.cli.examples import examples
 from oncegate.cli.main import Misuse, Refusal
@@ -26,6 +27,9 @@ _ONE_HOME = "oncegate aws deploy acme --home eu-central-1 --bucket acme-objects"
 @click.group(epilog=examples(_ONE_HOME, "oncegate aws status acme", "oncegate aws dev"))
 def command() -> None:
     """Serve links by CloudFront: deploy, look at, take away; try it without an account."""
+
+
+command.add_command(bundling.command, "bundle")
 
 
 @command.command(epilog=examples("oncegate aws template acme --home eu-central-1 --bucket b --public-key key.pem"))
@@ -67,7 +71,8 @@ def deploy(*, here: Path | None, bundle: Path | None, profile: str, dry_run: boo
     from oncegate.aws.deploying.written import write_configuration
 
     options = read_options(**given)
-    deployer = _deployer(options, profile, bundle=GivenBundle(bundle) if bundle else OwnBundle())
+    code = None if options.api is None else GivenBundle(bundle) if bundle else OwnBundle()
+    deployer = _deployer(options, profile, bundle=code)
     plans = deployer.plan()
     _show(plans, options)
     if dry_run or (not plans.is_empty and not yes and not _is_wanted()):
@@ -159,8 +164,18 @@ def _found(name: str, profile: str) -> Found:
 @click.argument("name")
 @click.option("--profile", default="", help="Of the shared AWS files.")
 def outputs(*, name: str, profile: str) -> None:
-    """Print what the edge's stack puts out, as JSON: for a distribution of your own, and for scripts."""
-    click.echo(json.dumps(dict(_found(name, profile).outputs), indent=2, sort_keys=True))
+    """Print what the stacks of edge and API put out, as JSON: for a distribution of your own, and for scripts."""
+    edge = _found(name, profile)
+    click.echo(json.dumps({**_api_outputs(name, edge, profile), **edge.outputs}, indent=2, sort_keys=True))
+
+
+def _api_outputs(name: str, edge: Found, profile: str) -> Mapping[str, str]:
+    from oncegate.aws.deploying.cloud import Cloud
+    from oncegate.aws.deploying.removal import homes_of
+    from oncegate.aws.deploying.stacks import Stacks
+
+    found = Stacks(Cloud(profile), name, stage=str).find(f"{name}-api", homes_of(edge)[0].region)
+    return found.outputs if found else {}
 
 
 @command.command(epilog=examples("oncegate aws status acme", "oncegate aws status acme --distribution E2EXAMPLE"))
