@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import secrets
 from collections.abc import Mapping
 
 import pytest
 
 from homes import Home
+from oncegate.links.grant import Operation
 from oncegate.testing.raw_http import RawAnswer, ask
 from oncegate.uses.use import revoke
 
@@ -130,3 +132,63 @@ def test_a_put_answers_with_a_digest_where_one_is_asked_for(gateway: Home) -> No
     assert answer.header("repr-digest") == f"sha-256=:{digest}:"
     assert ask("PUT", gateway.upload(), body=b"hello").header("repr-digest") is None
     assert ask("PUT", gateway.upload(), {"Want-Repr-Digest": "sha-256=0"}, body=b"x").header("repr-digest") is None
+
+
+def folder_link(gateway: Home, **wish: object) -> str:
+    """A link through which files can be sent beneath a folder of its own."""
+    return gateway.link(f"box{secrets.token_hex(4)}/", operation=Operation.PUT, **wish)
+
+
+def beneath(url: str, name: str) -> str:
+    """The address of a PUT through such a link."""
+    path, _, query = url.partition("?")
+    return f"{path}{name}?{query}"
+
+
+def test_a_link_to_many_keys_shows_the_page_and_takes_each_file_once(gateway: Home) -> None:
+    """GET of the folder is the page; PUT goes beneath it, each file a use, none over another; all else is 403."""
+    url = folder_link(gateway, uses=3)
+    page = ask("GET", url, NAVIGATION)
+    assert (page.status, 'class="zone"' in page.text, " multiple" in page.text) == (200, True, True)
+    assert gateway.record(url) is None
+    assert ask("PUT", beneath(url, "a.txt"), body=b"a").status == 200
+    assert ask("PUT", beneath(url, "a.txt"), body=b"other").status == 412
+    assert "This link takes 2 more files." in ask("GET", url, NAVIGATION).text
+    assert ask("PUT", beneath(url, "b.txt"), body=b"b").status == 200
+    assert ask("PUT", beneath(url, "c.txt"), body=b"c").status == 200
+    assert ask("PUT", beneath(url, "d.txt"), body=b"d").status == 403
+    used = ask("GET", url, NAVIGATION)
+    assert (used.status, "Everything has arrived" in used.text) == (403, True)
+    assert gateway.stands(beneath(url, "a.txt")) == b"a"
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "headers"),
+    [("PUT", "", {}), ("GET", "a.txt", {}), ("GET", "", {}), ("HEAD", "", {}), ("POST", "", {}), ("PUT", "a/../b", {})],
+)
+def test_everything_else_on_such_a_link_is_refused(
+    gateway: Home, method: str, name: str, headers: dict[str, str]
+) -> None:
+    """It is for sending: nothing can be read, listed or replaced by it, and no object is called as its folder."""
+    url = folder_link(gateway)
+    before = ask("PUT", beneath(folder_link(gateway), "a.txt"), body=b"x")
+    assert before.status == 200
+    assert ask(method, beneath(url, name), headers, body=b"x" if method == "PUT" else b"").status == 403
+    assert gateway.record(url) is None
+
+
+def test_forms_number_files_of_one_name(gateway: Home) -> None:
+    """Pasted pictures are all called image.png; a name that leads out of the folder is made safe."""
+    url = folder_link(gateway, uses=3)
+    for data, name in ((b"1", "image.png"), (b"2", "image.png"), (b"3", "../../out.png")):
+        assert send(url, form(data, name)).status == 200
+    assert gateway.stands(beneath(url, "image.png")) == b"1"
+    assert gateway.stands(beneath(url, "image (2).png")) == b"2"
+    assert gateway.stands(beneath(url, "_.._out.png")) == b"3"
+    assert send(url, form(b"4")).status == 403
+
+
+def test_a_link_to_one_key_has_no_folder(gateway: Home) -> None:
+    """A slash behind its key is another address, which nobody signed."""
+    url = gateway.upload("in/one")
+    assert ask("GET", beneath(url, "/"), NAVIGATION).status == 403

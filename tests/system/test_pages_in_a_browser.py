@@ -214,3 +214,71 @@ def test_without_a_script_a_form_sends_the_file(tmp_path: pathlib.Path, require_
         browser.find_element("css selector", "#form .main").click()
         until(lambda: headline_of_closed_page(browser) == "The file has arrived", "it was not sent")
     assert (made.objects / "in/one.bin").read_bytes() == file.read_bytes()
+
+
+DROP = """
+const data = new DataTransfer();
+for (const [name, size] of arguments[0]) data.items.add(new File([new Uint8Array(size)], name));
+dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true}));
+"""
+
+
+def test_several_files_are_dropped_and_each_has_its_row(
+    tmp_path: pathlib.Path, require_tool: Callable[[str], str]
+) -> None:
+    """One too large, one too many of the same, one cancelled while it waits and tried again: the rest arrives."""
+    made = Installation(tmp_path)
+    with made.serve(), browsing(tmp_path, require_tool) as browser:
+        url = made.link("inbox/", operation=Operation.PUT, uses=5, max_bytes=30_000_000)
+        browser.get(url)
+        files = [
+            ["a.bin", 20_000_000],
+            ["large.bin", 30_000_001],
+            ["b.bin", 1_000],
+            ["b.bin", 1_000],
+            ["c\u202ednp.exe", 10],
+        ]
+        browser.execute_script(DROP, files)
+        # in the same turn as the drop's, before the first file can be through
+        browser.execute_script("document.querySelectorAll('.row')[2].querySelector('button').click()")
+        until(lambda: state(browser) == "done", "they were not sent")
+        rows = [row.text for row in browser.find_elements("css selector", ".row")]
+        assert "Too large" in rows[1]
+        assert "in the list already" in rows[3]
+        assert "[U+202E]" in rows[4]
+        if "Cancelled" in rows[2]:
+            browser.find_elements("css selector", ".row")[2].find_element("tag name", "button").click()
+            until(lambda: "Arrived on" in browser.find_elements("css selector", ".row")[2].text, "no second try")
+        assert refused_by_policy(browser) == []
+        browser.get(url)
+        assert "2 more files" in browser.find_element("id", "help").text
+        browser.execute_script(DROP, [["b.bin", 500]])
+        until(lambda: state(browser) == "done", "it was not numbered")
+    sizes = {path.name: path.stat().st_size for path in (made.objects / "inbox").iterdir()}
+    assert sizes == {"a.bin": 20_000_000, "b.bin": 1_000, "c_dnp.exe": 10, "b (2).bin": 500}
+
+
+def test_the_newcomers_path(tmp_path: pathlib.Path, require_tool: Callable[[str], str]) -> None:
+    """Share a file and open it; request uploads and send three; see what became of them; revoke."""
+    made = Installation(tmp_path)
+    file = tmp_path / "report.txt"
+    file.write_text("hello")
+    with made.serve(), browsing(tmp_path, require_tool) as browser:
+        shared = made.run("share", str(file), "--from", "Ada", "--note", "As promised")
+        assert shared.returncode == 0, shared.stderr
+        url = shared.stdout.strip()
+        browser.get(url)
+        assert "As promised" in browser.find_element("tag name", "blockquote").text
+        browser.find_element("css selector", ".main").click()
+        until((tmp_path / "saved" / "report.txt").exists, "nothing was saved")
+        asked = made.run("request", "--uses", "4", "--note", "Your photos").stdout.strip()
+        browser.get(asked)
+        assert headline(browser) == "Your photos"
+        browser.execute_script(DROP, [["1.jpg", 10], ["2.jpg", 10], ["3.jpg", 10]])
+        until(lambda: state(browser) == "done", "they were not sent")
+        assert headline(browser) == "3 files have arrived"
+        assert "3 of 4 taken" in made.run("status", asked).stdout
+        assert made.run("revoke", asked).returncode == 0
+        browser.get(asked)
+        assert headline(browser) == "The sender took this link back"
+    assert len(list((made.objects / "inbox").iterdir())) == 3

@@ -21,6 +21,8 @@ from oncegate.unfit import Unfit
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init", "Make a configuration, keys, a ledger and a token."),
     "serve": ("serve", "Serve links, and the control API beside them."),
+    "share": ("share", "Put files into the store and print a link to each."),
+    "request": ("request", "Print a link through which others can send files."),
     "link": ("link", "Sign a link to an object, offline."),
     "ticket": ("ticket", "Print a fresh once=... for another signer."),
     "explain": ("explain", "Say, check by check, whether a link would be admitted."),

@@ -19,12 +19,12 @@ from oncegate.links.people import is_navigation, is_of_another_site
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.links.urls import escape
+from oncegate.links.verify import ANY_NAME
 from oncegate.web.names import is_hidden
 
 PART_HEAD_MAX_BYTES = 8 * 1024
 NAME_MAX_BYTES = 240
 """Of a name that a file is stored under: file systems take 255."""
-_ANY_NAME = b"_"
 _BOUNDARY = re.compile(rb"multipart/form-data\s*;\s*boundary=\"?([0-9A-Za-z'()+_,./:=?-]{1,70})\"?", re.IGNORECASE)
 _KEPT = frozenset((b"host", b"cookie", b"user-agent", b"accept", b"accept-language", b"accept-encoding", b"expect"))
 _END = b"--\r\n"
@@ -49,7 +49,7 @@ def as_upload(request: ViewerRequest) -> ViewerRequest | None:
         return None
     if is_form(request) and is_of_another_site(request):
         raise Refused(Reason.CROSS_SITE)
-    return replace(request.as_method("PUT"), path=request.path + _ANY_NAME if is_folder else request.path)
+    return replace(request.as_method("PUT"), path=request.path + ANY_NAME if is_folder else request.path)
 
 
 def safe_name(name: str, number: int = 1) -> str:

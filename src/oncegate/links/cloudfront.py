@@ -238,6 +238,7 @@ def sign_url(
     not_before_s: int | None = None,
     source_ip: str | None = None,
     custom: bool = False,
+    resource: str | None = None,
     hash_name: str = "SHA256",
 ) -> str:
     """Sign a URL as CloudFront signers do; a custom policy where one is asked for or needed.
@@ -249,6 +250,7 @@ def sign_url(
         not_before_s: refused at this second and before.
         source_ip: IPv4 address or network.
         custom: use a custom policy even where a canned one would do.
+        resource: what a custom policy names, with wildcards; None: the URL.
         hash_name: ``SHA256``, or ``SHA1`` for a verifier that knows no other.
 
     Returns:
@@ -260,7 +262,7 @@ def sign_url(
     Source: docs/aws-protocol.md 1.3; vectors cf-plain-*, cf-ec-*.
     """
     if custom or needs_custom_policy(not_before_s, source_ip):
-        policy = Policy(resource=url, expires_s=expires_s, not_before_s=not_before_s, source_ip=source_ip)
+        policy = Policy(resource=resource or url, expires_s=expires_s, not_before_s=not_before_s, source_ip=source_ip)
         signed_bytes = custom_policy(policy)
         first = f"Policy={_encode(signed_bytes)}"
     else:

@@ -64,7 +64,7 @@ class Wish:
     """What a link should allow.
 
     Attributes:
-        object_key: decoded text.
+        object_key: decoded text; one that ends in a slash is for uploads to any key beneath it, each a use.
         ticket: operation, uses, nonce, home.
         expires_s: seconds since 1970 UTC; refused at this second and after.
         not_before_s: refused at this second and before.
@@ -96,7 +96,8 @@ class Wish:
     scheme: Scheme = Scheme.CANNED
 
     def __post_init__(self) -> None:
-        problem = object_key_problem(self.object_key)
+        is_upload = self.ticket.operation is Operation.PUT
+        problem = object_key_problem(self.object_key.removesuffix("/") if is_upload else self.object_key)
         if problem:
             raise BadRequest("key", problem)
         self._check_operation()
@@ -139,15 +140,22 @@ class Wish:
             raise BadRequest(
                 "not_before", "no second is left between the start of the link and its end: it could never be opened"
             )
+        if self.scheme is Scheme.S3 and self.is_any_key:
+            raise BadRequest("scheme", "an S3 link is for one key: use cloudfront for all beneath a folder")
         if self.scheme is Scheme.S3 and cloudfront.needs_custom_policy(self.not_before_s, self.source_ip):
             raise BadRequest(
                 "scheme", "an S3 link can hold neither a start nor a source address: use cloudfront-custom"
             )
 
     @property
+    def is_any_key(self) -> bool:
+        """Whether an upload may go to any key beneath this one, which ends in a slash."""
+        return self.object_key.endswith("/")
+
+    @property
     def signed_scheme(self) -> Scheme:
         """How the link is signed: a canned policy holds an end and nothing else, so CANNED may become CUSTOM."""
-        needs_custom = cloudfront.needs_custom_policy(self.not_before_s, self.source_ip)
+        needs_custom = self.is_any_key or cloudfront.needs_custom_policy(self.not_before_s, self.source_ip)
         return Scheme.CUSTOM if self.scheme is Scheme.CANNED and needs_custom else self.scheme
 
 
@@ -226,8 +234,11 @@ def _sign(wish: Wish, *, public_url: str, key: SigningKey | None, s3: S3Issuer |
         )
     if key is None:
         raise BadRequest("scheme", "a CloudFront link needs a signing key: set [keys] signing")
+    url = url_to_sign(public_url, wish)
+    path, _, query = url.partition("?")
     return cloudfront.sign_url(
-        url_to_sign(public_url, wish),
+        url,
+        resource=f"{path}*?{query}" if wish.is_any_key else url,
         key=key,
         expires_s=wish.expires_s,
         not_before_s=wish.not_before_s,

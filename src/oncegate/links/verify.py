@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from oncegate.links import cloudfront, sigv4
 from oncegate.links.grant import NO_LIMITS, Confirm, Grant, Limits, Operation, Scheme, Signed
@@ -69,6 +69,8 @@ class Trust:
     homes: frozenset[str] = frozenset()
 
 
+ANY_NAME = b"_"
+"""A link to many keys is handed out with a path that ends in a slash; this name beneath it stands for any of them."""
 ANY_MOMENT = frozenset(("not before", "expiry", "address"))
 """The checks that depend on the moment and on who asks. An issuer may ask about a link that has expired, or that is
 for another network; no viewer is ever served without them."""
@@ -104,6 +106,8 @@ def verify_by_any_method(request: ViewerRequest, trust: Trust, *, now_s: int) ->
     Raises:
         Refused: it is genuine under no method.
     """
+    if request.path.endswith(b"/") and request.path != b"/":
+        request = replace(request, path=request.path + ANY_NAME)
     refusals: list[Refused] = []
     # CloudFront signs no method, so the ticket decides; S3 signs it and names it nowhere: the one that verifies is it
     for method in _METHODS:

@@ -280,7 +280,7 @@ def _logo_of(settings: Settings) -> str:
 
 
 def _state_of(request: ViewerRequest, refusal: Refusal) -> str:
-    name = STATE_OF[refusal.reason]
+    name = STATE_OF.get(refusal.reason, "other")
     if name == "incomplete" and not request.query:
         return "root"
     if name == "used":

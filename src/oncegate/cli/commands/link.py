@@ -15,27 +15,29 @@ from oncegate.cli.completion import complete_key
 from oncegate.cli.examples import examples
 from oncegate.cli.instants import FORMS, instant_option
 from oncegate.cli.main import Misuse, Refusal
-from oncegate.cli.wiring import open_keys, open_signer, settings_of
+from oncegate.cli.signing import QrCommand, draw_qr, qr_option, read_size, sign
+from oncegate.cli.wiring import settings_of
 from oncegate.library.tickets import draw_ticket
 from oncegate.links.errors import BadRequest
 from oncegate.links.grant import Confirm, Operation, Scheme
 from oncegate.links.instants import instant_text
-from oncegate.links.issue import S3Issuer, Wish, end_of, make_link, members_of_made
+from oncegate.links.issue import Wish, end_of, members_of_made
 from oncegate.links.ticket import USES_MAX
 from oncegate.settings import Settings
-from oncegate.settings.units import parse_size_bytes
 
 LOOK_MAX_S = 0.3
 STRICT_MAX_S = 5.0
 
 
 @click.command(
+    cls=QrCommand,
     epilog=examples(
         "oncegate link reports/2026.pdf                       # one download within an hour",
         "oncegate link reports/2026.pdf --expires 2d --uses 3 --filename Report.pdf",
         "oncegate link inbox/scan.tif --put --max-size 200MB --type 'image/*'",
+        "oncegate link inbox/ --put --uses 20                 # 20 files, each under a name of its own",
         "oncegate link a.bin --ip 203.0.113.0/24 --not-before +10m --json",
-    )
+    ),
 )
 @click.argument("key", shell_complete=complete_key)
 @click.option("--put", is_flag=True, help="An upload link; without it, a download link.")
@@ -65,7 +67,7 @@ STRICT_MAX_S = 5.0
 @click.option("--home", metavar="NAME", help="The home whose ledger counts it.  [default: [links] home]")
 @click.option("--json", "as_json", is_flag=True, help="Print what was decided as JSON.")
 @click.option("--strict", is_flag=True, help="Print no link to an object that the store does not have: exit 1.")
-@click.option("--qr", is_flag=True, help="Draw the link as a QR code too, on stderr.")
+@qr_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -88,7 +90,7 @@ def command(
     home: str | None,
     as_json: bool,
     strict: bool,
-    qr: bool,
+    qr: str | None,
 ) -> None:
     """Sign a link to the object KEY and print its URL.
 
@@ -106,7 +108,7 @@ def command(
             source_ip=ip,
             filename=filename,
             inline=inline,
-            max_bytes=_size_of(max_size),
+            max_bytes=read_size(max_size, option="--max-size"),
             media_type=media_type,
             may_replace=overwrite,
             confirm=confirm,
@@ -114,12 +116,12 @@ def command(
             note=note,
             scheme=Scheme(scheme),
         )
-        url = _sign(wish, settings, now_s)
+        url = sign(wish, settings, now_s)
     except BadRequest as bad:
         raise Misuse(bad.why) from None
     if strict:
         _refuse_if_missing(wish, settings)
-    drawn = _draw(url) if qr else ""
+    drawn = draw_qr(url, qr)
     _echo_read(wish, {"until": expires, "from": not_before, "takes": max_size})
     click.echo(json.dumps(members_of_made(wish, url=url, made_s=now_s), indent=2) if as_json else url)
     if drawn:
@@ -185,47 +187,3 @@ def _home_of(name: str | None, settings: Settings) -> str:
             f"no home {name[:20]!r}: [ledger.homes] and [links] home name {known}", param_hint="--home"
         )
     return name
-
-
-def _size_of(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        return parse_size_bytes(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--max-size") from None
-
-
-def _sign(wish: Wish, settings: Settings, now_s: int) -> str:
-    is_s3 = wish.scheme is Scheme.S3
-    return make_link(
-        wish,
-        public_url=settings.viewer.public_url[0],
-        key=None if is_s3 else open_signer(settings, open_keys(settings)),
-        s3=_s3_issuer(settings) if is_s3 else None,
-        now_s=now_s,
-    )
-
-
-def _s3_issuer(settings: Settings) -> S3Issuer | None:
-    from oncegate.keys.signing import s3_issuer_of
-
-    return s3_issuer_of(settings)
-
-
-def _draw(url: str) -> str:
-    """Draw a QR code for a terminal.
-
-    Raises:
-        Misuse: the link is longer than a QR code can be.
-    """
-    import io
-
-    import segno
-
-    drawn = io.StringIO()
-    try:
-        segno.make_qr(url, error="l").terminal(drawn, compact=True)
-    except segno.DataOverflowError:
-        raise Misuse(f"a QR code holds 2,953 characters, this link has {len(url)}: leave out --qr") from None
-    return drawn.getvalue().rstrip("\n")
