@@ -161,7 +161,7 @@ FORGET = _script(
     _GUARD
     + """
 local ids = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', ARGV[3], 'LIMIT', 0, ARGV[4])
-local forgotten = 0
+local forgotten, gone, keys = 0, {}, {}
 for _, id in ipairs(ids) do
     local stands = redis.call('GET', ARGV[2] .. id)
     if stands and forget_after_s(stands) > tonumber(ARGV[3]) then
@@ -169,11 +169,14 @@ for _, id in ipairs(ids) do
     + str(VERSION_CHARS + 1)
     + """), id)
     else
-        redis.call('DEL', ARGV[2] .. id)
-        redis.call('ZREM', KEYS[2], id)
-        redis.call('ZREM', KEYS[3], id)
+        gone[#gone + 1], keys[#keys + 1] = id, ARGV[2] .. id
         forgotten = forgotten + (stands and 1 or 0)
     end
+end
+if #gone > 0 then
+    redis.call('DEL', unpack(keys))
+    redis.call('ZREM', KEYS[2], unpack(gone))
+    redis.call('ZREM', KEYS[3], unpack(gone))
 end
 return {#ids, forgotten}
 """

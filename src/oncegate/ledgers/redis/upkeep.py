@@ -38,6 +38,8 @@ from oncegate.ledgers.server_ledger import EventFaults
 from oncegate.ledgers.sweeping import Pace, SweepsByTries
 
 STEP_ROWS = 200
+FORGET_ROWS = 500
+"""Each step is forced to the disk by itself, beside the claims."""
 EVENTS_STEP = 1_000
 EVENTS_KEPT = 100_000
 """They lie in memory, some 300 bytes each. Refusals, previews and the like are forgotten before downloads and uploads."""
@@ -107,11 +109,11 @@ class RedisUpkeep(SweepsByTries):
     async def _forget_due(self, limit_s: int, *, force: bool) -> int:
         del force
         await self._adopt()
-        pace, forgotten, looked = Pace(self._is_waiting), 0, STEP_ROWS
-        while looked == STEP_ROWS:
+        pace, forgotten, looked = Pace(self._is_waiting), 0, FORGET_ROWS
+        while looked == FORGET_ROWS:
             await pace.next_step()
             looked, count = (
-                _number(part) for part in _listed(await self._run(FORGET, self._record, limit_s, STEP_ROWS))
+                _number(part) for part in _listed(await self._run(FORGET, self._record, limit_s, FORGET_ROWS))
             )
             forgotten += count
         return forgotten
