@@ -1,4 +1,4 @@
-"""Tests that pages name are tests that exist: a promise whose test was renamed is held by nobody's eyes."""
+"""Tests and functions that pages name exist: a promise whose test was renamed is held by nobody's eyes."""
 
 from __future__ import annotations
 
@@ -29,3 +29,13 @@ def test_every_test_that_a_page_names_exists(page: pathlib.Path) -> None:
     named = set(re.findall(r"`(?:tests/[\w/]+\.py`?: `)?(test_\w+)`", page.read_text()))
     named |= set(re.findall(r"(tests/[\w/]+\.py)", page.read_text()))
     assert named <= known(), named - known()
+
+
+def test_every_function_that_the_edges_architecture_names_exists() -> None:
+    """``module``: ``name``, as the table of failures says where each is decided."""
+    page = (ROOT / "docs" / "aws" / "architecture.md").read_text()
+    named = re.findall(r"`([\w/]+\.py)`: `(\w+)`", page)
+    assert len(named) > 10
+    for module, name in named:
+        text = (ROOT / "src" / "oncegate" / module).read_text()
+        assert re.search(rf"^\s*(def {name}\(|{name} = )", text, re.MULTILINE), f"{module}: {name}"
