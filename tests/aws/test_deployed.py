@@ -6,6 +6,7 @@ import collections
 import concurrent.futures
 import contextlib
 import http.client
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import httpx
 import pytest
 
 from oncegate.aws.deploying.cloud import Cloud
+from oncegate.aws.referee.bucket_policy import allows
 from oncegate.aws.referee.deployed import serve_deployed
 from oncegate.aws.referee.served import Served
 from oncegate.testing.installation import free_port
@@ -124,6 +126,27 @@ def test_the_other_commands_work_on_the_deployment(folder: Path, site: Served) -
     assert "inbox/*  as it is to be" in said
     assert "dynamodb: is fit" in oncegate(*config, "doctor")
     assert '"DistributionArn"' in oncegate("aws", "outputs", NAME)
+
+
+def test_the_deployed_policy_lets_in_the_distribution_on_its_conditions_alone(folder: Path) -> None:
+    """As it stands in the bucket: nobody else, no other action, no upload without a condition or beside the prefixes."""
+    s3: Any = boto3.client("s3", region_name=REGION)
+    policy = json.loads(s3.get_bucket_policy(Bucket=BUCKET)["Policy"])
+    arn = json.loads(oncegate("aws", "outputs", NAME))["DistributionArn"]
+    ours = {"aws:sourcearn": arn, "aws:securetransport": "true"}
+    once = {**ours, "s3:if-none-match": "*"}
+
+    def lets(action: str, key: str, context: dict[str, str], service: str = "cloudfront.amazonaws.com") -> bool:
+        return allows(policy, action=action, resource=f"arn:aws:s3:::{BUCKET}/{key}", context=context, service=service)
+
+    assert lets("s3:GetObject", "a", ours)
+    assert lets("s3:PutObject", "inbox/a", once)
+    assert not lets("s3:PutObject", "inbox/a", ours), "without If-None-Match"
+    assert not lets("s3:PutObject", "a", once), "outside the prefixes"
+    assert not lets("s3:DeleteObject", "inbox/a", once)
+    assert not lets("s3:GetObject", "a", {**ours, "aws:securetransport": "false"})
+    assert not lets("s3:GetObject", "a", {**ours, "aws:sourcearn": f"{arn}X"}), "another distribution"
+    assert not lets("s3:GetObject", "a", {"aws:securetransport": "true"}, service=""), "nobody in particular"
 
 
 @contextlib.contextmanager
