@@ -14,6 +14,7 @@ import dataclasses
 import difflib
 import importlib
 import inspect
+import json
 import pathlib
 import re
 import sys
@@ -334,10 +335,10 @@ def main() -> int:
     """Write the pages, or say how they differ."""
     is_check = "--check" in sys.argv[1:]
     wrong, seen = 0, set[str]()
-    for page in sorted(REFERENCE.glob("*.md")):
+    for page in sorted((*REFERENCE.glob("*.md"), REFERENCE / "openapi.json")):
         text = page.read_text()
         seen.update(found[1] for found in _PART.findall(text))
-        filled = fill(text)
+        filled = fill(text) if page.suffix == ".md" else json.dumps(openapi_document(), indent=2) + "\n"
         if filled == text:
             continue
         wrong += 1

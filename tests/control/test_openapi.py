@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -21,8 +23,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from oncegate.control.app import control_app, openapi_document
 from oncegate.control.bodies.making import LinkOrder
+from oncegate.testing.installation import Installation
+from oncegate.testing.servers.object_stores import environment
 
 Talk = Callable[..., None]
+PARTS = pathlib.Path(__file__).parents[2] / ".parts"
 DOCUMENT = openapi_document()
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 
@@ -65,6 +70,65 @@ def test_the_document_is_served_as_it_is_published(talk: Talk) -> None:
         assert (await client.get("/openapi.json")).json() == DOCUMENT
 
     talk(calls)
+
+
+def test_calls_have_names_that_a_program_can_use() -> None:
+    """A generated client has a method or a file of each name: once published, none changes."""
+    names = [call["operationId"] for calls in DOCUMENT["paths"].values() for call in calls.values()]
+    assert sorted(names) == sorted(
+        [
+            "make_link",
+            "list_links",
+            "show_link",
+            "revoke_link",
+            "explain_link",
+            "list_objects",
+            "list_events",
+            "tell_metrics",
+            "tell_health",
+            "tell_readiness",
+            "get_url",
+            "url",
+            "urls",
+            "urls_v1",
+            "s3objects",
+            "s3objects_v1",
+        ]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("openapi")
+def test_a_generated_client_makes_a_link_and_looks_at_it(tmp_path: pathlib.Path) -> None:
+    """Other languages' clients are generated too; this generator is strict, and its code runs here."""
+    python = environment(PARTS / "openapi" / "venv", "openapi-python-client==0.29.1")
+    document = tmp_path / "openapi.json"
+    document.write_text(json.dumps(DOCUMENT))
+    made = tmp_path / "generated"
+    generator = python.with_name("openapi-python-client")
+    options = ["--path", document, "--output-path", made, "--meta", "none"]
+    done = subprocess.run([generator, "generate", *options], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Unable to" not in done.stdout
+    (tmp_path / "home").mkdir()
+    home = Installation(tmp_path / "home")
+    home.put("a.txt", b"x")
+    token = home.run("tokens", "new", "generated", "--scope", "links:write", "--scope", "links:read").stdout.strip()
+    with home.serve() as serving:
+        code = _USE_OF_THE_GENERATED.format(url=serving.control_url, token=token)
+        used = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert used.stdout == "issued\n", used.stderr
+
+
+_USE_OF_THE_GENERATED = """
+from generated import AuthenticatedClient
+from generated.api.links import make_link, show_link
+from generated.models import LinkOrder
+
+client = AuthenticatedClient(base_url="{url}", token="{token}")
+made = make_link.sync(client=client, body=LinkOrder(key="a.txt", label="generated"))
+print(show_link.sync(made.id, client=client).state.value)
+"""
 
 
 @pytest.fixture(scope="module")

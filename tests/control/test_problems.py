@@ -76,8 +76,10 @@ def test_another_type_of_body_is_a_problem(talk: Talk) -> None:
     """A form of another site cannot send JSON."""
 
     async def calls(client: httpx.AsyncClient) -> None:
-        headers = {"Content-Type": "text/plain"}
-        assert _is_problem(await client.post("/v1/links", content=b'{"key":"a"}', headers=headers), 422)
+        for headers in ({"Content-Type": "text/plain"}, {}):
+            answer = await client.post("/v1/links", content=b'{"key":"a"}', headers=headers)
+            assert _is_problem(answer, 422)
+            assert answer.json()["detail"] == "Say what the body is: send Content-Type: application/json."
 
     talk(calls)
 

@@ -89,7 +89,7 @@ async def show_link(parts: PartsSeen, id: LinkId) -> LinkShown:  # noqa: A002  t
     return await _show(parts, home.ledger, link_id, record, EVENTS_OF_A_LINK_MAX)
 
 
-@writing.delete("/v1/links/{id}", responses=documented(422, 503))
+@writing.delete("/v1/links/{id}", operation_id="revoke_link", responses=documented(422, 503))
 async def revoke(
     parts: PartsSeen,
     caller: CallerSeen,
@@ -111,7 +111,7 @@ async def revoke(
     return await _show(parts, home.ledger, link_id, record, EVENTS_OF_A_LINK_MAX)
 
 
-@reading.post("/v1/explain", responses=documented(422, 503))
+@reading.post("/v1/explain", operation_id="explain_link", responses=documented(422, 503))
 async def explain(parts: PartsSeen, body: ExplainOrder) -> Explained:
     """Say, check by check, whether and why a link would be admitted now. Writes nothing."""
     now_s, settings, trust = parts.now_s() if body.at is None else body.at, parts.settings, parts.trust()

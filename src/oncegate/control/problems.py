@@ -212,10 +212,17 @@ async def _on_bad_request(request: Request, error: Exception) -> Response:
 
 
 async def _on_validation(request: Request, error: Exception) -> Response:
-    del request
     faults: Sequence[Any] = error.errors() if isinstance(error, RequestValidationError) else ()
+    # without this header the body is not read as JSON, and pydantic's words would be about a string
+    if any(fault["loc"] == ("body",) for fault in faults) and not _is_json(request.headers.get("content-type", "")):
+        return problem_response(ProblemAnswer(422, "Say what the body is: send Content-Type: application/json."))
     members = {"errors": [{"where": _where(fault["loc"]), "what": _what(fault)} for fault in faults[:FAULTS_MAX]]}
     return problem_response(ProblemAnswer(422, "The request cannot be understood.", members=members))
+
+
+def _is_json(content_type: str) -> bool:
+    media_type = content_type.partition(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
 
 
 def _where(location: Sequence[object]) -> str:
