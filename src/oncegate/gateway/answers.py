@@ -10,7 +10,7 @@ from email.utils import formatdate
 from functools import lru_cache
 from typing import Any
 
-from oncegate.links.disposition import PLAYED_KINDS, disposition_of
+from oncegate.links.disposition import PLAYED_KINDS, disposition_of, plain_disposition
 from oncegate.links.grant import Limits
 from oncegate.stores.protocol import ObjectInfo, OpenObject
 from oncegate.web.answers import ALWAYS, Answer, Header
@@ -55,7 +55,8 @@ def object_headers(info: ObjectInfo, limits: Limits, span: tuple[int, int] | Non
     """
     kept = dict(info.kept)
     content_type = limits.response_type or info.content_type
-    disposition = disposition_of(info.key, limits.disposition or kept.get("content-disposition"), content_type)
+    wanted = limits.disposition or plain_disposition(kept.get("content-disposition"))
+    disposition = disposition_of(info.key, wanted, content_type)
     length = info.size_bytes if span is None else span[1] - span[0]
     headers = [
         *_OBJECT,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 from functools import partial
+from urllib.parse import quote, unquote
 
 from oncegate.links.urls import escape
 
@@ -16,6 +17,9 @@ PLAYED_KINDS = ("audio/", "video/")
 
 _NAME = re.compile(r';[ \t]*filename[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^;" \t][^;]*))', re.IGNORECASE)
 _STAR = re.compile(r";[ \t]*filename\*[ \t]*=", re.IGNORECASE)
+_EXACT = re.compile(r";[ \t]*filename-utf8[ \t]*=[ \t]*([A-Za-z0-9%._-]+)", re.IGNORECASE)
+_SURVIVES = re.compile(r"[A-Za-z0-9._ -]+")
+_NOT_SURVIVING = re.compile(r"[^A-Za-z0-9._ -]")
 _ESCAPED = re.compile(r"\\(.)")
 _BETWEEN_WORDS = re.compile(r"(?<=\?=)[ \t]+(?==\?)")
 _WORD = re.compile(r"=\?([^?\s]+)\?([bqBQ])\?([^?]*)\?=")
@@ -39,12 +43,29 @@ def content_disposition(kind: str, filename: str | None) -> str:
     )
 
 
-def plain_disposition(signed: str) -> str:
-    """Write a disposition that others made in ASCII, with ``filename*`` where its name has other characters.
+def disposition_to_sign(kind: str, filename: str | None) -> str:
+    """Write a disposition for a link, of characters alone that clients leave alone when they normalise a URL.
+
+    Of a name with other characters ``filename-utf8`` holds all, percent-encoded; ``plain_disposition`` reads it. Whoever
+    does not know it, as S3 itself, takes the plain name.
+    """
+    if not filename or _SURVIVES.fullmatch(filename):
+        return content_disposition(kind, filename)
+    exact = quote(filename, safe="").replace("~", "%7E")
+    return f'{kind}; filename="{_NOT_SURVIVING.sub("_", filename)}"; filename-utf8={exact}'
+
+
+def plain_disposition(signed: str | None) -> str | None:
+    """Write a disposition that was signed or stored in ASCII, with ``filename*`` where its name has other characters.
 
     A name in the words of RFC 2047, which some mail libraries write, gets a ``filename*`` too: not every program decodes
     them. A disposition that is ASCII already, or that has its ``filename*``, is kept as it is.
     """
+    if signed is None:
+        return None
+    exact = _EXACT.search(signed)
+    if exact is not None:
+        return content_disposition(signed.partition(";")[0].strip(), unquote(exact[1], errors="replace"))
     found = _NAME.search(signed)
     if found is None:
         return signed
@@ -80,13 +101,12 @@ def disposition_of(key: str, signed: str | None, content_type: str) -> str:
 
     Args:
         key: of the object; the name is what follows its last slash.
-        signed: the link's ``response-content-disposition``, or what the object was stored with; None where there is
-            neither.
+        signed: the link's ``response-content-disposition``, or what the object was stored with, as
+            ``plain_disposition`` writes it; None where there is neither.
         content_type: that the object is served with. ``inline`` is kept for safe types only.
     """
     if signed is None:
         return content_disposition("attachment", key.rpartition("/")[2])
-    signed = plain_disposition(signed)
     kind, separator, rest = signed.partition(";")
     media_type = content_type.partition(";")[0].strip().lower()
     is_safe = media_type in SAFE_INLINE or media_type.startswith(PLAYED_KINDS)

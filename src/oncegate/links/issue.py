@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from oncegate.links import cloudfront, sigv4
-from oncegate.links.disposition import content_disposition
+from oncegate.links.disposition import disposition_to_sign
 from oncegate.links.errors import BadRequest
 from oncegate.links.grant import Confirm, Operation, Scheme
 from oncegate.links.instants import instant_text
@@ -19,7 +19,7 @@ from oncegate.links.link_id import text_of_id
 from oncegate.links.parameters import QUERY_MAX_BYTES
 from oncegate.links.policy import EPOCH_MAX_S
 from oncegate.links.ticket import Ticket
-from oncegate.links.urls import escape, object_key_problem, path_of
+from oncegate.links.urls import object_key_problem, path_in_link, text_in_link
 from oncegate.links.verify import MEDIA_TYPE, NOTE_MAX, SENDER_MAX, SIZE_MAX_BYTES, is_text_for_people
 
 DEFAULT_LIFETIME_S = 3_600
@@ -173,7 +173,7 @@ class S3Issuer:
 
 
 def url_to_sign(public_url: str, wish: Wish, *, bucket: str = "") -> str:
-    """Write the URL without its signature, escaped once, so that every client sends exactly these bytes.
+    """Write the URL without its signature, escaped once, so that also clients that normalise send these bytes.
 
     Args:
         public_url: scheme and host, no path.
@@ -184,19 +184,19 @@ def url_to_sign(public_url: str, wish: Wish, *, bucket: str = "") -> str:
     if wish.max_bytes is not None:
         parts.append(f"once-max={wish.max_bytes}")
     if wish.media_type is not None:
-        parts.append(f"once-type={escape(wish.media_type)}")
+        parts.append(f"once-type={text_in_link(wish.media_type)}")
     if wish.may_replace:
         parts.append("once-replace=1")
     if wish.confirm is not None:
         parts.append(f"once-confirm={wish.confirm}")
     if wish.sender is not None:
-        parts.append(f"once-from={escape(wish.sender)}")
+        parts.append(f"once-from={text_in_link(wish.sender)}")
     if wish.note is not None:
-        parts.append(f"once-note={escape(wish.note)}")
+        parts.append(f"once-note={text_in_link(wish.note)}")
     if wish.filename is not None or wish.inline:
-        disposition = content_disposition("inline" if wish.inline else "attachment", wish.filename)
-        parts.append(f"response-content-disposition={escape(disposition)}")
-    path = path_of(f"{bucket}/{wish.object_key}" if bucket else wish.object_key)
+        disposition = disposition_to_sign("inline" if wish.inline else "attachment", wish.filename)
+        parts.append(f"response-content-disposition={text_in_link(disposition)}")
+    path = path_in_link(f"{bucket}/{wish.object_key}" if bucket else wish.object_key)
     return f"{public_url}{path}?{'&'.join(parts)}"
 
 

@@ -76,7 +76,7 @@ def _text_to_keep(name: str, value: bytes) -> str:
     except UnicodeDecodeError:
         text = "\0"
     if name == "content-disposition" and "\0" not in text:
-        text = plain_disposition(text)
+        text = plain_disposition(text) or ""
     if not _VALUE.fullmatch(text):
         raise Refused(Reason.MALFORMED_UPLOAD, message=f"The header {name} is not printable ASCII.")
     return text

@@ -114,3 +114,20 @@ def object_key_problem(key: str) -> str:
 def path_of(key: str) -> str:
     """Write the path of an object key, as clients will send it on the request line."""
     return "/" + escape(key, safe="/")
+
+
+def path_in_link(key: str) -> str:
+    """Write the path of a link that is made here, so that clients which normalise leave it alone.
+
+    aiohttp's yarl decodes ``%28`` to ``(``; browsers and it keep these characters as they are, and a canned policy covers
+    every byte. ``*`` is escaped all the same, because in a policy it is a wildcard.
+    """
+    return "/" + escape(key, safe="/!$&'(),;=:@")
+
+
+def text_in_link(text: str) -> str:
+    """Write a value of a made link's query; the same, with a space as ``+``.
+
+    Letters, digits, blanks, ``-``, ``_``, ``.`` and what is reserved in a query survive URLSearchParams too.
+    """
+    return escape(text, safe="/!$(),:@").replace("%20", "+")

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from oncegate.links import cloudfront, sigv4
+from oncegate.links.disposition import plain_disposition
 from oncegate.links.grant import NO_LIMITS, Confirm, Grant, Limits, Operation, Scheme, Signed
 from oncegate.links.key_group import KeyGroup
 from oncegate.links.link_id import plain_link_id
@@ -286,7 +287,7 @@ def read_limits(limits: Mapping[bytes, bytes]) -> Limits:
         max_bytes=int(size) if size is not None else None,
         media_type=accepted,
         may_replace=b"once-replace" in limits,
-        disposition=_response_text("disposition", limits),
+        disposition=plain_disposition(_response_text("disposition", limits)),
         response_type=_response_text("type", limits),
         response_language=_response_text("language", limits),
         response_encoding=_response_text("encoding", limits),
@@ -315,7 +316,7 @@ def _refuse_not_obeyed(limits: Mapping[bytes, bytes]) -> None:
 
 def _text_for_people(name: str, limits: Mapping[bytes, bytes], longest: int) -> str | None:
     raw = limits.get(name.encode())
-    text = None if raw is None else _text(raw)
+    text = None if raw is None else _text(raw.replace(b"+", b"%20"))
     if text is not None and not is_text_for_people(text, longest):
         raise Refused(Reason.MALFORMED_LIMIT, hint=f"{name} is one line of 1 to {longest} characters")
     return text

@@ -5,6 +5,7 @@ from functools import lru_cache
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote
+from urllib.parse import unquote
 from urllib.parse import unquote_to_bytes
 import base64
 import binascii
@@ -945,6 +946,72 @@ class S3Trust(Value):
  def __repr__(self):
   return f'S3Trust({len(self.credentials)} credentials, region={self.region!r})'
 
+# links/disposition
+
+SAFE_INLINE = frozenset(('image/png', 'image/jpeg', 'image/gif', 'image/webp', 'image/avif', 'image/bmp', 'text/plain', 'application/pdf'))
+
+PLAYED_KINDS = ('audio/', 'video/')
+
+_NAME = re.compile(';[ \\t]*filename[ \\t]*=[ \\t]*(?:"((?:[^"\\\\]|\\\\.)*)"|([^;" \\t][^;]*))', re.IGNORECASE)
+
+_STAR = re.compile(';[ \\t]*filename\\*[ \\t]*=', re.IGNORECASE)
+
+_EXACT = re.compile(';[ \\t]*filename-utf8[ \\t]*=[ \\t]*([A-Za-z0-9%._-]+)', re.IGNORECASE)
+
+_ESCAPED = re.compile('\\\\(.)')
+
+_BETWEEN_WORDS = re.compile('(?<=\\?=)[ \\t]+(?==\\?)')
+
+_WORD = re.compile('=\\?([^?\\s]+)\\?([bqBQ])\\?([^?]*)\\?=')
+
+def content_disposition(kind, filename):
+ if not filename:
+  return kind
+ plain = ''.join((c if ' ' <= c <= '~' and c not in '"\\%' else '_' for c in filename))
+ quoted = f'{kind}; filename="{plain}"'
+ return quoted if plain == filename and (not _WORD.search(filename)) else f"{quoted}; filename*=UTF-8''{escape(filename)}"
+
+def plain_disposition(signed):
+ if signed is None:
+  return None
+ exact = _EXACT.search(signed)
+ if exact is not None:
+  return content_disposition(signed.partition(';')[0].strip(), unquote(exact[1], errors='replace'))
+ found = _NAME.search(signed)
+ if found is None:
+  return signed
+ if _STAR.search(signed):
+  return signed.encode('ascii', 'replace').decode()
+ given = found[2].strip() if found[1] is None else _ESCAPED.sub('\\1', found[1])
+ name = _decode_words(given)
+ if name.isascii() and name == given:
+  return signed
+ rest = (signed[:found.start()] + signed[found.end():]).encode('ascii', 'replace').decode()
+ kind, separator, others = rest.partition(';')
+ return f'{content_disposition(kind.strip(), name)}{separator}{others}'
+
+def _decode_words(name):
+ try:
+  text = _WORD.sub(_read_word, _BETWEEN_WORDS.sub('', name))
+ except (binascii.Error, LookupError, ValueError):
+  return name
+ return name if not text or any((c < ' ' or c == '\x7f' for c in text)) else text
+
+def _read_word(word):
+ charset, encoding, text = word.groups()
+ read = binascii.a2b_base64 if encoding in 'bB' else partial(binascii.a2b_qp, header=True)
+ return read(text.encode('ascii')).decode(charset.partition('*')[0])
+
+def disposition_of(key, signed, content_type):
+ if signed is None:
+  return content_disposition('attachment', key.rpartition('/')[2])
+ kind, separator, rest = signed.partition(';')
+ media_type = content_type.partition(';')[0].strip().lower()
+ is_safe = media_type in SAFE_INLINE or media_type.startswith(PLAYED_KINDS)
+ if kind.strip().lower() != 'attachment' and (not is_safe):
+  return f'attachment{separator}{rest}'
+ return signed
+
 # links/ticket
 
 USES_MAX = 9999
@@ -1099,7 +1166,7 @@ def read_limits(limits):
  confirm = limits.get(b'once-confirm')
  if confirm is not None and confirm not in _CONFIRM:
   raise Refused(Reason.MALFORMED_LIMIT, hint='once-confirm is always or never')
- return Limits(max_bytes=int(size) if size is not None else None, media_type=accepted, may_replace=b'once-replace' in limits, disposition=_response_text('disposition', limits), response_type=_response_text('type', limits), response_language=_response_text('language', limits), response_encoding=_response_text('encoding', limits), confirm=None if confirm is None else _CONFIRM[confirm], sender=_text_for_people('once-from', limits, SENDER_MAX), note=_text_for_people('once-note', limits, NOTE_MAX))
+ return Limits(max_bytes=int(size) if size is not None else None, media_type=accepted, may_replace=b'once-replace' in limits, disposition=plain_disposition(_response_text('disposition', limits)), response_type=_response_text('type', limits), response_language=_response_text('language', limits), response_encoding=_response_text('encoding', limits), confirm=None if confirm is None else _CONFIRM[confirm], sender=_text_for_people('once-from', limits, SENDER_MAX), note=_text_for_people('once-note', limits, NOTE_MAX))
 
 def _response_text(name, limits):
  raw = limits.get(b'response-content-' + name.encode())
@@ -1116,7 +1183,7 @@ def _refuse_not_obeyed(limits):
 
 def _text_for_people(name, limits, longest):
  raw = limits.get(name.encode())
- text = None if raw is None else _text(raw)
+ text = None if raw is None else _text(raw.replace(b'+', b'%20'))
  if text is not None and (not is_text_for_people(text, longest)):
   raise Refused(Reason.MALFORMED_LIMIT, hint=f'{name} is one line of 1 to {longest} characters')
  return text
@@ -1151,66 +1218,6 @@ def read_configuration(text):
  if plain_links == 'once':
   raise ValueError('plain links cannot be counted at the edge')
  return Configuration(table=given['table'], homes=given['homes'], claim_key=given['claim_key'].encode(), confirm=given.get('confirm', 'auto'), cors_origins=tuple(given.get('cors_origins', ())), trust=Trust(keys=KeyGroup({}), plain_links=plain_links, homes=frozenset(given['homes'])))
-
-# links/disposition
-
-SAFE_INLINE = frozenset(('image/png', 'image/jpeg', 'image/gif', 'image/webp', 'image/avif', 'image/bmp', 'text/plain', 'application/pdf'))
-
-PLAYED_KINDS = ('audio/', 'video/')
-
-_NAME = re.compile(';[ \\t]*filename[ \\t]*=[ \\t]*(?:"((?:[^"\\\\]|\\\\.)*)"|([^;" \\t][^;]*))', re.IGNORECASE)
-
-_STAR = re.compile(';[ \\t]*filename\\*[ \\t]*=', re.IGNORECASE)
-
-_ESCAPED = re.compile('\\\\(.)')
-
-_BETWEEN_WORDS = re.compile('(?<=\\?=)[ \\t]+(?==\\?)')
-
-_WORD = re.compile('=\\?([^?\\s]+)\\?([bqBQ])\\?([^?]*)\\?=')
-
-def content_disposition(kind, filename):
- if not filename:
-  return kind
- plain = ''.join((c if ' ' <= c <= '~' and c not in '"\\%' else '_' for c in filename))
- quoted = f'{kind}; filename="{plain}"'
- return quoted if plain == filename and (not _WORD.search(filename)) else f"{quoted}; filename*=UTF-8''{escape(filename)}"
-
-def plain_disposition(signed):
- found = _NAME.search(signed)
- if found is None:
-  return signed
- if _STAR.search(signed):
-  return signed.encode('ascii', 'replace').decode()
- given = found[2].strip() if found[1] is None else _ESCAPED.sub('\\1', found[1])
- name = _decode_words(given)
- if name.isascii() and name == given:
-  return signed
- rest = (signed[:found.start()] + signed[found.end():]).encode('ascii', 'replace').decode()
- kind, separator, others = rest.partition(';')
- return f'{content_disposition(kind.strip(), name)}{separator}{others}'
-
-def _decode_words(name):
- try:
-  text = _WORD.sub(_read_word, _BETWEEN_WORDS.sub('', name))
- except (binascii.Error, LookupError, ValueError):
-  return name
- return name if not text or any((c < ' ' or c == '\x7f' for c in text)) else text
-
-def _read_word(word):
- charset, encoding, text = word.groups()
- read = binascii.a2b_base64 if encoding in 'bB' else partial(binascii.a2b_qp, header=True)
- return read(text.encode('ascii')).decode(charset.partition('*')[0])
-
-def disposition_of(key, signed, content_type):
- if signed is None:
-  return content_disposition('attachment', key.rpartition('/')[2])
- signed = plain_disposition(signed)
- kind, separator, rest = signed.partition(';')
- media_type = content_type.partition(';')[0].strip().lower()
- is_safe = media_type in SAFE_INLINE or media_type.startswith(PLAYED_KINDS)
- if kind.strip().lower() != 'attachment' and (not is_safe):
-  return f'attachment{separator}{rest}'
- return signed
 
 # links/media_types
 
