@@ -152,3 +152,5 @@ def test_an_rsa_key_can_be_asked_for(invoke, tmp_path: pathlib.Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert invoke("init", "--rsa").exit_code == 0
     assert "  rsa    signs new links" in invoke("keys", "list").stdout
+    (private,) = (tmp_path / "private").glob("*.pem")
+    assert private.read_text().startswith("-----BEGIN RSA PRIVATE KEY-----"), "version 1 of aws cli reads nothing else"

@@ -416,3 +416,16 @@ def test_lists_are_narrowed_by_key_state_and_label(
     in_ledger(folder, keep)
     listed = json.loads(invoke("links", "--json", *options).stdout)
     assert {row["id"] for row in listed} == {ids[name] for name in wanted}
+
+
+def test_explain_takes_headers_and_a_link_as_mail_shows_it(invoke, folder: pathlib.Path) -> None:
+    """A signature of S3 may cover headers; without them every link that has some would count as forged."""
+    url, _ = link(invoke)
+    assert invoke("explain", f" <{url}> ", "--header", "Range: bytes=0-1").exit_code == 0
+    signed_request = invoke("explain", url.partition("?")[0], "--header", "Authorization: AWS4-HMAC-SHA256 x")
+    assert signed_request.exit_code == 1
+    assert "serves presigned links only" in signed_request.stdout
+    escaped = invoke("explain", url.replace("&", "&amp;"))
+    assert (escaped.exit_code, escaped.stdout.startswith("failed  link ")) == (1, True)
+    assert "HTML-escaped" in escaped.stdout
+    assert invoke("explain", url, "--header", "no colon").exit_code == 2

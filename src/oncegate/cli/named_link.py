@@ -13,6 +13,7 @@ from oncegate.cli.wiring import open_keys
 from oncegate.keys.trust import trust_of
 from oncegate.links.grant import Grant
 from oncegate.links.link_id import id_of_text
+from oncegate.links.pasted import as_pasted
 from oncegate.links.public_urls import PublicUrls
 from oncegate.links.refusal import Refused
 from oncegate.links.verify import verify_by_any_method
@@ -44,6 +45,7 @@ def read_link(text: str, settings: Settings, *, now_s: int) -> Named:
         Misuse: neither a URL nor an id.
         Refusal: the URL's signature does not verify here.
     """
+    text = as_pasted(text)
     if "://" not in text:
         try:
             return Named(link_id=id_of_text(text), grant=None)

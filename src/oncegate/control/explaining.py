@@ -8,7 +8,8 @@ so that the command line starts fast.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from oncegate.control.recording import LedgerSilent, read_record
@@ -17,11 +18,12 @@ from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.explain import Step, explain
 from oncegate.links.grant import Grant, Operation
 from oncegate.links.link_id import text_of_id
+from oncegate.links.pasted import as_pasted, mistake_in
 from oncegate.links.public_urls import PublicUrls, Reached
 from oncegate.links.refusal import TABLE, Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.links.urls import Url, parse_url
-from oncegate.links.verify import Trust, verify, verify_by_any_method
+from oncegate.links.verify import ANY_MOMENT, Trust, authenticate, verify, verify_by_any_method
 from oncegate.stores.protocol import ObjectInfo, Store, StoreBusy, StoreFault
 from oncegate.uses.record import Record, RecordUnreadable
 from oncegate.uses.standing import standing_of
@@ -29,6 +31,7 @@ from oncegate.uses.upload import UploadAsk, admit_upload
 from oncegate.uses.use import Admission, DownloadAsk, Kind, Rules, admit_download, is_too_old
 
 LOOK_MAX_S = 5.0
+_NO_HEADERS: Mapping[str, str] = {}
 _LATER = ("ledger", "object", "person")
 _ASKED = {
     "always": "a browser shows a page with a button first; a program gets 403",
@@ -105,6 +108,7 @@ async def explain_link(
     now_s: int,
     method: str | None = None,
     address: str | None = None,
+    headers: Mapping[str, str] = _NO_HEADERS,
 ) -> Explanation:
     """Say, check by check, whether and why a link would be admitted.
 
@@ -114,17 +118,23 @@ async def explain_link(
         now_s: seconds since 1970 UTC.
         method: GET, HEAD or PUT; None: the one that the link is for.
         address: the viewer's, in canonical form; None: nobody in particular.
+        headers: of the request; a signature of S3 may cover some.
 
     Raises:
         ValueError: url is no absolute http or https URL.
     """
+    url = as_pasted(url)
     request, reached = PublicUrls(where.public_urls).request_to(url, address=address)
+    sent = ((name.lower().encode(), value.encode()) for name, value in headers.items())
+    request = request.with_headers(tuple(sent))
     request = request.as_method(method or _method_of(request, where.trust, now_s))
     steps = [_say_host(parse_url(url), reached)]
     steps.extend(_with_address(step, request) for step in explain(request, where.trust, now_s=now_s))
     try:
         grant = verify(request, where.trust, now_s=now_s)
     except Refused:
+        if mistake := mistake_in(url, request):
+            steps.insert(0, Step(name="link", passed=False, words=mistake))
         steps.extend(Step(name=name, passed=None, words="not reached") for name in _LATER)
         return Explanation(steps=tuple(steps), method=request.method, grant=None)
     object_step, info = await _look(where.store, grant)
@@ -174,6 +184,10 @@ def _method_of(request: ViewerRequest, trust: Trust, now_s: int) -> str:
     try:
         return verify_by_any_method(request, trust, now_s=now_s)[0]
     except Refused:
+        for method in ("DELETE", "POST"):
+            with contextlib.suppress(Refused):
+                authenticate(request.as_method(method), trust, now_s=now_s, without=ANY_MOMENT)
+                return method
         once = [segment for segment in request.query.split(b"&") if segment.startswith(b"once=")]
         return "PUT" if once and once[0].startswith(b"once=p") else "GET"
 

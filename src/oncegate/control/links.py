@@ -128,7 +128,9 @@ async def explain(parts: PartsSeen, body: ExplainOrder) -> Explained:
             store=parts.store,
             rules=parts.rules,
         )
-        found = await explain_link(body.url, where, now_s=now_s, method=body.method, address=body.address)
+        found = await explain_link(
+            body.url, where, now_s=now_s, method=body.method, address=body.address, headers=body.headers
+        )
     except ValueError:
         raise ProblemAnswer(422, "url is no absolute http or https URL.") from None
     return Explained.model_validate(found.members)

@@ -212,11 +212,13 @@ def new_key_pair(kind: KeyKind) -> tuple[bytes, bytes]:
         kind: ``ecdsa`` (P-256; shorter links, signs 12 times faster) or ``rsa`` (2048 bits).
 
     Returns:
-        (private key as PEM PKCS#8, not encrypted; public key as PEM SubjectPublicKeyInfo).
+        (private key as PEM, RSA in PKCS#1 and ECDSA in PKCS#8, not encrypted; public key as PEM SubjectPublicKeyInfo).
     """
     if kind == "rsa":
         key = rsa.generate_private_key(public_exponent=65_537, key_size=RSA_BITS_MIN)
     else:
         key = ec.generate_private_key(ec.SECP256R1())
-    private_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    # aws cli 1 signs with a key of PKCS#1 alone (docs/aws-protocol.md 1.3)
+    form = PrivateFormat.TraditionalOpenSSL if isinstance(key, rsa.RSAPrivateKey) else PrivateFormat.PKCS8
+    private_pem = key.private_bytes(Encoding.PEM, form, NoEncryption())
     return private_pem, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -22,7 +22,7 @@ from oncegate.links.verify import (
     Trust,
     granted_operation,
     read_limits,
-    refuse_signature_v2,
+    refuse_other_signatures,
     served_key,
     signed_limits,
 )
@@ -111,7 +111,7 @@ def _explain_cloudfront(
     steps: _Steps, request: ViewerRequest, parameters: Parameters, trust: Trust, now_s: int
 ) -> Signed | None:
     def read() -> cloudfront.Credential:
-        refuse_signature_v2(parameters)
+        refuse_other_signatures(request, parameters)
         return cloudfront.read_credential(request, parameters)
 
     def say(credential: cloudfront.Credential) -> str:

@@ -51,6 +51,7 @@ class Reason(enum.StrEnum):
     # S3
     S3_SIGNATURE_V2 = "signature-v2"
     S3_TWO_AUTH = "two-auth-mechanisms"
+    PRESIGNED_ONLY = "presigned-links-only"
     S3_QUERY_PARAMETERS = "malformed-query-auth"
     S3_WRONG_REGION = "wrong-region"
     S3_ALGORITHM = "bad-algorithm"
@@ -168,6 +169,12 @@ TABLE: dict[Reason, Row] = {
         "InvalidArgument",
         "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, "
         "Signature query string parameter or the Authorization header should be specified",
+    ),
+    Reason.PRESIGNED_ONLY: Row(
+        403,
+        Style.S3,
+        "AccessDenied",
+        "This server serves presigned links only: sign the URL (generate_presigned_url), not the request.",
     ),
     Reason.S3_QUERY_PARAMETERS: Row(400, Style.S3, "AuthorizationQueryParametersError", _V4_PARAMETERS),
     Reason.S3_WRONG_REGION: Row(400, Style.S3, "AuthorizationQueryParametersError", "the region is wrong"),

@@ -142,7 +142,7 @@ def _authenticate(
     """The one dispatch between the schemes; ``explain`` walks the same tables of checks to their end."""
     # First, because V2 shares names with CloudFront (Signature, Expires): otherwise the message would be that
     # Key-Pair-Id is missing.
-    refuse_signature_v2(parameters)
+    refuse_other_signatures(request, parameters)
     if parameters.is_s3:
         s3_credential = sigv4.read_credential(request)
         for name, s3_check in sigv4.CHECKS:
@@ -156,12 +156,15 @@ def _authenticate(
     return cloudfront.signed_by(credential, request, trust.keys)
 
 
-def refuse_signature_v2(parameters: Parameters) -> None:
-    """Refuse what an SDK with old settings signs, and say what to change.
+def refuse_other_signatures(request: ViewerRequest, parameters: Parameters) -> None:
+    """Refuse what an SDK signs in another way, and say what to change.
 
     Raises:
-        Refused: S3_SIGNATURE_V2.
+        Refused: S3_SIGNATURE_V2; PRESIGNED_ONLY: the request is signed, and the URL is not.
     """
+    authorization = request.header(b"authorization") or b""
+    if not parameters.cloudfront and not parameters.is_s3 and authorization.startswith(sigv4.ALGORITHM.encode()):
+        raise Refused(Reason.PRESIGNED_ONLY)
     if parameters.is_s3_v2:
         raise Refused(Reason.S3_SIGNATURE_V2, hint="sign with Signature Version 4 (boto3: signature_version='s3v4')")
 

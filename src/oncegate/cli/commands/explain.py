@@ -12,6 +12,7 @@ from oncegate.cli.examples import examples
 from oncegate.cli.instants import FORMS, instant_option
 from oncegate.cli.main import Misuse
 from oncegate.cli.wiring import open_keys, open_store, settings_of
+from oncegate.links.pasted import as_pasted
 
 if TYPE_CHECKING:
     from oncegate.cli.records import Records
@@ -24,20 +25,38 @@ _MARKS = {True: "passed", False: "failed", None: "-"}
 @click.command(
     epilog=examples(
         "oncegate explain 'https://files.example/a.pdf?once=...'",
+        "oncegate explain URL --header 'Content-Type: text/plain'",
         "oncegate explain URL --method PUT --ip 203.0.113.7 --at +1d",
     )
 )
 @click.argument("url", metavar="URL")
 @click.option(
     "--method",
-    type=click.Choice(["GET", "HEAD", "PUT"], case_sensitive=False),
+    type=click.Choice(["GET", "HEAD", "PUT", "POST", "DELETE"], case_sensitive=False),
     help="The method of the request.  [default: what the link is for]",
 )
 @click.option("--ip", metavar="ADDRESS", help="The viewer's address.  [default: nobody's in particular]")
 @click.option("--at", metavar="T", help=f"When it is opened: {FORMS}.  [default: now]")
+@click.option(
+    "--header",
+    "-H",
+    "lines",
+    metavar="'NAME: VALUE'",
+    multiple=True,
+    help="A header of the request, as for curl; may be given several times.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
 @click.pass_context
-def command(ctx: click.Context, *, url: str, method: str | None, ip: str | None, at: str | None, as_json: bool) -> None:
+def command(
+    ctx: click.Context,
+    *,
+    url: str,
+    method: str | None,
+    ip: str | None,
+    at: str | None,
+    lines: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Say, check by check, whether and why a link would be admitted.
 
     Exits with 0 if it would be, with 1 if not. Nothing is used up, and nothing is written.
@@ -45,7 +64,7 @@ def command(ctx: click.Context, *, url: str, method: str | None, ip: str | None,
     from oncegate.cli.records import with_records
     from oncegate.links.address import canonical_address
 
-    settings, now_s = settings_of(ctx), int(time.time())
+    settings, now_s, url, headers = settings_of(ctx), int(time.time()), as_pasted(url), _headers_of(lines)
     at_s = instant_option(at, name="--at", now_s=now_s)
     address = None if ip is None else canonical_address(ip)
     if ip is not None and address is None:
@@ -54,7 +73,7 @@ def command(ctx: click.Context, *, url: str, method: str | None, ip: str | None,
     try:
         home = _home_of(url, settings, at_s)
         found = with_records(
-            settings, lambda records: _explain(records, settings, url, method, address, at_s), home=home
+            settings, lambda records: _explain(records, settings, url, method, address, headers, at_s), home=home
         )
     except ValueError as error:
         raise Misuse(str(error)) from None
@@ -71,7 +90,13 @@ def _home_of(url: str, settings: Settings, at_s: int) -> str:
 
 
 async def _explain(
-    records: Records, settings: Settings, url: str, method: str | None, address: str | None, at_s: int
+    records: Records,
+    settings: Settings,
+    url: str,
+    method: str | None,
+    address: str | None,
+    headers: dict[str, str],
+    at_s: int,
 ) -> Explanation:
     from oncegate.control.explaining import Installation, explain_link
     from oncegate.keys.trust import trust_of
@@ -89,9 +114,19 @@ async def _explain(
         rules=Rules(resume_window_s=settings.links.resume_window_s),
     )
     try:
-        return await explain_link(url, where, now_s=at_s, method=method, address=address)
+        return await explain_link(url, where, now_s=at_s, method=method, address=address, headers=headers)
     finally:
         await store.aclose()
+
+
+def _headers_of(lines: tuple[str, ...]) -> dict[str, str]:
+    headers = dict[str, str]()
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip() or not line.isprintable():
+            raise click.BadParameter(f"{line[:60]!r} is no header: write 'Name: value'", param_hint="--header")
+        headers[name.strip()] = value.strip()
+    return headers
 
 
 def _print(found: Explanation, *, as_json: bool) -> None:

@@ -62,7 +62,9 @@ def download(url: str, output: str | None, *, is_forced: bool, patience: Patienc
     from oncegate.cli.transfer.client import open_client, read_url
     from oncegate.cli.transfer.downloading import Download
     from oncegate.cli.transfer.progress import progress_on_terminal
+    from oncegate.links.pasted import as_pasted
 
+    url = as_pasted(url)
     link = read_url(url)
     try:
         place = Place(url, link, output, is_forced=is_forced)

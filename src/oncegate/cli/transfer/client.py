@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from oncegate import __version__
 from oncegate.cli.main import Misuse
+from oncegate.links.pasted import as_pasted
 from oncegate.links.urls import Url, parse_url
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def read_url(text: str) -> Url:
         Misuse: it is no absolute http or https URL.
     """
     try:
-        return parse_url(text)
+        return parse_url(as_pasted(text))
     except ValueError as error:
         raise Misuse(str(error)) from None
 

@@ -17,9 +17,14 @@ class ExplainOrder(Taken):
     )
 
     url: str = Field(min_length=1, max_length=20_000)
-    method: Literal["GET", "HEAD", "PUT"] | None = Field(default=None, description="Default: what the link is for.")
+    method: Literal["GET", "HEAD", "PUT", "POST", "DELETE"] | None = Field(
+        default=None, description="Default: what the link is for."
+    )
     address: Annotated[str, AfterValidator(read_address)] | None = Field(
         default=None, max_length=64, description="Of the viewer. Default: nobody in particular."
+    )
+    headers: dict[str, Annotated[str, Field(max_length=8_192)]] = Field(
+        default={}, max_length=100, description="Of the request: a signature of S3 may cover some."
     )
     at: Instant | None = Field(default=None, description="Default: now.")
 
