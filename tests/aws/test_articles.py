@@ -1,7 +1,7 @@
 """The five published designs, each by its own calls in its own order, on a deployment; what differs is asserted.
 
-The calls of an API Gateway reach the API function as events of payload 2.0, which the authorizer let through; the
-direct invocation is the event itself. Table, bucket, keys and stacks are the emulator's, and the referee is in front.
+The calls go to the deployed HTTP API, signed for IAM or not signed; the direct invocation goes to Lambda. All of it is
+the emulator's, and the referee is in front of the bucket.
 
 Source: docs/aws-protocol.md, the published systems.
 """
@@ -18,12 +18,14 @@ import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import boto3
 import pytest
+from tests.aws import test_deployed_api
 from tests.aws.conftest import PARTS
+from tests.aws.test_deployed_api import Client, Reply
 
 from oncegate.aws.deploying.cloud import Cloud
 from oncegate.aws.referee.bucket_policy import allows
@@ -35,24 +37,13 @@ from oncegate.service.api_function import ApiFunction
 from oncegate.testing.servers.aws import AwsEmulator
 from oncegate.testing.servers.object_stores import environment
 
+bundle = test_deployed_api.bundle
+"""The fixture: the API's code."""
 NAME, REGION, BUCKET = "articles", "eu-central-1", "articles-objects"
-CALLER = {"iam": {"callerId": "AIDAEXAMPLE"}}
 MISSING_KEY = (
     b'<?xml version="1.0" encoding="UTF-8"?><Error><Code>MissingKey</Code>'
     b"<Message>Missing Key-Pair-Id query parameter or cookie value</Message></Error>"
 )
-
-
-class Reply(NamedTuple):
-    """What the API answered."""
-
-    status: int
-    body: str
-
-    @property
-    def json(self) -> Any:
-        """The body, read."""
-        return json.loads(self.body)
 
 
 class Deployment:
@@ -63,36 +54,28 @@ class Deployment:
         folder: the configuration that the deployment wrote; ``private.pem`` is the RSA key.
     """
 
-    def __init__(self, site: Served, folder: Path) -> None:
+    def __init__(self, site: Served, folder: Path, api: Client) -> None:
         self.site = site
         self.folder = folder
-        self._functions: list[ApiFunction] = []
-        self.function = self.function_with({})
+        self._api = api
 
-    def function_with(self, changes: Mapping[str, str]) -> ApiFunction:
-        """The API function, with some texts of its configuration exchanged."""
-        text = (self.folder / "oncegate.toml").read_text()
-        for old, new in changes.items():
-            text = re.sub(old, new, text)
+    def call(self, method: str, target: str, body: Any = None, *, is_signed: bool = True) -> Reply:
+        """Call the HTTP API, by default as somebody whom IAM knows."""
+        return self._api.ask(method, target, body, is_signed=is_signed)
+
+    def invoke(self, event: Mapping[str, str]) -> Any:
+        """Invoke the function itself."""
+        client: Any = boto3.client("lambda", region_name=REGION)
+        answered = client.invoke(FunctionName=f"{NAME}-api", Payload=json.dumps(event).encode())
+        assert "FunctionError" not in answered
+        return json.loads(answered["Payload"].read())
+
+    def function_with_key(self, signing: str) -> ApiFunction:
+        """The function as it is with another signing key, in this process."""
+        text = re.sub(r'signing = ".*"', f'signing = "{signing}"', (self.folder / "oncegate.toml").read_text())
         keys = {path.stem: path.read_text() for path in (self.folder / "keys").glob("*.pem")}
         own = {CONFIGURATION: text, PUBLIC_KEYS: json.dumps(keys), AUTHORIZER: "iam", SECRET: "drawn at deploy"}
-        folder = self.folder / f"function-{len(self._functions)}"
-        self._functions.append(ApiFunction({**os.environ, **own}, folder, log_descriptor=2))
-        return self._functions[-1]
-
-    def call(self, method: str, path: str, *, query: str = "", body: Any = None, by: Any = CALLER) -> Reply:
-        """Call the HTTP API, by default as somebody whom IAM knows."""
-        event = {
-            "version": "2.0",
-            "rawPath": path,
-            "rawQueryString": query,
-            "headers": {"content-type": "application/json"},
-            "requestContext": {"http": {"method": method, "sourceIp": "198.51.100.7"}, "authorizer": by},
-            "body": None if body is None else json.dumps(body),
-            "isBase64Encoded": False,
-        }
-        answer: Any = self.function.answer(event)
-        return Reply(answer["statusCode"], answer.get("body", ""))
+        return ApiFunction({**os.environ, **own}, self.folder / "function", log_descriptor=2)
 
     def lay(self, key: str, data: bytes = b"the object") -> str:
         """Put an object into the bucket."""
@@ -120,11 +103,6 @@ class Deployment:
         resource, context = f"arn:aws:s3:::{BUCKET}/{key}", {"aws:securetransport": "true"}
         return allows(json.loads(policy), action=action, resource=resource, context=context, service="")
 
-    def close(self) -> None:
-        """Let go of everything."""
-        for function in self._functions:
-            function.close()
-
 
 def oncegate(*arguments: str) -> str:
     """Run the command; return what it wrote to stdout."""
@@ -137,47 +115,34 @@ def oncegate(*arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def deployed(aws: AwsEmulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def deployed(aws: AwsEmulator, bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """One deployment for all of them: it signs by KMS, and trusts an RSA key that was made elsewhere besides."""
     folder = tmp_path_factory.mktemp(NAME)
     private, public = new_key_pair("rsa")
     (folder / "private.pem").write_bytes(private)
     (folder / "public.pem").write_bytes(public)
     oncegate(
-        *(
-            "aws",
-            "deploy",
-            NAME,
-            "--home",
-            REGION,
-            "--bucket",
-            BUCKET,
-            "--api",
-            "none",
-            "--yes",
-            "--folder-here",
-            str(folder),
-        ),
+        *("aws", "deploy", NAME, "--home", REGION, "--bucket", BUCKET, "--yes", "--folder-here", str(folder)),
         *("--uploads", "inbox/", "--uploads", "uploads/", "--public-key", str(folder / "public.pem")),
+        *("--bundle", str(bundle)),
     )
-    with (
-        contextlib.closing(serve_deployed(Cloud(), NAME)) as site,
-        contextlib.closing(Deployment(site, folder)) as made,
-    ):
-        yield made
+    api = Client(aws, json.loads(oncegate("aws", "outputs", NAME))["ApiEndpoint"])
+    with contextlib.closing(serve_deployed(Cloud(), NAME)) as site:
+        yield Deployment(site, folder, api)
 
 
 def test_one_time_download_by_get_url(deployed: Deployment) -> None:
     """A presigned GET behind CloudFront: GET /get-url?key=, open the URL, open it again."""
     site = deployed.site
-    assert deployed.call("GET", "/get-url") == (400, "Bad request")
+    bad = deployed.call("GET", "/get-url")
+    assert (bad.status, bad.body) == (400, b"Bad request")
     deployed.lay("photo.jpg", b"a photo")
-    url = deployed.call("GET", "/get-url", query="key=photo.jpg").json["url"]
+    url = deployed.call("GET", "/get-url?key=photo.jpg").json["url"]
     assert url.startswith(f"https://{site.domain}/photo.jpg?")
     # what differs: who only looks spends nothing, and so does a bucket without the object
     assert site.ask("HEAD", url).status == 200
     assert site.ask("OPTIONS", url).status in (200, 204)
-    late = deployed.call("GET", "/get-url", query="key=late.jpg").json["url"]
+    late = deployed.call("GET", "/get-url?key=late.jpg").json["url"]
     assert site.get(late).status == 404
     assert site.get(late.replace(site.domain, "elsewhere.example")).status == 403
     assert site.get(url).body == b"a photo"
@@ -196,15 +161,15 @@ def test_one_time_download_by_get_url(deployed: Deployment) -> None:
     )
     assert deployed.records() == before
     # anybody was given a link there, and two within one second the same one
-    assert deployed.call("GET", "/get-url", query="key=photo.jpg", by=None).status in (401, 403)
-    two = [deployed.call("GET", "/get-url", query="key=photo.jpg").json["url"] for _ in range(2)]
+    assert deployed.call("GET", "/get-url?key=photo.jpg", is_signed=False).status == 403
+    two = [deployed.call("GET", "/get-url?key=photo.jpg").json["url"] for _ in range(2)]
     assert [site.get(each).status for each in two] == [200, 200]
 
 
 def test_one_time_upload_by_url(deployed: Deployment) -> None:
     """A presigned PUT with marker objects: GET /url, PUT, PUT again."""
     site = deployed.site
-    url = deployed.call("GET", "/url").body
+    url = deployed.call("GET", "/url").body.decode()
     key = url.partition("?")[0].removeprefix(f"https://{site.domain}/")
     assert str(uuid.UUID(key.removeprefix("uploads/"))) == key.removeprefix("uploads/")
     assert site.ask("GET", url, headers={"user_agent": "curl/8.5.0", "accept": "*/*"}).status == 403
@@ -220,7 +185,7 @@ def test_one_time_upload_by_url(deployed: Deployment) -> None:
     assert not {each for each in deployed.keys_stored() if each.startswith("signatures/")}
     assert not deployed.lets_in("s3:PutObject", key)
     assert deployed.call("HEAD", "/url").status == 405
-    assert deployed.call("GET", "/url", by=None).status in (401, 403)
+    assert deployed.call("GET", "/url", is_signed=False).status == 403
 
 
 def test_a_function_that_signs_with_a_key_in_secrets_manager(deployed: Deployment) -> None:
@@ -230,12 +195,12 @@ def test_a_function_that_signs_with_a_key_in_secrets_manager(deployed: Deploymen
     arn = secrets.create_secret(Name="cloudfront-key", SecretString=(deployed.folder / "private.pem").read_text())[
         "ARN"
     ]
-    function = deployed.function_with({r'signing = ".*"': f'signing = "secretsmanager:{arn}"'})
     when = datetime.now(UTC) + timedelta(minutes=30)
     names = ("Year", "Month", "Day", "Hour", "Minute", "Second", "Micro")
     values = (when.year, when.month, when.day, when.hour, when.minute, when.second, when.microsecond)
     event = {"fileName": deployed.lay("a b/ü #1.pdf"), **dict(zip(names, map(str, values), strict=True))}
-    url = function.answer(event)
+    with contextlib.closing(deployed.function_with_key(f"secretsmanager:{arn}")) as function:
+        url = function.answer(event)
     assert isinstance(url, str)
     # there the name was not escaped, and the time was that of the machine
     assert url.startswith(f"https://{site.domain}/{quote('a b/ü #1.pdf')}?")
@@ -243,6 +208,10 @@ def test_a_function_that_signs_with_a_key_in_secrets_manager(deployed: Deploymen
     assert site.get(site.url("a b/ü #1.pdf")).code == "MissingKey"
     assert site.get(url).body == b"the object"
     assert site.get(url).status == 403, "there it opened until it expired"
+    # the deployed function signs by KMS, which the article rules out
+    by_kms = deployed.invoke(event)
+    assert by_kms.partition("?")[0] == url.partition("?")[0]
+    assert [site.get(by_kms).status for _ in range(2)] == [200, 403]
 
 
 def test_a_rest_api_that_lists_and_signs(deployed: Deployment) -> None:
@@ -254,7 +223,7 @@ def test_a_rest_api_that_lists_and_signs(deployed: Deployment) -> None:
     (found,) = [each for each in listed.json if each["Key"] == "reports/q1 & q2.pdf"]
     assert found.keys() == {"Key", "LastModified", "ETag", "Size", "StorageClass"}
     assert (found["Size"], found["ETag"][0]) == (4, '"')
-    made = deployed.call("POST", "/v1/urls", body={"file": "reports/q1 & q2.pdf"})
+    made = deployed.call("POST", "/v1/urls", {"file": "reports/q1 & q2.pdf"})
     assert made.status == 201
     assert made.json.keys() == {"signedUrl"}
     unsigned = site.get(made.json["signedUrl"].partition("?")[0])
@@ -262,8 +231,8 @@ def test_a_rest_api_that_lists_and_signs(deployed: Deployment) -> None:
     assert site.get(made.json["signedUrl"]).body == b"%PDF"
     # what differs: once; nobody without credentials; a call without a body is said to be wrong, where it was 502
     assert site.get(made.json["signedUrl"]).status == 403
-    assert deployed.call("POST", "/v1/urls", by=None, body={"file": "a"}).status in (401, 403)
-    assert deployed.call("GET", "/v1/s3objects", by=None).status in (401, 403)
+    assert deployed.call("POST", "/v1/urls", {"file": "a"}, is_signed=False).status == 403
+    assert deployed.call("GET", "/v1/s3objects", is_signed=False).status == 403
     assert deployed.call("POST", "/v1/urls").status == 422
 
 
