@@ -16,13 +16,16 @@ from typing import Any
 
 import boto3
 import pytest
+from tests.aws import test_deployed_api
 from tests.aws.aws_proxy import AwsProxy
 
 from oncegate.testing.servers.aws import AwsEmulator
 
+bundle = test_deployed_api.bundle
+"""The fixture: the API's code."""
 REGION = "eu-central-1"
 CALLS_MIN = 8
-"""A whole deployment changes at least so much: two stacks and a policy, each by two calls, and the birth."""
+"""A whole deployment changes at least so much: three stacks and a policy, each by two calls, and the birth."""
 
 pytestmark = pytest.mark.timeout(1_200)
 
@@ -35,22 +38,10 @@ def proxy(aws: AwsEmulator) -> Iterator[AwsProxy]:
         yield made
 
 
-def deploy(name: str, folder: Path, *more: str) -> list[str]:
+def deploy(name: str, folder: Path, bundle: Path, *more: str) -> list[str]:
     """The command."""
-    arguments = (
-        "aws",
-        "deploy",
-        name,
-        "--home",
-        REGION,
-        "--bucket",
-        f"{name}-objects",
-        "--api",
-        "none",
-        "--folder-here",
-        str(folder),
-    )
-    return [sys.executable, "-m", "oncegate", *arguments, *(more or ("--yes",))]
+    options = ("--home", REGION, "--bucket", f"{name}-objects", "--bundle", str(bundle), "--folder-here", str(folder))
+    return [sys.executable, "-m", "oncegate", "aws", "deploy", name, *options, *(more or ("--yes",))]
 
 
 def run(command: list[str]) -> str:
@@ -60,31 +51,31 @@ def run(command: list[str]) -> str:
     return done.stdout + done.stderr
 
 
-def kill_after(count: int, name: str, folder: Path, proxy: AwsProxy) -> None:
+def kill_after(count: int, command: list[str], proxy: AwsProxy) -> None:
     """Start the command, and kill it when so many of its calls have changed something."""
     started: queue.Queue[subprocess.Popen[bytes]] = queue.Queue()
     proxy.after(count, lambda: started.get(timeout=60).kill())
-    process = subprocess.Popen(
-        deploy(name, folder), env=dict(os.environ), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command, env=dict(os.environ), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     started.put(process)
     assert process.wait(timeout=300) == -9, f"it ended before its call number {count}"
 
 
-def test_a_run_that_was_killed_anywhere_is_made_whole_by_the_next(proxy: AwsProxy, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_anywhere_is_made_whole_by_the_next(
+    proxy: AwsProxy, bundle: Path, tmp_path: Path
+) -> None:
     """A laptop that is closed, a job that is ended: nothing is left that only a console mends, and nothing twice."""
     proxy.calls.clear()
-    run(deploy("whole", tmp_path / "whole"))
+    run(deploy("whole", tmp_path / "whole", bundle))
     listed = [f"{call.service}:{call.operation}" for call in proxy.changes]
     assert len(listed) >= CALLS_MIN, listed
     for count in range(1, len(listed) + 1):
         name, folder = f"killed{count}", tmp_path / f"killed{count}"
-        kill_after(count, name, folder, proxy)
+        kill_after(count, deploy(name, folder, bundle), proxy)
         where = f"killed after {listed[count - 1]}, call {count} of {len(listed)}"
-        run(deploy(name, folder))
+        run(deploy(name, folder, bundle))
         said = run([sys.executable, "-m", "oncegate", "aws", "status", name])
         assert "WRONG" not in said, f"{where}: {said}"
-        assert "nothing to change" in run(deploy(name, folder, "--dry-run")), where
+        assert "nothing to change" in run(deploy(name, folder, bundle, "--dry-run")), where
         s3: Any = boto3.client("s3", region_name=REGION)
         assert "Contents" not in s3.list_objects_v2(Bucket=f"{name}-objects"), f"{where}: a template was left"
         assert (folder / "oncegate.toml").read_text().count(name) >= 3, where
