@@ -46,6 +46,7 @@ EMULATED = (
         "test_deployer.py",
         "test_deployed.py",
         "test_deployed_api.py",
+        "test_deployed_jwt.py",
         "test_deployed_homes.py",
         "test_dev_table.py",
         "test_keys_of_services.py",

@@ -275,6 +275,15 @@ def test_status_names_the_api(folder: Path) -> None:
     assert "ok    api" in oncegate("aws", "status", NAME)
 
 
+def test_smoke_finds_everything_well(folder: Path, site: Served) -> None:
+    """Against the referee, with the same numbers as on an account; its objects are gone afterwards."""
+    arguments = ("aws", "smoke", NAME, "--folder-here", str(folder), "--through", f"127.0.0.1:{site.port}")
+    said = oncegate(*arguments).splitlines()
+    assert [line.split()[0] for line in said] == [*["ok"] * 10, "not", "ok"], said
+    s3: Any = boto3.client("s3", region_name=REGION)
+    assert not [each for each in s3.list_objects_v2(Bucket=BUCKET).get("Contents", ()) if "smoke" in each["Key"]]
+
+
 def test_the_function_is_told_of_a_rotation(folder: Path, bundle: Path, api: Client) -> None:
     """Links that it signs before and after the switch both open; afterwards it signs by the new key."""
     here = ("--folder-here", str(folder), "--yes")

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from tests.aws.test_api_function import at, environ_of, in_an_hour, request
 
+from oncegate.aws.stacks.api_variables import CONFIGURATION, PUBLIC_KEYS
 from oncegate.keys.folder import KeyFolder
 from oncegate.keys.pem import KeyUnfit, load_public_key, new_key_pair
 from oncegate.keys.signing import open_signing_key
+from oncegate.library.verifying import verify
+from oncegate.service import api_function
+from oncegate.service.api_function import ApiFunction
 from oncegate.testing.servers.aws import ACCOUNT, AwsEmulator
 
 
@@ -70,6 +77,56 @@ def test_a_key_in_a_secret_signs(aws: AwsEmulator, tmp_path: Path, service: str,
         spec = f"ssm:/{name}" if service == "ssm by name" else f"ssm:arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/{name}"
     key = open_signing_key(spec, tmp_path, os.environ, group=group_of(tmp_path, public))
     assert load_public_key(public).verify(key.sign(b"policy", "SHA256"), b"policy", "SHA256")
+
+
+def spec_of(service: str, kind: Any, name: str) -> tuple[str, bytes]:
+    """A key of a kind that a service keeps, as ``[keys] signing`` has it, and its public half."""
+    if service == "kms":
+        arn, public = kms_key({"ecdsa": "ECC_NIST_P256", "rsa": "RSA_2048"}[kind])
+        return f"kms:{arn}", public
+    private, public = new_key_pair(kind)
+    if service == "secretsmanager":
+        secrets: Any = boto3.client("secretsmanager")
+        return f"secretsmanager:{secrets.create_secret(Name=name, SecretString=private.decode())['ARN']}", public
+    ssm: Any = boto3.client("ssm")
+    ssm.put_parameter(Name=f"/{name}", Value=private.decode(), Type="SecureString")
+    return f"ssm:arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/{name}", public
+
+
+@pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
+@pytest.mark.parametrize("service", ["kms", "secretsmanager", "ssm"])
+def test_the_api_signs_with_it(aws: AwsEmulator, tmp_path: Path, service: str, kind: Any) -> None:
+    """The same link, wherever the key is: asked for by a call and by a direct invocation."""
+    spec, public = spec_of(service, kind, f"api-{tmp_path.name}-{kind}")
+    environ = {**environ_of(tmp_path), PUBLIC_KEYS: json.dumps({"K1": public.decode()}), **os.environ}
+    environ[CONFIGURATION] = re.sub(r"signing = .*", f'signing = "{spec}"', environ[CONFIGURATION])
+    function = ApiFunction(environ, tmp_path / "laid")
+    called: Any = function.answer(request("GET", "/get-url", query="key=a.txt"))
+    for url in (json.loads(called["body"])["url"], str(function.answer(at(in_an_hour())))):
+        assert "Hash-Algorithm=SHA256" in url
+        assert "Key-Pair-Id=K1" in url
+        verify(url, config=tmp_path / "laid" / "oncegate.toml")
+    function.close()
+
+
+@pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
+def test_a_secret_that_is_exchanged_signs_when_it_is_fetched_again(
+    aws: AwsEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    """F2.7, F2.8: fetched at every call, or never again. Both halves are trusted first, as a rotation does it."""
+    spec, first = spec_of("secretsmanager", kind, f"turned-{tmp_path.name}-{kind}")
+    private, second = new_key_pair(kind)
+    keys = json.dumps({"K1": first.decode(), "K2": second.decode()})
+    environ = {**environ_of(tmp_path), PUBLIC_KEYS: keys, **os.environ}
+    environ[CONFIGURATION] = re.sub(r"signing = .*", f'signing = "{spec}"', environ[CONFIGURATION])
+    function = ApiFunction(environ, tmp_path / "laid")
+    assert "Key-Pair-Id=K1" in str(function.answer(at(in_an_hour())))
+    secrets: Any = boto3.client("secretsmanager")
+    secrets.put_secret_value(SecretId=spec.partition(":")[2], SecretString=private.decode())
+    assert "Key-Pair-Id=K1" in str(function.answer(at(in_an_hour())))
+    monkeypatch.setattr(function._key, "_fetched_at", -api_function.KEY_KEPT_S)
+    assert "Key-Pair-Id=K2" in str(function.answer(at(in_an_hour())))
+    function.close()
 
 
 @pytest.mark.parametrize(

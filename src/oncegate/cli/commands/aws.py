@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from oncegate.cli.deployments import bundle as bundling
+from oncegate.cli.deployments import smoke as smoking
 from oncegate.cli.deployments.options import options_of_a_deployment, read_homes, read_options
 from oncegate.cli.examples import examples
 from oncegate.cli.main import Misuse, Refusal
@@ -30,6 +31,7 @@ def command() -> None:
 
 
 command.add_command(bundling.command, "bundle")
+command.add_command(smoking.command, "smoke")
 
 
 @command.command(epilog=examples("oncegate aws template acme --home eu-central-1 --bucket b --public-key key.pem"))
