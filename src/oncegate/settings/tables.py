@@ -247,7 +247,9 @@ class PagesSettings(Table):
         default="", metadata=_key("colour", matching(r"|#[0-9A-Fa-f]{6}", "write six digits, as in #0f766e"))
     )
     contact: str = field(default="", metadata=_key("contact", matching(r".{0,200}", "write at most 200 characters")))
-    language: Literal["en"] = field(default="en", metadata=_key("language", choice("en")))
+    language: Literal["en", "de", "fr", "es", "ja", "ar"] = field(
+        default="en", metadata=_key("language", choice("en", "de", "fr", "es", "ja", "ar"))
+    )
     previews: Literal["neutral", "name"] = field(
         default="neutral", metadata=_key("previews", choice("neutral", "name"))
     )

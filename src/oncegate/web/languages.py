@@ -23,6 +23,11 @@ from babel.units import format_unit
 
 LANGUAGES: Mapping[str, str] = {
     "en": "English",
+    "de": "Deutsch",
+    "fr": "Français",
+    "es": "Español",
+    "ja": "日本語",
+    "ar": "العربية",
 }
 """Codes of the languages, each with its own name."""
 DEFAULT = "en"

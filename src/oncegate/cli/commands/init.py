@@ -63,7 +63,7 @@ signing = "./private/{key_id}.pem"    # the private key that signs new links; or
 # logo = ""                           # path of an .svg, .png, .jpg or .webp file of at most 16 KiB
 # colour = ""                         # of buttons, as in "#0f766e"
 # contact = ""                        # where readers may ask
-language = "en"                       # of readers whose browser asks for none that the pages have
+language = "en"                       # of readers whose browser asks for none of en, de, fr, es, ja, ar
 previews = "neutral"                  # what chats show of a link: neutral | name (the file's)
 
 [log]
