@@ -11,7 +11,7 @@ import pytest
 HEAVY = (
     "pydantic",
     "fastapi",
-    "granian",
+    "httptools",
     "obstore",
     "asyncio",
     "rich",

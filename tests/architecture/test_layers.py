@@ -69,7 +69,7 @@ OWNERS = {
     "django": {"oncegate.contrib"},
     "fastapi": {"oncegate.control"},
     "google_crc32c": {"oncegate.gateway"},  # loaded by its name, as awscrt is
-    "granian": {"oncegate.server"},
+    "httptools": {"oncegate.server"},
     "httpx": {
         "oncegate.cli",
         "oncegate.library",
@@ -304,10 +304,10 @@ def test_links_do_no_io() -> None:
             assert not imported.startswith(("datetime.datetime.now", "os.")), f"{module} imports {imported}"
 
 
-def test_one_file_knows_the_server() -> None:
-    """Granian's embedding interface is experimental: a second file that uses it would double the work of leaving it."""
-    users = {module for module, imported in imports() if is_within(imported, "granian")}
-    assert users == {"oncegate.server.listener"}
+def test_one_file_knows_the_parser() -> None:
+    """What llhttp takes and RFC 9112 does not is refused beside it: a second user would have to refuse it again."""
+    users = {module for module, imported in imports() if is_within(imported, "httptools")}
+    assert users == {"oncegate.server.reading"}
 
 
 def test_each_dependency_belongs_to_one_folder() -> None:

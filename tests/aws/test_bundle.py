@@ -30,7 +30,7 @@ def test_it_requires_what_the_function_imports_and_no_server() -> None:
     """The command line and the gateway's server stay out of it, and of another ledger's driver."""
     names = {bundle._name_of(each) for each in requirements()}
     assert {"cryptography", "fastapi", "obstore"} <= names
-    assert not names & {"granian", "click", "rich", "uvloop", "botocore", "asyncpg", "redis"}
+    assert not names & {"httptools", "click", "rich", "uvloop", "botocore", "asyncpg", "redis"}
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:

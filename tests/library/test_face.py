@@ -46,7 +46,7 @@ def test_importing_it_loads_nothing_but_itself() -> None:
 
 def test_a_signer_loads_no_server_and_no_framework() -> None:
     """Signing needs the key library and the standard library, nothing else."""
-    heavy = {"fastapi", "granian", "uvloop", "obstore", "httpx", "pydantic", "rich", "asyncio", "sqlite3", "click"}
+    heavy = {"fastapi", "httptools", "uvloop", "obstore", "httpx", "pydantic", "rich", "asyncio", "sqlite3", "click"}
     assert modules_after("oncegate.Signer, oncegate.verify, oncegate.ticket") & heavy == set()
 
 

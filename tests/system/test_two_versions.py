@@ -23,12 +23,15 @@ from oncegate.links.link_id import id_of_text
 from oncegate.testing.installation import Installation, Serving, free_port
 from oncegate.testing.races import race
 from oncegate.testing.raw_http import RawAnswer, ask
+from oncegate.testing.servers.object_stores import environment
 from oncegate.testing.servers.postgresql import PostgresqlServer
 from oncegate.testing.servers.redis import RedisServer
 
 ROOT = pathlib.Path(__file__).parents[2]
 OLDER = "aeb85ef"
 """The last commit whose gateways knew neither the layout of a ledger nor the instants of tries to sweep."""
+OLDER_PACKAGES = "granian==2.8.7"
+"""What that version needs and this one does not: its HTTP server."""
 BODY = b"only one of you may read this: " + bytes(range(256)) * 200
 CALLERS, ROUNDS = 32, 5
 
@@ -73,7 +76,10 @@ def two(
 ) -> Generator[Two]:
     """A ledger that the older version made and the newer one migrated, and a gateway of each."""
     folder = tmp_path_factory.mktemp(request.param)
-    environ = {"PYTHONPATH": str(older_source)}
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    python = environment(ROOT / ".parts" / f"older-{version}" / "venv", OLDER_PACKAGES)
+    packages = python.parent.parent / "lib" / version / "site-packages"
+    environ = {"PYTHONPATH": os.pathsep.join((str(older_source), str(packages)))}
     with contextlib.ExitStack() as stack:
         url = "sqlite:./shared.db"
         if request.param != "sqlite":

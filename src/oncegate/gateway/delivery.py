@@ -4,9 +4,9 @@ A transfer ends in one of three ways: all was handed to the server; it broke (th
 progress for ``stall_timeout``, or its holder asked for the bytes elsewhere), and then the connection is cut, never
 ended cleanly; or the first byte could not be read, and nothing was sent at all.
 
-Facts about granian behind this (its embedded server, 2.8): ``send`` waits while the viewer is slow, but neither raises
-nor waits once he has left, so ``receive`` is watched; returning in mid-body cuts the connection; a chunk of 256 KiB
-costs a third of the CPU of 16 KiB, and seven times the memory while a reader stalls.
+What is used of ASGI here: ``send`` waits while the viewer is slow, but neither raises nor waits once they have left, so
+``receive`` is watched; returning in mid-body cuts the connection. A piece of 256 KiB costs a third of the CPU of
+16 KiB, and more memory while a reader stalls.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+
 HOPS_MAX = 32
 """Trusted proxies in a row before the viewer; a longer way than that is no proof of an address."""
 _ADDRESS_MAX = 64
-# RFC 9112 3.2: every HTTP/1.1 request has a Host; HTTP/1.0 (granian calls it "1") knew none
+# RFC 9112 3.2: every HTTP/1.1 request has a Host; HTTP/1.0 (some servers call it "1") knew none
 _WITHOUT_HOST = frozenset(("1.0", "1"))
 _WITH_FRAMES = frozenset(("2", "2.0", "3"))
 
@@ -65,7 +65,7 @@ class Viewers:
                 is_forwarded = True
         if size > HEAD_MAX_BYTES:
             raise Refused(Reason.HEAD_TOO_LARGE)
-        # granian writes an empty one where none came; RFC 9110 4.2.1: an http URL without a host is invalid
+        # some servers write an empty one where none came; RFC 9110 4.2.1: an http URL without a host is invalid
         if not host and scope.get("http_version", "1.1") not in _WITHOUT_HOST:
             raise Refused(Reason.MALFORMED_REQUEST)
         reached = self._public_urls.of_host(host or "")

@@ -1,26 +1,26 @@
-"""The one file that knows granian: both listeners in one process and one loop.
+"""A listener: an address that is bound, and its connections: how many there may be, and how they end.
 
-What its embedded server (2.8) does, and what is done about it here: with HTTP detection a silent connection is never
-closed, so HTTP/1.1 only; ``backpressure`` counts open connections and defaults to 128; two servers on one port both
-start, so the port is bound first; it has no limit of its own for stopping. docs/decisions/0004.
+``[viewer] listen`` and ``[control] listen`` are one each, in one process and one loop. HTTP/1.1 in the clear; TLS and
+HTTP/2 are for the proxy in front (docs/decisions/0011).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
+import functools
+import itertools
 import socket
-from collections.abc import Callable
-from typing import Any
 
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.server.embed import Server
-
-from oncegate.server.limits import BACKLOG, CONNECTIONS_MAX, HEAD_MAX_BYTES, HEAD_WITHIN_S
+from oncegate.server.asgi import Application, answer_by
+from oncegate.server.limits import BACKLOG, CONNECTIONS_MAX, TURNED_AWAY_MAX
+from oncegate.server.turn import Turn
+from oncegate.server.wire import Wire
 from oncegate.settings.spellings import Address
 from oncegate.unfit import Unfit
+
+CHECK_EVERY_S = 1.0
+IDLE_LOOKED_AT_MAX = 64
 
 
 class PortTaken(Unfit):
@@ -30,78 +30,148 @@ class PortTaken(Unfit):
 class Listener:
     """One address that is being served."""
 
-    def __init__(self, app: Callable[..., Any], address: Address) -> None:
-        """Take the address.
+    def __init__(
+        self,
+        app: Application,
+        address: Address,
+        *,
+        stall_s: float,
+        connections_max: int = CONNECTIONS_MAX,
+    ) -> None:
+        """Take the address: from now on the system lets clients connect, and they wait for ``start``.
 
         Args:
-            app: ASGI 3.
+            app: ASGI 3, for HTTP alone; knows no lifespan.
             address: host and port; port 0 picks a free one.
+            stall_s: seconds without progress after which a connection is cut, above the limits of the application.
+            connections_max: open connections.
 
         Raises:
             PortTaken: somebody else listens there, or it is not ours to take.
         """
-        self.address: Address = Address(address.host, _free_port(address))
+        self._socket = _bound(address)
+        self.address: Address = Address(address.host, self._socket.getsockname()[1])
         self._app = app
-        self._server: Server | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._door = _Door(connections_max, stall_s)
+        self._server: asyncio.Server | None = None
+        self._checking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Serve, and return once it answers."""
-        self._server = Server(
-            self._app,
-            address=self.address.host,
-            port=self.address.port,
-            interface=Interfaces.ASGINL,
-            http=HTTPModes.http1,
-            backlog=BACKLOG,
-            backpressure=CONNECTIONS_MAX,
-            http1_settings=HTTP1Settings(
-                header_read_timeout=HEAD_WITHIN_S * 1000, max_buffer_size=HEAD_MAX_BYTES, pipeline_flush=False
-            ),
-            websockets=False,
-            # Its tracebacks may hold a URL; gateway/app.py writes one line per request itself.
-            log_enabled=False,
-        )
-        self._task = asyncio.create_task(self._server.serve())
-        await self._until_it_answers()
+        """Serve; it answers when this returns."""
 
-    async def _until_it_answers(self) -> None:
-        while self._task is not None and not self._task.done():
-            try:
-                _, writer = await asyncio.open_connection(self.address.host, self.address.port)
-            except OSError:
-                await asyncio.sleep(0.005)
-                continue
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-            return
-        if self._task is not None:
-            await self._task
-        raise PortTaken("the server did not start", where=str(self.address))
+        async def answer(turn: Turn, wire: Wire) -> None:
+            await answer_by(self._app, turn, wire)
+
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            functools.partial(Wire, self._door, answer), sock=self._socket, backlog=BACKLOG
+        )
+        self._checking = loop.create_task(self._door.check_all())
 
     async def stop(self, patience_s: float) -> bool:
         """Accept no new connections and let requests finish; return whether they did within that time."""
-        if self._server is None or self._task is None:
+        if self._server is None or self._checking is None:
+            self._socket.close()
             return True
-        self._server.stop()
-        done, _ = await asyncio.wait({self._task}, timeout=patience_s)
-        return bool(done)
+        self._server.close()
+        is_empty = await self._door.drain(patience_s)
+        self._checking.cancel()
+        return is_empty
 
 
-def _free_port(address: Address) -> int:
-    """Bind the port and release it, so that a taken port is an error: granian itself would share it silently."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+class _Door:
+    """The connections of one listener.
+
+    Attributes:
+        stall_s: seconds without progress after which a connection is cut.
+        is_draining: whether no more requests are taken.
+    """
+
+    def __init__(self, connections_max: int, stall_s: float) -> None:
+        self.stall_s: float = stall_s
+        self.is_draining: bool = False
+        self._connections_max = connections_max
+        self._inside: set[Wire] = set()
+        # in the order in which they became idle
+        self._idle: dict[Wire, None] = {}
+        self._turned_away: set[Wire] = set()
+        self._empty = asyncio.Event()
+
+    def enter(self, wire: Wire) -> bool:
+        """Take a connection; at the limit the one that has been idle longest goes for it."""
+        if self.is_draining:
+            return False
+        if len(self._inside) >= self._connections_max:
+            # one whose client still takes the end of an answer is spared; so many are looked at, and no more
+            candidates = itertools.islice(self._idle, IDLE_LOOKED_AT_MAX)
+            oldest = next((idle for idle in candidates if not idle.unsent_bytes), None)
+            if oldest is None:
+                return self._turn_away(wire)
+            self.leave(oldest)
+            oldest.close()
+        self._inside.add(wire)
+        return True
+
+    def _turn_away(self, wire: Wire) -> bool:
+        if len(self._turned_away) >= TURNED_AWAY_MAX:
+            wire.cut()
+        else:
+            self._turned_away.add(wire)
+        return False
+
+    def leave(self, wire: Wire) -> None:
+        """Forget a connection that has ended."""
+        self._inside.discard(wire)
+        self._turned_away.discard(wire)
+        self._idle.pop(wire, None)
+        if not self._inside:
+            self._empty.set()
+
+    def rest(self, wire: Wire) -> None:
+        """Note that no request is under way there."""
+        self._idle[wire] = None
+
+    def work(self, wire: Wire) -> None:
+        """Note that one is."""
+        self._idle.pop(wire, None)
+
+    async def check_all(self) -> None:
+        """Every second: hold the time limits of each connection."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(CHECK_EVERY_S)
+            now = loop.time()
+            for wire in (*self._inside, *self._turned_away):
+                wire.check(now)
+
+    async def drain(self, patience_s: float) -> bool:
+        """Close what is idle, and wait until the rest has ended; return whether it has."""
+        self.is_draining = True
+        for wire in (*self._idle,):
+            wire.close()
+        self._empty.clear()
+        if not self._inside:
+            return True
         try:
-            probe.bind((address.host, address.port))
-            probe.listen(1)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortTaken(
-                    f"{address} is taken", remedy="stop who listens there, or choose another port"
-                ) from None
-            raise PortTaken(f"{address} cannot be used: {error.strerror}") from None
-        port: int = probe.getsockname()[1]
-        return port
+            async with asyncio.timeout(patience_s):
+                await self._empty.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def _bound(address: Address) -> socket.socket:
+    """Bind and listen, so that a taken port is an error at once."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((address.host, address.port))
+        bound.listen(BACKLOG)
+    except OSError as error:
+        bound.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(f"{address} is taken", remedy="stop who listens there, or choose another port") from None
+        raise PortTaken(f"{address} cannot be used: {error.strerror}") from None
+    bound.setblocking(False)  # noqa: FBT003  its only argument
+    return bound

@@ -16,6 +16,7 @@ from oncegate.control.tokens import TokenFile
 from oncegate.events import Journal, JournalHandler
 from oncegate.gateway.parts import Parts
 from oncegate.keys.following import SigningFollower
+from oncegate.server.limits import STALL_MORE_S
 from oncegate.server.listener import Listener, PortTaken
 from oncegate.service.gateway import TICK_S, OpenGateway, open_gateway
 from oncegate.service.readiness import readiness_of
@@ -104,7 +105,7 @@ async def _listening(parts: Parts, announce: Callable[[str], None]) -> AsyncGene
 
     async def listen(name: str, app: Callable[..., Any], address: Address) -> str:
         try:
-            listener = Listener(app, address)
+            listener = Listener(app, address, stall_s=parts.settings.links.stall_timeout_s + STALL_MORE_S)
         except PortTaken as taken:
             raise taken.at(f"[{name}] listen") from None
         listeners.append(listener)

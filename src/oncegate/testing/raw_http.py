@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -104,6 +105,11 @@ class RawConnection:
 
     def close(self) -> None:
         """Close the connection."""
+        self.socket.close()
+
+    def reset(self) -> None:
+        """Close the connection as the system does for a program that is killed with bytes unread."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
     def send(self, data: bytes) -> None:

@@ -29,7 +29,7 @@ PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x8
 """The newest first: pip takes the first that a wheel has, and does not infer older ones from a newer one."""
 UV_PLATFORM = "x86_64-manylinux_2_28"
 EXTRA = "aws"
-NOT_NEEDED = frozenset(("botocore", "click", "granian", "rich", "segno", "uvloop"))
+NOT_NEEDED = frozenset(("botocore", "click", "httptools", "rich", "segno", "uvloop"))
 """What the command line and the gateway's server have; and botocore, because Lambda gives its credentials by variables."""
 UNPACKED_MAX_BYTES = 250 * 1024 * 1024
 """Lambda quotas: of a function's code, unzipped."""

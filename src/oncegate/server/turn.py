@@ -1,0 +1,173 @@
+"""One request while it is under way: its body as it comes, and its answer as it goes; an application's side of a wire."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+from oncegate.server.reading import Head
+from oncegate.server.sending import Headers, Sending
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Way(Protocol):
+    """The connection, as a turn needs it."""
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether the server would take another request here."""
+        ...
+
+    def await_body(self) -> None:
+        """Note that the application begins to wait for the body."""
+        ...
+
+    def read_on(self) -> None:
+        """Hand over more of the body, where it is here already or may be received."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Write, unless the client has gone."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait until the client has taken enough of what was written, or has gone."""
+        ...
+
+
+class Turn:
+    """One request and its answer.
+
+    Attributes:
+        head: of the request.
+        sending: the answer.
+        held_bytes: of the body, received and not yet taken.
+        is_read: whether all of the body has been received.
+        is_gone: whether the client has closed the connection, or nothing more of the body can come.
+        awaits_body: whether the application waits for more of the body now.
+    """
+
+    __slots__ = (
+        "_expects",
+        "_pieces",
+        "_waiting",
+        "_way",
+        "awaits_body",
+        "head",
+        "held_bytes",
+        "is_gone",
+        "is_read",
+        "sending",
+    )
+
+    def __init__(self, head: Head, way: Way) -> None:
+        self.head: Head = head
+        self.sending: Sending = Sending(head.method, head.version)
+        self.held_bytes: int = 0
+        self.is_read: bool = not head.has_body
+        self.is_gone: bool = False
+        self.awaits_body: bool = False
+        self._way = way
+        self._pieces: deque[bytes] = deque()
+        self._expects = head.expects_continue
+        self._waiting: list[asyncio.Future[None]] = []
+
+    # the application's side
+
+    async def read(self) -> bytes | None:
+        """Return what has come of the body since the last call, at least a byte; empty at its end.
+
+        Returns:
+            None where the rest will not come; whether there is more behind it says ``has_more``.
+        """
+        while not (self._pieces or self.is_read or self.is_gone):
+            self._ask_for_body()
+            try:
+                await self._changed()
+            finally:
+                self.awaits_body = False
+        if self._pieces:
+            data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            self._pieces.clear()
+            self.held_bytes = 0
+            self._way.read_on()
+            return data
+        return b"" if self.is_read else None
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the body has not been read to its end."""
+        return bool(self._pieces) or not self.is_read
+
+    async def until_over(self) -> None:
+        """Wait until the client has gone or the answer is complete."""
+        while not (self.is_gone or self.sending.is_complete):
+            await self._changed()
+
+    async def write(self, data: bytes, *, is_last: bool) -> None:
+        """Write a piece of the answer's body, and wait until the client takes more; for who has gone it does nothing.
+
+        Raises:
+            AnswerBroken: it does not fit to the answer that was begun.
+        """
+        # a client whose body was not read may take its rest for the next request
+        keeps = self._way.keeps_alive and self.head.keeps_alive and self.is_read
+        self._way.write(self.sending.body(data, is_last=is_last, keeps_alive=keeps))
+        if is_last:
+            self._wake()
+        else:
+            await self._way.drain()
+
+    def start(self, status: int, headers: Headers) -> None:
+        """Begin the answer.
+
+        Raises:
+            AnswerBroken: it was begun before.
+        """
+        self._expects = False  # RFC 9110 10.1.1: no 100 (Continue) behind a final answer
+        self.sending.start(status, headers)
+
+    async def fail(self) -> None:
+        """Answer 500 in place of an answer of which nothing was written."""
+        self.sending = Sending(self.head.method, self.head.version)
+        self.start(500, [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")])
+        await self.write(b"500 Internal Server Error\n", is_last=True)
+
+    # the connection's side
+
+    def take(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        self._pieces.append(data)
+        self.held_bytes += len(data)
+        self._expects = False  # who sends without waiting need not be asked
+        self._wake()
+
+    def end_body(self) -> None:
+        """Note the end of the body."""
+        self.is_read = True
+        self._wake()
+
+    def leave(self) -> None:
+        """Note that the client has gone."""
+        self.is_gone = True
+        self._wake()
+
+    def _ask_for_body(self) -> None:
+        self.awaits_body = True
+        self._way.await_body()
+        if self._expects:
+            self._expects = False
+            self._way.write(CONTINUE)
+
+    async def _changed(self) -> None:
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        await waiting
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)

@@ -1,0 +1,328 @@
+"""One connection: its requests one after another, its time limits, and how it ends. Knows no application and no link.
+
+A request begins when the one before it has been answered and its application has returned; what comes meanwhile waits,
+unparsed, and the connection is read no further once it is much. An answer that broke is cut; one that is whole, in front
+of a request that was not read to its end, is given time to be read (RFC 9112 9.6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from typing import Protocol, cast
+
+from oncegate.server.limits import (
+    BODY_AHEAD_BYTES,
+    HEAD_WITHIN_S,
+    HELD_MAX_BYTES,
+    LINGER_MAX_BYTES,
+    LINGER_S,
+    UNSENT_MAX_BYTES,
+)
+from oncegate.server.reading import BadRequest, End, Head, RequestReader
+from oncegate.server.sending import plain_answer
+from oncegate.server.turn import Turn
+
+Peer = tuple[str, int] | None
+
+
+class Door(Protocol):
+    """What a listener knows of its connections."""
+
+    stall_s: float
+    is_draining: bool
+
+    def enter(self, wire: Wire) -> bool:
+        """Take a connection, or return False where there is no room."""
+        ...
+
+    def leave(self, wire: Wire) -> None:
+        """Forget a connection that has ended."""
+        ...
+
+    def rest(self, wire: Wire) -> None:
+        """Note that no request is under way there."""
+        ...
+
+    def work(self, wire: Wire) -> None:
+        """Note that one is."""
+        ...
+
+
+class Wire(asyncio.Protocol):
+    """One connection.
+
+    Attributes:
+        peer: address and port of the client; None on a socket that has none.
+        local: the same of this end.
+    """
+
+    def __init__(self, door: Door, answer: Callable[[Turn, Wire], Awaitable[None]]) -> None:
+        self.peer: Peer = None
+        self.local: Peer = None
+        self._door = door
+        self._answer = answer
+        self._loop = asyncio.get_running_loop()
+        self._reader = RequestReader()
+        self._turn: Turn | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._is_reading = True
+        self._ends_at: float | None = None
+        self._had_eof = False
+        self._dropped_bytes = 0
+        self._room: asyncio.Future[None] | None = None
+        self._since = self._loop.time()
+        self._written_bytes: int = 0
+        self._taken_bytes: int = 0
+
+    # what the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        self._transport = taken = cast("asyncio.Transport", transport)
+        taken.set_write_buffer_limits(high=UNSENT_MAX_BYTES)
+        self.peer, self.local = _address(taken, "peername"), _address(taken, "sockname")
+        if self._door.enter(self):
+            self._door.rest(self)
+        elif self._door.is_draining:
+            taken.abort()
+        else:
+            self.refuse(503)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self._ends_at is not None:
+            self._drop(len(data))
+            return
+        if self._turn is None:
+            if not self._reader.has_begun:
+                self._since = self._loop.time()
+            self._reader.add(data)
+            self._begin()
+            return
+        self._reader.add(data)
+        self.read_on()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; it may still read."""
+        self._had_eof = True
+        turn = self._turn
+        if self._ends_at is not None or turn is None:
+            # the transport closes, once what was written has been taken
+            return False
+        self.read_on()
+        if not turn.is_read:
+            turn.leave()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection has ended, by whomever."""
+        self._transport = None
+        self._reader.close()
+        self._make_room()
+        if self._turn is not None:
+            self._turn.leave()
+        self._door.leave(self)
+
+    def pause_writing(self) -> None:
+        """The client takes less than is written."""
+        if self._room is None:
+            self._room = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """The client has taken enough."""
+        self._make_room()
+
+    # what a turn calls
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether another request would be taken here."""
+        return not self._door.is_draining
+
+    def read_on(self) -> None:
+        """Hand over what has come of the body, as far as it has room; read the connection as long as little waits."""
+        turn = self._turn
+        if turn is not None and not turn.is_read and not turn.is_gone:
+            try:
+                self._hand_over(turn)
+            except BadRequest:
+                turn.leave()
+        self._read_if_little_waits()
+
+    def await_body(self) -> None:
+        """Note that the application begins to wait for the body."""
+        self._since = self._loop.time()
+
+    def write(self, data: bytes) -> None:
+        """Write, unless the client has gone."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._written_bytes += len(data)
+            self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the client has taken enough of what was written, or has gone."""
+        while self._room is not None:
+            await asyncio.shield(self._room)
+
+    # what the listener calls
+
+    def refuse(self, status: int) -> None:
+        """Answer without an application, and close."""
+        extra = [(b"retry-after", b"5")] if status == 503 else []
+        self.write(plain_answer(status, extra))
+        self._close_gently()
+
+    def close(self) -> None:
+        """Close a connection on which no request is under way."""
+        if self._transport is not None:
+            self._ends_at = self._loop.time() + LINGER_S
+            self._transport.close()
+
+    def cut(self) -> None:
+        """End the connection at once; what was not taken by the kernel is thrown away."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that were written, and that the kernel has not taken."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def check(self, now: float) -> None:
+        """Hold the time limits; called every second.
+
+        Args:
+            now: of the loop.
+        """
+        is_overdue = self._ends_at is not None and now >= self._ends_at and not self.unsent_bytes
+        if is_overdue or self._is_stalled(now):
+            self.cut()
+        elif self._ends_at is None and self._turn is None and now - self._since >= HEAD_WITHIN_S:
+            if self._reader.has_begun:
+                self.refuse(408)
+            else:
+                self.close()
+
+    # one request after another
+
+    def _begin(self) -> None:
+        """Begin the next request, if its head is here."""
+        try:
+            head = self._reader.next()
+        except BadRequest as error:
+            self.refuse(error.status)
+            return
+        if not isinstance(head, Head):
+            self._read_if_little_waits()
+            return
+        self._door.work(self)
+        self._turn = turn = Turn(head, self)
+        if head.has_body:
+            self._since = self._loop.time()
+            self.read_on()
+        self._task = self._loop.create_task(self._serve(turn))
+
+    async def _serve(self, turn: Turn) -> None:
+        try:
+            await self._answer(turn, self)
+        finally:
+            self._end(turn)
+
+    def _end(self, turn: Turn) -> None:
+        """Go on behind an answer, or close."""
+        self._turn = self._task = None
+        if self._transport is None:
+            return
+        sending = turn.sending
+        if not sending.is_complete:
+            if not sending.shows_its_end:
+                _reset_on_close(self._transport)
+            self.cut()
+        elif not sending.keeps_alive or self._transport.is_closing():
+            if turn.is_read and not self._had_eof:
+                self.close()
+            else:
+                self._close_gently()
+        elif self._door.is_draining:
+            self.close()
+        else:
+            self._since = self._loop.time()
+            self._door.rest(self)
+            self._begin()
+            if self._had_eof and self._turn is None:
+                self.close()
+
+    def _hand_over(self, turn: Turn) -> None:
+        while turn.held_bytes < BODY_AHEAD_BYTES:
+            event = self._reader.next()
+            if isinstance(event, bytes):
+                self._since = self._loop.time()
+                turn.take(event)
+            elif isinstance(event, End):
+                turn.end_body()
+                return
+            else:
+                return
+
+    def _read_if_little_waits(self) -> None:
+        should_read = self._reader.held_bytes < HELD_MAX_BYTES
+        transport = self._transport
+        if should_read == self._is_reading or self._had_eof or transport is None or transport.is_closing():
+            return
+        self._is_reading = should_read
+        if should_read:
+            transport.resume_reading()
+        else:
+            transport.pause_reading()
+
+    # the end
+
+    def _close_gently(self) -> None:
+        """Send what was written and no more, and read on for a moment, so that the client sees it."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        self._ends_at = self._loop.time() + LINGER_S
+        self._reader.close()
+        self._read_if_little_waits()
+        if self._had_eof:
+            transport.close()
+        elif transport.can_write_eof():
+            with contextlib.suppress(OSError):
+                transport.write_eof()
+
+    def _drop(self, size_bytes: int) -> None:
+        self._dropped_bytes += size_bytes
+        if self._dropped_bytes > LINGER_MAX_BYTES:
+            self.cut()
+
+    def _is_stalled(self, now: float) -> bool:
+        """Whether the client takes nothing of an answer, or sends nothing of a body, for too long."""
+        taken = self._written_bytes - self.unsent_bytes
+        turn = self._turn
+        if taken != self._taken_bytes:
+            self._taken_bytes, self._since = taken, now
+        is_waiting = self.unsent_bytes > 0 or (turn is not None and turn.awaits_body)
+        return is_waiting and now - self._since >= self._door.stall_s
+
+    def _make_room(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
+
+
+def _address(transport: asyncio.Transport, which: str) -> Peer:
+    name: tuple[str, int] | str | None = transport.get_extra_info(which)
+    return (name[0], name[1]) if isinstance(name, tuple) else None
+
+
+def _reset_on_close(transport: asyncio.Transport) -> None:
+    """Make the end of the connection an error: without a length, a clean end would look like a whole answer."""
+    taken: socket.socket | None = transport.get_extra_info("socket")
+    if taken is not None:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
