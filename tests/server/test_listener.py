@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -46,6 +48,41 @@ def test_at_the_limit_the_one_that_is_idle_longest_goes() -> None:
         for connection in (first, third, fourth, fifth):
             connection.send(get(target=b"/whole"))
             assert connection.read_answer().status == 200
+
+
+_FEW_DESCRIPTORS = """
+import asyncio, resource, uvloop
+resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
+from oncegate.server.listener import Listener
+from oncegate.settings.spellings import Address
+
+async def app(scope, receive, send):
+    held = [open("/dev/null") for _ in range(50)]
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body"})
+
+async def main():
+    listener = Listener(app, Address("127.0.0.1", 0), stall_s=60)
+    await listener.start()
+    print(listener.address.port, flush=True)
+    await asyncio.Event().wait()
+
+uvloop.run(main())
+"""
+
+
+def test_silent_connections_leave_descriptors_for_objects() -> None:
+    """300 descriptors, and 400 clients who say nothing: held by them, none would be left to open a file for another."""
+    program = [sys.executable, "-c", _FEW_DESCRIPTORS]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as running, contextlib.ExitStack() as stack:
+        stack.callback(running.kill)
+        assert running.stdout is not None
+        url = f"http://127.0.0.1:{int(running.stdout.readline())}"
+        for _ in range(400):
+            stack.enter_context(RawConnection(url))
+        connection = stack.enter_context(RawConnection(url))
+        connection.send(get())
+        assert connection.read_answer().status == 200
 
 
 def test_where_none_is_idle_who_comes_is_told() -> None:

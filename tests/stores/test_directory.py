@@ -25,7 +25,16 @@ from oncegate.links.media_types import media_type_of
 from oncegate.stores.directory import listing, walk
 from oncegate.stores.directory.store import COLD_READ_BYTES_MAX, DirectoryStore
 from oncegate.stores.opening import open_store
-from oncegate.stores.protocol import NotKept, ObjectChanged, OpenObject, StoreBusy, StoreFault, StoreRefused, StoreUnfit
+from oncegate.stores.protocol import (
+    NotKept,
+    ObjectChanged,
+    OpenDescriptor,
+    OpenObject,
+    StoreBusy,
+    StoreFault,
+    StoreRefused,
+    StoreUnfit,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -347,6 +356,35 @@ async def test_a_cached_file_is_read_in_the_loop(root: pathlib.Path, monkeypatch
     finally:
         os.close(fd)
     assert await get(root, "top") == b"top"
+
+
+async def test_a_descriptor_sends_what_is_in_memory(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sending never waits for a disk in the loop: a cold part is read by a thread before; without the system's word, None."""
+    content = os.urandom(600_000)
+    (root / "big").write_bytes(content)
+    true_pread, read = os.pread, list[int]()
+
+    def watch(fd: int, size_bytes: int, at: int) -> bytes:
+        read.append(size_bytes)
+        return true_pread(fd, size_bytes, at)
+
+    def refuse(code: int) -> None:
+        def refusing(*_: object) -> int:
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(os, "preadv", refusing)
+
+    async with opened(root) as store:
+        found = await store.look("big")
+        assert isinstance(found, OpenDescriptor)
+        monkeypatch.setattr(os, "pread", watch)
+        refuse(errno.EAGAIN)
+        fd = await found.descriptor(100_000, 500_000)
+        assert fd is not None
+        assert (sum(read), true_pread(fd, 400_000, 100_000)) == (400_000, content[100_000:500_000])
+        refuse(errno.EOPNOTSUPP)
+        assert await found.descriptor(0, 100_000) is None
+        await found.aclose()  # type: ignore[attr-defined]  # it is an open object too
 
 
 async def test_a_replaced_object_is_read_to_its_end_as_it_was(root: pathlib.Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from oncegate.meters import Meters
 from oncegate.stores.directory.store import DirectoryStore
 from oncegate.stores.metered import MeteredStore
-from oncegate.stores.protocol import KeyRefused, ObjectInfo, ObjectStands, StoreBusy, StoreFault
+from oncegate.stores.protocol import KeyRefused, ObjectInfo, ObjectStands, OpenDescriptor, StoreBusy, StoreFault
 
 pytestmark = pytest.mark.anyio
 
@@ -88,6 +88,24 @@ async def test_a_read_that_fails_midway_counts_twice() -> None:
         "done": 1,
         "StoreBusy": 1,
     }
+
+
+async def test_only_a_file_has_a_descriptor() -> None:
+    """An object of a bucket is read, whatever stands before its store; a file that fails is counted as a read that broke."""
+    meters = Meters()
+
+    class File(_FailingObject):
+        async def descriptor(self, start: int, end: int) -> int | None:
+            raise StoreBusy("no descriptors left")
+
+    of_bucket = await MeteredStore(_OneObject(_FailingObject(None)), meters).look("a")  # type: ignore[arg-type]  # a store of one call
+    of_folder = await MeteredStore(_OneObject(File(None)), meters).look("a")  # type: ignore[arg-type]  # the same
+    assert isinstance(of_bucket, OpenDescriptor)
+    assert await of_bucket.descriptor(0, 1) is None
+    assert isinstance(of_folder, OpenDescriptor)
+    with pytest.raises(StoreBusy):
+        await of_folder.descriptor(0, 1)
+    assert meters.of("store_calls")["read", "StoreBusy"] == 1
 
 
 async def test_a_read_that_nobody_waits_for_any_more_is_no_success() -> None:

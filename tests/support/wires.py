@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Generator, MutableMapping
 from typing import Any
@@ -15,6 +16,7 @@ from oncegate.settings.spellings import Address
 from oncegate.testing.raw_http import RawConnection
 
 PIECE = bytes(64 * 1024)
+FILE_STEP = 256 * 1024
 WAIT_S = 60.0
 
 
@@ -60,6 +62,7 @@ class Program:
         self.told = Told()
         self.scopes: list[dict[str, Any]] = []
         self.sent_bytes = 0
+        self.descriptor = -1
         self.go: asyncio.Event
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
@@ -116,6 +119,23 @@ class Program:
         for number in range(count):
             await send({"type": "http.response.body", "body": PIECE, "more_body": number < count - 1})
             self.sent_bytes += len(PIECE)
+
+    async def file(self, _: Any, send: Any, query: bytes) -> None:
+        """A file, by its descriptor, behind three bytes and in front of three; what is announced says the query."""
+        size = os.fstat(self.descriptor).st_size
+        count = int(query or size)
+        headers = [(b"content-length", b"%d" % (count + 6))] if query != b"0" else []
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"abc", "more_body": True})
+        for at in range(0, count or 1, FILE_STEP):
+            step = min(FILE_STEP, count - at)
+            await send(self._of_file(at, step))
+            self.sent_bytes += step
+        await send({"type": "http.response.body", "body": b"xyz"})
+
+    def _of_file(self, at: int, count: int) -> dict[str, object]:
+        kind = "http.response.zerocopysend"
+        return {"type": kind, "file": self.descriptor, "offset": at, "count": count, "more_body": True}
 
     async def refuse(self, _: Any, send: Any, __: bytes) -> None:
         """403, without a look at the body."""

@@ -37,6 +37,8 @@ from oncegate.uses.record import RecordUnreadable
 from oncegate.uses.use import is_too_old
 from oncegate.web.answers import preflight, refusal_answer, style_of
 
+FILES = "http.response.zerocopysend"
+"""The ASGI extension that sends a file by its descriptor."""
 METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "OPTIONS"))
 
 _REASONS: Mapping[type[StoreFault], Reason] = {
@@ -71,6 +73,7 @@ class Gateway:
             started_at=self._parts.monotonic(),
             cors_origins=self._cors_origins,
             open_requests=self._open,
+            sends_files=FILES in scope.get("extensions", ()),  # type: ignore[operator]  # ASGI
         )
         self._open.begin()
         try:

@@ -15,8 +15,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Generator
 
-from oncegate.gateway.answers import Send
-from oncegate.stores.protocol import ObjectChanged, OpenObject, StoreFault
+from oncegate.gateway.answers import Message, Send
+from oncegate.stores.protocol import ObjectChanged, OpenDescriptor, OpenObject, StoreFault
 from oncegate.web.answers import Header
 
 WHOLE_MAX_BYTES = 64 * 1024
@@ -192,6 +192,7 @@ async def deliver(
     headers: list[Header],
     send: Send,
     has_gone: Callable[[], bool],
+    sends_files: bool = False,
 ) -> bool:
     """Send a part of an object, or all of it.
 
@@ -204,6 +205,7 @@ async def deliver(
         headers: of the answer, whole.
         send: ASGI.
         has_gone: whether the viewer is known to have closed the connection.
+        sends_files: whether the server takes a file's descriptor in place of its bytes.
 
     Returns:
         Whether all was handed to the server.
@@ -224,10 +226,17 @@ async def deliver(
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         return True
+    head = {"type": "http.response.start", "status": status, "headers": headers}
+    at = start
+    if sends_files and isinstance(opened, OpenDescriptor):
+        at += await _send_file(transfers, transfer, opened, span, head=head, send=send, has_gone=has_gone)
+        if at > start and (has_gone() or not transfer.unsent_bytes):
+            return False
     with transfers.chunk_bytes() as chunk_bytes:
-        pieces = opened.read(start, end, chunk_bytes)
-        piece: bytes | None = await _first_piece(pieces)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+        pieces = opened.read(at, end, chunk_bytes)
+        piece: bytes | None = await (_first_piece(pieces) if at == start else anext(pieces, None))
+        if at == start:
+            await send(head)
         unwatched_bytes = 0
         try:
             # promised_bytes may shrink under way: then the end is somebody else's, and this one is never ended cleanly
@@ -247,6 +256,47 @@ async def deliver(
             return False
         finally:
             await pieces.aclose()
+
+
+async def _send_file(
+    transfers: Transfers,
+    transfer: Transfer,
+    file: OpenDescriptor,
+    span: tuple[int, int],
+    *,
+    head: Message,
+    send: Send,
+    has_gone: Callable[[], bool],
+) -> int:
+    """Send all but the end of a span by its file's descriptor; return how many bytes, 0 where nothing was sent.
+
+    The end is left to be read: only what is read is known to belong to the version that was looked at.
+    """
+    start, end = span
+    at, stop = start, end - WHOLE_MAX_BYTES
+    while at < stop and transfer.unsent_bytes and not has_gone():
+        size = min(LARGE_CHUNK_BYTES, stop - at, transfer.unsent_bytes)
+        try:
+            descriptor = await file.descriptor(at, at + size)
+        except StoreFault as error:
+            if at > start:
+                raise
+            raise FirstByteFailed from error
+        if descriptor is None:
+            break
+        if at == start:
+            await send(head)
+        # its end may have been promised to another request meanwhile
+        size = min(size, transfer.unsent_bytes)
+        if not size:
+            break
+        transfers.progress(transfer, size)
+        await send(
+            {"type": "http.response.zerocopysend", "file": descriptor, "offset": at, "count": size, "more_body": True}
+        )
+        transfers.touch(transfer)
+        at += size
+    return at - start
 
 
 async def _first_piece(pieces: AsyncGenerator[bytes]) -> bytes:

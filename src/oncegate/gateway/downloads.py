@@ -278,6 +278,7 @@ async def _transfer(
             headers=headers,
             send=exchange.send,
             has_gone=exchange.has_gone,
+            sends_files=exchange.sends_files,
         ):
             outcome = "complete"
     except FirstByteFailed as error:

@@ -26,6 +26,7 @@ class Exchange:
         received_bytes: of an upload's body.
         sent_bytes: of the answer's body, handed to the server.
         size_bytes: of the object that is downloaded.
+        sends_files: whether the server takes a file's descriptor in place of its bytes.
         reason: of a refusal.
         outcome: what became of a transfer.
     """
@@ -42,6 +43,7 @@ class Exchange:
         "received_bytes",
         "request",
         "request_id",
+        "sends_files",
         "sent_bytes",
         "size_bytes",
         "started_at",
@@ -58,10 +60,12 @@ class Exchange:
         started_at: float,
         cors_origins: tuple[str, ...],
         open_requests: OpenRequests,
+        sends_files: bool = False,
     ) -> None:
         self.receive: Receive = receive
         self._send = send
         self.request_id: str = request_id
+        self.sends_files: bool = sends_files
         self.started_at: float = started_at
         self._cors_origins = cors_origins
         self._open_requests = open_requests

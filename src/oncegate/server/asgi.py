@@ -64,6 +64,10 @@ class _Call:
         kind = message["type"]
         if kind == "http.response.body":
             await self._turn.write(message.get("body", b""), is_last=not message.get("more_body", False))
+        elif kind == "http.response.zerocopysend":
+            start: int = message["offset"]
+            span = (start, start + message["count"])
+            await self._turn.write_file(message["file"], span, is_last=not message.get("more_body", False))
         elif kind == "http.response.start":
             self._turn.start(message["status"], message.get("headers", ()))
         else:
@@ -85,4 +89,6 @@ def _scope(turn: Turn, wire: Wire) -> MutableMapping[str, Any]:
         "headers": head.headers,
         "client": wire.peer,
         "server": wire.local,
+        # with a descriptor as ``file``, and always with ``offset`` and ``count``
+        "extensions": {"http.response.zerocopysend": {}},
     }

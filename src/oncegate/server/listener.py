@@ -10,6 +10,7 @@ import asyncio
 import errno
 import functools
 import itertools
+import resource
 import socket
 
 from oncegate.server.asgi import Application, answer_by
@@ -21,6 +22,10 @@ from oncegate.unfit import Unfit
 
 CHECK_EVERY_S = 1.0
 IDLE_LOOKED_AT_MAX = 64
+DESCRIPTORS_EACH = 3
+"""A connection, its duplicate for files, and the object."""
+DESCRIPTORS_BESIDE = 128
+"""Of the ledger, keys, threads, and what is accepted just to be turned away."""
 
 
 class PortTaken(Unfit):
@@ -49,6 +54,7 @@ class Listener:
         Raises:
             PortTaken: somebody else listens there, or it is not ours to take.
         """
+        connections_max = min(connections_max, _connections_at_most(connections_max))
         self._socket = _bound(address)
         self.address: Address = Address(address.host, self._socket.getsockname()[1])
         self._app = app
@@ -158,6 +164,20 @@ class _Door:
         except TimeoutError:
             return False
         return True
+
+
+def _connections_at_most(wanted: int) -> int:
+    """How many connections there are descriptors for; the process's own limit is raised as far as it may be.
+
+    A gateway without descriptors can open no object, so connections that say nothing must not take the last ones.
+    """
+    needed = wanted * DESCRIPTORS_EACH + DESCRIPTORS_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    has_enough = soft == resource.RLIM_INFINITY or soft >= needed
+    return wanted if has_enough else max(1, (soft - DESCRIPTORS_BESIDE) // DESCRIPTORS_EACH)
 
 
 def _bound(address: Address) -> socket.socket:

@@ -126,16 +126,36 @@ class Sending:
         elif self._is_chunked:
             data = (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + (b"0\r\n\r\n" if is_last else b"")
         elif self.shows_its_end:
-            self.count(len(data), is_last=is_last)
+            self._count(len(data), is_last=is_last)
         self.is_begun, self.is_complete = True, is_last
         return head + data if head else data
 
-    def count(self, size_bytes: int, *, is_last: bool) -> None:
-        """Note bytes of a body whose length was announced.
+    def file(self, size_bytes: int, *, is_last: bool, keeps_alive: bool) -> tuple[bytes, int]:
+        """Note a piece of the body that goes to the connection by itself.
+
+        Args:
+            size_bytes: its length.
+            is_last: whether the body ends with it.
+            keeps_alive: as in ``body``.
+
+        Returns:
+            What goes in front of it, and how much of it is to be sent.
 
         Raises:
-            AnswerBroken: they are more than that, or less in the end.
+            AnswerBroken: as in ``body``; or the answer has no announced length.
         """
+        if self.is_complete:
+            raise AnswerBroken("more of an answer that was complete")
+        head = b"" if self.is_begun else self._head(None, keeps_alive=keeps_alive)
+        if not self._is_bare:
+            if self._is_chunked or not self.shows_its_end:
+                raise AnswerBroken("a file in an answer without a length")
+            self._count(size_bytes, is_last=is_last)
+        self.is_begun, self.is_complete = True, is_last
+        return head, 0 if self._is_bare else size_bytes
+
+    def _count(self, size_bytes: int, *, is_last: bool) -> None:
+        """Hold the body to its announced length."""
         self._left_bytes -= size_bytes
         if self._left_bytes < 0 or (is_last and self._left_bytes):
             raise AnswerBroken("the body is not as long as announced")

@@ -32,6 +32,10 @@ class Way(Protocol):
         """Write, unless the client has gone."""
         ...
 
+    async def send_file(self, descriptor: int, start: int, end: int) -> None:
+        """Send a part of a file behind what was written, unless the client has gone."""
+        ...
+
     async def drain(self) -> None:
         """Wait until the client has taken enough of what was written, or has gone."""
         ...
@@ -119,6 +123,26 @@ class Turn:
             self._wake()
         else:
             await self._way.drain()
+
+    async def write_file(self, descriptor: int, span: tuple[int, int], *, is_last: bool) -> None:
+        """Send a part of a file as a piece of the answer's body; for who has gone it does nothing.
+
+        Args:
+            descriptor: of the file, which stays open meanwhile.
+            span: first byte and end (exclusive).
+            is_last: whether the body ends with it.
+
+        Raises:
+            AnswerBroken: it does not fit to the answer that was begun, or the answer has no announced length.
+            FileEnded: the file is shorter.
+        """
+        keeps = self._way.keeps_alive and self.head.keeps_alive and self.is_read
+        start, end = span
+        head, size = self.sending.file(end - start, is_last=is_last, keeps_alive=keeps)
+        self._way.write(head)
+        await self._way.send_file(descriptor, start, start + size)
+        if is_last:
+            self._wake()
 
     def start(self, status: int, headers: Headers) -> None:
         """Begin the answer.

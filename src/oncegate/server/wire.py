@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import struct
 from collections.abc import Awaitable, Callable
 from typing import Protocol, cast
 
+from oncegate.server.files import FileWay
 from oncegate.server.limits import (
     BODY_AHEAD_BYTES,
     HEAD_WITHIN_S,
@@ -26,6 +28,7 @@ from oncegate.server.reading import BadRequest, End, Head, RequestReader
 from oncegate.server.sending import plain_answer
 from oncegate.server.turn import Turn
 
+_OF_FILES = frozenset((errno.EIO, errno.ESTALE))
 Peer = tuple[str, int] | None
 
 
@@ -75,6 +78,8 @@ class Wire(asyncio.Protocol):
         self._had_eof = False
         self._dropped_bytes = 0
         self._room: asyncio.Future[None] | None = None
+        self._files: FileWay | None = None
+        self._lost: asyncio.Future[None] | None = None
         self._since = self._loop.time()
         self._written_bytes: int = 0
         self._taken_bytes: int = 0
@@ -123,9 +128,14 @@ class Wire(asyncio.Protocol):
         """The connection has ended, by whomever."""
         self._transport = None
         self._reader.close()
-        self._make_room()
+        # first the one who watches for it, then who writes: so that no more is counted as sent
         if self._turn is not None:
             self._turn.leave()
+        self._make_room()
+        if self._files is not None:
+            self._files.close()
+        if self._lost is not None:
+            self._lost.set_result(None)
         self._door.leave(self)
 
     def pause_writing(self) -> None:
@@ -164,10 +174,49 @@ class Wire(asyncio.Protocol):
             self._written_bytes += len(data)
             self._transport.write(data)
 
+    async def send_file(self, descriptor: int, start: int, end: int) -> None:
+        """Send a part of a file behind what was written, unless the client has gone.
+
+        Raises:
+            FileEnded: the file is shorter.
+            OSError: the file cannot be read.
+        """
+        await self._until_all_is_taken()
+        if self._transport is None or self._transport.is_closing():
+            await self._until_known_if_gone()
+            return
+        if self._files is None:
+            taken: socket.socket = self._transport.get_extra_info("socket")
+            self._files = FileWay(taken.fileno())
+        try:
+            await self._files.send(descriptor, start, end)
+        except OSError as error:
+            if error.errno in _OF_FILES:
+                raise
+            self.cut()
+        await self._until_known_if_gone()
+
     async def drain(self) -> None:
         """Wait until the client has taken enough of what was written, or has gone."""
         while self._room is not None:
             await asyncio.shield(self._room)
+        await self._until_known_if_gone()
+
+    async def _until_known_if_gone(self) -> None:
+        """Where the client has gone, wait until all know it: who went on would count bytes that nobody takes."""
+        if self._transport is None:
+            await asyncio.sleep(0)
+        elif self._transport.is_closing():
+            if self._lost is None:
+                self._lost = self._loop.create_future()
+            await asyncio.shield(self._lost)
+
+    async def _until_all_is_taken(self) -> None:
+        if self._transport is not None and self.unsent_bytes:
+            self._transport.set_write_buffer_limits(high=0)
+            await self.drain()
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=UNSENT_MAX_BYTES)
 
     # what the listener calls
 
@@ -304,10 +353,14 @@ class Wire(asyncio.Protocol):
     def _is_stalled(self, now: float) -> bool:
         """Whether the client takes nothing of an answer, or sends nothing of a body, for too long."""
         taken = self._written_bytes - self.unsent_bytes
+        is_waiting = self.unsent_bytes > 0
+        if self._files is not None:
+            taken += self._files.sent_bytes
+            is_waiting = is_waiting or self._files.is_waiting
         turn = self._turn
         if taken != self._taken_bytes:
             self._taken_bytes, self._since = taken, now
-        is_waiting = self.unsent_bytes > 0 or (turn is not None and turn.awaits_body)
+        is_waiting = is_waiting or (turn is not None and turn.awaits_body)
         return is_waiting and now - self._since >= self._door.stall_s
 
     def _make_room(self) -> None:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from oncegate.meters import Meters
-from oncegate.stores.protocol import ObjectInfo, ObjectStands, OpenObject, Store, StoreFault, Upload
+from oncegate.stores.protocol import ObjectInfo, ObjectStands, OpenDescriptor, OpenObject, Store, StoreFault, Upload
 
 _T = TypeVar("_T")
 
@@ -81,6 +81,16 @@ class _MeteredObject:
     def read(self, start: int, end: int, chunk_bytes: int) -> AsyncGenerator[bytes]:
         """Yield a range in pieces; see ``OpenObject.read``."""
         return _MeteredRead(self._opened.read(start, end, chunk_bytes), self._meters)
+
+    async def descriptor(self, start: int, end: int) -> int | None:
+        """Return its descriptor; see ``OpenDescriptor``. Not counted as a read: the last bytes are read, and count."""
+        if not isinstance(self._opened, OpenDescriptor):
+            return None
+        try:
+            return await self._opened.descriptor(start, end)
+        except StoreFault as fault:
+            self._meters.store_broke("read", type(fault).__name__)
+            raise
 
     async def aclose(self) -> None:
         """Close the object."""

@@ -8,7 +8,7 @@ none.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from oncegate.unfit import Unfit
 
@@ -109,6 +109,25 @@ class OpenObject(Protocol):
 
     async def aclose(self) -> None:
         """Close the object; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class OpenDescriptor(Protocol):
+    """An open object that is a file of this machine."""
+
+    async def descriptor(self, start: int, end: int) -> int | None:
+        """Return a descriptor from which bytes ``start`` (inclusive) to ``end`` (exclusive) can be sent at once.
+
+        It stays the object's own. Unlike ``read`` it does not say whether the file was written to since the look: the
+        last bytes are to be read, so that nobody gets all of a mixture.
+
+        Returns:
+            None where the bytes are to be read.
+
+        Raises:
+            StoreFault: the store failed.
+        """
         ...
 
 

@@ -178,6 +178,13 @@ class OpenFile:
                     self._must_be_unchanged()
                 yield piece
 
+    async def descriptor(self, start: int, end: int) -> int | None:
+        """Return the file's descriptor once these bytes are in memory; see ``OpenDescriptor.descriptor``."""
+        # one byte shows it: what lies before was read with it, and where it was not, sending waits for the disk
+        if self._is_nowait and self._read_cached(end - 1, 1) is None:
+            await self._read_cold(start, end, end - start)
+        return self._open_fd() if self._is_nowait else None
+
     async def aclose(self) -> None:
         """Close the file; a thread that still reads does it when it is done."""
         fd, self._fd = self._fd, -1
