@@ -76,7 +76,7 @@ def main() -> None:
     arguments = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     folder = Path(tempfile.mkdtemp(prefix="oncegate-bench-"))
-    made = Installation(folder)
+    made = Installation(folder, tables={"viewer": {"connections_per_address": 0}})
     size = arguments.gib << 30
     with made.put("big.bin", b"").open("wb") as file:
         file.truncate(size)

@@ -25,6 +25,7 @@ trusted_proxies = []
 proxy_header = "x-forwarded-for"
 confirm = "auto"                      # auto | always | never
 cors_origins = []
+connections_per_address = 256
 drain = "30s"
 max_upload = "5TiB"
 [links]
@@ -240,6 +241,12 @@ def test_variables_that_are_not_settings_are_left_alone(config: Path) -> None:
         ("[viewer]\ndrain = true", "[viewer] drain: write it as text in quotes"),
         ("[viewer]\ndrain = 1.5", "[viewer] drain: write it as text in quotes"),
         ('[viewer]\nmax_upload = "0"', "[viewer] max_upload: must be at least one byte"),
+        ("[viewer]\nconnections_per_address = -1", "[viewer] connections_per_address: write a whole number from 0 to"),
+        (
+            "[viewer]\nconnections_per_address = 1000001",
+            "[viewer] connections_per_address: write a whole number from 0",
+        ),
+        ('[viewer]\nconnections_per_address = "many"', "[viewer] connections_per_address: write a whole number from 0"),
         ('[viewer]\nmax_upload = "5X"', "[viewer] max_upload: '5X' is no size"),
         ("[viewer]\npublic_url = []", "[viewer] public_url: give at least one URL"),
         ('[viewer]\npublic_url = "https://a/x"', "[viewer] public_url: a public URL has no path, query or fragment"),

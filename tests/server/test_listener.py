@@ -8,10 +8,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from ipaddress import ip_network
 
 import pytest
 
-from oncegate.server import listener, wire
+from oncegate.server import door, wire
+from oncegate.server.door import Room
 from oncegate.server.listener import Listener, PortTaken
 from oncegate.settings.spellings import Address
 from oncegate.testing.raw_http import RawConnection
@@ -26,7 +28,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits of time that a test can wait for."""
     monkeypatch.setattr(wire, "HEAD_WITHIN_S", SOON_S)
     monkeypatch.setattr(wire, "LINGER_S", SOON_S)
-    monkeypatch.setattr(listener, "CHECK_EVERY_S", 0.05)
+    monkeypatch.setattr(door, "CHECK_EVERY_S", 0.05)
 
 
 def idle(server: Serving) -> RawConnection:
@@ -105,9 +107,36 @@ def test_where_none_is_idle_who_comes_is_told() -> None:
             assert late.read_answer().status == 200
 
 
+def test_one_address_cannot_take_all_connections() -> None:
+    """One who opens connections without end closes their own, idle ones first; others do not notice."""
+    with serving(per_address_max=2) as server, contextlib.ExitStack() as stack:
+        other = stack.enter_context(server.connect(source="127.0.0.2"))
+        first, second = (stack.enter_context(idle(server)) for _ in range(2))
+        third = stack.enter_context(idle(server))
+        assert first.is_cut()
+        for connection in (second, third):
+            connection.send(get(target=b"/leave"))
+            assert server.told.heard("begin leave")
+            server.told.forget()
+        assert stack.enter_context(server.connect()).read_answer().status == 503
+        other.send(get(target=b"/whole"))
+        assert other.read_answer().status == 200
+        second.reset()
+        assert server.told.heard("gone")
+        stack.enter_context(idle(server))
+
+
+def test_a_trusted_proxy_has_no_limit_of_its_own() -> None:
+    """Its connections are those of many people."""
+    room = Room(per_address_max=1, unlimited=(ip_network("127.0.0.0/30"),))
+    assert [room.counted((host, 1)) for host in ("127.0.0.1", "::ffff:127.0.0.2", "127.0.0.4")] == ["", "", "127.0.0.4"]
+    assert {room.counted((f"2001:db8::{n}", 1)) for n in (1, 2)} == {"2001:db8::"}
+    assert Room().counted(("127.0.0.1", 1)) == room.counted(None) == ""
+
+
 def test_those_who_are_told_have_a_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else they would be the connections without limit."""
-    monkeypatch.setattr(listener, "TURNED_AWAY_MAX", 1)
+    monkeypatch.setattr(door, "TURNED_AWAY_MAX", 1)
     with serving(connections_max=1) as server, contextlib.ExitStack() as stack:
         busy = stack.enter_context(server.connect())
         busy.send(get(target=b"/leave"))

@@ -11,6 +11,7 @@ from typing import Any
 
 import uvloop
 
+from oncegate.server.door import Room
 from oncegate.server.listener import Listener
 from oncegate.settings.spellings import Address
 from oncegate.testing.raw_http import RawConnection
@@ -207,7 +208,7 @@ class Serving:
 
 @contextlib.contextmanager
 def serving(
-    *, on: Callable[[Any], None] = uvloop.run, host: str = "127.0.0.1", stall_s: float = 60, **limits: Any
+    *, on: Callable[[Any], None] = uvloop.run, host: str = "127.0.0.1", stall_s: float = 60, **room: Any
 ) -> Generator[Serving]:
     """Serve while the block runs."""
     program, ready, over = Program(), threading.Event(), asyncio.Event()
@@ -215,7 +216,7 @@ def serving(
 
     async def main() -> None:
         program.go = asyncio.Event()
-        listener = Listener(program, Address(host, 0), stall_s=stall_s, **limits)
+        listener = Listener(program, Address(host, 0), stall_s=stall_s, room=Room(**room))
         await listener.start()
         made.append(Serving(program, listener, asyncio.get_running_loop()))
         ready.set()

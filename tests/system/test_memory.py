@@ -82,7 +82,7 @@ def test_large_upload_takes_no_memory(gateway: Home, is_nightly: bool) -> None:
 @pytest.mark.timeout(180)
 def test_many_who_do_not_read_leave_room_for_one_who_does(gateway_with: Callable[..., Home], is_nightly: bool) -> None:
     """Hundreds of viewers take the head of a large object and then nothing: little memory, and others are served."""
-    home = gateway_with(links={"resume_window": "10m"})
+    home = gateway_with(links={"resume_window": "10m"}, viewer={"connections_per_address": 0})
     count = 1000 if is_nightly else 300
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < count + 200:

@@ -377,5 +377,7 @@ def _address(transport: asyncio.Transport, which: str) -> Peer:
 def _reset_on_close(transport: asyncio.Transport) -> None:
     """Make the end of the connection an error: without a length, a clean end would look like a whole answer."""
     taken: socket.socket | None = transport.get_extra_info("socket")
+    # on a connection that has been reset already there is nothing left to do
     if taken is not None:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with contextlib.suppress(OSError):
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

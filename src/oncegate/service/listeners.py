@@ -16,6 +16,7 @@ from oncegate.control.tokens import TokenFile
 from oncegate.events import Journal, JournalHandler
 from oncegate.gateway.parts import Parts
 from oncegate.keys.following import SigningFollower
+from oncegate.server.door import USUAL, Room
 from oncegate.server.limits import STALL_MORE_S
 from oncegate.server.listener import Listener, PortTaken
 from oncegate.service.gateway import TICK_S, OpenGateway, open_gateway
@@ -23,7 +24,7 @@ from oncegate.service.readiness import readiness_of
 from oncegate.settings import Settings
 from oncegate.settings.spellings import Address
 
-_Listen = Callable[[str, Callable[..., Any], Address], Awaitable[str]]
+_Listen = Callable[[str, Callable[..., Any], Address, Room], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +62,13 @@ async def running(
         await last.enter_async_context(_module_logs(opened.parts.journal, records))
         signing = await last.enter_async_context(_signing(opened))
         listen = await last.enter_async_context(_listening(opened.parts, announce))
-        viewer_url = await listen("viewer", opened.app, settings.viewer.listen)
+        viewer = settings.viewer
+        room = Room(per_address_max=viewer.connections_per_address, unlimited=viewer.trusted_proxies)
+        viewer_url = await listen("viewer", opened.app, viewer.listen, room)
         # Imported late and in a thread: FastAPI takes most of a second, in which the viewer's listener answers already.
         control = await asyncio.to_thread(importlib.import_module, "oncegate.control.app")
         app = control.control_app(_control_parts(opened, signing))
-        control_url = await listen("control", app, settings.control.listen)
+        control_url = await listen("control", app, settings.control.listen, USUAL)
         yield Running(viewer_url=viewer_url, control_url=control_url, settings=settings)
 
 
@@ -103,9 +106,9 @@ async def _listening(parts: Parts, announce: Callable[[str], None]) -> AsyncGene
     """Yield a function that starts a listener and returns its URL; on leaving, stop all, letting transfers finish."""
     listeners: list[Listener] = []
 
-    async def listen(name: str, app: Callable[..., Any], address: Address) -> str:
+    async def listen(name: str, app: Callable[..., Any], address: Address, room: Room) -> str:
         try:
-            listener = Listener(app, address, stall_s=parts.settings.links.stall_timeout_s + STALL_MORE_S)
+            listener = Listener(app, address, stall_s=parts.settings.links.stall_timeout_s + STALL_MORE_S, room=room)
         except PortTaken as taken:
             raise taken.at(f"[{name}] listen") from None
         listeners.append(listener)

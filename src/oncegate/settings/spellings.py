@@ -114,6 +114,14 @@ def read_size_bytes(raw: object) -> int:
     return size_bytes
 
 
+def read_count(raw: object) -> int:
+    """Take a whole number from 0 to a million."""
+    text = str(raw) if type(raw) is int else read_text(raw)
+    if not (text.isascii() and text.isdigit()) or int(text[:8]) > 1_000_000:
+        raise ValueError("write a whole number from 0 to 1000000")
+    return int(text)
+
+
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})")
 
 

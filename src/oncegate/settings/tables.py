@@ -23,6 +23,7 @@ from oncegate.settings.spellings import (
     matching,
     read_address,
     read_cors_origin,
+    read_count,
     read_credentials,
     read_header,
     read_homes,
@@ -35,6 +36,9 @@ from oncegate.settings.spellings import (
     read_size_bytes,
     read_url,
 )
+
+CONNECTIONS_PER_ADDRESS = 256
+"""Open connections of one address to the viewer's listener, unless the configuration says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,8 @@ class ViewerSettings(Table):
         proxy_header: lower-case name of the one forwarding header that is believed.
         confirm: when a person is asked before a use is spent.
         cors_origins: origins that may read answers in a browser; ``*`` is all.
+        connections_per_address: open connections of one address, or of one IPv6 network of 64 bits; 0 is no limit, and
+            trusted proxies have none.
         drain_s: seconds that running transfers get to finish after SIGTERM.
         max_upload_bytes: the largest body of an upload that is taken, whatever a link allows.
     """
@@ -107,6 +113,9 @@ class ViewerSettings(Table):
     )
     cors_origins: tuple[str, ...] = field(
         default=(), metadata=_key("cors_origins", each(read_cors_origin), is_many=True)
+    )
+    connections_per_address: int = field(
+        default=CONNECTIONS_PER_ADDRESS, metadata=_key("connections_per_address", read_count)
     )
     drain_s: int = field(default=30, metadata=_key("drain", duration_s(0)))
     max_upload_bytes: int = field(default=5 * 2**40, metadata=_key("max_upload", read_size_bytes))

@@ -26,6 +26,7 @@ trusted_proxies = []                  # networks of proxies whose proxy_header i
 proxy_header = "x-forwarded-for"
 confirm = "auto"                      # when a person is asked before a use is spent: auto | always | never
 cors_origins = []                     # sites whose pages may read answers
+connections_per_address = 256         # open connections of one address; 0: no limit; trusted proxies have none
 drain = "30s"                         # what running transfers get to finish after SIGTERM
 max_upload = "5TiB"                   # the largest upload, whatever a link allows
 
