@@ -159,6 +159,7 @@ STATE_OF: Mapping[Reason, str] = {
         "other", Reason.S3_UNSIGNED_HEADER, Reason.S3_UNSUPPORTED, Reason.METHOD_NOT_GRANTED, Reason.WRONG_HOME,
         Reason.NOT_AT_THE_EDGE, Reason.NOT_IMPLEMENTED, Reason.NOT_OBEYED,
         Reason.METADATA_TOO_LARGE,
+        Reason.PRESIGNED_ONLY,
     ),
     **_all(
         "expired", Reason.EXPIRED, Reason.S3_EXPIRED, Reason.FORGOTTEN, Reason.PLAIN_REFUSED, Reason.BEFORE_BIRTH
