@@ -27,8 +27,10 @@ from oncegate.gateway.viewer import Viewers
 from oncegate.keys.pem import load_public_key, load_signing_key, new_key_pair
 from oncegate.links import address, cloudfront, people, sigv4
 from oncegate.links.cookies import cookies_of
+from oncegate.links.disposition import plain_disposition
 from oncegate.links.explain import explain
 from oncegate.links.grant import Limits
+from oncegate.links.kept_headers import kept_headers
 from oncegate.links.key_group import KeyGroup
 from oncegate.links.parameters import read_parameters
 from oncegate.links.policy import POLICY_MAX_BYTES, match_resource, read_policy
@@ -269,10 +271,22 @@ READERS: dict[str, Reader] = {
     ),
     **{
         name: Reader(
-            lambda t, name=name: read_upload_head(request(**{name: t}), Limits(media_type="a/*"), max_bytes=10),
+            lambda t, name=name: read_upload_head(
+                request(**{name: t}), Limits(media_type="a/*"), key="k", max_bytes=10
+            ),
             HEAD_MAX_BYTES - 64,
         )
         for name in ("content_length", "content_type", "content_encoding", "x_amz_content_sha256")
+    },
+    **{
+        f"{name}, kept": Reader(lambda t, name=name: kept_headers(request(**{name: t})), HEAD_MAX_BYTES - 64)
+        for name in ("content_disposition", "x_amz_meta_a")
+    },
+    **{
+        f"a disposition of {part!r}": Reader(
+            lambda t, part=part: plain_disposition("\u00e9" + part * (len(t) // len(part))), TARGET_MAX_BYTES
+        )
+        for part in ('; filename="', '; filename="\\', "=?a?q?", "; filename-utf8=", "; filename=\t")
     },
     **{
         name: Reader(lambda t, name=name: Checksums(request(**{name: t})), HEAD_MAX_BYTES - 64)

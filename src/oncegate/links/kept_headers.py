@@ -61,9 +61,9 @@ def kept_headers(request: ViewerRequest) -> Kept:
             meta_bytes += len(name) - len(META) + len(value)
         else:
             continue
+        if max(size_bytes, meta_bytes) > KEPT_MAX_BYTES:  # before it is read: a stranger may have sent it
+            raise Refused(Reason.METADATA_TOO_LARGE)
         kept.append((name.decode(), _text_to_keep(name.decode(), value)))
-    if max(size_bytes, meta_bytes) > KEPT_MAX_BYTES:
-        raise Refused(Reason.METADATA_TOO_LARGE)
     if len(dict(kept)) != len(kept):
         raise Refused(Reason.MALFORMED_UPLOAD, message="A header that is kept with the object is given twice.")
     return tuple(kept)
