@@ -36,12 +36,12 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[pathlib.Path]:
 
 
 def settled(files: tuple[pathlib.Path, pathlib.Path], monkeypatch: pytest.MonkeyPatch) -> Watch:
-    """A watch that looks at the folder alone from now on, as two seconds after the last change in it."""
+    """A watch that looks at the folder alone from now on, as a moment after the last change in it."""
     monkeypatch.setattr(watch, "COARSE_NS", 0)
     monkeypatch.setattr(watch, "LOOK_EVERY_S", 1e9)
     watching = Watch(*((path, identity_of(path)) for path in files))
     assert watching.missing() is None
-    monkeypatch.setattr(watch, "COARSE_NS", 2_000_000_000)
+    monkeypatch.setattr(watch, "COARSE_NS", 50_000_000)
     return watching
 
 

@@ -14,9 +14,9 @@ import time
 
 LOOK_EVERY_S = 1.0
 """For what changes no folder: a file that is mounted over another."""
-COARSE_NS = 2_000_000_000
-"""Two changes within the same tick of a file system's clock leave one ``ctime``: 4 ms on most, 2 s on the coarsest.
-So the ``ctime`` of a folder tells a later change only once it is older than this."""
+COARSE_NS = 50_000_000
+"""Two changes within the same tick of the kernel's clock, 10 ms at most, leave one ``ctime``: so that of a folder tells a
+later change only once it is older than this. On a file system with coarser times ``LOOK_EVERY_S`` tells it."""
 
 Identity = tuple[int, int]
 """What names a file itself, whatever it is called: device and inode."""
