@@ -12,6 +12,7 @@ import asyncio
 import itertools
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, cast
 
 from oncegate.gateway.answers import Receive, Send
 from oncegate.gateway.downloads import serve_button, serve_download
@@ -39,6 +40,8 @@ from oncegate.web.answers import preflight, refusal_answer, style_of
 
 FILES = "http.response.zerocopysend"
 """The ASGI extension that sends a file by its descriptor."""
+CLIENT = "oncegate.client"
+"""An extension of our own server: ``is_there`` asks whether a client that sends no more still reads."""
 METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "OPTIONS"))
 
 _REASONS: Mapping[type[StoreFault], Reason] = {
@@ -66,6 +69,7 @@ class Gateway:
         """Answer one request (ASGI 3)."""
         if scope["type"] != "http":
             return
+        extensions = cast("Mapping[str, Mapping[str, Any]]", scope.get("extensions") or {})
         exchange = Exchange(
             receive,
             send,
@@ -73,7 +77,8 @@ class Gateway:
             started_at=self._parts.monotonic(),
             cors_origins=self._cors_origins,
             open_requests=self._open,
-            sends_files=FILES in scope.get("extensions", ()),  # type: ignore[operator]  # ASGI
+            sends_files=FILES in extensions,
+            is_there=extensions.get(CLIENT, {}).get("is_there"),
         )
         self._open.begin()
         try:

@@ -73,6 +73,7 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
             exchange.outcome = "broken"
             return
         admission = await _claim(parts, request, grant, info, plan.span)
+        await exchange.ask()
         headers += _claim_cookie(parts, request, grant, admission)
         span = plan.span or (0, info.size_bytes)
         await _transfer(parts, exchange, grant, opened, admission, span, status=plan.status, headers=headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from oncegate.gateway.answers import Message, Receive, Send, send_answer
 from oncegate.gateway.open_requests import OpenRequests
@@ -34,6 +35,8 @@ class Exchange:
     __slots__ = (
         "_cors_origins",
         "_gone",
+        "_has_left",
+        "_is_there",
         "_open_requests",
         "_send",
         "grant",
@@ -61,6 +64,7 @@ class Exchange:
         cors_origins: tuple[str, ...],
         open_requests: OpenRequests,
         sends_files: bool = False,
+        is_there: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self.receive: Receive = receive
         self._send = send
@@ -79,15 +83,23 @@ class Exchange:
         self.outcome: str | None = None
         self.unread_body: bool = False
         self._gone: asyncio.Future[None] | None = None
+        self._has_left = False
+        self._is_there = is_there
 
     async def watch(self) -> None:
         """Watch from now on whether the viewer closes the connection; for requests without a body, until ``unwatch``."""
         self._gone = asyncio.ensure_future(self._until_gone())
         await asyncio.sleep(0)  # one turn of the loop, in which the server can say that they have done so already
+        await self.ask()
+
+    async def ask(self) -> None:
+        """Ask whether a viewer who sends no more still reads, where the server can tell; before an answer has begun."""
+        if self._is_there is not None and not await self._is_there():
+            self._has_left = True
 
     def has_gone(self) -> bool:
         """Whether the viewer is known to have closed the connection."""
-        return self._gone is not None and self._gone.done()
+        return self._has_left or (self._gone is not None and self._gone.done())
 
     def unwatch(self) -> None:
         """Watch no more."""

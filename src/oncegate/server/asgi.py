@@ -89,6 +89,10 @@ def _scope(turn: Turn, wire: Wire) -> MutableMapping[str, Any]:
         "headers": head.headers,
         "client": wire.peer,
         "server": wire.local,
-        # with a descriptor as ``file``, and always with ``offset`` and ``count``
-        "extensions": {"http.response.zerocopysend": {}},
+        "extensions": {
+            # with a descriptor as ``file``, and always with ``offset`` and ``count``
+            "http.response.zerocopysend": {},
+            # whether the client still reads; to be awaited before the answer begins
+            "oncegate.client": {"is_there": wire.is_there},
+        },
     }

@@ -24,6 +24,7 @@ from oncegate.server.limits import (
     LINGER_S,
     UNSENT_MAX_BYTES,
 )
+from oncegate.server.presence import LINE_BEGINS, acknowledges
 from oncegate.server.reading import BadRequest, End, Head, RequestReader
 from oncegate.server.sending import plain_answer
 from oncegate.server.turn import Turn
@@ -76,6 +77,7 @@ class Wire(asyncio.Protocol):
         self._is_reading = True
         self._ends_at: float | None = None
         self._had_eof = False
+        self._is_line_begun = False
         self._dropped_bytes = 0
         self._room: asyncio.Future[None] | None = None
         self._files: FileWay | None = None
@@ -168,8 +170,21 @@ class Wire(asyncio.Protocol):
         """Note that the application begins to wait for the body."""
         self._since = self._loop.time()
 
+    async def is_there(self) -> bool:
+        """Whether the client still reads, where it sends no more; asked for once, before an answer begins."""
+        if self._transport is None or not self._had_eof or self._is_line_begun:
+            return self._transport is not None
+        self.write(LINE_BEGINS)
+        self._is_line_begun = True
+        if await acknowledges(self._transport.get_extra_info("socket")):
+            return True
+        self.cut()
+        return False
+
     def write(self, data: bytes) -> None:
         """Write, unless the client has gone."""
+        if self._is_line_begun:
+            self._is_line_begun, data = False, data.removeprefix(LINE_BEGINS)
         if self._transport is not None and not self._transport.is_closing():
             self._written_bytes += len(data)
             self._transport.write(data)

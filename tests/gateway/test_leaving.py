@@ -1,0 +1,69 @@
+"""Viewers who end their connection right after their request: who still reads is served, who does not spends nothing."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Callable
+
+import pytest
+
+from homes import Home
+from oncegate.testing.raw_http import ask, target_of
+
+VIEWERS = 30
+BODY = bytes(range(256)) * 4
+
+
+def _begin(gateway: Home, url: str, version: str) -> socket.socket:
+    """Send a request, whole."""
+    opened = socket.create_connection(("127.0.0.1", gateway.port))
+    opened.sendall(f"GET {target_of(url)} HTTP/{version}\r\nHost: 127.0.0.1:{gateway.port}\r\n\r\n".encode())
+    return opened
+
+
+def _read_all(opened: socket.socket) -> bytes:
+    opened.settimeout(60)
+    data = b""
+    while piece := opened.recv(65_536):
+        data += piece
+    return data
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_who_ends_their_sending_side_alone_gets_the_object(gateway: Home, version: str) -> None:
+    """As ``printf ... | nc`` does, and HAProxy for clients that do: one status line, one head, the object."""
+    for _ in range(VIEWERS):
+        with _begin(gateway, gateway.fresh(BODY), version) as opened:
+            opened.shutdown(socket.SHUT_WR)
+            data = _read_all(opened)
+        head, _, body = data.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert head.count(b"HTTP/1.1") == 1
+        assert body == BODY
+
+
+def _close(opened: socket.socket) -> None:
+    opened.close()
+
+
+def _reset(opened: socket.socket) -> None:
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    opened.close()
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("leave", [_close, _reset])
+def test_who_closes_right_after_their_request_spends_nothing(
+    gateway: Home, leave: Callable[[socket.socket], None], version: str
+) -> None:
+    """Scanners, closed tabs, and proxies whose client has left: none of them reads a byte of what would be sent."""
+    urls = [gateway.fresh(BODY) for _ in range(VIEWERS)]
+    for url in urls:
+        leave(_begin(gateway, url, version))
+    deadline = time.monotonic() + 60
+    for url in urls:
+        while (answer := ask("GET", url)).status == 503 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert (answer.status, answer.body) == (200, BODY)
