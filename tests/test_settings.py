@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oncegate.settings import Settings, SettingsError, load
-from oncegate.settings.spellings import Address
+from oncegate.settings.addresses import Address
 from oncegate.settings.tables import LinksSettings, StoreSettings, ViewerSettings
 
 DOCUMENTED = """

@@ -13,7 +13,8 @@ import pytest
 from tests.aws.conftest import deployment_of, lint, public_pems
 
 from oncegate.aws.stacks import api_variables
-from oncegate.aws.stacks.api import BURST, LOG_DAYS, RATE_PER_S, ROUTES, SIGNING_KEY, api_template, signing_spec
+from oncegate.aws.stacks.api import LOG_DAYS, SIGNING_KEY, api_template, signing_spec
+from oncegate.aws.stacks.api_routes import BURST, RATE_PER_S, ROUTES
 from oncegate.aws.stacks.home import home_template
 from oncegate.aws.stacks.options import Api, DeploymentUnfit, Home, Options
 from oncegate.aws.stacks.options_text import api_of, options_metadata, options_of

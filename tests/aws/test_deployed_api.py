@@ -23,7 +23,7 @@ from tests.aws.conftest import PARTS
 from oncegate.aws.deploying.cloud import Cloud
 from oncegate.aws.referee.deployed import serve_deployed
 from oncegate.aws.referee.served import Served
-from oncegate.aws.stacks.api import ROUTES
+from oncegate.aws.stacks.api_routes import ROUTES
 from oncegate.aws_requests.signature import AwsCredentials, SigningScope, signed_headers
 from oncegate.testing.servers.aws import ACCOUNT, AwsEmulator
 

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from oncegate.ledgers import claiming
+from oncegate.ledgers.markers import marker_of
 from oncegate.ledgers.memory import MemoryLedger
-from oncegate.ledgers.moving import MovingLedger, copy, marker_of
+from oncegate.ledgers.moving import MovingLedger, copy
 from oncegate.ledgers.opening import create_ledger, open_ledger
 from oncegate.ledgers.protocol import (
     FORGET_NEVER_S,

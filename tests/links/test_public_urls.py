@@ -9,7 +9,7 @@ import pytest
 
 from oncegate.cli.named_link import read_link
 from oncegate.control.explaining import Explanation, explain_link
-from oncegate.control.explaining import Installation as Asked
+from oncegate.control.rehearsal import Installation as Asked
 from oncegate.gateway.viewer import Viewers
 from oncegate.keys.trust import trust_of
 from oncegate.ledgers.memory import MemoryLedger

@@ -15,7 +15,7 @@ import pytest
 from oncegate.server import door, wire
 from oncegate.server.door import Room
 from oncegate.server.listener import Listener, PortTaken
-from oncegate.settings.spellings import Address
+from oncegate.settings.addresses import Address
 from oncegate.testing.raw_http import RawConnection
 from raw_requests import HOST, get, put
 from wires import PIECE, Serving, serving
@@ -56,7 +56,7 @@ _FEW_DESCRIPTORS = """
 import asyncio, resource, uvloop
 resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
 from oncegate.server.listener import Listener
-from oncegate.settings.spellings import Address
+from oncegate.settings.addresses import Address
 
 async def app(scope, receive, send):
     held = [open("/dev/null") for _ in range(50)]

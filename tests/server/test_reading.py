@@ -9,7 +9,8 @@ import h11
 import pytest
 
 from oncegate.server.limits import HEAD_MAX_BYTES, HEADERS_MAX, TARGET_MAX_BYTES
-from oncegate.server.reading import BadRequest, End, Head, RequestReader
+from oncegate.server.pieces import BadRequest, End, Head
+from oncegate.server.reading import RequestReader
 from raw_requests import BROKEN_BODIES, CHUNKED, HOST, REFUSED, TAKEN, get, put
 
 Read = tuple[list[tuple[Head, bytes | None]], int]

@@ -13,7 +13,7 @@ import uvloop
 
 from oncegate.server.door import Room
 from oncegate.server.listener import Listener
-from oncegate.settings.spellings import Address
+from oncegate.settings.addresses import Address
 from oncegate.testing.raw_http import RawConnection
 
 PIECE = bytes(64 * 1024)

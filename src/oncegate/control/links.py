@@ -11,12 +11,13 @@ from oncegate.control.bodies.explaining import Explained, ExplainOrder
 from oncegate.control.bodies.forms import LINK_ID, PAGE_MAX
 from oncegate.control.bodies.making import LinkMade, LinkOrder
 from oncegate.control.bodies.standing import LinkPage, LinkShown
-from oncegate.control.explaining import Installation, explain_link, home_of_url
+from oncegate.control.explaining import explain_link, home_of_url
 from oncegate.control.finding import all_homes, find_link, home_at, revoke_everywhere
 from oncegate.control.issuing import issue_link
 from oncegate.control.parts import ControlParts
 from oncegate.control.problems import ProblemAnswer, documented
 from oncegate.control.recording import read_events_of_link
+from oncegate.control.rehearsal import Installation
 from oncegate.ledgers.homes import HomeLedger
 from oncegate.ledgers.protocol import Ledger, Row, Scans
 from oncegate.links.instants import read_instant_s

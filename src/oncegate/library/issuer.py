@@ -14,7 +14,7 @@ from oncegate.links.errors import BadRequest
 from oncegate.links.issue import S3Issuer
 from oncegate.links.key_group import SigningKey
 from oncegate.settings import Settings
-from oncegate.settings.spellings import read_public_urls
+from oncegate.settings.addresses import read_public_urls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

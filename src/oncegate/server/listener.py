@@ -18,7 +18,7 @@ from oncegate.server.door import USUAL, Door, Room
 from oncegate.server.limits import BACKLOG
 from oncegate.server.turn import Turn
 from oncegate.server.wire import Wire
-from oncegate.settings.spellings import Address
+from oncegate.settings.addresses import Address
 from oncegate.unfit import Unfit
 
 DESCRIPTORS_EACH = 3

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import Protocol
 
-from oncegate.server.reading import Head
+from oncegate.server.pieces import Head
 from oncegate.server.sending import Headers, Sending
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

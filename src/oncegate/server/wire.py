@@ -24,8 +24,9 @@ from oncegate.server.limits import (
     LINGER_S,
     UNSENT_MAX_BYTES,
 )
+from oncegate.server.pieces import BadRequest, End, Head
 from oncegate.server.presence import LINE_BEGINS, acknowledges
-from oncegate.server.reading import BadRequest, End, Head, RequestReader
+from oncegate.server.reading import RequestReader
 from oncegate.server.sending import plain_answer
 from oncegate.server.turn import Turn
 

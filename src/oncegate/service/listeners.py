@@ -22,7 +22,7 @@ from oncegate.server.listener import Listener, PortTaken
 from oncegate.service.gateway import TICK_S, OpenGateway, open_gateway
 from oncegate.service.readiness import readiness_of
 from oncegate.settings import Settings
-from oncegate.settings.spellings import Address
+from oncegate.settings.addresses import Address
 
 _Listen = Callable[[str, Callable[..., Any], Address, Room], Awaitable[str]]
 

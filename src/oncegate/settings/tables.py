@@ -1,6 +1,6 @@
 """The configuration as values that never change: a dataclass for each table, a field for each key.
 
-Each field names the reader of ``spellings.py`` that takes what is written in the file. Readers are idempotent
+Each field names the reader of ``spellings.py`` or ``addresses.py`` that takes what is written in the file. Readers are idempotent
 (``read(read(x)) == read(x)``), so the constructors validate with them too. A field's name carries its unit, its key in
 the file does not. Nothing is opened here: whether a key, a store or a ledger can be used is for those who open it.
 """
@@ -14,24 +14,26 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
-from oncegate.settings.spellings import (
+from oncegate.settings.addresses import (
     Address,
     Network,
+    read_address,
+    read_cors_origin,
+    read_networks,
+    read_public_urls,
+)
+from oncegate.settings.spellings import (
     choice,
     duration_s,
     each,
     matching,
-    read_address,
-    read_cors_origin,
     read_count,
     read_credentials,
     read_header,
     read_homes,
     read_instant,
-    read_networks,
     read_options,
     read_prefix,
-    read_public_urls,
     read_signing,
     read_size_bytes,
     read_url,

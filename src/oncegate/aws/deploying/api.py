@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from oncegate.aws.deploying.bundle import Bundle
 from oncegate.aws.deploying.cloud import Cloud, SaidNo
 from oncegate.aws.deploying.configuration import configuration_text
-from oncegate.aws.deploying.stacks import Plan, Stacks
+from oncegate.aws.deploying.plans import Plan
+from oncegate.aws.deploying.stacks import Stacks
 from oncegate.aws.stacks import api_variables
 from oncegate.aws.stacks.api import (
     CODE_BUCKET,

@@ -17,7 +17,8 @@ from typing import Protocol
 from oncegate.aws.deploying.api import ApiStack, empty_bucket
 from oncegate.aws.deploying.bundle import Bundle
 from oncegate.aws.deploying.cloud import Cloud, SaidNo
-from oncegate.aws.deploying.stacks import Plan, Stacks
+from oncegate.aws.deploying.plans import Plan
+from oncegate.aws.deploying.stacks import Stacks
 from oncegate.aws.deploying.staging import Staging
 from oncegate.aws.deploying.standing import standing_options
 from oncegate.aws.stacks.api import signing_spec

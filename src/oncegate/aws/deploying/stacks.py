@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from oncegate.aws.deploying.cloud import Cloud, SaidNo
+from oncegate.aws.deploying.plans import Change, Plan, changes_of
 from oncegate.aws.stacks.options import DeploymentUnfit
 from oncegate.aws.stacks.template import TEMPLATE_BODY_MAX_BYTES, Json, text_of
 
@@ -37,38 +38,6 @@ class Found:
     def is_made(self) -> bool:
         """Whether it holds resources; one that was only reviewed, or whose making failed, does not."""
         return self.status not in ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED")
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What happens to one resource: ``+`` made, ``~`` changed, ``!`` replaced, ``-`` taken out of the stack."""
-
-    sign: str
-    name: str
-    kind: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What applying a template would do.
-
-    Attributes:
-        stack: its name.
-        region: where it is.
-        template: what is applied.
-        changes: what it does; empty: nothing.
-        is_new: whether there is no such stack yet.
-        change_set: of a stack that stands; empty where there is none to execute.
-        parameters: values; None: what was given before.
-    """
-
-    stack: str
-    region: str
-    template: Mapping[str, Json]
-    changes: Sequence[Change]
-    is_new: bool
-    change_set: str = ""
-    parameters: Mapping[str, str | None] = field(default_factory=dict[str, str | None])
 
 
 Stage = Callable[[str], str]
@@ -140,14 +109,8 @@ class Stacks:
         if found is None or not found.is_made:
             resources: Any = template["Resources"]
             changes = [Change("+", name, each["Type"]) for name, each in resources.items()]
-            return Plan(
-                stack=stack,
-                region=region,
-                template=template,
-                changes=changes,
-                is_new=True,
-                parameters={**(drawn or {}), **given},
-            )
+            first = {**(drawn or {}), **given}
+            return Plan(stack=stack, region=region, template=template, changes=changes, is_new=True, parameters=first)
         kept: Mapping[str, str | None] = {**dict.fromkeys(drawn or {}, None), **given}
         change_set, changes = self._change_set(stack, region, template, kept, kind="UPDATE")
         return Plan(
@@ -255,7 +218,7 @@ class Stacks:
             if "didn't contain changes" in reason or "No updates are to be performed" in reason:
                 return "", ()
             raise DeploymentUnfit(f"CloudFormation does not take the template of {stack}: {reason}")
-        return str(made["Id"]), _changes_of(described)
+        return str(made["Id"]), changes_of(described)
 
     def _change_set_settled(self, change_set: str, region: str) -> Mapping[str, Any]:
         until_s = time.monotonic() + WAIT_MAX_S
@@ -275,16 +238,3 @@ class Stacks:
             return "no reason is given"
         first = failed[-1]
         return f"{first.get('LogicalResourceId')}: {first.get('ResourceStatusReason', '')}"
-
-
-_SIGNS = {"Add": "+", "Remove": "-", "Import": "+"}
-
-
-def _changes_of(described: Mapping[str, Any]) -> Sequence[Change]:
-    found: list[Change] = []
-    for each in described.get("Changes", ()):
-        change = each["ResourceChange"]
-        is_replaced = change.get("Replacement") == "True"
-        sign = _SIGNS.get(change["Action"]) or ("!" if is_replaced else "~")
-        found.append(Change(sign, change["LogicalResourceId"], change["ResourceType"]))
-    return found

@@ -19,7 +19,8 @@ from oncegate.cli.main import Misuse, Refusal
 if TYPE_CHECKING:
     from oncegate.aws.deploying.bundle import Bundle
     from oncegate.aws.deploying.deployer import Deployer, Plans
-    from oncegate.aws.deploying.stacks import Found, Plan
+    from oncegate.aws.deploying.plans import Plan
+    from oncegate.aws.deploying.stacks import Found
     from oncegate.aws.stacks.options import Options
 
 _ONE_HOME = "oncegate aws deploy acme --home eu-central-1 --bucket acme-objects"

@@ -69,7 +69,7 @@ def _prepare(folder: Path) -> Settings:
     """Make a whole installation, as ``oncegate init`` does, on ports that are free."""
     from oncegate.cli.commands.init import make_installation
     from oncegate.settings import load
-    from oncegate.settings.spellings import Address
+    from oncegate.settings.addresses import Address
 
     make_installation(folder)
     settings = load(folder / "oncegate.toml", {})

@@ -49,22 +49,22 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
 
 
 async def _look(settings: Settings) -> list[Finding]:
-    from oncegate.cli.checkup import findings
+    from oncegate.cli.checkup import backends, own_files
     from oncegate.cli.checkup.public_urls import look_at_public_urls
 
     (ledger, facts), homes, store, reached = await asyncio.gather(
-        findings.look_at_ledger(settings),
-        findings.look_at_homes(settings),
-        findings.look_at_store(settings),
+        backends.look_at_ledger(settings),
+        backends.look_at_homes(settings),
+        backends.look_at_store(settings),
         asyncio.to_thread(look_at_public_urls, settings),
     )
     return [
-        *findings.look_at_configuration(settings),
-        *findings.look_at_keys(settings),
-        *findings.look_at_tokens(settings),
+        *own_files.look_at_configuration(settings),
+        *own_files.look_at_keys(settings),
+        *own_files.look_at_tokens(settings),
         *ledger,
         *homes,
-        *findings.look_at_clock(facts, [date_s for _, date_s in reached]),
+        *backends.look_at_clock(facts, [date_s for _, date_s in reached]),
         *store,
         *(finding for finding, _ in reached),
     ]

@@ -98,7 +98,8 @@ async def _explain(
     headers: dict[str, str],
     at_s: int,
 ) -> Explanation:
-    from oncegate.control.explaining import Installation, explain_link
+    from oncegate.control.explaining import explain_link
+    from oncegate.control.rehearsal import Installation
     from oncegate.keys.trust import trust_of
     from oncegate.uses.use import Rules
 
