@@ -85,3 +85,14 @@ def test_a_download_that_breaks_midway_stays_spent(edge: Edge) -> None:
         assert connection.recv(20).startswith(b"HTTP/1.1 200")
     again = edge.get(url, range="bytes=500000-")
     assert again.status == 403
+
+
+def test_an_upload_that_breaks_midway_stores_nothing_and_its_link_stores_once(edge: Edge) -> None:
+    """The referee runs the function when the body is whole, so no lease is left; tests/edge/test_origin_response has one."""
+    url = edge.upload()
+    place = urlsplit(url)
+    with socket.create_connection(("127.0.0.1", edge.dev.served.port)) as connection:
+        head = f"PUT {place.path}?{place.query} HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Length: 1000\r\n\r\n"
+        connection.sendall(head.encode() + b"x" * 500)
+        connection.shutdown(socket.SHUT_RDWR)
+    assert [edge.put(url).status for _ in range(3)] == [200, 403, 403]

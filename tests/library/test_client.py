@@ -52,7 +52,7 @@ def test_a_link_lives_from_making_to_revocation(client: oncegate.Client) -> None
     assert began + timedelta(minutes=15) <= link.expires_at <= datetime.now(UTC) + timedelta(minutes=15)
     assert str(link) == link.url
     assert client.links.get(link.id).state == "issued"
-    assert client.explain(link.url).admitted
+    assert client.explain(link.url, headers={"Accept": "text/html"}).admitted
     assert urllib.request.urlopen(link.url).read() == b"hello"
     seen = client.links.get(link.id)
     assert (seen.state, seen.uses_taken, len(seen.claims)) == ("claimed", 1, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self, TypeVar, Unpack
@@ -38,10 +38,16 @@ class AsyncClient:
         self.events: AsyncEvents = AsyncEvents(self._send)
 
     async def explain(
-        self, url: str, *, method: str | None = None, address: str | None = None, at: datetime | None = None
+        self,
+        url: str,
+        *,
+        method: str | None = None,
+        address: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        at: datetime | None = None,
     ) -> Explanation:
         """Ask whether and why a link would be admitted; see ``Client.explain``."""
-        return await self._send(calls.explain_link(url, method=method, address=address, at=at))
+        return await self._send(calls.explain_link(url, method=method, address=address, headers=headers, at=at))
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -149,10 +149,16 @@ def revoke_link(link_id: str, expires_at: datetime | None) -> Call[LinkStatus]:
 
 
 def explain_link(
-    url: str, *, method: str | None = None, address: str | None = None, at: datetime | None = None
+    url: str,
+    *,
+    method: str | None = None,
+    address: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    at: datetime | None = None,
 ) -> Call[Explanation]:
     """``POST /v1/explain``."""
-    given = {"url": url, "method": method, "address": address, "at": None if at is None else _instant("at", at)}
+    instant = None if at is None else _instant("at", at)
+    given = {"url": url, "method": method, "address": address, "headers": headers, "at": instant}
     body = {name: value for name, value in given.items() if value is not None}
     return Call(method="POST", path="/v1/explain", body=body, read=lambda row: read_answer(Explanation, row))
 

@@ -9,7 +9,7 @@ A call is never repeated here. To repeat ``links.make`` after a break, give it a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self, TypeVar, Unpack
@@ -51,7 +51,13 @@ class Client:
         self.events: Events = Events(self._send)
 
     def explain(
-        self, url: str, *, method: str | None = None, address: str | None = None, at: datetime | None = None
+        self,
+        url: str,
+        *,
+        method: str | None = None,
+        address: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        at: datetime | None = None,
     ) -> Explanation:
         """Ask, check by check, whether and why a link would be admitted. Takes no use.
 
@@ -59,12 +65,13 @@ class Client:
             url: of the link.
             method: ``GET``, ``HEAD`` or ``PUT``; None: what the link is for.
             address: of the one who would open it.
+            headers: of the request, where an S3 signature covers some.
             at: when; None: now.
 
         Raises:
             ApiError: the API answered an error, or not at all.
         """
-        return self._send(calls.explain_link(url, method=method, address=address, at=at))
+        return self._send(calls.explain_link(url, method=method, address=address, headers=headers, at=at))
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,9 +1,15 @@
-"""The referee on a port of localhost: HTTP/1.1 in, a ``Site`` behind."""
+"""The referee on a port of localhost: HTTP/1.1 in, a ``Site`` behind.
+
+A request is handed on once its body is whole. CloudFront runs the first trigger before that, so an upload that breaks off
+has a lease there, and has none here.
+"""
 
 from __future__ import annotations
 
 import threading
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 
 from oncegate.aws.referee.site import Received, Site
 from oncegate.aws.stacks.behaviours import METHODS
@@ -53,7 +59,11 @@ def _door(site: Site) -> type[BaseHTTPRequestHandler]:
 
         def serve(self) -> None:
             """Answer one request of any method."""
-            body = self._body()
+            try:
+                body = _body_of(self.headers, self.rfile)
+            except (EOFError, ValueError):  # it broke off, or is no chunk: nobody waits for an answer
+                self.close_connection = True
+                return
             if body is None:
                 self.send_error(413)
                 self.close_connection = True
@@ -68,22 +78,37 @@ def _door(site: Site) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(answer.body)
 
-        def _body(self) -> bytes | None:
-            if "chunked" in self.headers.get("transfer-encoding", "").lower():
-                return self._chunks()
-            length = int(self.headers.get("content-length") or 0)
-            return self.rfile.read(length) if length <= BODY_MAX_BYTES else None
-
-        def _chunks(self) -> bytes | None:
-            body = bytearray()
-            while size := int(self.rfile.readline().split(b";")[0], 16):
-                if len(body) + size > BODY_MAX_BYTES:
-                    return None
-                body += self.rfile.read(size)
-                self.rfile.readline()
-            self.rfile.readline()
-            return bytes(body)
-
     for method in METHODS:
         setattr(Door, f"do_{method}", Door.serve)  # by the names that http.server looks for
     return Door
+
+
+def _body_of(headers: Message, stream: BufferedIOBase) -> bytes | None:
+    """Read a body; None where it is too large.
+
+    Raises:
+        EOFError: it broke off.
+        ValueError: it is not chunked, as it says.
+    """
+    if "chunked" in headers.get("transfer-encoding", "").lower():
+        return _chunks(stream)
+    length = int(headers.get("content-length") or 0)
+    return _exactly(stream, length) if length <= BODY_MAX_BYTES else None
+
+
+def _chunks(stream: BufferedIOBase) -> bytes | None:
+    body = bytearray()
+    while size := int(stream.readline().split(b";")[0], 16):
+        if len(body) + size > BODY_MAX_BYTES:
+            return None
+        body += _exactly(stream, size)
+        stream.readline()
+    stream.readline()
+    return bytes(body)
+
+
+def _exactly(stream: BufferedIOBase, size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError
+    return data
