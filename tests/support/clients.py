@@ -171,6 +171,13 @@ CLIENTS = (
         resume=_in_folder(*_QUIET, "-x4", "-s4", "-k1M", "-c"),
     ),
     Client(
+        name="aria2c -x16 -s16 -k1M",
+        program="aria2c",
+        version=(("--version",), r"version (\S+)"),
+        run=_in_folder(*_QUIET, "-x16", "-s16", "-k1M"),
+        resume=_in_folder(*_QUIET, "-x16", "-s16", "-k1M", "-c"),
+    ),
+    Client(
         name="aria2c -c --use-head=true",
         program="aria2c",
         version=(("--version",), r"version (\S+)"),
