@@ -6,6 +6,7 @@ import os
 import pathlib
 import secrets
 import shutil
+import signal
 import time
 from collections.abc import Callable, Generator, Iterator
 
@@ -66,6 +67,13 @@ LEFT_OUT = {
     "--emulators": (EMULATED, "needs a server that speaks S3 or DynamoDB: pytest --emulators, or .ci/run"),
     "--servers": (FRONTED, "needs servers of system packages: pytest --servers, or .ci/run"),
 }
+
+
+def pytest_configure() -> None:
+    """Heed the signals that end programs: under ``nohup``, or behind ``&``, they are ignored, in children too."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
