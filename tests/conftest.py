@@ -44,6 +44,9 @@ EMULATED = (
     "test_edge_emulated.py",
     *(
         "test_doctor_aws.py",
+        "test_articles.py",
+        "test_checks.py",
+        "test_deploy_killed.py",
         "test_deployer.py",
         "test_deployed.py",
         "test_deployed_api.py",

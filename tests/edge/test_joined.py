@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
 from edge_world import JOINED, load_function, whole_text
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -15,6 +16,9 @@ SLOW_IMPORTS = {"asyncio", "dataclasses", "email", "http", "inspect", "logging",
 """Each costs a cold start 10 to 60 ms of processor, at 7 % of one."""
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 12), reason="the file is written by Python 3.11, whose ast.unparse it shows"
+)
 def test_the_joined_file_is_what_its_sources_say() -> None:
     """What is deployed must be what is tested and read; after a change: python tools/join_edge.py."""
     subprocess.run([sys.executable, str(ROOT / "tools" / "join_edge.py"), "--check"], check=True, timeout=60)
