@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from oncegate.links.media_types import media_type_of
 from oncegate.stores.directory import walk
@@ -100,7 +100,13 @@ class DirectoryUpload:
             self._let_go()
 
     async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._pool, work))
+        done = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        try:
+            await asyncio.wait({done})
+        except asyncio.CancelledError:
+            done.add_done_callback(_take_notice)  # it goes on in its thread, and nobody waits for its end
+            raise
+        return done.result()
 
     def _must_be_whole(self) -> None:
         if self._is_broken or self._is_ended:
@@ -150,3 +156,9 @@ class DirectoryUpload:
         except OSError as error:
             # This does not change the outcome of the upload; the file will be swept.
             _log.warning("a staged upload could not be removed and is left to be swept: %s", error)
+
+
+def _take_notice(done: asyncio.Future[Any]) -> None:
+    """Take the fault of work that nobody waits for: asyncio would log it as one that was overlooked."""
+    if not done.cancelled():
+        done.exception()
