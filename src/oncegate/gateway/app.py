@@ -8,7 +8,6 @@ claimed it (downloads.py, uploads.py). Nothing here decides: links/ does.
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,7 +24,6 @@ from oncegate.gateway.upload_pages import serve_form, serve_upload_page
 from oncegate.gateway.uploads import serve_upload
 from oncegate.gateway.viewer import Viewers
 from oncegate.ledgers.protocol import LedgerUnfit
-from oncegate.ledgers.runner import WAIT_MAX_S
 from oncegate.links.asking import verify_as_opened
 from oncegate.links.grant import Grant, Operation
 from oncegate.links.link_id import text_of_id
@@ -149,8 +147,7 @@ class Gateway:
         parts, accept_from_ms = self._parts, self._accept_from_ms
         if grant.home in parts.homes.names:
             try:
-                async with asyncio.timeout(WAIT_MAX_S):
-                    home = await parts.homes.at(grant.home)
+                home = await parts.homes.at(grant.home)
             except (LedgerUnfit, OSError) as fault:
                 parts.journal.write("fault", where="ledger", what=f"home {grant.home}: {type(fault).__name__}")
                 raise Refused(Reason.LEDGER_UNKNOWN) from None

@@ -11,8 +11,9 @@ from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.pages import is_back_again, page_for_holder, player_page, ready_page
 from oncegate.gateway.parts import Parts, fresh_claim_id, fresh_mark
 from oncegate.gateway.ranges import has_strong_condition, plan_answer
+from oncegate.gateway.records import record_of
 from oncegate.ledgers.claiming import GiveBack, Talk, give_back
-from oncegate.ledgers.protocol import Stands, Unknown, forget_after
+from oncegate.ledgers.protocol import forget_after
 from oncegate.ledgers.runner import WAIT_MAX_S
 from oncegate.links import people
 from oncegate.links.address import holder_address
@@ -24,7 +25,7 @@ from oncegate.links.link_id import text_of_id
 from oncegate.links.refusal import TABLE, Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.stores.protocol import ObjectInfo, OpenObject, StoreFault
-from oncegate.uses.record import Record, etag_mark, from_json
+from oncegate.uses.record import Record, etag_mark
 from oncegate.uses.use import Admission, DownloadAsk, Kind, admit_download, refusal_of_use
 from oncegate.web.answers import Answer, button_answer
 
@@ -121,7 +122,7 @@ async def _show_what_is_left(
     """Show what is left of a download to its holder, who goes to the link once more. Spends nothing."""
     if not is_back_again(request, grant):
         return False
-    record, ask = await _record_of(parts, grant), _ask(parts, request, grant, info, None)
+    record, ask = await record_of(parts, grant), _ask(parts, request, grant, info, None)
     answer = page_for_holder(parts, exchange, request, grant, info, record, ask)
     exchange.outcome = "page"
     await exchange.answer(answer)
@@ -145,18 +146,11 @@ async def _refuse_if_spent(parts: Parts, request: ViewerRequest, grant: Grant, i
     """Refuse HEAD and the page of a link that gives this viewer nothing any more; reads, never writes."""
     if not grant.is_counted:
         return None
-    record = await _record_of(parts, grant)
+    record = await record_of(parts, grant)
     reason = refusal_of_use(record, _ask(parts, request, grant, info, None), parts.now_s(), parts.rules)
     if reason is not None:
         raise Refused(reason)
     return record
-
-
-async def _record_of(parts: Parts, grant: Grant) -> Record | None:
-    found = await parts.runner.read(grant.link_id)
-    if isinstance(found, Unknown):
-        raise Refused(Reason.LEDGER_UNKNOWN)
-    return from_json(found.record) if isinstance(found, Stands) else None
 
 
 async def _claim(

@@ -10,7 +10,7 @@ import re
 
 from oncegate.gateway.exchange import DRAIN_MAX_S, Exchange
 from oncegate.gateway.parts import Parts
-from oncegate.ledgers.protocol import Stands
+from oncegate.gateway.records import record_of
 from oncegate.links.cookies import cookies_of
 from oncegate.links.disposition import disposition_of
 from oncegate.links.grant import Grant, Operation
@@ -20,7 +20,7 @@ from oncegate.links.request import ViewerRequest
 from oncegate.links.urls import object_key_of
 from oncegate.links.verify import ANY_MOMENT, authenticate
 from oncegate.stores.protocol import ObjectInfo
-from oncegate.uses.record import Claim, Record, RecordUnreadable, from_json
+from oncegate.uses.record import Claim, Record, RecordUnreadable
 from oncegate.uses.use import DownloadAsk, Kind, admit_download, refusal_of_use
 from oncegate.web.answers import RETRY_AFTER_S, Answer, asks_for_json
 from oncegate.web.languages import LANGUAGES
@@ -155,14 +155,11 @@ def _moment_of(parts: Parts, request: ViewerRequest, reason: Reason) -> int | No
 
 
 async def _last_used_s(parts: Parts, grant: Grant) -> int | None:
-    found = await parts.runner.read(grant.link_id)
-    if not isinstance(found, Stands):
-        return None
     try:
-        record = from_json(found.record)
-    except RecordUnreadable:
+        record = await record_of(parts, grant)
+    except (Refused, RecordUnreadable):
         return None
-    return max((claim.at_s for claim in record.claims), default=None)
+    return max((claim.at_s for claim in record.claims), default=None) if record is not None else None
 
 
 async def asked_language(exchange: Exchange, request: ViewerRequest) -> Answer | None:

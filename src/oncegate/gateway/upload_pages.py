@@ -7,12 +7,12 @@ from collections.abc import Callable
 from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.forms import Form, safe_name
 from oncegate.gateway.parts import Parts
+from oncegate.gateway.records import record_of
 from oncegate.gateway.uploads import receive_upload
-from oncegate.ledgers.protocol import Stands, Unknown
 from oncegate.links.grant import Grant
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
-from oncegate.uses.record import EMPTY, Record, from_json
+from oncegate.uses.record import EMPTY
 from oncegate.uses.upload import is_leased
 from oncegate.web.names import shown_file
 from oncegate.web.pages import Uploaded
@@ -29,7 +29,7 @@ async def serve_upload_page(parts: Parts, exchange: Exchange, request: ViewerReq
         Refused: USED, REVOKED, UPLOAD_RUNNING, OBJECT_STANDS, LEDGER_UNKNOWN: nothing can be sent now.
     """
     exchange.outcome = "page"
-    record = await _record_of(parts, grant)
+    record = (await record_of(parts, grant) if grant.is_counted else None) or EMPTY
     if record.is_revoked:
         raise Refused(Reason.REVOKED)
     if grant.is_counted and record.uses >= grant.uses:
@@ -76,7 +76,7 @@ async def serve_form(
         info, digest = await receive_upload(parts, exchange, put, grant, is_hashed=True)
     finally:
         exchange.receive = receive
-    record = await _record_of(parts, grant)
+    record = (await record_of(parts, grant) if grant.is_counted else None) or EMPTY
     file = shown_file(form.name, media_type=info.content_type, size_bytes=info.size_bytes)
     left = max(0, grant.uses - record.uses) if grant.is_counted else 0
     answer = parts.pages.uploaded(request, Uploaded(file, parts.now_s(), digest.hex(), left))
@@ -97,12 +97,3 @@ async def _stands(parts: Parts, key: str) -> bool:
     if opened is not None:
         await opened.aclose()
     return opened is not None
-
-
-async def _record_of(parts: Parts, grant: Grant) -> Record:
-    if not grant.is_counted:
-        return EMPTY
-    found = await parts.runner.read(grant.link_id)
-    if isinstance(found, Unknown):
-        raise Refused(Reason.LEDGER_UNKNOWN)
-    return from_json(found.record) if isinstance(found, Stands) else EMPTY

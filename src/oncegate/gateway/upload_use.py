@@ -14,12 +14,13 @@ import contextlib
 from collections.abc import Callable, Generator
 
 from oncegate.gateway.parts import Parts, fresh_claim_id, fresh_mark
+from oncegate.gateway.records import record_of
 from oncegate.ledgers.claiming import Talk, rewrite
-from oncegate.ledgers.protocol import Stands, Unknown, forget_after
+from oncegate.ledgers.protocol import forget_after
 from oncegate.ledgers.runner import WAIT_MAX_S
 from oncegate.links.grant import Grant
 from oncegate.links.refusal import Reason, Refused
-from oncegate.uses.record import PLACING_MAX, Placing, Record, from_json
+from oncegate.uses.record import PLACING_MAX, Placing, Record
 from oncegate.uses.upload import (
     UploadAsk,
     admit_placing,
@@ -39,14 +40,14 @@ async def refusal_where_stands(parts: Parts, grant: Grant) -> Reason:
     Whoever sends a second file through a used link is told so, whether or not the first one's object is still there.
 
     Returns:
-        USED, REVOKED, LEDGER_UNKNOWN; OBJECT_STANDS of a link that has a use left.
+        USED, REVOKED; OBJECT_STANDS of a link that has a use left.
+
+    Raises:
+        Refused: LEDGER_UNKNOWN.
     """
     if not grant.is_counted:
         return Reason.OBJECT_STANDS
-    found = await parts.runner.read(grant.link_id)
-    if isinstance(found, Unknown):
-        return Reason.LEDGER_UNKNOWN
-    record = from_json(found.record) if isinstance(found, Stands) else None
+    record = await record_of(parts, grant)
     ask = UploadAsk(uses=grant.uses, may_replace=False, stands="", claim_id="", is_any_key=grant.is_any_key)
     reason = admit_upload(record, ask, parts.now_s(), parts.rules).reason
     return Reason.OBJECT_STANDS if reason is None or reason is Reason.UPLOAD_RUNNING else reason
