@@ -12,7 +12,6 @@ from typing import TypeVar
 import click
 
 from oncegate.cli.main import Misuse, Refusal
-from oncegate.cli.wiring import open_ledger
 from oncegate.control.recording import LedgerSilent, read_events_of_link
 from oncegate.ledgers.health import LedgerHealth
 from oncegate.ledgers.protocol import Ledger, LedgerFacts
@@ -20,6 +19,7 @@ from oncegate.ledgers.runner import LedgerRunner
 from oncegate.ledgers.sweeping import refused_until_s
 from oncegate.links.grant import Grant
 from oncegate.links.instants import instant_text
+from oncegate.service.home_ledgers import open_home_ledger
 from oncegate.settings import Settings
 from oncegate.uses.record import Record, RecordUnreadable
 from oncegate.uses.standing import Standing, standing_of
@@ -107,7 +107,7 @@ async def opened(settings: Settings, home: str = "") -> AsyncGenerator[Records]:
     if settings.ledger_url(home).startswith("memory:"):
         raise Misuse('[ledger] url = "memory:" lives inside the gateway alone: ask its control API, or use sqlite:')
     began_ms = time.time_ns() // 1_000_000
-    ledger = open_ledger(settings, home)
+    ledger = open_home_ledger(settings, home)
     try:
         facts = await ledger.probe()
         if facts.born_ms >= began_ms:

@@ -14,7 +14,6 @@ from oncegate.settings.finding import find
 
 if TYPE_CHECKING:
     from oncegate.keys.folder import KeyFolder
-    from oncegate.ledgers.protocol import Ledger
     from oncegate.links.key_group import SigningKey
     from oncegate.stores.protocol import Store
 
@@ -49,24 +48,6 @@ def open_signer(settings: Settings, keys: KeyFolder, environ: Mapping[str, str] 
     from oncegate.keys.signing import open_signing_key
 
     return open_signing_key(settings.keys.signing, settings.folder, environ, group=keys)
-
-
-def open_ledger(settings: Settings, home: str = "") -> Ledger:
-    """Open the ledger of a home; nothing is touched before it is probed.
-
-    Args:
-        settings: of the configuration.
-        home: as tickets name it; empty: the installation's own.
-
-    Raises:
-        LedgerUnfit: the URL names none.
-    """
-    from oncegate.ledgers import opening
-
-    url, accept = settings.ledger_url(home), settings.ledger.accept
-    # a promise that is accepted of one ledger may be unknown to the kind of another
-    known = accept if url == settings.ledger.url else opening.known_promises(url, accept)
-    return opening.open_ledger(url, folder=settings.folder, accept=known)
 
 
 def open_store(settings: Settings) -> Store:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from oncegate.control.parts import ControlParts
 from oncegate.control.recording import LedgerSilent, read_record, revoke_link
 from oncegate.ledgers.homes import HomeLedger
 from oncegate.ledgers.protocol import LedgerUnfit
-from oncegate.ledgers.runner import WAIT_MAX_S
 from oncegate.uses.record import Record
 
 
@@ -21,8 +18,7 @@ async def home_at(parts: ControlParts, name: str) -> HomeLedger:
     if name not in parts.homes.names:
         return parts.own
     try:
-        async with asyncio.timeout(WAIT_MAX_S):
-            return await parts.homes.at(name)
+        return await parts.homes.at(name)
     except (LedgerUnfit, OSError):
         raise LedgerSilent from None
 

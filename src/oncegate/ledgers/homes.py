@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from oncegate.ledgers.health import LedgerHealth
 from oncegate.ledgers.protocol import Ledger, LedgerFacts
-from oncegate.ledgers.runner import LedgerRunner
+from oncegate.ledgers.runner import WAIT_MAX_S, LedgerRunner
 from oncegate.meters import Meters
 
 
@@ -71,7 +71,7 @@ class FurtherHomes:
         self._locks = {name: asyncio.Lock() for name in self.names}
 
     async def at(self, name: str) -> HomeLedger:
-        """Return the ledger of a home.
+        """Return the ledger of a home, within ``WAIT_MAX_S``.
 
         Args:
             name: one of ``names``.
@@ -81,7 +81,7 @@ class FurtherHomes:
             OSError: it does not answer.
         """
         if name not in self._open:
-            async with self._locks[name]:
+            async with asyncio.timeout(WAIT_MAX_S), self._locks[name]:
                 if name not in self._open:
                     self._open[name] = await self._probed(name)
                     self._on_open(self._open[name])

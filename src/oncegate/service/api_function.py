@@ -12,6 +12,7 @@ Source: Lambda Developer Guide, "Lambda execution environment".
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import logging
 import os
@@ -31,11 +32,10 @@ from oncegate.keys.signing import SERVICES, OpenedKey, open_signing_key
 from oncegate.keys.trust import Trusting
 from oncegate.ledgers.health import LedgerHealth
 from oncegate.ledgers.homes import FurtherHomes
-from oncegate.ledgers.opening import open_ledger
 from oncegate.ledgers.protocol import AsksAgain, Ledger, LedgerFacts, Unknown
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.service.direct import sign_directly
-from oncegate.service.home_ledgers import home_opener
+from oncegate.service.home_ledgers import open_home_ledger
 from oncegate.service.listed_store import ListedStore
 from oncegate.service.payload import answer, is_request
 from oncegate.service.readiness import SILENT
@@ -144,7 +144,7 @@ class ApiFunction:
             await self._journal.aclose()
 
     async def _opened(self, settings: Settings, environ: Mapping[str, str], trusting: Trusting) -> ControlParts:
-        ledger = open_ledger(settings.ledger.url, folder=settings.folder, accept=settings.ledger.accept)
+        ledger = open_home_ledger(settings)
         facts = await _look_at(ledger)
         store = ListedStore(open_store(settings.store.url, folder=settings.folder, options=settings.store.options))
         return ControlParts(
@@ -153,7 +153,9 @@ class ApiFunction:
             ledger=ledger,
             runner=LedgerRunner(ledger, health=LedgerHealth(facts)),
             born_ms=facts.born_ms,
-            homes=FurtherHomes(settings.ledger.homes, open_home=home_opener(settings), probe=_look_at),
+            homes=FurtherHomes(
+                settings.ledger.homes, open_home=functools.partial(open_home_ledger, settings), probe=_look_at
+            ),
             store=store,
             trust=trusting.now,
             signer=self._key.now,

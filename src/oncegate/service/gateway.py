@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import time
@@ -23,11 +24,10 @@ from oncegate.gateway.parts import Parts
 from oncegate.keys.trust import Trusting
 from oncegate.ledgers.health import LedgerHealth
 from oncegate.ledgers.homes import FurtherHomes, HomeLedger
-from oncegate.ledgers.opening import open_ledger
 from oncegate.ledgers.protocol import KeepsEvents, Ledger, LimitsEvents
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.meters import Meters
-from oncegate.service.home_ledgers import home_opener
+from oncegate.service.home_ledgers import open_home_ledger
 from oncegate.service.upkeep import keep_swept, stay_fit
 from oncegate.settings import Settings
 from oncegate.stores.metered import MeteredStore
@@ -85,7 +85,7 @@ async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncG
     trusting = Trusting(settings)
     pages = Pages(settings)
     async with contextlib.AsyncExitStack() as last:
-        ledger = open_ledger(settings.ledger.url, folder=settings.folder, accept=settings.ledger.accept)
+        ledger = open_home_ledger(settings)
         last.push_async_callback(ledger.aclose)
         store = open_store(settings.store.url, folder=settings.folder, options=settings.store.options)
         last.push_async_callback(store.aclose)
@@ -129,7 +129,9 @@ def _further_homes(settings: Settings, meters: Meters, last: contextlib.AsyncExi
     def keep_fit(home: HomeLedger) -> None:
         last.callback(asyncio.create_task(stay_fit(home.runner.health, home.ledger)).cancel)
 
-    return FurtherHomes(settings.ledger.homes, open_home=home_opener(settings), meters=meters, on_open=keep_fit)
+    return FurtherHomes(
+        settings.ledger.homes, open_home=functools.partial(open_home_ledger, settings), meters=meters, on_open=keep_fit
+    )
 
 
 async def _tick(parts: Parts, trusting: Trusting) -> None:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from oncegate.cli.checkup.findings import Finding, failed, warning
 from oncegate.cli.checkup.remedies import remedy_for, remedy_of
-from oncegate.cli.wiring import open_ledger, open_store
+from oncegate.cli.wiring import open_store
 from oncegate.links.instants import instant_text
+from oncegate.service.home_ledgers import open_home_ledger
 from oncegate.settings import Settings
 from oncegate.unfit import Unfit
 
@@ -47,7 +48,7 @@ async def look_at_ledger(settings: Settings, home: str = "") -> tuple[list[Findi
 
     scheme = settings.ledger_url(home).partition(":")[0]
     try:
-        ledger = open_ledger(settings, home)
+        ledger = open_home_ledger(settings, home)
     except Unfit as unfit:
         return [_unfit("ledger", unfit, "[ledger] url")], None
     try:

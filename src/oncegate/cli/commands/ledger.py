@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from oncegate.cli.examples import examples
-from oncegate.cli.wiring import open_ledger, settings_of
+from oncegate.cli.wiring import settings_of
 
 if TYPE_CHECKING:
     from oncegate.cli.records import Records
@@ -46,7 +46,9 @@ def migrate(ctx: click.Context) -> None:
 
 
 async def _probe(settings: Settings) -> LedgerFacts:
-    ledger = open_ledger(settings)
+    from oncegate.service.home_ledgers import open_home_ledger
+
+    ledger = open_home_ledger(settings)
     try:
         return await ledger.probe()
     finally:
