@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from oncegate.aws.dev import CREDENTIALS, Dev
-from oncegate.aws.referee.served import Reply
+from oncegate.aws.reply import Reply
 from oncegate.library.signer import Signer
 
 NAVIGATION = {

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from oncegate.aws.smoke import CHECKS, Answer, Trial, run
+from oncegate.aws.reply import Reply
+from oncegate.aws.smoke import CHECKS, Trial, run
 
 PAGE = Path(__file__).parents[2] / "docs" / "aws" / "SMOKE.md"
 
@@ -45,15 +46,15 @@ class OpensAlways:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
 
-    def __call__(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
+    def __call__(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Reply:
         """Serve."""
         key = url.partition("://d/")[2].partition("?")[0]
         if method == "PUT":
             self.objects[key] = body or b""
         found = self.objects.get(key)
         if found is None:
-            return Answer(404, {}, b"")
-        return Answer(206, {}, found[:2]) if "Range" in headers else Answer(200, {}, found)
+            return Reply(404, {}, b"")
+        return Reply(206, {}, found[:2]) if "Range" in headers else Reply(200, {}, found)
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_every_check_fails_where_nothing_is_kept_to(trial: Trial) -> None:
 def test_a_server_that_is_away_is_said_for_each(trial: Trial) -> None:
     """The others are still looked at, and none is called well."""
 
-    def away(method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
+    def away(method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Reply:
         raise ConnectionRefusedError
 
     outcomes = list(run(Trial(visit=away, links=trial.links, lay=trial.lay, uploads="inbox/")))

@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from oncegate.aws.reply import Reply
+
 AT_ONCE = 8
 PERSON: Mapping[str, str] = {
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36",
@@ -24,33 +26,12 @@ PERSON: Mapping[str, str] = {
 }
 PREVIEW: Mapping[str, str] = {"User-Agent": "WhatsApp/2.24.1", "Accept": "*/*"}
 _SAME_SITE: Mapping[str, str] = {"Sec-Fetch-Site": "same-origin"}
-_CODE = re.compile(rb"<Code>([A-Za-z]+)</Code>")
-
-
-class Answer(NamedTuple):
-    """What came back.
-
-    Attributes:
-        status: of the answer.
-        headers: names in lower case.
-        body: the whole.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def code(self) -> str:
-        """The code of AWS's error body; empty in others."""
-        found = _CODE.search(self.body)
-        return found[1].decode() if found else ""
 
 
 class Visits(Protocol):
     """Makes a request, as a viewer's program does."""
 
-    def __call__(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
+    def __call__(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Reply:
         """Make it; nothing of the URL is written anew, and no redirect is followed."""
         ...
 
@@ -58,7 +39,7 @@ class Visits(Protocol):
 class Calls(Protocol):
     """Calls the API."""
 
-    def __call__(self, method: str, target: str, *, is_signed: bool) -> Answer:
+    def __call__(self, method: str, target: str, *, is_signed: bool) -> Reply:
         """Call it, without a body."""
         ...
 
@@ -128,7 +109,7 @@ class Trial:
         self.lay(key, content)
         return key, content
 
-    def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
+    def get(self, url: str, headers: Mapping[str, str] | None = None) -> Reply:
         """Open a link."""
         return self.visit("GET", url, headers or {"User-Agent": "oncegate-smoke"})
 
@@ -152,7 +133,7 @@ def run(trial: Trial) -> Iterator[Outcome]:
             yield Outcome(number, claim, "", is_well=True)
 
 
-def _expect(answer: Answer, status: int, what: str, *, body: bytes | None = None, code: str = "") -> None:
+def _expect(answer: Reply, status: int, what: str, *, body: bytes | None = None, code: str = "") -> None:
     if answer.status != status or (code and answer.code != code):
         raise Wrong(f"{what}: {answer.status} {answer.code}, not {status} {code}".strip())
     if body is not None and answer.body != body:

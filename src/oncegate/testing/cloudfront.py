@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from oncegate.aws.referee.served import Reply, Served, serve_memory
+from oncegate.aws.referee.served import Served, serve_memory
 from oncegate.aws.referee.site import Seen
+from oncegate.aws.reply import Reply
 
 __all__ = ["Reply", "Seen", "Served", "cloudfront", "serve_memory"]
 

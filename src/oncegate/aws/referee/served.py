@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import http.client
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 from oncegate.aws.referee.buckets import MemoryBucket
 from oncegate.aws.referee.distribution import Behaviour, Distribution
 from oncegate.aws.referee.listener import Listener
 from oncegate.aws.referee.site import Seen, Site
+from oncegate.aws.reply import Reply
 from oncegate.aws.stacks.behaviours import DOWNLOAD_HEADERS, DOWNLOAD_QUERIES, UPLOAD_HEADERS
 from oncegate.links.urls import path_of
 
 TIMEOUT_S = 60.0
-_CODE = re.compile(rb"<Code>([A-Za-z]+)</Code>")
-
-
-class Reply(NamedTuple):
-    """What a viewer got; names of headers in lower case.
-
-    Attributes:
-        status: of the answer.
-        headers: of several of a name, the last.
-        body: the whole.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def code(self) -> str:
-        """The code of an error body of AWS's; empty where there is none."""
-        found = _CODE.search(self.body)
-        return found[1].decode() if found else ""
 
 
 class Served:

@@ -18,7 +18,8 @@ from oncegate.cli.main import Misuse, Refusal
 
 if TYPE_CHECKING:
     from oncegate.aws.deploying.cloud import Cloud
-    from oncegate.aws.smoke import Answer, Calls, Trial
+    from oncegate.aws.reply import Reply
+    from oncegate.aws.smoke import Calls, Trial
     from oncegate.aws.stacks.options import Options
     from oncegate.library.signer import Signer
 
@@ -113,9 +114,9 @@ class _Http:
     def __init__(self, through: str = "") -> None:
         self._through = through
 
-    def __call__(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
+    def __call__(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Reply:
         """Make a request; nothing of the URL is written anew."""
-        from oncegate.aws.smoke import Answer
+        from oncegate.aws.reply import Reply
 
         scheme, _, rest = url.partition("://")
         host, _, target = rest.partition("/")
@@ -125,7 +126,7 @@ class _Http:
         try:
             connection.request(method, f"/{target}", body=body, headers={"Host": host, **headers})
             answer = connection.getresponse()
-            return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+            return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
         finally:
             connection.close()
 
@@ -146,7 +147,7 @@ def _api_of(cloud: Cloud, options: Options) -> Calls | None:
     credentials = ChainCredentials().look_up(os.environ)
     scope = SigningScope(region=options.first.region, service="execute-api")
 
-    def ask(method: str, target: str, *, is_signed: bool) -> Answer:
+    def ask(method: str, target: str, *, is_signed: bool) -> Reply:
         if not is_signed:
             return visit(method, f"{endpoint}{target}", {})
         path, _, query = target.partition("?")
