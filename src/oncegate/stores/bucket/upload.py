@@ -26,6 +26,7 @@ from oncegate.stores.bucket.s3_calls import S3Calls
 from oncegate.stores.bucket.s3_multipart import S3Multipart
 from oncegate.stores.bucket.s3_streamed import S3StreamedPut
 from oncegate.stores.protocol import ObjectInfo, ObjectStands, StoreFault
+from oncegate.stores.unattended import result_of
 
 if TYPE_CHECKING:  # the driver has these names for type checkers alone
     from obstore import PutMode, UpdateVersion
@@ -87,7 +88,7 @@ class ObstoreUpload:
         if self._target.size_bytes not in {None, size_bytes}:
             raise StoreFault(f"{self._target.size_bytes} bytes were announced, {size_bytes} came")
         self._placing = asyncio.ensure_future(self._place())
-        etag = await asyncio.shield(self._placing)
+        etag = await result_of(self._placing)
         return ObjectInfo(
             key=self._target.key,
             size_bytes=size_bytes,
@@ -103,7 +104,6 @@ class ObstoreUpload:
         self._held = bytearray()
         if self._placing is not None:
             await asyncio.wait({self._placing})
-            self._placing.exception()  # its caller was told; reading it here avoids asyncio's complaint
         large, self._large = self._large, None
         if large is not None:
             await large.discard()

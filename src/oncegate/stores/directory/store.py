@@ -22,6 +22,7 @@ from oncegate.links.urls import object_key_problem
 from oncegate.stores.directory import fitness, listing, staging, upload, walk
 from oncegate.stores.directory.placing import FileTarget
 from oncegate.stores.protocol import KeyRefused, ObjectChanged, ObjectInfo, OpenObject, StoreUnfit, Upload
+from oncegate.stores.unattended import result_of
 
 THREADS_MAX = 16
 """For everything that waits for the disk: reads of cold files, uploads, lists. More threads would only queue there."""
@@ -108,10 +109,10 @@ class DirectoryStore:
             content_type=content_type,
             kept=kept,
         )
-        # Shielded: if the viewer leaves now, the thread goes on and opens a descriptor that somebody has to close.
+        # If the viewer leaves now, the thread goes on and opens a descriptor that somebody has to close.
         started = asyncio.ensure_future(self._in_thread(lambda: upload.start(self._root_fd, target, self._pool)))
         try:
-            return await asyncio.shield(started)
+            return await result_of(started)
         except asyncio.CancelledError:
             started.add_done_callback(_abandon)
             raise

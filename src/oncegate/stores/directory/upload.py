@@ -13,13 +13,14 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from oncegate.links.media_types import media_type_of
 from oncegate.stores.directory import walk
 from oncegate.stores.directory.placing import FileTarget, open_nearest_folder, put_in_place
 from oncegate.stores.directory.staging import StagedFile
 from oncegate.stores.protocol import NotKept, ObjectInfo, StoreFault
+from oncegate.stores.unattended import result_of
 
 FLUSH_BYTES = 1 << 18
 """Bytes collected before a thread writes them: starting a thread's work costs as much as writing 64 KiB."""
@@ -100,13 +101,7 @@ class DirectoryUpload:
             self._let_go()
 
     async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
-        done = asyncio.get_running_loop().run_in_executor(self._pool, work)
-        try:
-            await asyncio.wait({done})
-        except asyncio.CancelledError:
-            done.add_done_callback(_take_notice)  # it goes on in its thread, and nobody waits for its end
-            raise
-        return done.result()
+        return await result_of(asyncio.get_running_loop().run_in_executor(self._pool, work))
 
     def _must_be_whole(self) -> None:
         if self._is_broken or self._is_ended:
@@ -156,9 +151,3 @@ class DirectoryUpload:
         except OSError as error:
             # This does not change the outcome of the upload; the file will be swept.
             _log.warning("a staged upload could not be removed and is left to be swept: %s", error)
-
-
-def _take_notice(done: asyncio.Future[Any]) -> None:
-    """Take the fault of work that nobody waits for: asyncio would log it as one that was overlooked."""
-    if not done.cancelled():
-        done.exception()
