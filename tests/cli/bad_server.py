@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from relay import Relay
+
 
 @dataclass(kw_only=True)
 class Answer:
@@ -120,7 +122,7 @@ class BadServer:
             self._server.server_close()
 
 
-class Cutter:
+class Cutter(Relay):
     """Stands before a server and cuts the first connections after some bytes of the answer.
 
     Args:
@@ -129,57 +131,16 @@ class Cutter:
     """
 
     def __init__(self, port: int, cuts: list[int | None]) -> None:
-        self._port = port
-        self._cuts = list(cuts)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._threads: list[threading.Thread] = []
+        super().__init__(port)
+        self._cuts = cuts
 
-    @contextmanager
-    def running(self) -> Iterator[Cutter]:
-        """Serve until the block ends."""
-        accepting = threading.Thread(target=self._accept)
-        accepting.start()
-        try:
-            yield self
-        finally:
-            self._listener.shutdown(socket.SHUT_RDWR)
-            accepting.join()
-            self._listener.close()
-            for thread in self._threads:
-                thread.join()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            cut = self._cuts.pop(0) if self._cuts else None
-            thread = threading.Thread(target=self._serve, args=(client, cut))
-            self._threads.append(thread)
-            thread.start()
-
-    def _serve(self, client: socket.socket, cut: int | None) -> None:
-        with client, socket.create_connection(("127.0.0.1", self._port)) as server:
-            upwards = threading.Thread(target=_pump, args=(client, server, None))  # its end is passed on
-            upwards.start()
-            _pump(server, client, cut)
-            for end in (client, server):
-                with suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-            upwards.join()
-
-
-def _pump(source: socket.socket, sink: socket.socket, most: int | None) -> None:
-    left = most
-    try:
+    def pass_down(self, server: socket.socket, client: socket.socket, number: int) -> None:
+        """Pass on what is let through."""
+        left = self._cuts[number] if number < len(self._cuts) else None
         while left is None or left > 0:
-            data = source.recv(65_536 if left is None else min(65_536, left))
+            data = server.recv(65_536 if left is None else min(65_536, left))
             if not data:
-                sink.shutdown(socket.SHUT_WR)
+                client.shutdown(socket.SHUT_WR)
                 return
-            sink.sendall(data)
+            client.sendall(data)
             left = None if left is None else left - len(data)
-    except OSError:
-        return

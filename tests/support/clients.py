@@ -21,16 +21,15 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from oncegate.testing.installation import Installation
 from oncegate.testing.servers.object_stores import environment
+from relay import Relay
 
 SIZE_BYTES = 24 * 1024 * 1024
 HEAD_MAX_BYTES = 100
@@ -130,9 +129,38 @@ def _java(url: str, path: str) -> Sequence[str]:
     return [str(source), url, path]
 
 
-_MPV = ("--no-config", "--really-quiet", "--no-video", "--untimed", "--ao=pcm")
 _NPM = ("--no-audit", "--no-fund", "--no-update-notifier", "--fetch-retries=0")
 _QUIET = ("--no-conf", "-q", "--allow-overwrite=true", "--retry-wait=1")
+
+
+def _aria2c(*options: str) -> Client:
+    return Client(
+        name=" ".join(("aria2c", *options)),
+        program="aria2c",
+        version=(("--version",), r"version (\S+)"),
+        run=_in_folder(*_QUIET, *options),
+        resume=_in_folder(*_QUIET, *options, *(() if "-c" in options else ("-c",))),
+    )
+
+
+INDEX_LAST = "film with its index at the end"
+_FFMPEG = Client(
+    name="ffmpeg -i URL -c copy",
+    program="ffmpeg",
+    version=(("-version",), r"version (\S+)"),
+    run=lambda url, path: ["-v", "error", "-y", "-i", url, "-c", "copy", "-f", "wav", "-bitexact", path],
+    thing="film",
+)
+_MPV = Client(
+    name="mpv",
+    program="mpv",
+    version=(("--version",), r"mpv (\S+)"),
+    run=lambda url, path: [
+        *("--no-config", "--really-quiet", "--no-video", "--untimed", "--ao=pcm", f"--ao-pcm-file={path}"),
+        url,
+    ],
+    thing="film",
+)
 CLIENTS = (
     Client(
         name="curl -o",
@@ -156,67 +184,20 @@ CLIENTS = (
         run=_split("-q", "--tries=3", to="-O"),
         resume=_split("-q", "-c", to="-O"),
     ),
-    Client(
-        name="aria2c",
-        program="aria2c",
-        version=(("--version",), r"version (\S+)"),
-        run=_in_folder(*_QUIET),
-        resume=_in_folder(*_QUIET, "-c"),
-    ),
-    Client(
-        name="aria2c -x4 -s4 -k1M",
-        program="aria2c",
-        version=(("--version",), r"version (\S+)"),
-        run=_in_folder(*_QUIET, "-x4", "-s4", "-k1M"),
-        resume=_in_folder(*_QUIET, "-x4", "-s4", "-k1M", "-c"),
-    ),
-    Client(
-        name="aria2c -x16 -s16 -k1M",
-        program="aria2c",
-        version=(("--version",), r"version (\S+)"),
-        run=_in_folder(*_QUIET, "-x16", "-s16", "-k1M"),
-        resume=_in_folder(*_QUIET, "-x16", "-s16", "-k1M", "-c"),
-    ),
-    Client(
-        name="aria2c -c --use-head=true",
-        program="aria2c",
-        version=(("--version",), r"version (\S+)"),
-        run=_in_folder(*_QUIET, "-c", "--use-head=true"),
-    ),
+    _aria2c(),
+    _aria2c("-x4", "-s4", "-k1M"),
+    _aria2c("-x16", "-s16", "-k1M"),
+    _aria2c("-c", "--use-head=true"),
     Client(
         name="axel -n4",
         program="axel",
         version=(("--version",), r"Axel (\S+)"),
         run=_split("-q", "-n4"),
     ),
-    Client(
-        name="ffmpeg -i URL -c copy",
-        program="ffmpeg",
-        version=(("-version",), r"version (\S+)"),
-        run=lambda url, path: ["-v", "error", "-y", "-i", url, "-c", "copy", "-f", "wav", "-bitexact", path],
-        thing="film",
-    ),
-    Client(
-        name="ffmpeg (index at the end)",
-        program="ffmpeg",
-        version=(("-version",), r"version (\S+)"),
-        run=lambda url, path: ["-v", "error", "-y", "-i", url, "-c", "copy", "-f", "wav", "-bitexact", path],
-        thing="film with its index at the end",
-    ),
-    Client(
-        name="mpv",
-        program="mpv",
-        version=(("--version",), r"mpv (\S+)"),
-        run=lambda url, path: [*_MPV, f"--ao-pcm-file={path}", url],
-        thing="film",
-    ),
-    Client(
-        name="mpv (index at the end)",
-        program="mpv",
-        version=(("--version",), r"mpv (\S+)"),
-        run=lambda url, path: [*_MPV, f"--ao-pcm-file={path}", url],
-        thing="film with its index at the end",
-    ),
+    _FFMPEG,
+    replace(_FFMPEG, name="ffmpeg (index at the end)", thing=INDEX_LAST),
+    _MPV,
+    replace(_MPV, name="mpv (index at the end)", thing=INDEX_LAST),
     Client(name="Java URL.openStream", program="java", version=(("--version",), r"(?:openjdk|java) (\S+)"), run=_java),
     Client(
         name="Node fetch",
@@ -294,7 +275,7 @@ class Trial:
         thing = THINGS[client.thing]()
         self.made.put(thing.key, thing.body)
         url = self.made.link(thing.key, uses=client.uses)
-        with Relay(self.made.port).running() as relay:
+        with SlowRelay(self.made.port).running() as relay:
             through = url.replace(self.made.public_url, relay.url)
             first = self._get(client, client.run, through, "first")
             second = self._get(client, client.run, through, "second")
@@ -313,7 +294,7 @@ class Trial:
 
     def _resume(self, client: Client, thing: Thing) -> str:
         url = self.made.link(thing.key, uses=client.uses)
-        with Relay(self.made.port, CUT_BYTES).running() as relay:
+        with SlowRelay(self.made.port, CUT_BYTES).running() as relay:
             through = url.replace(self.made.public_url, relay.url)
             if self._get(client, client.run, through, "cut") == (True, _digest(thing.payload)):
                 return "by itself"
@@ -348,8 +329,8 @@ class Trial:
             return subprocess.CompletedProcess(arguments, 124, "", "")
 
 
-class Relay:
-    """Stands before a gateway, counts what the gateway sends, and cuts the first connection that carries too much.
+class SlowRelay(Relay):
+    """Counts what the gateway sends, and cuts the first connection that carries too much.
 
     Args:
         port: of the gateway.
@@ -357,63 +338,21 @@ class Relay:
     """
 
     def __init__(self, port: int, cut_bytes: int | None = None) -> None:
+        super().__init__(port)
         self.sent_bytes = 0
-        self._port = port
         self._cut_bytes = cut_bytes
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._threads: list[threading.Thread] = []
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
-    @contextmanager
-    def running(self) -> Iterator[Relay]:
-        """Serve until the block ends."""
-        accepting = threading.Thread(target=self._accept)
-        accepting.start()
-        try:
-            yield self
-        finally:
-            self._listener.shutdown(socket.SHUT_RDWR)
-            accepting.join()
-            self._listener.close()
-            for thread in self._threads:
-                thread.join(RUN_MAX_S)
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                viewer, _ = self._listener.accept()
-                self._threads.append(threading.Thread(target=self._serve, args=(viewer,)))
-                self._threads[-1].start()
-
-    def _serve(self, viewer: socket.socket) -> None:
-        with viewer, socket.create_connection(("127.0.0.1", self._port)) as gateway:
-            upwards = threading.Thread(target=_pump, args=(viewer, gateway))
-            upwards.start()
-            with suppress(OSError):
-                self._pump_down(gateway, viewer)
-            for end in (viewer, gateway):
-                with suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-            upwards.join()
-
-    def _pump_down(self, gateway: socket.socket, viewer: socket.socket) -> None:
+    def pass_down(self, server: socket.socket, client: socket.socket, number: int) -> None:
+        """As slow as a line: otherwise the first connection has it all before a second is made."""
         passed = 0
-        while data := gateway.recv(65_536):
+        while data := server.recv(65_536):
             self.sent_bytes += len(data)
             passed += len(data)
-            viewer.sendall(data)
-            # as slow as a line, or the first connection has it all before a second is made
+            client.sendall(data)
             time.sleep(len(data) / LINE_BYTES_PER_S)
             if self._cut_bytes is not None and passed >= self._cut_bytes:
                 self._cut_bytes = None
                 return
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(65_536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
 
 
 def _digest(data: bytes) -> str:
@@ -478,7 +417,7 @@ def _npm_package() -> Thing:
 THINGS: Mapping[str, Callable[[], Thing]] = {
     "bytes": _bytes,
     "film": _film,
-    "film with its index at the end": _film_with_index_at_end,
+    INDEX_LAST: _film_with_index_at_end,
     "wheel": _wheel,
     "npm package": _npm_package,
 }
