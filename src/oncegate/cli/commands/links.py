@@ -14,6 +14,7 @@ from oncegate.cli.instants import FORMS, instant_option
 from oncegate.cli.main import Misuse, Refusal
 from oncegate.cli.wiring import settings_of
 from oncegate.unfit import Unfit
+from oncegate.uses.standing import State
 
 if TYPE_CHECKING:
     from oncegate.cli.records import Records
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from oncegate.uses.standing import Standing
 
 LIMIT_MAX = 10_000
-STATES = ("issued", "uploading", "claimed", "revoked", "expired", "unreadable")
-"""Of ``uses.standing.State``, which is not imported for a help text."""
 
 
 @click.command(
@@ -38,7 +37,7 @@ STATES = ("issued", "uploading", "claimed", "revoked", "expired", "unreadable")
 @click.option("--after", metavar="ID", help="Begin after this link: the last one of the page before.")
 @click.option("--since", metavar="T", help=f"Begin with links made then: -1d, {FORMS}.")
 @click.option("--key", metavar="KEY", help="Only links to this object; 'reports/*': to all whose keys begin so.")
-@click.option("--state", type=click.Choice(STATES), help="Only links of this state.")
+@click.option("--state", type=click.Choice([state.value for state in State]), help="Only links of this state.")
 @click.option("--label", metavar="TEXT", help="Only links whose label holds this.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 @click.pass_context
