@@ -31,6 +31,7 @@ def sweep_ahead(path: pathlib.Path) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_a_limit_ahead_of_now_is_told_by_doctor_explain_and_readiness(home_with: Callable[..., Any]) -> None:
     """Every link is refused for a year: no diagnosis may say that all is well."""
     home = home_with()
@@ -88,6 +89,7 @@ def test_an_earlier_accept_from_does_not_undo_a_repair(home_with: Callable[..., 
         assert ask("GET", home.fresh(b"z")).status == 200
 
 
+@pytest.mark.slow
 def test_a_gateway_that_runs_during_a_repair_answers_nothing(home_with: Callable[..., Any]) -> None:
     """It knows nothing of the instant before which tickets are refused, so it must not trust the lowered limit."""
     home = home_with()
@@ -111,6 +113,7 @@ def test_a_plain_link_from_before_the_repair_stays_refused(home_with: Callable[.
         assert ask("GET", used).status == 403
 
 
+@pytest.mark.slow
 def test_the_log_of_the_ledger_deleted_under_a_gateway_is_noticed(home_with: Callable[..., Any]) -> None:
     """What was claimed last is in the log alone: nothing may be served, and a kill then must not open used links."""
     home = home_with()

@@ -29,6 +29,7 @@ def ledger_of(serving):
     return parts["ledger"]["ready"], parts["ledger"]["words"]
 
 
+@pytest.mark.slow
 def test_a_ledger_that_takes_no_writes_is_not_ready(home_with, until):
     """Another program holds SQLite's lock: reads go on, and every viewer gets 503."""
     home = home_with()
@@ -120,6 +121,7 @@ def small_disk(tmp_path: pathlib.Path) -> Generator[pathlib.Path]:
     subprocess.run(["umount", folder], check=True)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_is_told_until_it_has_room(home_with, small_disk: pathlib.Path, until) -> None:
     """Reads go on and a write that changes nothing succeeds, but no claim can be stored: readiness knows the last one."""
     home = home_with(ledger={"url": f"sqlite:{small_disk}/ledger.db"})

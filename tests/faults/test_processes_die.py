@@ -181,6 +181,7 @@ def test_an_object_that_is_away_for_a_while_costs_no_use(home_with: Callable[...
         assert ask("GET", url).body == b"data"
 
 
+@pytest.mark.slow
 def test_a_ledger_that_cannot_be_written_serves_nothing_and_comes_back_by_itself(
     home_with: Callable[..., object],
     until: Callable[..., object],

@@ -167,6 +167,7 @@ async def test_fault_of_ours_is_500_without_a_word_of_it(home_with: Callable[...
     assert afterwards[0] == 200
 
 
+@pytest.mark.slow
 def test_full_disk_of_the_ledger_serves_nothing_and_recovers_by_itself(
     home_with: Callable[..., Any], until: Callable[..., object], within: Callable[[float], AbstractContextManager[None]]
 ) -> None:

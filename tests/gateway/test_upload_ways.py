@@ -88,7 +88,7 @@ class OneBucket:
         return [*self.server.uploads, *(key for key in self.server.objects if ".oncegate" in key)]
 
 
-@pytest.fixture(params=list(WAYS))
+@pytest.fixture(params=["file", "completion", *(pytest.param(way, marks=pytest.mark.slow) for way in ("copy", "put"))])
 def place(
     request: pytest.FixtureRequest, gateway_with: Callable[..., Home], wrong_s3_of_way: Callable[[str], WrongS3]
 ) -> Folder | OneBucket:

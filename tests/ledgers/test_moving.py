@@ -233,6 +233,7 @@ def test_a_move_names_two_ledgers(url: str, tmp_path: pathlib.Path) -> None:
         open_ledger(url, folder=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_gateway_serves_while_its_ledger_is_moved(home_with: Callable[..., Any]) -> None:
     """The order of the guide, with a link used before, one used meanwhile, and one that was never opened."""
     home = home_with()

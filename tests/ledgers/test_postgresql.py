@@ -435,6 +435,7 @@ def test_torn_pages_are_accepted_by_name_only(tmp_path):
         assert accepted == ("postgresql-no-full-page-writes",)
 
 
+@pytest.mark.slow
 def test_standbys_are_refused_and_reported(tmp_path):
     """A standby takes no claim. Its primary may lose the last ones to it: accepted by name, or the standby is synchronous."""
     with PostgresqlServer(tmp_path / "primary", settings={"wal_keep_size": "64MB"}) as primary:

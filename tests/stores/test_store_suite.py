@@ -81,7 +81,7 @@ async def test_a_bucket_in_memory_passes(name: str, wrong_stores: ModuleType) ->
 @pytest.mark.parametrize(
     ("name", "way"),
     [
-        (name, way)
+        pytest.param(name, way, marks=[] if way == "completion" else pytest.mark.slow)
         for way in LARGE_WAYS
         for name in StoreSuite.CHECKS
         if way == "completion" or ABOUT_UPLOADS.search(name)
