@@ -14,6 +14,7 @@ from oncegate.uses.record import (
     MARKS_MAX,
     PLACING_MAX,
     Claim,
+    Doubt,
     Issued,
     Lease,
     Placing,
@@ -36,6 +37,7 @@ plain_claims = st.builds(
     paid=st.just(0),
     over=st.just(0),
     is_parallel=st.just(value=False),
+    doubt=st.just(Doubt.NONE),
 )
 claims = plain_claims | st.builds(
     Claim,
@@ -48,6 +50,7 @@ claims = plain_claims | st.builds(
     paid=sizes,
     over=sizes,
     is_parallel=st.booleans(),
+    doubt=st.sampled_from(Doubt),
 )
 records = st.builds(
     Record,
@@ -107,6 +110,11 @@ CLAIM = '["9f3kQ2m7xT0aBcDe",1767290400,"203.0.113.178","x7Qa"]'
         f'{{"c":[{CLAIM[:-1]},100]]}}',
         f'{{"c":[{CLAIM[:-1]},100,"e"]]}}',
         f'{{"c":[{CLAIM[:-1]},100,"e",1]]}}',
+        f'{{"c":[{CLAIM[:-1]},100,"e",1,0,"1"]]}}',
+        f'{{"c":[{CLAIM[:-1]},100,"e",1,0,-1]]}}',
+        f'{{"c":[{CLAIM[:-1]},100,"e",1,0,6]]}}',
+        f'{{"c":[{CLAIM[:-1]},100,"e",1,0,8]]}}',
+        f'{{"c":[{CLAIM[:-1]},100,"e",1,0,1,2]]}}',
         '{"o":1}',
         '{"l":["a"]}',
         '{"l":["a",1,2]}',
@@ -140,6 +148,25 @@ def test_a_plain_spent_record_is_about_sixty_bytes() -> None:
     assert to_json(Record(uses=0, is_revoked=True)) == b'{"u":0,"r":1}'
 
 
+@pytest.mark.parametrize("is_parallel", [False, True])
+@pytest.mark.parametrize("doubt", Doubt)
+def test_a_claim_says_by_one_digit_how_its_transfers_went(*, doubt: Doubt, is_parallel: bool) -> None:
+    """1 for parallel, 2 for unread, 4 for unacknowledged; a record for which none of it is true has no digit."""
+    record = spent(size_bytes=100, etag="0123abcd", paid=40, is_parallel=is_parallel, doubt=doubt)
+    digit = is_parallel + {Doubt.NONE: 0, Doubt.UNREAD: 2, Doubt.UNACKED: 4}[doubt]
+    written = json.loads(to_json(record))["c"][0]
+    assert written[8:] == ([digit] if digit else [])
+
+
+def test_the_version_before_reads_every_doubt_as_parallel() -> None:
+    """It knows a claim of nine members, whatever the last is, and gives less for it: never more than the slack of then."""
+    for doubt in (Doubt.UNREAD, Doubt.UNACKED):
+        written = json.loads(to_json(spent(size_bytes=100, etag="0123abcd", paid=40, over=50, doubt=doubt)))["c"][0]
+        # word for word what it does with what stands behind the ETag
+        paid, over, *parallel = written[6:]
+        assert (paid, over, bool(parallel)) == (40, 50, True)
+
+
 def test_the_largest_usual_record_is_under_220_bytes() -> None:
     """After a break and eight writes, of 5 TiB by IPv6; it holds as long as marks have no more than eight characters."""
     largest = spent(
@@ -149,6 +176,7 @@ def test_the_largest_usual_record_is_under_220_bytes() -> None:
         paid=5 * 2**40,
         over=16 * 2**20,
         is_parallel=True,
+        doubt=Doubt.UNACKED,
     )
     marks = tuple(f"mark-{i:03d}" for i in range(MARKS_MAX))
     text = to_json(Record(uses=1, claims=largest.claims, marks=marks))

@@ -4,14 +4,15 @@
     {"u":0,"r":1}                                             revoked before anyone came
     {"u":0,"l":["9f3k...",1767290460]}                        an upload runs, until then
 
-After a Range or a break a claim has four more: size, hash of the ETag, ``paid``, ``over``, and a 1 where parts were
-asked for beside a running transfer; a record that was replaced
-keeps the marks of its last eight writes (``o``). A plain spent record is about 60 bytes, the largest usual one under
-220. docs/record.md has every field.
+After a Range or a break a claim has four more: size, hash of the ETag, ``paid``, ``over``, and a digit where parts were
+asked for beside a running transfer (1) or the end of one is in doubt (2 or 4); a record that was replaced keeps the marks
+of its last eight writes (``o``). A plain spent record is about 60 bytes, the largest usual one under 220. docs/record.md
+has every field.
 """
 
 from __future__ import annotations
 
+import enum
 import json
 import zlib
 from typing import NamedTuple
@@ -29,6 +30,19 @@ CLAIMS_MAX = 32
 PLACING_MAX = 8
 
 
+class Doubt(enum.IntEnum):
+    """Whether what a claim was sent has arrived: the worst end of its transfers.
+
+    It is what the viewer's machine said, never a proof that they do not have the bytes, so it opens nothing for others.
+    """
+
+    NONE = 0
+    UNREAD = 1
+    """All of it was acknowledged; then the connection was reset, as happens where a program has not read to the end."""
+    UNACKED = 2
+    """Some of it was sent and never acknowledged."""
+
+
 class Claim(NamedTuple):
     """One use, and whose it is.
 
@@ -42,6 +56,7 @@ class Claim(NamedTuple):
         paid: bytes promised or sent, at most the size.
         over: bytes sent again after breaks, at most the slack.
         is_parallel: its holder asked for parts beside a running transfer, as download managers do.
+        doubt: whether what was sent has arrived.
     """
 
     claim_id: str
@@ -53,6 +68,7 @@ class Claim(NamedTuple):
     paid: int = 0
     over: int = 0
     is_parallel: bool = False
+    doubt: Doubt = Doubt.NONE
 
 
 class Lease(NamedTuple):
@@ -156,7 +172,8 @@ def _claim_to_list(claim: Claim) -> list[str | int]:
     short: list[str | int] = [claim.claim_id, claim.at_s, claim.address or 0, claim.gateway]
     if claim.size_bytes is None:
         return short
-    return [*short, claim.size_bytes, claim.etag, claim.paid, claim.over, *([1] if claim.is_parallel else [])]
+    flags = claim.is_parallel + 2 * claim.doubt
+    return [*short, claim.size_bytes, claim.etag, claim.paid, claim.over, *([flags] if flags else [])]
 
 
 class RecordUnreadable(ValueError):
@@ -193,7 +210,7 @@ def from_json(text: bytes) -> Record:
 def _claim_of_list(
     claim_id: str, at_s: int, address: str | int, gateway: str, size: int | None = None, etag: str = "", *rest: int
 ) -> Claim:
-    paid, over, *parallel = rest if size is not None else (0, 0)
+    paid, over, flags = (0, 0, 0) if size is None else rest if len(rest) > 2 else (*rest, 0)
     return Claim(
         claim_id=claim_id,
         at_s=at_s,
@@ -203,7 +220,9 @@ def _claim_of_list(
         etag=etag,
         paid=paid,
         over=over,
-        is_parallel=bool(parallel),
+        is_parallel=bool(flags & 1),
+        # a number that this version never writes is a ValueError, as an unknown member is
+        doubt=Doubt(flags >> 1),
     )
 
 

@@ -1793,6 +1793,11 @@ EDGE = '@'
 
 CLAIMS_MAX = 32
 
+class Doubt(enum.IntEnum):
+ NONE = 0
+ UNREAD = 1
+ UNACKED = 2
+
 class Claim(NamedTuple):
  claim_id: object
  at_s: object
@@ -1803,6 +1808,7 @@ class Claim(NamedTuple):
  paid: object = 0
  over: object = 0
  is_parallel: object = False
+ doubt: object = Doubt.NONE
 
 class Lease(NamedTuple):
  claim_id: object
@@ -1866,7 +1872,8 @@ def _claim_to_list(claim):
  short = [claim.claim_id, claim.at_s, claim.address or 0, claim.gateway]
  if claim.size_bytes is None:
   return short
- return [*short, claim.size_bytes, claim.etag, claim.paid, claim.over, *([1] if claim.is_parallel else [])]
+ flags = claim.is_parallel + 2 * claim.doubt
+ return [*short, claim.size_bytes, claim.etag, claim.paid, claim.over, *([flags] if flags else [])]
 
 class RecordUnreadable(ValueError):
  pass
@@ -1883,8 +1890,8 @@ def from_json(text):
   raise RecordUnreadable(f'not a record of this version: {error}') from None
 
 def _claim_of_list(claim_id, at_s, address, gateway, size=None, etag='', *rest):
- paid, over, *parallel = rest if size is not None else (0, 0)
- return Claim(claim_id=claim_id, at_s=at_s, address=str(address) if address else None, gateway=gateway, size_bytes=size, etag=etag, paid=paid, over=over, is_parallel=bool(parallel))
+ paid, over, flags = (0, 0, 0) if size is None else rest if len(rest) > 2 else (*rest, 0)
+ return Claim(claim_id=claim_id, at_s=at_s, address=str(address) if address else None, gateway=gateway, size_bytes=size, etag=etag, paid=paid, over=over, is_parallel=bool(flags & 1), doubt=Doubt(flags >> 1))
 
 def _placing_of_list(claim_id, object_key, at_s, replaces=''):
  return Placing(claim_id, object_key, at_s, replaces)
