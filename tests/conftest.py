@@ -70,6 +70,8 @@ LEFT_OUT = {
     "--emulators": (EMULATED, "needs a server that speaks S3 or DynamoDB: pytest --emulators, or .ci/run"),
     "--servers": (FRONTED, "needs servers of system packages: pytest --servers, or .ci/run"),
 }
+LONGEST = "test_gallery.py"
+"""Minutes of pictures by one browser."""
 
 
 def pytest_configure() -> None:
@@ -80,7 +82,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes long or runs on servers from elsewhere, unless it is asked for or its file is named."""
+    """Leave out what takes long or runs on servers from elsewhere, unless it is asked for or its file is named.
+
+    The one test that takes minutes begins first, or all workers but one would wait for it at the end.
+    """
+    items.sort(key=lambda item: item.path.name != LONGEST)
     if os.environ.get("REQUIRE_ALL_TOOLS") == "1":
         return
     named = tuple(arg.partition("::")[0] for arg in config.args if arg.partition("::")[0].endswith(".py"))
