@@ -65,7 +65,7 @@ def test_nothing_is_written_over(invoke, folder: pathlib.Path) -> None:
     [
         (["share", "missing.txt"], "no such file"),
         (["share", "objects"], "is a folder"),
-        (["share", "oncegate.toml", "--note", "x" * 501], "at most 500 characters"),
+        (["share", "oncegate.toml", "--note", "x" * 201], "at most 200 characters"),
         (["share", "oncegate.toml", "oncegate.toml", "--as", "x"], "for one file"),
         (["request", "a//b/"], "empty"),
         (["request", "--max-size", "much"], "--max-size"),

@@ -31,8 +31,8 @@ _METHODS = {"GET": Operation.GET, "PUT": Operation.PUT, "HEAD": Operation.GET}
 _SIZE = re.compile(rb"0|[1-9][0-9]{0,17}")
 SIZE_MAX_BYTES = 10**18 - 1
 SENDER_MAX = 100
-NOTE_MAX = 500
-"""Characters of the texts for people; a note of 500 letters that are escaped fits into every viewer's URL."""
+NOTE_MAX = 200
+"""Characters of the texts for people; a note of 200 letters that are escaped is a URL of 2,400 characters."""
 _CONFIRM: Mapping[bytes, Confirm] = {b"always": "always", b"never": "never"}
 MEDIA_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/(?:\*|[a-z0-9!#$&^_.+-]+)")
 # RFC 9110 5.5: "Field values containing CR, LF, or NUL characters are invalid and dangerous". The issuer chooses these

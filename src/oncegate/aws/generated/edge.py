@@ -1077,7 +1077,7 @@ _SIZE = re.compile(b'0|[1-9][0-9]{0,17}')
 
 SENDER_MAX = 100
 
-NOTE_MAX = 500
+NOTE_MAX = 200
 
 _CONFIRM = {b'always': 'always', b'never': 'never'}
 
