@@ -63,6 +63,18 @@ def test_the_edge_function_is_in_the_wheel(built: pathlib.Path) -> None:
     assert sent == (ROOT / "src" / "oncegate" / "aws" / "generated" / "edge.py").read_bytes()
 
 
+def test_what_docs_loads_is_in_the_wheel_with_its_licences(built: pathlib.Path) -> None:
+    """Both are files that no import misses; and whoever ships the code of others ships their terms."""
+    (wheel,) = built.glob("oncegate-*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        names = set(packed.namelist())
+        (texts,) = {name.partition("/licenses/")[0] for name in names if "/licenses/" in name}
+    shipped = "oncegate/control/swagger_ui"
+    assert {f"{shipped}/swagger-ui-bundle.js", f"{shipped}/swagger-ui.css"} <= names
+    own = f"{texts}/licenses"
+    assert {f"{own}/LICENSE", f"{own}/src/{shipped}/LICENSE", f"{own}/src/{shipped}/NOTICE"} <= names
+
+
 def test_all_extras_install_together_and_work(built: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """``oncegate[all]`` is what images install: every backend's driver must be there, in versions that agree."""
     (wheel,) = built.glob("oncegate-*.whl")

@@ -27,7 +27,7 @@ def _is_problem(answer: httpx.Response, status: int) -> bool:
     )
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/links/", "/docs", "/redoc", "/v1/linksx", "/%00", "/favicon.ico"])
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/links/", "/docs/", "/redoc", "/v1/linksx", "/%00", "/favicon.ico"])
 def test_an_unknown_route_is_a_problem(talk: Talk, path: str) -> None:
     """And no page that loads a script from elsewhere."""
 

@@ -2,7 +2,7 @@
 
 For the private listener. Everything but ``/healthz``, ``/readyz`` and the OpenAPI document needs a bearer token with
 the scope of the call. Every error is a problem (RFC 9457). CORS for the origins of the
-configuration alone; no pages, nothing from other hosts.
+configuration alone. The one page, ``/docs``, loads nothing from other hosts.
 
 FastAPI, because it is what people who call such an API know and it writes the OpenAPI document; it costs a request
 130 us, and no viewer's request comes here.
@@ -21,6 +21,7 @@ from oncegate import __version__
 from oncegate.control import links, objects, observing, older
 from oncegate.control.bodies.forms import Given, Taken
 from oncegate.control.envelope import Envelope
+from oncegate.control.explorer import exploring
 from oncegate.control.older import TRUNCATED_HEADER
 from oncegate.control.parts import ControlParts, PartState
 from oncegate.control.problems import Problem, install_problems
@@ -34,6 +35,7 @@ _ROUTERS = (
     observing.reading,
     observing.metering,
     observing.probing,
+    exploring,
     older.writing,
     older.reading,
 )
@@ -87,7 +89,7 @@ def _application() -> FastAPI:
         version=__version__,
         description=_DESCRIPTION,
         openapi_url="/openapi.json",
-        # These pages would load scripts from another host.
+        # FastAPI's own pages load scripts from another host; explorer.py has ours.
         docs_url=None,
         redoc_url=None,
         # The redirect would be built from the Host header.
