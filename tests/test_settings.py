@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from oncegate.settings import Settings, SettingsError, load
 from oncegate.settings.addresses import Address
+from oncegate.settings.sockets import SystemdSocket, UnixSocket
 from oncegate.settings.tables import LinksSettings, StoreSettings, ViewerSettings
 
 DOCUMENTED = """
@@ -148,6 +149,27 @@ def test_every_kind_of_value_is_read(config: Path) -> None:
     assert str(settings.control.listen) == "127.0.0.1:8081"
 
 
+def test_a_listener_may_have_a_unix_socket_or_one_of_systemd(config: Path) -> None:
+    """Each in its spelling; a mode is octal digits, with or without a zero in front."""
+    settings = read(
+        config,
+        """
+        [viewer]
+        listen = "unix:./viewer.sock"
+        socket_mode = "0600"
+        trusted_proxies = ["unix:", "10.0.0.0/8"]
+        [control]
+        listen = "systemd:control"
+        """,
+    )
+    assert settings.viewer.listen == UnixSocket("./viewer.sock")
+    assert settings.viewer.socket_mode == "600"
+    assert settings.viewer.trusts_unix_peers
+    assert settings.viewer.trusted_networks == (ip_network("10.0.0.0/8"),)
+    assert settings.control.listen == SystemdSocket("control")
+    assert str(settings.viewer.listen) == "unix:./viewer.sock"
+
+
 def test_a_variable_overrides_one_key(config: Path) -> None:
     """Its neighbours in the table keep what the file says."""
     settings = read(config, '[viewer]\nconfirm = "always"\ndrain = "1m"', ONCEGATE_VIEWER__DRAIN="5s")
@@ -260,6 +282,14 @@ def test_variables_that_are_not_settings_are_left_alone(config: Path) -> None:
         ('[viewer]\ntrusted_proxies = ["10.0.0.1/8"]', "10.0.0.1/8 has bits beyond its prefix: write 10.0.0.0/8"),
         ('[viewer]\ntrusted_proxies = ["lan"]', "[viewer] trusted_proxies: write networks such as 10.0.0.0/8"),
         ("[viewer]\ntrusted_proxies = [10]", "[viewer] trusted_proxies: write it as text in quotes"),
+        ('[viewer]\nlisten = "unix:"', "[viewer] listen: write the path of the socket behind unix:"),
+        ('[viewer]\nlisten = "systemd:a b"', "[viewer] listen: write the socket's FileDescriptorName behind systemd:"),
+        ("[viewer]\nsocket_mode = 432", "[viewer] socket_mode: write it as text in quotes"),
+        ('[viewer]\nsocket_mode = "680"', "[viewer] socket_mode: write three octal digits in quotes"),
+        (
+            '[viewer]\nlisten = "unix:a"\n[control]\nlisten = "unix:a"',
+            "[control] listen is also [viewer] listen: give each listener a port or a socket of its own",
+        ),
         ('[viewer]\ncors_origins = ["a.example"]', "[viewer] cors_origins: write http:// or https://"),
         ('[viewer]\nproxy_header = "a, b"', "[viewer] proxy_header: write the name of one header"),
         ('[viewer]\nproxy_header = "a\\nb"', "[viewer] proxy_header: it holds a control character"),

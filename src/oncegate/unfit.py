@@ -6,7 +6,7 @@
     |-- LedgerUnfit     the ledger                             (ledgers/protocol.py)
     |-- StoreUnfit      the store                              (stores/protocol.py)
     |-- TokensUnfit     the tokens of the control API          (control/tokens.py)
-    `-- PortTaken       an address that cannot be listened on  (server/listener.py)
+    `-- CannotListen    an address or a socket that cannot be listened on  (server/binding.py)
 
 Texts are read by the operator and may name paths and hosts, never a key, a token or a password.
 """

@@ -74,3 +74,20 @@ def test_links_that_only_this_machine_can_open_are_warned_of(
     found = checks(home, "configuration", ONCEGATE_VIEWER__LISTEN=listen, ONCEGATE_VIEWER__PUBLIC_URL=url)
     warned = [check for check in found if "nobody else can use them" in check["words"]]
     assert [check["state"] for check in warned] == (["warning"] if is_warned else [])
+
+
+def test_a_unix_socket_whose_peers_nobody_trusts_is_warned_of(tmp_path: pathlib.Path) -> None:
+    """Its viewers have no address, which one sees when the first link for one network is refused."""
+    home = Installation(tmp_path)
+    found = checks(home, "configuration", ONCEGATE_VIEWER__LISTEN="unix:./a.sock")
+    (warned,) = (check for check in found if "have no address" in check["words"])
+    assert '"unix:" in [viewer] trusted_proxies' in warned["remedy"]
+
+
+def test_unix_peers_that_are_trusted_and_may_be_anybody_are_warned_of(tmp_path: pathlib.Path) -> None:
+    """Every program of the machine could name an address of its choice."""
+    home = Installation(tmp_path)
+    names = {"LISTEN": "unix:./a.sock", "SOCKET_MODE": "666", "TRUSTED_PROXIES": "unix:"}
+    found = checks(home, "configuration", **{f"ONCEGATE_VIEWER__{name}": value for name, value in names.items()})
+    (warned,) = (check for check in found if "every user of this machine" in check["words"])
+    assert 'socket_mode = "660"' in warned["remedy"]

@@ -17,6 +17,7 @@ import yaml
 from oncegate.cli.main import COMMANDS
 from oncegate.service.gateway import SETTLE_MIN_S
 from oncegate.settings import load
+from oncegate.settings.sockets import SystemdSocket
 from oncegate.settings.tables import ViewerSettings
 
 DEPLOY = pathlib.Path(__file__).parents[2] / "deploy"
@@ -80,6 +81,20 @@ def test_systemd_finds_nothing_but_the_missing_program() -> None:
     found = subprocess.run(["systemd-analyze", "verify", str(UNIT)], capture_output=True, text=True, check=False)
     wrong = [line for line in found.stderr.splitlines() if UNIT.name in line and "is not executable" not in line]
     assert not wrong
+
+
+def test_the_socket_unit_has_the_name_that_its_words_give_the_setting() -> None:
+    """Under another name the gateway would end at its start; and it is the service's by its file's name."""
+    path = DEPLOY / "oncegate.socket"
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # keys of units have capitals
+    parser.read(path)
+    assert parser.sections() == ["Unit", "Socket", "Install"]
+    listen = SystemdSocket(parser["Socket"]["FileDescriptorName"])
+    assert f'listen = "{listen}"' in path.read_text()
+    assert f'listen =\n"{listen}"' in (DEPLOY.parent / "docs/guides/operate.md").read_text()
+    assert path.stem == UNIT.stem
+    assert "Accept" not in parser["Socket"]
 
 
 @pytest.fixture

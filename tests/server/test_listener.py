@@ -13,8 +13,9 @@ from ipaddress import ip_network
 import pytest
 
 from oncegate.server import door, wire
+from oncegate.server.binding import CannotListen
 from oncegate.server.door import Room
-from oncegate.server.listener import Listener, PortTaken
+from oncegate.server.listener import Listener
 from oncegate.settings.addresses import Address
 from oncegate.testing.raw_http import RawConnection
 from raw_requests import HOST, get, put
@@ -223,13 +224,13 @@ def test_stopping_has_a_limit() -> None:
 
 def test_a_taken_port_is_an_error() -> None:
     """Two listeners of one port would share its connections, and each would see half of them."""
-    with serving() as server, pytest.raises(PortTaken, match="is taken"):
+    with serving() as server, pytest.raises(CannotListen, match="is taken"):
         Listener(server.program, server.listener.address, stall_s=1)
 
 
 def test_an_address_of_somebody_else_is_an_error() -> None:
     """TEST-NET-1 is nobody's."""
-    with pytest.raises(PortTaken, match="cannot be used"):
+    with pytest.raises(CannotListen, match="cannot be used"):
         Listener(lambda *_: None, Address("192.0.2.1", 0), stall_s=1)  # type: ignore[arg-type, return-value]  # never called
 
 
@@ -237,7 +238,10 @@ def test_ipv6_is_served() -> None:
     """With the client's address as a family of its own."""
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
-    with serving(host="::1") as server, socket.create_connection(("::1", server.listener.address.port), 60) as client:
+    with (
+        serving(Address("::1", 0)) as server,
+        socket.create_connection(("::1", server.listener.address.port), 60) as client,
+    ):
         client.sendall(get(b"Connection: close\r\n", target=b"/whole"))
         assert client.recv(1_000).startswith(b"HTTP/1.1 200 OK\r\n")
     assert server.program.scopes[0]["client"][0] == "::1"

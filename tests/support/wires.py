@@ -14,11 +14,13 @@ import uvloop
 from oncegate.server.door import Room
 from oncegate.server.listener import Listener
 from oncegate.settings.addresses import Address
+from oncegate.settings.sockets import Listen
 from oncegate.testing.raw_http import RawConnection
 
 PIECE = bytes(64 * 1024)
 FILE_STEP = 256 * 1024
 WAIT_S = 60.0
+ANYWHERE = Address("127.0.0.1", 0)
 
 
 class Told:
@@ -208,7 +210,7 @@ class Serving:
 
 @contextlib.contextmanager
 def serving(
-    *, on: Callable[[Any], None] = uvloop.run, host: str = "127.0.0.1", stall_s: float = 60, **room: Any
+    listen: Listen = ANYWHERE, *, on: Callable[[Any], None] = uvloop.run, stall_s: float = 60, **room: Any
 ) -> Generator[Serving]:
     """Serve while the block runs."""
     program, ready, over = Program(), threading.Event(), asyncio.Event()
@@ -216,7 +218,7 @@ def serving(
 
     async def main() -> None:
         program.go = asyncio.Event()
-        listener = Listener(program, Address(host, 0), stall_s=stall_s, room=Room(**room))
+        listener = Listener(program, listen, stall_s=stall_s, room=Room(**room))
         await listener.start()
         made.append(Serving(program, listener, asyncio.get_running_loop()))
         ready.set()

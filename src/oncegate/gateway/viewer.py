@@ -35,7 +35,8 @@ class Viewers:
 
     def __init__(self, settings: ViewerSettings) -> None:
         self._public_urls = PublicUrls(settings.public_url)
-        self._networks = settings.trusted_proxies
+        self._networks = settings.trusted_networks
+        self._trusts_unix_peers = settings.trusts_unix_peers
         self._header = settings.proxy_header.lower().encode()
         self._forwarding = _FORWARDING | {self._header}
 
@@ -86,10 +87,11 @@ class Viewers:
         self, scope: Mapping[str, object], headers: Sequence[tuple[bytes, bytes]], *, is_forwarded: bool
     ) -> tuple[str | None, bool]:
         """The viewer's address, and whether it proves who asks."""
-        client: Sequence[object] = scope.get("client") or ("",)  # type: ignore[assignment]  # ASGI
-        peer = canonical_address(str(client[0]))
+        client: Sequence[object] | None = scope.get("client")  # type: ignore[assignment]  # ASGI
+        # without an address: who connects through a Unix socket
+        peer = canonical_address(str(client[0])) if client else None
         # A stranger who sends a forwarding header may be a proxy; everybody behind it would have this address.
-        if not self._is_trusted(peer):
+        if not (self._is_trusted(peer) if client else self._trusts_unix_peers):
             return peer, peer is not None and not is_forwarded
         # Each proxy appends at the right. Everything left of the first address that is no trusted proxy's may be invented.
         for named in itertools.islice(reversed(self._named_in(headers)), HOPS_MAX):

@@ -16,15 +16,18 @@ from oncegate.control.tokens import TokenFile
 from oncegate.events import Journal, JournalHandler
 from oncegate.gateway.parts import Parts
 from oncegate.keys.following import SigningFollower
+from oncegate.server.binding import CannotListen
 from oncegate.server.door import USUAL, Room
 from oncegate.server.limits import STALL_MORE_S
-from oncegate.server.listener import Listener, PortTaken
+from oncegate.server.listener import Listener
 from oncegate.service.gateway import TICK_S, OpenGateway, open_gateway
 from oncegate.service.readiness import readiness_of
 from oncegate.settings import Settings
 from oncegate.settings.addresses import Address
+from oncegate.settings.sockets import UnixSocket
+from oncegate.settings.tables import ControlSettings, ViewerSettings
 
-_Listen = Callable[[str, Callable[..., Any], Address, Room], Awaitable[str]]
+_Listen = Callable[[str, Callable[..., Any], ViewerSettings | ControlSettings, Room], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +35,8 @@ class Running:
     """A gateway that answers.
 
     Attributes:
-        viewer_url: of the viewer's listener.
-        control_url: of the control listener.
+        viewer_url: of the viewer's listener; ``unix:`` and a path where it has no other.
+        control_url: the same of the control listener.
         settings: with the ports that were really taken.
     """
 
@@ -63,12 +66,12 @@ async def running(
         signing = await last.enter_async_context(_signing(opened))
         listen = await last.enter_async_context(_listening(opened.parts, announce))
         viewer = settings.viewer
-        room = Room(per_address_max=viewer.connections_per_address, unlimited=viewer.trusted_proxies)
-        viewer_url = await listen("viewer", opened.app, viewer.listen, room)
+        room = Room(per_address_max=viewer.connections_per_address, unlimited=viewer.trusted_networks)
+        viewer_url = await listen("viewer", opened.app, viewer, room)
         # Imported late and in a thread: FastAPI takes most of a second, in which the viewer's listener answers already.
         control = await asyncio.to_thread(importlib.import_module, "oncegate.control.app")
         app = control.control_app(_control_parts(opened, signing))
-        control_url = await listen("control", app, settings.control.listen, USUAL)
+        control_url = await listen("control", app, settings.control, USUAL)
         yield Running(viewer_url=viewer_url, control_url=control_url, settings=settings)
 
 
@@ -106,11 +109,16 @@ async def _listening(parts: Parts, announce: Callable[[str], None]) -> AsyncGene
     """Yield a function that starts a listener and returns its URL; on leaving, stop all, letting transfers finish."""
     listeners: list[Listener] = []
 
-    async def listen(name: str, app: Callable[..., Any], address: Address, room: Room) -> str:
+    stall_s = parts.settings.links.stall_timeout_s + STALL_MORE_S
+
+    async def listen(name: str, app: Callable[..., Any], table: ViewerSettings | ControlSettings, room: Room) -> str:
+        where = table.listen
+        if isinstance(where, UnixSocket):
+            where = UnixSocket(str(parts.settings.resolve(where.path)))
         try:
-            listener = Listener(app, address, stall_s=parts.settings.links.stall_timeout_s + STALL_MORE_S, room=room)
-        except PortTaken as taken:
-            raise taken.at(f"[{name}] listen") from None
+            listener = Listener(app, where, stall_s=stall_s, room=room, socket_mode=int(table.socket_mode, 8))
+        except CannotListen as cannot:
+            raise cannot.at(f"[{name}] listen") from None
         listeners.append(listener)
         await listener.start()
         announce(f"{name} ready {url_of(listener.address)}")
@@ -124,8 +132,10 @@ async def _listening(parts: Parts, announce: Callable[[str], None]) -> AsyncGene
         await asyncio.gather(*(listener.stop(drain_s) for listener in listeners))
 
 
-def url_of(address: Address) -> str:
-    """Return the URL of a listener."""
+def url_of(address: Address | UnixSocket) -> str:
+    """Return the URL of a listener; of a Unix socket the words that ``listen`` has for it."""
+    if isinstance(address, UnixSocket):
+        return str(address)
     host = f"[{address.host}]" if ":" in address.host else address.host
     return f"http://{host}:{address.port}"
 

@@ -9,11 +9,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import cast
+from typing import Literal, cast
 
 from oncegate.settings.spellings import read_text, read_texts
 
 Network = IPv4Network | IPv6Network
+UnixPeers = Literal["unix:"]
+UNIX_PEERS: UnixPeers = "unix:"
+"""Peers that have no address, because they connect through a Unix socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,10 @@ def read_address(raw: object) -> Address:
         return raw
     match = _ADDRESS.fullmatch(read_text(raw))
     if match is None or int(match["port"]) > 65_535:
-        raise ValueError("write host:port or [IPv6]:port, as in 127.0.0.1:8080; 0.0.0.0:8080 listens everywhere")
+        raise ValueError(
+            "write host:port or [IPv6]:port, as in 127.0.0.1:8080 (0.0.0.0:8080 listens everywhere), unix:PATH or"
+            " systemd:NAME"
+        )
     return Address(_ipv6(match["v6"]) if match["v6"] else match["host"], int(match["port"]))
 
 
@@ -98,10 +104,14 @@ def read_cors_origin(raw: object) -> str:
     return "*" if raw == "*" else _origin(raw)
 
 
-def read_networks(raw: object) -> tuple[Network, ...]:
-    """Take networks in CIDR notation, or single addresses."""
+def read_proxies(raw: object) -> tuple[Network | UnixPeers, ...]:
+    """Take networks in CIDR notation, single addresses, and ``unix:`` for whoever connects through a Unix socket."""
     items = cast("Iterable[object]", raw) if isinstance(raw, list | tuple) else read_texts(raw)
-    return tuple(item if isinstance(item, IPv4Network | IPv6Network) else _network(read_text(item)) for item in items)
+    return tuple(item if isinstance(item, IPv4Network | IPv6Network) else _proxy(read_text(item)) for item in items)
+
+
+def _proxy(text: str) -> Network | UnixPeers:
+    return UNIX_PEERS if text == UNIX_PEERS else _network(text)
 
 
 def _network(text: str) -> Network:
@@ -110,7 +120,7 @@ def _network(text: str) -> Network:
         network = ip_network(text, strict=False)
         is_exact = ip_address(address) == network.network_address
     except ValueError:
-        raise ValueError("write networks such as 10.0.0.0/8, 192.0.2.7 or fd00::/8") from None
+        raise ValueError("write networks such as 10.0.0.0/8, 192.0.2.7 or fd00::/8, or unix:") from None
     if not is_exact:
         raise ValueError(f"{text} has bits beyond its prefix: write {network}")
     return network

@@ -15,13 +15,15 @@ from types import MappingProxyType
 from typing import Any, Literal, cast
 
 from oncegate.settings.addresses import (
+    UNIX_PEERS,
     Address,
     Network,
-    read_address,
+    UnixPeers,
     read_cors_origin,
-    read_networks,
+    read_proxies,
     read_public_urls,
 )
+from oncegate.settings.sockets import Listen, read_listen, read_mode
 from oncegate.settings.spellings import (
     choice,
     duration_s,
@@ -87,9 +89,10 @@ class ViewerSettings(Table):
     """``[viewer]``: the public listener.
 
     Attributes:
-        listen: where it binds.
+        listen: where it binds: an address, ``unix:PATH``, or ``systemd:NAME`` for a socket that systemd hands over.
+        socket_mode: of the file of a Unix socket that it binds.
         public_url: scheme, lower-case host and port (where not the default) that links carry; the first is for new links.
-        trusted_proxies: peers whose ``proxy_header`` is believed.
+        trusted_proxies: peers whose ``proxy_header`` is believed; ``unix:`` is whoever connects through a Unix socket.
         proxy_header: lower-case name of the one forwarding header that is believed.
         confirm: when a person is asked before a use is spent.
         cors_origins: origins that may read answers in a browser; ``*`` is all.
@@ -99,12 +102,13 @@ class ViewerSettings(Table):
         max_upload_bytes: the largest body of an upload that is taken, whatever a link allows.
     """
 
-    listen: Address = field(default=Address("127.0.0.1", 8080), metadata=_key("listen", read_address))
+    listen: Listen = field(default=Address("127.0.0.1", 8080), metadata=_key("listen", read_listen))
+    socket_mode: str = field(default="660", metadata=_key("socket_mode", read_mode))
     public_url: tuple[str, ...] = field(
         default=("http://127.0.0.1:8080",), metadata=_key("public_url", read_public_urls, is_many=True)
     )
-    trusted_proxies: tuple[Network, ...] = field(
-        default=(), metadata=_key("trusted_proxies", read_networks, is_many=True)
+    trusted_proxies: tuple[Network | UnixPeers, ...] = field(
+        default=(), metadata=_key("trusted_proxies", read_proxies, is_many=True)
     )
     proxy_header: str = field(
         default="x-forwarded-for",
@@ -121,6 +125,16 @@ class ViewerSettings(Table):
     )
     drain_s: int = field(default=30, metadata=_key("drain", duration_s(0)))
     max_upload_bytes: int = field(default=5 * 2**40, metadata=_key("max_upload", read_size_bytes))
+
+    @property
+    def trusted_networks(self) -> tuple[Network, ...]:
+        """Those of ``trusted_proxies`` that have addresses."""
+        return tuple(proxy for proxy in self.trusted_proxies if not isinstance(proxy, str))
+
+    @property
+    def trusts_unix_peers(self) -> bool:
+        """Whether whoever connects through a Unix socket is one of ``trusted_proxies``."""
+        return UNIX_PEERS in self.trusted_proxies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,11 +178,13 @@ class ControlSettings(Table):
     """``[control]``: the private listener.
 
     Attributes:
-        listen: where it binds.
+        listen: where it binds, as in ``[viewer]``.
+        socket_mode: of the file of a Unix socket that it binds.
         cors_origins: origins whose pages may call it in a browser; ``*`` is all. A token is needed all the same.
     """
 
-    listen: Address = field(default=Address("127.0.0.1", 8081), metadata=_key("listen", read_address))
+    listen: Listen = field(default=Address("127.0.0.1", 8081), metadata=_key("listen", read_listen))
+    socket_mode: str = field(default="660", metadata=_key("socket_mode", read_mode))
     cors_origins: tuple[str, ...] = field(
         default=(), metadata=_key("cors_origins", each(read_cors_origin), is_many=True)
     )
@@ -312,8 +328,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         CredentialsSettings(secrets=self.s3_credentials)
-        if self.viewer.listen == self.control.listen and self.viewer.listen.port:
-            raise ValueError("[control] listen is also [viewer] listen: give each listener a port of its own")
+        listen = self.viewer.listen
+        if listen == self.control.listen and not (isinstance(listen, Address) and listen.port == 0):
+            raise ValueError(
+                "[control] listen is also [viewer] listen: give each listener a port or a socket of its own"
+            )
         if self.links.home in self.ledger.homes:
             raise ValueError(
                 "[ledger.homes] has [links] home too: its ledger is [ledger] url, take it out of the table"

@@ -13,6 +13,8 @@ from typing import cast
 from oncegate.cli.checkup.findings import Finding, failed, warning
 from oncegate.cli.wiring import open_keys, open_signer
 from oncegate.settings import Settings
+from oncegate.settings.addresses import Address
+from oncegate.settings.sockets import UnixSocket
 from oncegate.unfit import Unfit
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - looked for, not listened on
@@ -28,12 +30,31 @@ def look_at_configuration(settings: Settings) -> list[Finding]:
         if url.startswith("http://") and not _is_loopback(url.removeprefix("http://")):
             words = f"links to {url} travel in the clear: whoever sees one can use it first"
             found.append(warning("configuration", words, "put a proxy with TLS in front, and https:// in public_url"))
-    listen = settings.viewer.listen
-    if listen.host in _EVERYWHERE and all(_is_loopback(url.partition("://")[2]) for url in settings.viewer.public_url):
-        words = f"the viewer listens on {listen}, and links begin with {settings.viewer.public_url[0]}: nobody else can use them"
-        found.append(warning("configuration", words, "write in [viewer] public_url what viewers reach it by"))
-    if not _is_loopback(str(settings.control.listen)):
-        words = f"the control API listens on {settings.control.listen}, not on this machine alone"
+    return found + _look_at_listeners(settings)
+
+
+def _look_at_listeners(settings: Settings) -> list[Finding]:
+    found: list[Finding] = []
+    viewer, control = settings.viewer, settings.control.listen
+    if isinstance(viewer.listen, Address):
+        is_local = all(_is_loopback(url.partition("://")[2]) for url in viewer.public_url)
+        if viewer.listen.host in _EVERYWHERE and is_local:
+            words = f"the viewer listens on {viewer.listen}, and links begin with {viewer.public_url[0]}: nobody else can use them"
+            found.append(warning("configuration", words, "write in [viewer] public_url what viewers reach it by"))
+    elif isinstance(viewer.listen, UnixSocket) and not viewer.trusts_unix_peers:
+        words = (
+            f"the viewer listens on {viewer.listen}, where viewers have no address: links for one network are refused"
+        )
+        found.append(
+            warning("configuration", words, 'write "unix:" in [viewer] trusted_proxies if a proxy connects there')
+        )
+    if viewer.trusts_unix_peers and int(viewer.socket_mode, 8) & stat.S_IWOTH:
+        words = (
+            f"[viewer] socket_mode {viewer.socket_mode}: every user of this machine may say which address a viewer has"
+        )
+        found.append(warning("configuration", words, 'write socket_mode = "660", and put the proxy into the group'))
+    if isinstance(control, Address) and not _is_loopback(str(control)):
+        words = f"the control API listens on {control}, not on this machine alone"
         found.append(warning("configuration", words, 'write [control] listen = "127.0.0.1:8081" unless it must'))
     return found
 

@@ -20,9 +20,10 @@ TEMPLATE = """\
 # ONCEGATE_VIEWER__LISTEN=... and so on in the environment override it. 'oncegate doctor' checks it.
 
 [viewer]                              # the public listener: serves links, and nothing else
-listen = "127.0.0.1:8080"             # 0.0.0.0:8080 listens everywhere
+listen = "127.0.0.1:8080"             # 0.0.0.0:8080 listens everywhere; or unix:PATH, systemd:NAME
+# socket_mode = "660"                 # of the file of a Unix socket
 public_url = "http://127.0.0.1:8080"  # what links begin with: as viewers see it, https:// behind a proxy; or a list
-trusted_proxies = []                  # networks of proxies whose proxy_header is believed, as in ["10.0.0.0/8"]
+trusted_proxies = []                  # proxies whose proxy_header is believed, as in ["10.0.0.0/8"] or ["unix:"]
 proxy_header = "x-forwarded-for"
 confirm = "auto"                      # when a person is asked before a use is spent: auto | always | never
 cors_origins = []                     # sites whose pages may read answers
@@ -43,6 +44,7 @@ max_lifetime = "7d"                   # of links made here; what retiring a key 
 
 [control]                             # the private listener: makes, lists and revokes links
 listen = "127.0.0.1:8081"
+# socket_mode = "660"                 # of the file of a Unix socket
 # cors_origins = []                   # sites whose pages may call it, with a token
 
 [store]
