@@ -1,15 +1,21 @@
 """Audit events beside the ledger: kept within limits, and no fault of theirs reaches a claim."""
 
+import asyncio
 import logging
 import pathlib
 import sqlite3
+import tempfile
 from collections import Counter
 from contextlib import closing
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from oncegate.ledgers.link_events import pick
 from oncegate.ledgers.protocol import Event
-from oncegate.ledgers.sqlite.events import _DROP_FIRST, EventFile
+from oncegate.ledgers.sqlite.events import _GOES_FIRST, _IDS, EventFile
+from oncegate.links.link_id import text_of_id, uuid7
 
 
 @pytest.fixture
@@ -96,11 +102,11 @@ async def test_where_nothing_else_is_left_receipts_go_too(path: pathlib.Path) ->
 
 @pytest.mark.anyio
 async def test_what_goes_first_is_found_by_index(path: pathlib.Path) -> None:
-    """It is looked for with each batch once the file is full, among a million."""
+    """It is looked for with each batch once the file is full, among thousands of rows."""
     await append(path, events_at(1, 2, 3))
     with closing(sqlite3.connect(path)) as connection:
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {_DROP_FIRST}", (10,)).fetchall()
-    assert any("events_that_go_first" in row[3] for row in plan), plan
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {_GOES_FIRST}", (10,)).fetchall()
+    assert any("chunks_that_go_first" in row[3] for row in plan), plan
 
 
 @pytest.mark.anyio
@@ -108,10 +114,74 @@ async def test_a_file_of_an_older_version_gets_the_index(path: pathlib.Path) -> 
     """Nobody makes the file anew for it."""
     await append(path, events_at(1))
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DROP INDEX events_that_go_first")
+        connection.execute("DROP INDEX chunks_that_go_first")
     assert await append(path, events_at(2)) == [1, 2]
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'events_that_go_first'").fetchone()
+        assert connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'chunks_that_go_first'").fetchone()
+
+
+@pytest.mark.anyio
+async def test_a_file_with_a_row_for_each_event_is_taken_over(path: pathlib.Path) -> None:
+    """Such rows would never be dropped, and take the room of new events for ever."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE events (number INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT)")
+        connection.execute("INSERT INTO events (event) VALUES ('{}')")
+        connection.commit()
+    assert await append(path, events_at(1)) == [1]
+    with closing(sqlite3.connect(path)) as connection:
+        assert not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'events'").fetchone()
+
+
+@pytest.mark.anyio
+async def test_few_rows_hold_many_events(path: pathlib.Path) -> None:
+    """A quiet gateway appends events one by one, and a row for each would cost as much as it did before."""
+    await append(path, events_at(*range(300)))
+    with closing(sqlite3.connect(path)) as connection:
+        sizes = [size for (size,) in connection.execute("SELECT size FROM chunks ORDER BY last")]
+    assert sum(sizes) == 300
+    assert len(sizes) <= 10
+
+
+@pytest.mark.anyio
+async def test_events_of_a_link_are_whole_after_others_went(path: pathlib.Path) -> None:
+    """What was dropped out of a row leaves its place empty, so that numbers of the rest stay what they were."""
+    kept = EventFile(path, size_max_bytes=SIZE_BYTES)
+    for at_s in range(100):
+        await kept.append([{"at": at_s, "event": "refused", "link_id": "a", "note": "x" * 100} for _ in range(99)])
+        await kept.append([{"at": at_s, "event": "download", "link_id": "b"}])
+    receipts = await kept.read(0, 1_000, link_id="b")
+    assert [number for number, _ in receipts] == [100 * n for n in range(1, 101)]
+    assert (await kept.of_link("b", 3)).counts == {"download": 100}
+    await kept.aclose()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    batches=st.lists(
+        st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["download", "refused"])), max_size=70)
+    ),
+    after=st.integers(0, 300),
+    limit=st.integers(1, 50),
+)
+def test_chunks_read_as_if_each_event_had_a_row(batches: list[list[tuple[str, str]]], after: int, limit: int) -> None:
+    """Whatever the batches, numbers, pages and the events of a link are those of a plain list."""
+    events: list[Event] = [{"at": 7, "event": name, "link_id": link} for batch in batches for link, name in batch]
+    numbered = list(enumerate(events, 1))
+
+    async def run() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            kept = EventFile(pathlib.Path(folder) / "events.db")
+            for batch in batches:
+                await kept.append([{"at": 7, "event": name, "link_id": link} for link, name in batch])
+            assert list(await kept.read(after, limit)) == [pair for pair in numbered if pair[0] > after][:limit]
+            of_link = [pair for pair in numbered if pair[0] > after and pair[1]["link_id"] == "a"]
+            assert list(await kept.read(after, limit, link_id="a")) == of_link[:limit]
+            newest = pick(reversed([event for event in events if event["link_id"] == "b"]), limit)
+            found = await kept.of_link("b", limit)
+            assert (list(found.newest), found.counts) == (list(newest.newest), newest.counts)
+            await kept.aclose()
+
+    asyncio.run(run())
 
 
 @pytest.mark.anyio
@@ -122,14 +192,24 @@ async def test_the_old_are_dropped(path: pathlib.Path) -> None:
 
 @pytest.mark.anyio
 async def test_events_of_a_link_are_found_by_index(path: pathlib.Path) -> None:
-    """Status asks for one link's events; it must not read a million others."""
+    """Status asks for one link's events; it must not read a million others, but the index of their ids."""
     await append(path, events_at(1, 2, 3))
     with closing(sqlite3.connect(path)) as connection:
-        plan = connection.execute(
-            "EXPLAIN QUERY PLAN SELECT number, event FROM events WHERE link_id = ? AND number > ? ORDER BY number LIMIT ?",
-            ("link 1", 0, 10),
-        ).fetchall()
-    assert "USING INDEX events_of_link" in plan[0][3]
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {_IDS}", (0, 0)).fetchall()
+    assert "USING COVERING INDEX chunks_ids" in plan[0][3]
+
+
+@pytest.mark.anyio
+async def test_events_of_a_ticket_are_looked_for_from_its_making(path: pathlib.Path) -> None:
+    """Rows of before are passed over; clocks may differ by a day, and a ticket be made as much ahead."""
+    made_s = 1_800_000_000
+    link_id = text_of_id(uuid7(made_s * 1_000, bytes(10)))
+    kept = EventFile(path)
+    for at_s in (made_s - 86_400, made_s, made_s + 86_400):
+        await kept.append([{"at": at_s, "event": "download", "link_id": link_id}])
+        await kept.append([{"at": at_s, "event": "download", "link_id": "another"}] * 2)
+    assert (await kept.of_link(link_id, 9)).counts == {"download": 3}
+    await kept.aclose()
 
 
 @pytest.mark.anyio
