@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import json
 import os
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from oncegate import events
 from oncegate.events import Event, Journal
@@ -115,3 +119,25 @@ async def test_counts_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         kept.refuse(link_id)
     await kept.journal.aclose()
     assert [event["link_id"] for event in kept.events] == ["a", "b", "a", "c"]
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8"))
+
+
+@given(
+    name=st.sampled_from(sorted(events.ROWS)),
+    values=st.lists(VALUES, min_size=12, max_size=12),
+    now=st.integers(0, 2**33).map(float),
+)
+def test_a_line_is_what_a_json_encoder_writes(name: str, values: list[events.Value], now: float) -> None:
+    """The text between the values is made once for each kind of row: no value may end its own place in it."""
+    row = events.ROWS[name]
+    event: Event = {"at": int(now), "event": name, **dict(zip(sorted(row.fields), values, strict=False))}
+    line = events.json_line(now, row.level, event)
+    assert line.endswith("\n")
+    assert not set(line[:-1]) & {"\n", "\r", "\u2028", "\u2029"}
+    read = json.loads(line)
+    assert list(read.items())[2:] == list(event.items())
+    assert (read["level"], read["time"][:10]) == (row.level, dt.datetime.fromtimestamp(now, dt.UTC).isoformat()[:10])
+    plain = json.dumps(read, ensure_ascii=False, separators=(",", ":"))
+    assert line[:-1] == plain.replace("\u2028", r"\u2028").replace("\u2029", r"\u2029")
