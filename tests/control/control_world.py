@@ -90,6 +90,14 @@ class DictStore:
         found = (self.objects[key] for key in keys[start:] if key.startswith(prefix))
         return list(itertools.islice(found, limit))
 
+    async def may_remove(self) -> bool:
+        """It may not."""
+        return False
+
+    async def remove(self, key: str, etag: str) -> bool:
+        """Nothing is removed here."""
+        return False
+
     async def sweep(self, older_than_s: int) -> int:
         """Nothing is left."""
         return 0

@@ -619,6 +619,40 @@ async def test_replaces_need_if_match(wrong_s3: Callable[..., Any], caplog: pyte
             await upload(store, "x", b"2", replaces=first.etag)
 
 
+@pytest.mark.parametrize("fault", ["ignores-delete-conditions", "ignores-if-match", "503"])
+async def test_a_server_without_conditional_removals_removes_nothing(wrong_s3: Callable[..., Any], fault: str) -> None:
+    """Ceph 16 and older servers pass over If-Match on DELETE: a version that nobody named would go."""
+    server = wrong_s3()
+    async with opened(s3_store(server)) as store:
+        etag = (await upload(store, "x")).etag
+        server.faults.add(fault)
+        if fault == "503":
+            with pytest.raises(StoreBusy):
+                await store.may_remove()
+            server.faults.clear()
+            assert await store.may_remove()
+            return
+        assert not await store.may_remove()
+        with pytest.raises(NotOnce):
+            await store.remove("x", etag)
+    assert [name for name in server.objects if not name.startswith("pre fix/.oncegate/")] == ["pre fix/x"]
+    assert not [name for name in server.objects if "removal" in name]
+
+
+async def test_a_removal_that_the_server_does_not_answer_is_unknown(wrong_s3: Callable[..., Any]) -> None:
+    """Neither removed nor kept: whoever asks again finds out."""
+    server = wrong_s3()
+    async with opened(s3_store(server)) as store:
+        etag = (await upload(store, "x")).etag
+        assert await store.may_remove()
+        server.faults.add("503")
+        with pytest.raises(StoreBusy):
+            await store.remove("x", etag)
+        server.faults.clear()
+        assert await store.remove("x", etag)
+        assert not await store.remove("x", etag)
+
+
 @pytest.mark.parametrize("fault", ["500-put-done", "lost-put-done"])
 async def test_an_upload_whose_answer_was_lost_knows_its_own_object(wrong_s3: Callable[..., Any], fault: str) -> None:
     """It stands, only nobody said so: the viewer is told the truth, and not that someone else was first."""

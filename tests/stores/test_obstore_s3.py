@@ -141,6 +141,14 @@ MOTO_CANNOT = {name for name in StoreSuite.CHECKS if name.startswith("check_of_m
 """moto keeps no condition of concurrent requests: five of eight large completions at once were taken there, and of
 replacements every one. (The race of the probe did not see it with its parts of five bytes.)"""
 
+CEPH_REMOVES_NOTHING = {
+    "check_removed_twice_is_removed_once",
+    "check_of_a_removal_and_a_replacement_one_happens",
+    "check_what_is_removed_is_read_to_its_end_or_not_at_all",
+}
+"""Ceph 16 passes over ``If-Match`` on DELETE: the store finds that out and removes nothing, as another check holds."""
+CANNOT = {"ministack": frozenset[str](), "moto": MOTO_CANNOT, "ceph": CEPH_REMOVES_NOTHING}
+
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
@@ -149,7 +157,7 @@ replacements every one. (The race of the probe did not see it with its parts of 
         (server, name)
         for server in ("ministack", "moto", "ceph")
         for name in StoreSuite.CHECKS
-        if server != "moto" or name not in MOTO_CANNOT
+        if name not in CANNOT[server]
     ],
     indirect=["server"],
 )

@@ -125,6 +125,17 @@ class RightStore:
         keys = sorted(key for key in self.objects if key.startswith(prefix) and key > after)
         return [self.objects[key][0] for key in keys[:limit]]
 
+    async def may_remove(self) -> bool:
+        """Say yes."""
+        return True
+
+    async def remove(self, key: str, etag: str) -> bool:
+        """Remove a version."""
+        if key not in self.objects or self.objects[key][0].etag != etag:
+            return False
+        del self.objects[key]
+        return True
+
     async def sweep(self, older_than_s: int) -> int:
         """Sweep nothing: nothing is left."""
         return 0
@@ -419,6 +430,53 @@ class ListsOtherTags(RightStore):
 
     async def list_objects(self, prefix: str, after: str, limit: int) -> Sequence[ObjectInfo]:
         return [info._replace(etag='"list"') for info in await super().list_objects(prefix, after, limit)]
+
+
+class RemovesAnything(RightStore):
+    """Removes whatever version stands."""
+
+    async def remove(self, key: str, etag: str) -> bool:
+        return self.objects.pop(key, None) is not None
+
+
+class LooksThenRemoves(RightStore):
+    """Compares a version, and removes later what stands then."""
+
+    async def remove(self, key: str, etag: str) -> bool:
+        stands = key in self.objects and self.objects[key][0].etag == etag
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return stands and self.objects.pop(key, None) is not None
+
+
+class RemovesWhatIsGone(RightStore):
+    """Takes a missing object for a fault."""
+
+    async def remove(self, key: str, etag: str) -> bool:
+        if key not in self.objects:
+            raise StoreFault("nothing stands there")
+        return await super().remove(key, etag)
+
+
+class RemovesWithoutSayingSo(RightStore):
+    """Says that it keeps no condition, and removes all the same."""
+
+    async def may_remove(self) -> bool:
+        return False
+
+
+class HidesWhatItRemoves(RightStore):
+    """Takes an object out of its lists alone."""
+
+    async def remove(self, key: str, etag: str) -> bool:
+        if key not in self.objects or self.objects[key][0].etag != etag:
+            return False
+        self.hidden = key
+        return True
+
+    async def list_objects(self, prefix: str, after: str, limit: int) -> Sequence[ObjectInfo]:
+        found = await super().list_objects(prefix, after, limit)
+        return [info for info in found if info.key != getattr(self, "hidden", None)]
 
 
 class SweepsWhatIsAtWork(RightStore):

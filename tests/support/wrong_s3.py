@@ -215,6 +215,8 @@ class _Handler(BaseHTTPRequestHandler):
         if "uploadId" in query:
             found = self.world.uploads.pop(query["uploadId"][0], None)
             return lambda: self.answer(204) if found else self.error(404, "NoSuchUpload")
+        if status := self.refused_by(key, {"ignores-delete-conditions"}):
+            return lambda: self.error(status, "PreconditionFailed")
         self.world.objects.pop(key, None)
         return lambda: self.answer(204)
 

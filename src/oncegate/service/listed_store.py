@@ -42,6 +42,14 @@ class ListedStore:
         """List objects; see ``Store.list_objects``."""
         return await self._store.list_objects(prefix, after, limit)
 
+    async def may_remove(self) -> bool:
+        """Say no: nothing is written here."""
+        return False
+
+    async def remove(self, key: str, etag: str) -> bool:
+        """Refuse: nothing is written here."""
+        raise StoreRefused("objects are only listed here")
+
     async def sweep(self, older_than_s: int) -> int:
         """Remove nothing."""
         return 0

@@ -55,6 +55,14 @@ class MeteredStore:
         """List objects; see ``Store.list_objects``."""
         return await _counted(self._meters, "list_objects", self._store.list_objects(prefix, after, limit))
 
+    async def may_remove(self) -> bool:
+        """Return whether objects can be removed; see ``Store.may_remove``."""
+        return await self._store.may_remove()
+
+    async def remove(self, key: str, etag: str) -> bool:
+        """Remove a version of an object; see ``Store.remove``."""
+        return await _counted(self._meters, "remove", self._store.remove(key, etag))
+
     async def sweep(self, older_than_s: int) -> int:
         """Remove what killed uploads left; see ``Store.sweep``."""
         return await _counted(self._meters, "sweep", self._store.sweep(older_than_s))

@@ -50,7 +50,10 @@ class StoreFull(StoreFault):
 
 
 class NotOnce(StoreFault):
-    """The store keeps no condition that would make this upload happen once: 501, since no further try can succeed."""
+    """The store keeps no condition that would make this upload happen once: 501, since no further try can succeed.
+
+    Of a removal: none that would spare another version of the object.
+    """
 
 
 class NotKept(StoreFault):
@@ -204,6 +207,30 @@ class Store(Protocol):
 
     async def list_objects(self, prefix: str, after: str, limit: int) -> Sequence[ObjectInfo]:
         """List up to ``limit`` objects whose key begins with ``prefix`` and sorts (as UTF-8 bytes) after ``after``."""
+        ...
+
+    async def may_remove(self) -> bool:
+        """Return whether ``remove`` can be used here: the store may be written to, and keeps the condition.
+
+        Raises:
+            StoreFault: the store failed, so it is not known.
+        """
+        ...
+
+    async def remove(self, key: str, etag: str) -> bool:
+        """Remove an object in one step, if it is the version with this ETag. No other version is ever removed.
+
+        Args:
+            key: object key.
+            etag: as ``ObjectInfo.etag`` said it.
+
+        Returns:
+            Whether this call removed it; False: there is no object, or another version of it.
+
+        Raises:
+            NotOnce: the store keeps no such condition; nothing was removed.
+            StoreFault: or another of its subclasses: whether it was removed is unknown. Twice is as good as once.
+        """
         ...
 
     async def sweep(self, older_than_s: int) -> int:

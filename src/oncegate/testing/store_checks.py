@@ -1,6 +1,7 @@
 """What the checks of a store stand on: how they open it, and the calls of which each check is made.
 
-The checks themselves are in ``store_objects.py``, ``store_uploads.py``, ``store_races.py`` and ``store_lists.py``.
+The checks themselves are in ``store_objects.py``, ``store_uploads.py``, ``store_removals.py``, ``store_races.py`` and
+``store_lists.py``.
 """
 
 from __future__ import annotations

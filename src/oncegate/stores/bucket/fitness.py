@@ -113,6 +113,45 @@ async def _try_conditions(store: ObjectStore, scheme: str, calls: S3Calls | None
     )
 
 
+async def keeps_removals(store: ObjectStore, calls: S3Calls | None) -> bool:
+    """Try whether a removal is refused where another version stands, and done where the named one does.
+
+    Raises:
+        obstore's errors: the store failed, so nothing is known.
+        StoreBusy: the same.
+    """
+    if calls is None:  # obstore's own removal takes no condition
+        return False
+    key = f"{RESERVED_NAME}/probe/{secrets.token_hex(8)}-removal"
+    await obstore.put_async(store, key, b"probe", use_multipart=False)
+    try:
+        meta = await obstore.head_async(store, key)
+        if not await _is_removal_refused(calls, key):
+            return False
+        await calls.delete_version(key, etag_of(meta))
+        await obstore.head_async(store, key)
+    except FileNotFoundError:
+        return True
+    except ObjectStands:
+        return False
+    except StoreFault as fault:
+        if isinstance(fault, StoreBusy):
+            raise
+        return False
+    finally:
+        with contextlib.suppress(*DRIVER_ERRORS):
+            await obstore.delete_async(store, key)
+    return False
+
+
+async def _is_removal_refused(calls: S3Calls, key: str) -> bool:
+    try:
+        await calls.delete_version(key, ANOTHER_ETAG)
+    except ObjectStands:
+        return True
+    return False
+
+
 async def _large_ways(calls: S3Calls, key: str, replaced: str | None) -> Sequence[Way]:
     """Return the ways that refuse what they must; there is an object at ``key``."""
     if await _is_completion_refused(calls, key, replaced) and (replaced or await _has_race_one_winner(calls, key)):

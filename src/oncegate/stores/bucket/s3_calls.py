@@ -158,6 +158,18 @@ class S3Calls:
         """Remove an object; one that does not exist is no fault."""
         _good(await self._once("DELETE", key))
 
+    async def delete_version(self, key: str, etag: str) -> None:
+        """Remove an object, if it has this ETag.
+
+        Raises:
+            ObjectStands: it has another, or there is none.
+            StoreFault: or it is unknown whether the object was removed.
+
+        Source: S3 API Reference, DeleteObject, If-Match.
+        """
+        condition = {"if-match": etag}
+        _on_condition(await self._once("DELETE", key, headers=condition), condition)
+
     async def keeps_versions(self) -> bool:
         """Tell whether the bucket keeps versions now; False if the server does not say.
 

@@ -19,6 +19,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
 import obstore
+from obstore import exceptions
 
 from oncegate.links.urls import object_key_problem
 from oncegate.stores.bucket import fitness
@@ -31,8 +32,10 @@ from oncegate.stores.bucket.s3_multipart import sweep_uploads
 from oncegate.stores.bucket.upload import ObstoreUpload, way_or_warn
 from oncegate.stores.protocol import (
     KeyRefused,
+    NotOnce,
     ObjectChanged,
     ObjectInfo,
+    ObjectStands,
     OpenObject,
     StoreBusy,
     StoreFault,
@@ -77,6 +80,7 @@ class ObstoreStore:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
         self._abilities: Abilities | None = None
+        self._keeps_removals: bool | None = None
         self._finding: asyncio.Lock = asyncio.Lock()
 
     async def look(self, key: str) -> OpenObject | None:
@@ -126,6 +130,33 @@ class ObstoreStore:
             StoreFault: also if the bucket holds a key that obstore cannot name (``a//b``, ``..``).
         """
         return await list_bucket(self._bucket.short, prefix, after, limit, scheme=self._bucket.scheme)
+
+    async def may_remove(self) -> bool:
+        """Return whether the server keeps a condition on removals, as found by trying; see ``Store.may_remove``."""
+        async with self._finding:
+            if self._keeps_removals is None:
+                try:
+                    self._keeps_removals = await fitness.keeps_removals(self._bucket.short, self._bucket.calls)
+                except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError):
+                    self._keeps_removals = False
+                except DRIVER_ERRORS as error:
+                    raise fault_of(error, doing="probe of conditional removals") from error
+            return self._keeps_removals
+
+    async def remove(self, key: str, etag: str) -> bool:
+        """Remove a version of an object by a conditional DELETE; see ``Store.remove``.
+
+        In a bucket that keeps versions the object is hidden by a delete marker, and its versions stay.
+        """
+        if is_reserved(key) or object_key_problem(key):
+            return False
+        if self._bucket.calls is None or not await self.may_remove():
+            raise NotOnce("the store keeps no condition on removals; see doctor")
+        try:
+            await self._bucket.calls.delete_version(key, etag)
+        except ObjectStands:
+            return False
+        return True
 
     async def sweep(self, older_than_s: int) -> int:
         """Remove leftovers of killed uploads, temporary objects and multipart uploads; see ``Store.sweep``."""

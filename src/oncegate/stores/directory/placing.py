@@ -114,7 +114,7 @@ def _create(target: FileTarget, staged: staging.StagedFile, folder_fd: int) -> N
 def _replace(root_fd: int, target: FileTarget, staged: staging.StagedFile, folder_fd: int) -> None:
     name = target.segments[-1]
     staged.prepare_rename()
-    with _lock_for_replacing(root_fd):
+    with lock_for_replacing(root_fd):
         try:
             standing = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
         except FileNotFoundError:
@@ -166,7 +166,8 @@ def _folders_above(root_fd: int, target: FileTarget, *, stood: int) -> Generator
 
 
 @contextmanager
-def _lock_for_replacing(root_fd: int) -> Generator[None, None, None]:
+def lock_for_replacing(root_fd: int) -> Generator[None, None, None]:
+    """Keep every other gateway on this folder from replacing or removing a version meanwhile."""
     ours_fd = staging.open_ours(root_fd, staging.STAGING[:1])
     try:
         # Opened for each use: locks on descriptors of one opening do not exclude each other.

@@ -19,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from oncegate.links.urls import object_key_problem
-from oncegate.stores.directory import fitness, listing, staging, upload, walk
+from oncegate.stores.directory import fitness, listing, removal, staging, upload, walk
 from oncegate.stores.directory.placing import FileTarget
 from oncegate.stores.protocol import KeyRefused, ObjectChanged, ObjectInfo, OpenObject, StoreUnfit, Upload
 from oncegate.stores.unattended import result_of
@@ -120,6 +120,19 @@ class DirectoryStore:
     async def list_objects(self, prefix: str, after: str, limit: int) -> Sequence[ObjectInfo]:
         """List objects in the order of their keys as UTF-8 bytes; see ``Store.list_objects``."""
         return await self._in_thread(lambda: listing.page(self._root_fd, prefix=prefix, after=after, limit=limit))
+
+    async def may_remove(self) -> bool:
+        """Return whether the folder may be written to; see ``Store.may_remove``."""
+        return await self._in_thread(lambda: removal.may_write(self._root_fd))
+
+    async def remove(self, key: str, etag: str) -> bool:
+        """Remove a version of an object, and the folders that are empty without it; see ``Store.remove``."""
+        segments = walk.segments_of(key)
+        if segments is None:
+            return False
+        return await result_of(
+            asyncio.ensure_future(self._in_thread(lambda: removal.remove(self._root_fd, segments, etag)))
+        )
 
     async def sweep(self, older_than_s: int) -> int:
         """Remove leftovers of killed uploads; see ``Store.sweep``."""
