@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
+import dependencies  # the file beside this one
 
 from oncegate import events, meters
 from oncegate.cli.main import COMMANDS, cli
@@ -309,6 +310,7 @@ GENERATORS: Mapping[str, Callable[[], str]] = {
     "metrics": generated_metrics,
     "accept": generated_accept,
     "control": generated_control,
+    "dependencies": dependencies.table,
 }
 
 

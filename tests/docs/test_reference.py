@@ -45,6 +45,8 @@ def test_the_check_tells_a_page_that_is_wrong(tmp_path: pathlib.Path) -> None:
         for path in (ROOT / folder).iterdir():
             if path.is_file():
                 (tmp_path / folder / path.name).write_bytes(path.read_bytes())
+    for name in ("pyproject.toml", "uv.lock"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     wrong = tmp_path / "docs/reference/events.md"
     wrong.write_text(wrong.read_text().replace("| `draining` |", "| `drowning` |"))
     found = subprocess.run(
