@@ -45,6 +45,7 @@ def _module(name: str, path: pathlib.Path | None = None) -> ModuleType:
 @pytest.fixture(scope="session")
 def downloads() -> ModuleType:
     """The simulated world, and downloads in it."""
+    _module("simulated_network")
     return _module("use_simulation")
 
 

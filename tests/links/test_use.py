@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oncegate.links.refusal import Reason
-from oncegate.uses.record import CLAIMS_MAX, EMPTY, MARKS_MAX, PLACING_MAX, Claim, Lease, Placing, Record
+from oncegate.uses.record import CLAIMS_MAX, EMPTY, MARKS_MAX, PLACING_MAX, Claim, Doubt, Lease, Placing, Record
 from oncegate.uses.upload import (
     UNKNOWN_FOR_S,
     UploadAsk,
@@ -506,6 +506,84 @@ def test_a_revoked_record_still_takes_what_is_given_back() -> None:
     record = revoke(claimed())
     assert record is not None
     assert broken(record, SIZE) == Record(uses=0, marks=("s",), is_revoked=True)
+
+
+# What was sent and may not have arrived.
+
+SMALL = 1000
+
+
+def doubted(record: Record, doubt: Doubt, *, mark: str = "d") -> Record:
+    """After a transfer of ``C`` that was sent whole and ended so."""
+    settled = settle(
+        record, claim_id="C", mark=mark, back_bytes=0, size_bytes=SMALL, etag="e", now_s=NOW_S, doubt=doubt
+    )
+    assert settled is not None
+    return settled
+
+
+@pytest.mark.parametrize(
+    ("doubt", "cookie", "after_s", "kind"),
+    [
+        (Doubt.UNACKED, "C", 900, Kind.ADMIT),
+        (Doubt.UNACKED, "C", 901, Kind.REFUSE),
+        (Doubt.UNACKED, None, 30, Kind.ADMIT),
+        (Doubt.UNACKED, None, 31, Kind.REFUSE),
+        (Doubt.UNREAD, "C", 900, Kind.ADMIT),
+        (Doubt.UNREAD, None, 0, Kind.REFUSE),
+        (Doubt.NONE, "C", 0, Kind.REFUSE),
+    ],
+)
+def test_the_holder_may_have_again_what_may_not_have_arrived(
+    doubt: Doubt, cookie: str | None, after_s: int, kind: Kind
+) -> None:
+    """By the address alone only what was not acknowledged, and soon: else a second GET of any script would be served."""
+    record, request = doubted(claimed(), doubt), ask(size=SMALL, cookie=cookie)
+    assert admit(record, request, NOW_S + after_s).kind is kind
+    assert (refusal_of_use(record, request, NOW_S + after_s, RULES) is None) == (kind is Kind.ADMIT)
+
+
+def test_what_may_not_have_arrived_is_sent_again_once() -> None:
+    """Whoever drops their own acknowledgements has twice the size, and not a byte more."""
+    again = written(admit(doubted(claimed(), Doubt.UNACKED), ask(size=SMALL, cookie="C")))
+    assert (again.claims[0].paid, again.claims[0].over) == (SMALL, SMALL)
+    for request in (ask(size=SMALL, cookie="C"), ask((0, 1), size=SMALL, cookie="C")):
+        assert admit(doubted(again, Doubt.UNACKED, mark="d2"), request).kind is Kind.REFUSE
+
+
+def test_of_a_large_object_no_more_than_16_mib_are_sent_again() -> None:
+    """A browser's whole GET of more is refused; the rest by Range is not."""
+    size = 17 * MIB
+    record = claimed()
+    record = record._replace(
+        claims=(record.claims[0]._replace(size_bytes=size, etag="e", paid=size, doubt=Doubt.UNACKED),)
+    )
+    assert admit(record, ask(size=size, cookie="C")).kind is Kind.REFUSE
+    assert admit(record, ask((MIB, size), size=size, cookie="C")).kind is Kind.ADMIT
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [ask(size=SMALL, address=NEIGHBOUR), ask(size=SMALL, cookie="X"), ask(size=SMALL, cookie="C", etag="f")],
+    ids=["another address", "another cookie", "another version"],
+)
+def test_a_doubt_opens_nothing_for_anyone_else(stranger: DownloadAsk) -> None:
+    """That it did not arrive is the holder's word."""
+    assert admit(doubted(claimed(), Doubt.UNACKED), stranger).kind is Kind.REFUSE
+
+
+def test_the_worst_doubt_of_a_claim_stays() -> None:
+    """Of several transfers of one claim the one that ended best must not hide the others."""
+    record = doubted(claimed(), Doubt.UNACKED)
+    for later in (Doubt.UNREAD, Doubt.NONE):
+        assert doubted(record, later, mark=later.name).claims[0].doubt is Doubt.UNACKED
+
+
+def test_the_cookies_holder_waits_while_it_is_not_known_how_their_transfer_ended() -> None:
+    """403 would send them away for good. Without the cookie it is one of many that race, and it hears 403."""
+    for request, kind in ((ask(size=SMALL, cookie="C"), Kind.BUSY), (ask(size=SMALL), Kind.REFUSE)):
+        assert admit(claimed(), request._replace(unended=frozenset({"C"}))).kind is kind
+        assert admit(claimed(), request._replace(unended=frozenset({"other"}))).kind is Kind.REFUSE
 
 
 # HEAD and the page.

@@ -28,7 +28,7 @@ from oncegate.ledgers.protocol import (
     Version,
 )
 from oncegate.links.refusal import Reason
-from oncegate.uses.record import MARKS_MAX, Record, from_json, to_json
+from oncegate.uses.record import MARKS_MAX, Doubt, Record, from_json, to_json
 from oncegate.uses.use import Admission, Kind, is_written, settle
 
 ATTEMPTS_MAX = 12
@@ -119,10 +119,11 @@ class GiveBack(NamedTuple):
         forget_after_s: until when the record must live.
         claim_id: whose promise it was.
         mark: fresh, names this settlement.
-        back_bytes: promised and never handed to the server.
+        back_bytes: promised and never sent.
         size_bytes: of the object.
         etag: hash of its ETag.
         is_parallel: it was taken from a running transfer, for another of the same holder.
+        doubt: whether the rest, which was sent, has arrived.
     """
 
     link_id: bytes
@@ -133,6 +134,7 @@ class GiveBack(NamedTuple):
     size_bytes: int
     etag: str
     is_parallel: bool = False
+    doubt: Doubt = Doubt.NONE
 
 
 def give_back(what: GiveBack, clock: Callable[[], int]) -> Talk[bool]:
@@ -163,6 +165,7 @@ def give_back(what: GiveBack, clock: Callable[[], int]) -> Talk[bool]:
             etag=what.etag,
             now_s=clock(),
             is_parallel=what.is_parallel,
+            doubt=what.doubt,
         )
 
     return (yield from rewrite(what.link_id, what.forget_after_s, change))

@@ -7,7 +7,8 @@ rule below was found necessary there (docs/decisions/0002).
 
 Budget (docs/promises.md): a claim has ``paid``, bytes promised or sent, at most the size, and ``over``, bytes sent
 again after breaks, at most the slack. So one use never yields more than size + slack, whatever is asked, cut or
-overlapped.
+overlapped. The slack is half of the size; where the end of a transfer is in doubt (``Doubt``) it is the size: never more
+than twice the size, and to one holder.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from oncegate.links.refusal import Reason
-from oncegate.uses.record import CLAIMS_MAX, EDGE, EMPTY, Claim, Placing, Record, with_mark
+from oncegate.uses.record import CLAIMS_MAX, EDGE, EMPTY, Claim, Doubt, Placing, Record, with_mark
 
 # one break can lose 10 MiB that lie in socket buffers (stock Linux: 4 to send, 6 to receive)
 SLACK_MAX_BYTES = 16 * 1024 * 1024
@@ -29,9 +30,18 @@ AHEAD_MAX_S = 300
 clock was wrong."""
 
 
-def slack_bytes(size_bytes: int) -> int:
-    """How much of an object may be sent again after breaks; half of it at most, so never a second copy."""
-    return min(SLACK_MAX_BYTES, size_bytes // 2)
+REPEAT_BY_ADDRESS_S = 30
+"""For how long an address alone proves who may have a transfer in doubt again: it may be a neighbour's, so no longer than
+a program needs that tries again by itself."""
+
+
+def slack_bytes(size_bytes: int, *, is_in_doubt: bool = False) -> int:
+    """How much of an object may be sent again after breaks.
+
+    Half of it at most, so never a second copy. All of it where what was sent may not have arrived: a browser asks for the
+    whole again, however little it lacks.
+    """
+    return min(SLACK_MAX_BYTES, size_bytes if is_in_doubt else size_bytes // 2)
 
 
 class Rules(NamedTuple):
@@ -96,6 +106,7 @@ class DownloadAsk(NamedTuple):
         mark: fresh, names this write; needed only where there is a record already.
         running: of this process's transfers: claim id to bytes promised and not yet sent, of those that still have to
             send what is asked for; of all, where there is none.
+        unended: claims of which this process has a transfer that runs, or that was handed over and may not have arrived.
     """
 
     uses: int
@@ -108,6 +119,7 @@ class DownloadAsk(NamedTuple):
     claim_id: str
     mark: str
     running: Mapping[str, int] = MappingProxyType({})
+    unended: frozenset[str] = frozenset()
 
     @property
     def asked_bytes(self) -> int:
@@ -164,6 +176,14 @@ def _claim_of_holder(record: Record, ask: DownloadAsk, now_s: int, rules: Rules)
     return None, False
 
 
+def _is_in_doubt(claim: Claim, now_s: int, *, by_cookie: bool) -> bool:
+    """Whether this holder may have again what was sent and may not have arrived."""
+    # What was acknowledged whole is never repeated by the address alone: a neighbour, and every program that reads a head
+    # and leaves, would make a second use of it.
+    by_address = claim.doubt is Doubt.UNACKED and now_s - claim.at_s <= REPEAT_BY_ADDRESS_S
+    return by_address or (by_cookie and claim.doubt is not Doubt.NONE)
+
+
 def _continue(
     record: Record, claim: Claim, ask: DownloadAsk, now_s: int, rules: Rules, *, by_cookie: bool
 ) -> Admission:
@@ -174,12 +194,14 @@ def _continue(
     elif (claim.size_bytes, claim.etag) != (size, ask.etag):
         # ``paid`` counts bytes of one version, and two halves of different versions are no object
         return refused(Reason.OBJECT_REPLACED)
-    asked, slack = ask.asked_bytes, slack_bytes(size)
+    in_doubt = _is_in_doubt(claim, now_s, by_cookie=by_cookie)
+    asked, slack = ask.asked_bytes, slack_bytes(size, is_in_doubt=in_doubt)
 
     def fits(paid: int) -> bool:
-        # Once all bytes are paid nothing more is admitted, even if slack is left. The exception is a download manager:
-        # it asks again for bytes that another of its connections was sent and never read (docs/decisions/0005).
-        is_open = paid < size or claim.is_parallel
+        # Once all bytes are paid nothing more is admitted, even if slack is left. The exceptions are a download manager,
+        # which asks again for bytes that another of its connections was sent and never read (docs/decisions/0005), and
+        # whoever may not have received what was sent.
+        is_open = paid < size or claim.is_parallel or in_doubt
         return is_open and over + max(0, paid + asked - size) <= slack
 
     # Bytes that are promised to a transfer of this process and not sent yet can be promised to this request instead.
@@ -207,7 +229,10 @@ def _continue(
     # is 503, not 403.
     may_end_here = cut > 0 and fits(paid - cut)
     may_run_elsewhere = claim.gateway != ask.gateway and over + max(0, asked - size) <= slack
-    if ask.span is not None and (may_end_here or may_run_elsewhere):
+    # How a transfer ended here may be unknown yet, and may put the claim in doubt. That helps by the cookie alone: of
+    # many requests that race from one address all but one are to hear that the link is used.
+    may_be_in_doubt = by_cookie and claim.claim_id in ask.unended
+    if may_be_in_doubt or (ask.span is not None and (may_end_here or may_run_elsewhere)):
         return Admission(kind=Kind.BUSY, claim_id=claim.claim_id, reason=Reason.BUSY)
     has_rest = ask.span is None and paid < size
     return refused(Reason.USED)._replace(rest_until_s=claim.at_s + rules.resume_window_s if has_rest else None)
@@ -223,18 +248,21 @@ def settle(
     etag: str,
     now_s: int,
     is_parallel: bool = False,
+    doubt: Doubt = Doubt.NONE,
 ) -> Record | None:
-    """Give back bytes that were promised and never handed to the server; the use itself, if no byte ever was.
+    """Give back bytes that were promised and never sent; the use itself, if no byte ever was.
 
     Args:
         record: the link's.
         claim_id: whose promise it was.
         mark: names this settlement, so that doing it twice is harmless.
-        back_bytes: not handed over; 0 for an object of no bytes whose answer was never begun.
+        back_bytes: never sent; 0 for an object of no bytes whose answer was never begun.
         size_bytes: of the object.
         etag: hash of its ETag.
         now_s: seconds since 1970 UTC; the window to resume runs from here.
         is_parallel: the promise was taken from a running transfer, for another of the same holder.
+        doubt: whether the rest, which was sent and stays paid, has arrived. NONE where no byte was sent; an object of no
+            bytes whose head was sent is not settled at all.
 
     Returns:
         The record to write; None where there is nothing (more) to give back.
@@ -254,6 +282,7 @@ def settle(
         paid=max(0, paid - back_bytes),
         over=claim.over - max(0, back_bytes - paid),
         is_parallel=claim.is_parallel or is_parallel,
+        doubt=max(claim.doubt, doubt),
     )
     if settled.paid == 0 and settled.over == 0:
         claims = tuple(other for other in record.claims if other is not claim)
@@ -287,11 +316,13 @@ def refusal_of_use(record: Record | None, ask: DownloadAsk, now_s: int, rules: R
         return Reason.REVOKED
     if record.uses < ask.uses:
         return None
-    claim, _ = _claim_of_holder(record, ask, now_s, rules)
+    claim, by_cookie = _claim_of_holder(record, ask, now_s, rules)
     if claim is None or claim.size_bytes is None:
         return Reason.USED
-    has_slack = claim.is_parallel and claim.over < slack_bytes(claim.size_bytes)
-    return None if claim.paid < claim.size_bytes or has_slack else Reason.USED
+    in_doubt = _is_in_doubt(claim, now_s, by_cookie=by_cookie)
+    has_slack = claim.over < slack_bytes(claim.size_bytes, is_in_doubt=in_doubt)
+    is_open = claim.paid < claim.size_bytes or (has_slack and (claim.is_parallel or in_doubt))
+    return None if is_open else Reason.USED
 
 
 def is_too_old(made_ms: int | None, *, born_ms: int, accept_from_ms: int | None) -> bool:

@@ -1924,14 +1924,14 @@ class Admission(NamedTuple):
  unknown: object = None
  rest_until_s: object = None
 
-def settle(record, *, claim_id, mark, back_bytes, size_bytes, etag, now_s, is_parallel=False):
+def settle(record, *, claim_id, mark, back_bytes, size_bytes, etag, now_s, is_parallel=False, doubt=Doubt.NONE):
  if mark in record.marks:
   return None
  claim = next((claim for claim in record.claims if claim.claim_id == claim_id), None)
  if claim is None:
   return None
  paid = size_bytes if claim.size_bytes is None else claim.paid
- settled = claim._replace(at_s=max(claim.at_s, now_s), size_bytes=size_bytes, etag=etag, paid=max(0, paid - back_bytes), over=claim.over - max(0, back_bytes - paid), is_parallel=claim.is_parallel or is_parallel)
+ settled = claim._replace(at_s=max(claim.at_s, now_s), size_bytes=size_bytes, etag=etag, paid=max(0, paid - back_bytes), over=claim.over - max(0, back_bytes - paid), is_parallel=claim.is_parallel or is_parallel, doubt=max(claim.doubt, doubt))
  if settled.paid == 0 and settled.over == 0:
   claims = tuple((other for other in record.claims if other is not claim))
   return record._replace(uses=record.uses - 1, claims=claims, marks=with_mark(record, mark))
