@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 EMULATED = (
     *("test_obstore_s3.py", "test_s3.py", "test_dynamodb.py", "test_object_store_gateway.py"),
-    "test_edge_emulated.py",
+    *("test_edge_emulated.py", "test_compose.py"),
     *(
         "test_doctor_aws.py",
         "test_articles.py",

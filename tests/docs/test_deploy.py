@@ -66,10 +66,11 @@ def test_the_unit_runs_a_command_that_exists_and_waits_for_it_to_end() -> None:
         "PrivateDevices",
         "CapabilityBoundingSet",
         "SystemCallFilter",
+        "MemoryMax",
     ],
 )
 def test_the_unit_is_hardened(key: str) -> None:
-    """The gateway faces the public: it gets its own folder and the network, and nothing else."""
+    """The gateway faces the public: it gets its own folder, the network and some memory, and nothing else."""
     assert key in unit()["Service"]
 
 
