@@ -2,12 +2,15 @@
 
 import subprocess
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
+from oncegate.keys import pem
 from oncegate.keys.pem import (
     KeyUnfit,
+    PemPublicKey,
+    PemSigningKey,
     load_public_key,
     load_signing_key,
     new_key_pair,
@@ -136,3 +139,60 @@ def test_a_key_shows_nothing_of_itself(kind: Literal["ecdsa", "rsa"]) -> None:
     for key in (load_signing_key(private_pem).named("K1"), load_public_key(public_pem)):
         assert repr(key).startswith("<oncegate.keys.pem.")
         assert not hasattr(key, "__dict__")
+
+
+class Counted:
+    """Counts how often the library checks a signature of a key."""
+
+    def __init__(self, key: PemPublicKey) -> None:
+        self.key = key
+        self.count = 0
+        self._check = key._verify
+        key._verify = self._verify
+
+    def _verify(self, *arguments: object) -> None:
+        self.count += 1
+        self._check(*arguments)
+
+
+@pytest.fixture
+def signed() -> tuple[PemSigningKey, Counted]:
+    """Give a signing key, and its public half whose checks are counted."""
+    private, public = new_key_pair("ecdsa")
+    return load_signing_key(private).named("K1"), Counted(load_public_key(public))
+
+
+def test_the_same_signature_is_checked_once(signed: tuple[PemSigningKey, Counted]) -> None:
+    """A Range after a Range, and a spent link that is tried again, would each cost an ECDSA check."""
+    signing, counted = signed
+    signature = signing.sign(b"m", "SHA256")
+    assert [counted.key.verify(signature, b"m", "SHA256") for _ in range(3)] == [True] * 3
+    assert counted.count == 1
+
+
+def test_any_other_bytes_are_checked(signed: tuple[PemSigningKey, Counted]) -> None:
+    """A memory by the signature alone would open any object to the holder of one link."""
+    signing, counted = signed
+    signature = signing.sign(b"m", "SHA256")
+    assert counted.key.verify(signature, b"m", "SHA256")
+    others = [(signature, b"n", "SHA256"), (signature, b"m", "SHA1"), (signature + b"x", b"m", "SHA256")]
+    assert [counted.key.verify(*other) for other in others] == [False] * 3
+    assert counted.count == 4
+
+
+def test_what_is_refused_is_not_remembered(signed: tuple[PemSigningKey, Counted]) -> None:
+    """Strangers send as many wrong signatures as they like: they must not push out the genuine ones, or fill a memory."""
+    _, counted = signed
+    assert [counted.key.verify(b"s", b"m", "SHA256") for _ in range(3)] == [False] * 3
+    assert counted.count == 3
+    assert not counted.key._genuine
+
+
+def test_a_key_remembers_so_many_signatures(signed: tuple[PemSigningKey, Counted], monkeypatch: Any) -> None:
+    """The oldest goes; and long policies, of which a thousand would take megabytes, are checked each time."""
+    signing, counted = signed
+    monkeypatch.setattr(pem, "REMEMBERED_MAX", 2)
+    messages = [b"1", b"2", b"3", b"x" * (pem.REMEMBERED_MESSAGE_BYTES + 1)]
+    for message in messages:
+        assert counted.key.verify(signing.sign(message, "SHA256"), message, "SHA256")
+    assert [checked[1] for checked in counted.key._genuine] == [b"2", b"3"]

@@ -1,7 +1,7 @@
 """Keys in PEM text, by the ``cryptography`` package: RSA with PKCS#1 v1.5 and ECDSA on P-256, SHA-1 and SHA-256.
 
-A key is loaded once and then used for every link, because loading costs 140 times a signature check; so its ``verify``
-and ``sign`` are the bare call and nothing else. No file is read here, and no key shows its material in ``repr``.
+A key is loaded once and then used for every link, because loading costs 140 times a signature check; so its ``sign`` is
+the bare call and nothing else, and its ``verify`` the same with a memory. No file is read here, and no key shows its material in ``repr``.
 
 Depends on ``cryptography``: pure Python costs 85 times as much per signature, and is not in constant time.
 
@@ -38,6 +38,11 @@ RSA_BITS_MAX = 4096
 PEM_BYTES_MAX = 16_384
 """Five times the longest private key that is accepted."""
 
+REMEMBERED_MAX = 1_024
+REMEMBERED_MESSAGE_BYTES = 1_024
+"""Of each key: genuine signatures that are not checked again, and the longest message of which one is remembered. With
+twenty keys that is 30 MiB, if every link has a policy of that length."""
+
 KeyKind = Literal["ecdsa", "rsa"]
 
 _AnyPublic = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
@@ -56,9 +61,14 @@ class KeyUnfit(Unfit):
 
 
 class PemPublicKey:
-    """A public key: RSA of 2048 to 4096 bits (PKCS#1 v1.5), or ECDSA on P-256 (signatures in ASN.1 DER)."""
+    """A public key: RSA of 2048 to 4096 bits (PKCS#1 v1.5), or ECDSA on P-256 (signatures in ASN.1 DER).
 
-    __slots__ = ("_arguments", "_verify", "kind", "spki_sha256")
+    It remembers the last signatures that were its own: a Range after a Range, a GET after a HEAD, a link that is tried
+    again are the same check of the same bytes. Only whoever holds a genuine link adds to that. A key that leaves the key
+    group takes its memory with it.
+    """
+
+    __slots__ = ("_arguments", "_genuine", "_verify", "kind", "spki_sha256")
 
     def __init__(self, key: _AnyPublic) -> None:
         """Take a loaded key.
@@ -70,13 +80,21 @@ class PemPublicKey:
         self.spki_sha256: bytes = _spki_sha256(key)
         self._verify: Callable[..., None] = key.verify
         self._arguments: Mapping[str, tuple[object, ...]] = _RSA if self.kind == "rsa" else _ECDSA
+        self._genuine: dict[tuple[bytes, bytes, str], None] = {}
 
     def verify(self, signature: bytes, message: bytes, hash_name: str) -> bool:
         """Return whether this key signed the message; see ``links.key_group.PublicKey``."""
+        checked = (signature, message, hash_name)
+        if checked in self._genuine:
+            return True
         try:
             self._verify(signature, message, *self._arguments[hash_name])
         except _NOT_SIGNED_BY_IT:
             return False
+        if len(message) <= REMEMBERED_MESSAGE_BYTES:
+            if len(self._genuine) >= REMEMBERED_MAX:
+                del self._genuine[next(iter(self._genuine))]
+            self._genuine[checked] = None
         return True
 
 

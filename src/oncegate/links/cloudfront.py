@@ -24,8 +24,11 @@ from oncegate.links.urls import unescape
 HASH_NAMES = {b"SHA1": "SHA1", b"SHA256": "SHA256"}
 EXPIRES_DIGITS_MAX = 25  # the largest has 19; more zeros in front are another policy, and so a bad signature
 
-_TO_STANDARD = bytes.maketrans(b"-_~+=/", b"+=/!!!")  # an unescaped + = or / is no part of CloudFront's base64
+FROM_CLOUDFRONT = bytes.maketrans(b"-_~+=/", b"+=/!!!")  # an unescaped + = or / is no part of CloudFront's base64
 _FROM_STANDARD = bytes.maketrans(b"+=/", b"-_~")
+BAD_SIGNATURE_HINT = (
+    "the signed URL was changed, re-encoded or shortened, or Hash-Algorithm is missing (SHA256 must be named)"
+)
 
 
 class Credential(NamedTuple):
@@ -150,10 +153,7 @@ def check_signature(credential: Credential, request: ViewerRequest, keys: KeyGro
     """The signature is of these bytes by this key."""
     key = keys.get(credential.key_id)
     if key is None or not key.verify(credential.signature, credential.signed_bytes, credential.hash_name):
-        hint = (
-            "the signed URL was changed, re-encoded or shortened, or Hash-Algorithm is missing (SHA256 must be named)"
-        )
-        raise Refused(Reason.BAD_SIGNATURE, hint=hint)
+        raise Refused(Reason.BAD_SIGNATURE, hint=BAD_SIGNATURE_HINT)
 
 
 def check_resource(credential: Credential, request: ViewerRequest, keys: KeyGroup, now_s: int) -> None:
@@ -286,6 +286,6 @@ def _decode(text: bytes, reason: Reason) -> bytes:
     try:
         # Strict, because Python otherwise skips other characters, and garbage would count as a wrong signature in place
         # of a malformed one.
-        return binascii.a2b_base64(unescape(text).translate(_TO_STANDARD), strict_mode=True)
+        return binascii.a2b_base64(unescape(text).translate(FROM_CLOUDFRONT), strict_mode=True)
     except binascii.Error:
         raise Refused(reason) from None

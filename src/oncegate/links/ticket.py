@@ -26,7 +26,7 @@ USES_MAX = 9999
 NONCE_AHEAD_MAX_MS = 86_400_000
 # The last character is one of four: base64 ignores spare bits, so each nonce would otherwise have 16 spellings.
 _TICKET = re.compile(rb"([gp])([1-9][0-9]{0,3})?\.([A-Za-z0-9_-]{21}[AQgw])(?:\.([a-z0-9]{1,12}))?")
-_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+FROM_BASE64URL = bytes.maketrans(b"-_", b"+/")
 _OPERATIONS = {b"g": Operation.GET, b"p": Operation.PUT}  # an enum called with its value takes five times as long
 _HOME = re.compile(r"[a-z0-9]{1,12}")
 
@@ -87,7 +87,7 @@ def read_ticket(text: bytes, *, now_s: int, homes: Collection[str]) -> Ticket:
         ticket = Ticket(
             operation=_OPERATIONS[operation],
             uses=int(uses or 1),
-            nonce=binascii.a2b_base64(nonce.translate(_TO_STANDARD) + b"=="),  # spare bits are zero in A, Q, g, w
+            nonce=binascii.a2b_base64(nonce.translate(FROM_BASE64URL) + b"=="),  # spare bits are zero in A, Q, g, w
             home=(named or b"").decode(),
         )
     except ValueError:

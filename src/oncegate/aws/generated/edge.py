@@ -832,7 +832,9 @@ HASH_NAMES = {b'SHA1': 'SHA1', b'SHA256': 'SHA256'}
 
 EXPIRES_DIGITS_MAX = 25
 
-_TO_STANDARD_of_cloudfront = bytes.maketrans(b'-_~+=/', b'+=/!!!')
+FROM_CLOUDFRONT = bytes.maketrans(b'-_~+=/', b'+=/!!!')
+
+BAD_SIGNATURE_HINT = 'the signed URL was changed, re-encoded or shortened, or Hash-Algorithm is missing (SHA256 must be named)'
 
 class Credential(NamedTuple):
  key_id: object
@@ -895,8 +897,7 @@ def check_key(credential, request, keys, now_s):
 def check_signature(credential, request, keys, now_s):
  key = keys.get(credential.key_id)
  if key is None or not key.verify(credential.signature, credential.signed_bytes, credential.hash_name):
-  hint = 'the signed URL was changed, re-encoded or shortened, or Hash-Algorithm is missing (SHA256 must be named)'
-  raise Refused(Reason.BAD_SIGNATURE, hint=hint)
+  raise Refused(Reason.BAD_SIGNATURE, hint=BAD_SIGNATURE_HINT)
 
 def check_resource(credential, request, keys, now_s):
  if match_of(credential, request) is None:
@@ -929,7 +930,7 @@ def stated_by(credential, request, *, issuer):
 
 def _decode(text, reason):
  try:
-  return binascii.a2b_base64(unescape(text).translate(_TO_STANDARD_of_cloudfront), strict_mode=True)
+  return binascii.a2b_base64(unescape(text).translate(FROM_CLOUDFRONT), strict_mode=True)
  except binascii.Error:
   raise Refused(reason) from None
 
@@ -1020,7 +1021,7 @@ NONCE_AHEAD_MAX_MS = 86400000
 
 _TICKET = re.compile(b'([gp])([1-9][0-9]{0,3})?\\.([A-Za-z0-9_-]{21}[AQgw])(?:\\.([a-z0-9]{1,12}))?')
 
-_TO_STANDARD_of_ticket = bytes.maketrans(b'-_', b'+/')
+FROM_BASE64URL = bytes.maketrans(b'-_', b'+/')
 
 _OPERATIONS = {b'g': Operation.GET, b'p': Operation.PUT}
 
@@ -1060,7 +1061,7 @@ def read_ticket(text, *, now_s, homes):
   raise Refused(Reason.MALFORMED_TICKET)
  operation, uses, nonce, named = found.groups()
  try:
-  ticket = Ticket(operation=_OPERATIONS[operation], uses=int(uses or 1), nonce=binascii.a2b_base64(nonce.translate(_TO_STANDARD_of_ticket) + b'=='), home=(named or b'').decode())
+  ticket = Ticket(operation=_OPERATIONS[operation], uses=int(uses or 1), nonce=binascii.a2b_base64(nonce.translate(FROM_BASE64URL) + b'=='), home=(named or b'').decode())
  except ValueError:
   raise Refused(Reason.MALFORMED_TICKET) from None
  if ticket.made_ms > now_s * 1000 + NONCE_AHEAD_MAX_MS:
