@@ -131,4 +131,5 @@ def test_every_metric_is_documented(tmp_path: pathlib.Path) -> None:
             exposed = set(re.findall(r"^(oncegate_\w+)", answer.read().decode(), re.MULTILINE))
     exposed = {re.sub(r"_(bucket|count|sum|created)$", "", name) for name in exposed}
     documented = set(re.findall(r"\| `(oncegate_\w+)` \|", page("reference/metrics.md")))
+    assert {"oncegate_transfers", "oncegate_build_info"} <= exposed
     assert exposed <= documented, f"not documented: {exposed - documented}"
