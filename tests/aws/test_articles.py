@@ -172,11 +172,11 @@ def test_one_time_upload_by_url(deployed: Deployment) -> None:
     url = deployed.call("GET", "/url").body.decode()
     key = url.partition("?")[0].removeprefix(f"https://{site.domain}/")
     assert str(uuid.UUID(key.removeprefix("uploads/"))) == key.removeprefix("uploads/")
-    assert site.ask("GET", url, headers={"user_agent": "curl/8.5.0", "accept": "*/*"}).status == 403
+    assert site.ask("GET", url, headers={"user-agent": "curl/8.5.0", "accept": "*/*"}).status == 403
     # browsers ask first, which was refused there
     assert site.ask("OPTIONS", url, headers={"origin": "https://app.example"}).status in (200, 204)
     # an upload that the bucket never got whole cost the link there
-    assert site.ask("PUT", url, body=b"x", headers={"content_md5": "AAAAAAAAAAAAAAAAAAAAAA=="}).status >= 400
+    assert site.ask("PUT", url, body=b"x", headers={"content-md5": "AAAAAAAAAAAAAAAAAAAAAA=="}).status >= 400
     assert site.ask("PUT", url, body=b"mine").status == 200
     assert site.ask("PUT", url, body=b"another").status == 403
     assert deployed.stored(key) == b"mine"

@@ -1,7 +1,7 @@
 """One signed, blocking call to an AWS service that speaks JSON; for commands, and for signing keys that AWS keeps.
 
-Uses ``http.client`` and a new connection for each try, because such calls are rare. Nothing of a request or an answer
-is logged.
+Uses ``http.client`` and a new connection for each try, because such calls are rare. Of an answer only the service's
+error message leaves this file, at most 200 characters of it.
 
 Source: AWS JSON 1.1 protocol; AWS General Reference, "Signing AWS API requests".
 """
@@ -23,7 +23,7 @@ from oncegate.aws_requests.signature import AwsCredentials, SigningScope, signed
 ATTEMPTS_MAX = 3
 ATTEMPT_MAX_S = 5.0
 PAUSE_S = 0.2
-_BUSY = frozenset(("ThrottlingException", "RequestLimitExceeded", "KMSInternalException", "DependencyTimeoutException"))
+_BUSY = frozenset(("ThrottlingException", "RequestLimitExceeded"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,8 @@ class CallFailed(Exception):
     """A service said no, or did not answer.
 
     Attributes:
-        code: the service's name for the error; empty if there was no answer, one that is not JSON, or a 5xx.
+        code: the service's name for the error, else its status; empty if the call may be repeated: there was no answer,
+            one that is not JSON, or a 5xx.
     """
 
     def __init__(self, code: str, words: str) -> None:
@@ -62,7 +63,9 @@ def call(
     credentials: AwsCredentials,
     environ: Mapping[str, str],
 ) -> Mapping[str, Any]:
-    """Make a call, and repeat it if the service is busy or did not answer: so it must be safe to make twice.
+    """Make a call, up to three times if it was throttled, got a 5xx, an answer that is not JSON, or none.
+
+    So it must be safe to repeat.
 
     Args:
         service: which.

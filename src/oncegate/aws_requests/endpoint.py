@@ -13,15 +13,19 @@ def endpoint_of(service: str, *, given: str, environ: Mapping[str, str]) -> str:
     """Find the URL of another server than AWS's own, without a slash at its end; empty where none is named.
 
     Args:
-        service: ``S3`` or ``DYNAMODB``.
+        service: as in the variable's name, such as ``S3``.
         given: by the configuration; it wins.
-        environ: where ``AWS_ENDPOINT_URL_<service>`` goes before ``AWS_ENDPOINT_URL``.
+        environ: of which counts the first that is set: ``AWS_ENDPOINT_URL_<service>``, ``AWS_ENDPOINT_URL``, and
+            ``AWS_ENDPOINT`` of obstore.
     """
     names = (f"AWS_ENDPOINT_URL_{service}", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
     return (given or next((environ[name] for name in names if environ.get(name)), "")).rstrip("/")
 
 
 def allow_http_of(endpoint: str, *, given: str | None, environ: Mapping[str, str]) -> str:
-    """Return whether requests may be sent without TLS: as configured, otherwise if the endpoint begins with http://."""
+    """Return ``true`` or ``false``, as obstore reads it: whether requests may be sent without TLS.
+
+    As configured, else ``AWS_ALLOW_HTTP``, else whether the endpoint begins with http://.
+    """
     usual = "true" if endpoint.startswith("http://") else "false"
     return given if given is not None else environ.get("AWS_ALLOW_HTTP") or usual

@@ -2,8 +2,10 @@
 
     parse -> verify -> look -> claim -> transfer -> settle
 
-Whatever goes wrong inside is one 500 without a word of it to the viewer; what was claimed is given back by whoever
-claimed it (downloads.py, uploads.py). Nothing here decides: links/ does.
+Only the order of a request is here. What a link allows is decided in links/, who may have how many bytes in uses/;
+this file itself refuses overload, unknown methods and tickets older than the ledger. A fault of the store or the ledger
+has a status of its own, any other exception is 500, and the viewer is told none of its details. What was claimed is
+given back by whoever claimed it (downloads.py, uploads.py).
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ _REASONS: Mapping[type[StoreFault], Reason] = {
     LengthNeeded: Reason.LENGTH_NEEDED,
     UploadTooLarge: Reason.TOO_LARGE,
 }
-"""What a viewer is told of a fault of the store; of every other kind that it failed."""
+"""What a viewer is told of a fault of the store; of any other, that the store failed. ``KeyRefused`` is no fault."""
 
 
 class Gateway:
@@ -126,7 +128,11 @@ class Gateway:
             await serve_download(parts, exchange, request, grant)
 
     def _verify(self, request: ViewerRequest) -> Grant:
-        """Verify a request as what it is meant."""
+        """Return what the link allows.
+
+        A form's POST, or a person's GET of a link to a folder, is verified as the PUT that it stands for; every other
+        request by ``verify_as_opened``.
+        """
         may_be_upload = request.method == "POST" or request.path.endswith(b"/")
         put = as_upload(request) if may_be_upload else None
         if put is None:
@@ -154,9 +160,9 @@ class Gateway:
             except (LedgerUnfit, OSError) as fault:
                 parts.journal.write("fault", where="ledger", what=f"home {grant.home}: {type(fault).__name__}")
                 raise Refused(Reason.LEDGER_UNKNOWN) from None
-            # accept_from is of the ledger that was restored, and another may have lost its memory since
+            # accept_from speaks of the own ledger alone; that of another home is judged by its birth
             parts, accept_from_ms = replace(parts, runner=home.runner, born_ms=home.born_ms), None
-        # else a ledger that lost its memory would open used tickets again
+        # a ledger that lost its memory would open used tickets again: those that are older than it are refused
         if grant.is_counted and is_too_old(grant.made_ms, born_ms=parts.born_ms, accept_from_ms=accept_from_ms):
             raise Refused(Reason.BEFORE_BIRTH)
         return parts
@@ -225,7 +231,7 @@ class Gateway:
                 "download", link_id=link, key=key, outcome=exchange.outcome, bytes=exchange.sent_bytes,
                 size=exchange.size_bytes, address=address, agent=agent,
             )  # fmt: skip
-        # refused by its head alone, a PUT is no upload that broke
+        # a PUT that was refused before its body began is told below, as "refused"
         elif method == "PUT" and (exchange.status == 200 or exchange.received_bytes):
             parts.journal.write(
                 "upload", link_id=link, key=key, outcome=exchange.outcome, bytes=exchange.received_bytes, address=address,

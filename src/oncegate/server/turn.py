@@ -1,4 +1,4 @@
-"""One request while it is under way: its body as it comes, and its answer as it goes; an application's side of a wire."""
+"""One request under way, between the application, which reads and writes, and the connection, which feeds it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from oncegate.server.sending import Headers, Sending
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Way(Protocol):
+class Connection(Protocol):
     """The connection, as a turn needs it."""
 
     @property
@@ -47,33 +47,33 @@ class Turn:
     Attributes:
         head: of the request.
         sending: the answer.
-        held_bytes: of the body, received and not yet taken.
-        is_read: whether all of the body has been received.
-        is_gone: whether the client has closed the connection, or nothing more of the body can come.
+        held_bytes: of the body, received and not yet returned by ``read``.
+        is_received: whether all of the body has been received.
+        is_gone: whether the client has gone, or its body broke off (it may then still read).
         awaits_body: whether the application waits for more of the body now.
     """
 
     __slots__ = (
+        "_connection",
         "_expects",
         "_pieces",
         "_waiting",
-        "_way",
         "awaits_body",
         "head",
         "held_bytes",
         "is_gone",
-        "is_read",
+        "is_received",
         "sending",
     )
 
-    def __init__(self, head: Head, way: Way) -> None:
+    def __init__(self, head: Head, connection: Connection) -> None:
         self.head: Head = head
         self.sending: Sending = Sending(head.method, head.version)
         self.held_bytes: int = 0
-        self.is_read: bool = not head.has_body
+        self.is_received: bool = not head.has_body
         self.is_gone: bool = False
         self.awaits_body: bool = False
-        self._way = way
+        self._connection = connection
         self._pieces: deque[bytes] = deque()
         self._expects = head.expects_continue
         self._waiting: list[asyncio.Future[None]] = []
@@ -84,9 +84,9 @@ class Turn:
         """Return what has come of the body since the last call, at least a byte; empty at its end.
 
         Returns:
-            None where the rest will not come; whether there is more behind it says ``has_more``.
+            None if the client left before the end. Behind anything else, ``has_more`` says whether there is more.
         """
-        while not (self._pieces or self.is_read or self.is_gone):
+        while not (self._pieces or self.is_received or self.is_gone):
             self._ask_for_body()
             try:
                 await self._changed()
@@ -96,14 +96,14 @@ class Turn:
             data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
             self._pieces.clear()
             self.held_bytes = 0
-            self._way.read_on()
+            self._connection.read_on()
             return data
-        return b"" if self.is_read else None
+        return b"" if self.is_received else None
 
     @property
     def has_more(self) -> bool:
-        """Whether the body has not been read to its end."""
-        return bool(self._pieces) or not self.is_read
+        """Whether some of the body is still to be returned by ``read``."""
+        return bool(self._pieces) or not self.is_received
 
     async def until_over(self) -> None:
         """Wait until the client has gone or the answer is complete."""
@@ -111,21 +111,21 @@ class Turn:
             await self._changed()
 
     async def write(self, data: bytes, *, is_last: bool) -> None:
-        """Write a piece of the answer's body, and wait until the client takes more; for who has gone it does nothing.
+        """Write a piece of the answer's body; unless it is the last, wait until the client takes more.
+
+        Nothing is written for a client who has gone.
 
         Raises:
             AnswerBroken: it does not fit to the answer that was begun.
         """
-        # a client whose body was not read may take its rest for the next request
-        keeps = self._way.keeps_alive and self.head.keeps_alive and self.is_read
-        self._way.write(self.sending.body(data, is_last=is_last, keeps_alive=keeps))
+        self._connection.write(self.sending.body(data, is_last=is_last, keeps_alive=self._keeps_alive))
         if is_last:
             self._wake()
         else:
-            await self._way.drain()
+            await self._connection.drain()
 
     async def write_file(self, descriptor: int, span: tuple[int, int], *, is_last: bool) -> None:
-        """Send a part of a file as a piece of the answer's body; for who has gone it does nothing.
+        """Send a part of a file as a piece of the answer's body; nothing is sent to a client who has gone.
 
         Args:
             descriptor: of the file, which stays open meanwhile.
@@ -136,11 +136,10 @@ class Turn:
             AnswerBroken: it does not fit to the answer that was begun, or the answer has no announced length.
             FileEnded: the file is shorter.
         """
-        keeps = self._way.keeps_alive and self.head.keeps_alive and self.is_read
         start, end = span
-        head, size = self.sending.file(end - start, is_last=is_last, keeps_alive=keeps)
-        self._way.write(head)
-        await self._way.send_file(descriptor, start, start + size)
+        head, size = self.sending.file(end - start, is_last=is_last, keeps_alive=self._keeps_alive)
+        self._connection.write(head)
+        await self._connection.send_file(descriptor, start, start + size)
         if is_last:
             self._wake()
 
@@ -161,8 +160,8 @@ class Turn:
 
     # the connection's side
 
-    def take(self, data: bytes) -> None:
-        """Take a piece of the body."""
+    def add(self, data: bytes) -> None:
+        """Add a piece that came of the body."""
         self._pieces.append(data)
         self.held_bytes += len(data)
         self._expects = False  # who sends without waiting need not be asked
@@ -170,20 +169,25 @@ class Turn:
 
     def end_body(self) -> None:
         """Note the end of the body."""
-        self.is_read = True
+        self.is_received = True
         self._wake()
 
     def leave(self) -> None:
-        """Note that the client has gone."""
+        """Note that the client has gone, or that its body broke off."""
         self.is_gone = True
         self._wake()
 
+    @property
+    def _keeps_alive(self) -> bool:
+        # the rest of a body that was not received would be read as the next request
+        return self._connection.keeps_alive and self.head.keeps_alive and self.is_received
+
     def _ask_for_body(self) -> None:
         self.awaits_body = True
-        self._way.await_body()
+        self._connection.await_body()
         if self._expects:
             self._expects = False
-            self._way.write(CONTINUE)
+            self._connection.write(CONTINUE)
 
     async def _changed(self) -> None:
         waiting = asyncio.get_running_loop().create_future()

@@ -123,7 +123,7 @@ class Wire(asyncio.Protocol):
             # the transport closes, once what was written has been taken
             return False
         self.read_on()
-        if not turn.is_read:
+        if not turn.is_received:
             turn.leave()
         return True
 
@@ -160,7 +160,7 @@ class Wire(asyncio.Protocol):
     def read_on(self) -> None:
         """Hand over what has come of the body, as far as it has room; read the connection as long as little waits."""
         turn = self._turn
-        if turn is not None and not turn.is_read and not turn.is_gone:
+        if turn is not None and not turn.is_received and not turn.is_gone:
             try:
                 self._hand_over(turn)
             except BadRequest:
@@ -309,7 +309,7 @@ class Wire(asyncio.Protocol):
                 _reset_on_close(self._transport)
             self.cut()
         elif not sending.keeps_alive or self._transport.is_closing():
-            if turn.is_read and not self._had_eof:
+            if turn.is_received and not self._had_eof:
                 self.close()
             else:
                 self._close_gently()
@@ -327,7 +327,7 @@ class Wire(asyncio.Protocol):
             event = self._reader.next()
             if isinstance(event, bytes):
                 self._since = self._loop.time()
-                turn.take(event)
+                turn.add(event)
             elif isinstance(event, End):
                 turn.end_body()
                 return

@@ -4,7 +4,7 @@ A link to one key stores once by the store's condition, which knows that key: it
 Of a link to many keys the holder chooses the key, and no condition of a store counts uses. So there a use is taken
 first, under the upload's own lease, and given back where the store is known to have stored nothing.
 
-As pure as ``use.py``, whose decisions it speaks in. tests/links/upload_simulation.py runs these functions through lost
+Pure, and returns ``Admission``, both as ``use.py`` does. tests/links/upload_simulation.py runs these functions through lost
 answers, crashes and leases that run out.
 """
 
@@ -17,7 +17,7 @@ from oncegate.uses.record import EMPTY, PLACING_MAX, Lease, Placing, Record, wit
 from oncegate.uses.use import AHEAD_MAX_S, Admission, Kind, Rules, refused
 
 UNKNOWN_FOR_S = 3600
-"""How long an upload of which nobody knows whether it was stored may still be: longer than any request to a store."""
+"""How long an upload whose outcome is unknown counts as running still: longer than any request to a store takes."""
 
 
 class UploadAsk(NamedTuple):
@@ -27,7 +27,7 @@ class UploadAsk(NamedTuple):
         uses: how many the ticket allows.
         may_replace: the link may take the place of an object.
         stands: ETag of the object under this key; empty where there is none.
-        claim_id: fresh; it names the upload and this write.
+        claim_id: fresh; names the upload, and is the mark by which its first write is recognised.
         is_any_key: the link is for many keys, of which the holder chose this one.
     """
 
@@ -59,7 +59,11 @@ def admit_upload(record: Record | None, ask: UploadAsk, now_s: int, rules: Rules
 
 
 def _used(record: Record, now_s: int) -> Admission:
-    """Refuse where no use is left; while an upload may still give one back, others wait."""
+    """Refuse where no use is left.
+
+    While the oldest upload whose outcome is unknown may still be running, others wait for the use that it may give
+    back. After that it is named in ``unknown``, and the caller looks whether its object stands.
+    """
     if not record.placing:
         return refused(Reason.USED)
     oldest = record.placing[0]
@@ -69,8 +73,8 @@ def _used(record: Record, now_s: int) -> Admission:
 
 
 def renew_lease(record: Record, claim_id: str, now_s: int, rules: Rules) -> Record | None:
-    """Extend the lease of an upload that goes on; None where another upload holds it by now."""
-    return record._replace(lease=Lease(claim_id, now_s + rules.lease_s)) if holds_lease(record, claim_id) else None
+    """Extend the lease of an upload that goes on; None where the lease is not this upload's any more."""
+    return record._replace(lease=Lease(claim_id, now_s + rules.lease_s)) if is_lease_of(record, claim_id) else None
 
 
 def upload_stored(record: Record, claim_id: str, etag: str) -> Record | None:
@@ -80,7 +84,7 @@ def upload_stored(record: Record, claim_id: str, etag: str) -> Record | None:
     # our lease may have run out and another upload begun: that one goes on, and the store's condition refuses it
     return record._replace(
         uses=record.uses + 1,
-        lease=None if holds_lease(record, claim_id) else record.lease,
+        lease=None if is_lease_of(record, claim_id) else record.lease,
         # the next use of this link may replace what this one stored, and nothing else
         replaces=None if record.replaces is None else etag,
         marks=with_mark(record, claim_id),
@@ -88,8 +92,8 @@ def upload_stored(record: Record, claim_id: str, etag: str) -> Record | None:
 
 
 def upload_failed(record: Record, claim_id: str) -> Record | None:
-    """End the lease; None where another upload holds it by now."""
-    return record._replace(lease=None) if holds_lease(record, claim_id) else None
+    """End the lease; None where it is not this upload's any more."""
+    return record._replace(lease=None) if is_lease_of(record, claim_id) else None
 
 
 def admit_placing(record: Record | None, ask: UploadAsk, object_key: str, mark: str, now_s: int) -> Admission:
@@ -109,8 +113,8 @@ def admit_placing(record: Record | None, ask: UploadAsk, object_key: str, mark: 
         return refused(Reason.REVOKED)
     if record.uses >= ask.uses:
         return _used(record, now_s)
-    # The upload that has the lease by now was told to go on.
-    if not holds_lease(record, ask.claim_id):
+    # another upload took the lease after ours ran out, and may have ended by now: it goes first, ours has to begin again
+    if not is_lease_of(record, ask.claim_id):
         return Admission(kind=Kind.BUSY, reason=Reason.UPLOAD_RUNNING)
     written = record._replace(
         uses=record.uses + 1,
@@ -128,16 +132,20 @@ def placed(record: Record, claim_id: str) -> Record | None:
 
 
 def not_placed(record: Record, claim_id: str) -> Record | None:
-    """Give back a use that was taken for an object which the store is known to have refused."""
+    """Give back a use whose object was not put in place; None where the record lists this upload no more."""
     left = placed(record, claim_id)
     return None if left is None else left._replace(uses=left.uses - 1)
 
 
 def is_leased(record: Record, now_s: int, rules: Rules) -> bool:
-    """Whether an upload has the lease now. One that ends later than any right clock would let it is none."""
+    """Whether an upload has the lease now.
+
+    A lease that ends later than ``lease_s`` and ``AHEAD_MAX_S`` from now was written by a wrong clock and counts for
+    nothing.
+    """
     return record.lease is not None and 0 < record.lease.until_s - now_s <= rules.lease_s + AHEAD_MAX_S
 
 
-def holds_lease(record: Record, claim_id: str) -> bool:
-    """Whether this upload, and no other, has the lease."""
+def is_lease_of(record: Record, claim_id: str) -> bool:
+    """Whether the lease in the record is this upload's, even if it has run out."""
     return record.lease is not None and record.lease.claim_id == claim_id

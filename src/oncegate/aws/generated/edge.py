@@ -2230,15 +2230,15 @@ def _used(record, now_s):
 def upload_stored(record, claim_id, etag):
  if claim_id in record.marks:
   return None
- return record._replace(uses=record.uses + 1, lease=None if holds_lease(record, claim_id) else record.lease, replaces=None if record.replaces is None else etag, marks=with_mark(record, claim_id))
+ return record._replace(uses=record.uses + 1, lease=None if is_lease_of(record, claim_id) else record.lease, replaces=None if record.replaces is None else etag, marks=with_mark(record, claim_id))
 
 def upload_failed(record, claim_id):
- return record._replace(lease=None) if holds_lease(record, claim_id) else None
+ return record._replace(lease=None) if is_lease_of(record, claim_id) else None
 
 def is_leased(record, now_s, rules):
  return record.lease is not None and 0 < record.lease.until_s - now_s <= rules.lease_s + AHEAD_MAX_S
 
-def holds_lease(record, claim_id):
+def is_lease_of(record, claim_id):
  return record.lease is not None and record.lease.claim_id == claim_id
 
 # uses/edge_use

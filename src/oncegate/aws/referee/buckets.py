@@ -1,4 +1,6 @@
-"""What stands behind the referee: a bucket in memory, or one on a server that speaks S3, asked as OAC would ask.
+"""What stands behind the referee: a bucket in memory, or one on a server that speaks S3.
+
+Both are asked as CloudFront asks with an origin access control (OAC): by requests that it signs.
 
 Source: Amazon S3 API Reference, GetObject, PutObject, "Error responses"; docs/aws-protocol.md 2.5.
 """
@@ -24,7 +26,7 @@ class Sent(NamedTuple):
     """A request as it goes to the bucket.
 
     Attributes:
-        method: GET, HEAD, PUT or another that a bucket refuses.
+        method: GET, HEAD or PUT; the site refuses others before.
         path: escaped, with a slash in front, origin path included.
         query: without ``?``.
         headers: names in lower case.
@@ -64,7 +66,7 @@ class Bucket(Protocol):
         ...
 
     def ask(self, sent: Sent) -> Given:
-        """Carry a request that the policy has let through.
+        """Carry a request that the bucket policy allows.
 
         Raises:
             OriginAway: there is no answer.
@@ -79,10 +81,10 @@ def error(status: int, code: str) -> Given:
 
 
 class MemoryBucket:
-    """Objects in memory; conditional writes as S3 keeps them.
+    """Objects in memory. Of conditions on a PUT it knows ``If-None-Match: *`` alone, of ranges ``bytes=a-[b]`` alone.
 
     Attributes:
-        fails_with: a status that every request is answered with; 0: none.
+        fails_with: a status that every request is answered with, and the code ServiceUnavailable; 0: none.
         is_away: nobody answers.
         stored_types: content type of what was uploaded, by key.
     """
@@ -151,7 +153,7 @@ def _etag(data: bytes) -> str:
 
 
 class ServerBucket:
-    """A bucket on a server that speaks S3, by signed requests; every header that was let through is sent on.
+    """A bucket on a server that speaks S3, by signed requests; every header that the origin request policy passes is sent on.
 
     Args:
         endpoint: ``http://host:port``.
@@ -170,6 +172,7 @@ class ServerBucket:
         """Carry the request to the server."""
         path = f"/{self.name}{sent.path}"
         digest = hashlib.sha256(sent.body).hexdigest()
+        # SigV4 writes a name without a value as "name="
         query = "&".join(sorted(part if "=" in part else f"{part}=" for part in sent.query.split("&") if part))
         headers = signed_headers(
             sent.method,

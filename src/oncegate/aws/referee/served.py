@@ -19,7 +19,7 @@ TIMEOUT_S = 60.0
 
 
 class Served:
-    """A site that answers on localhost.
+    """A referee on localhost, and a client for it.
 
     Args:
         site: what is served.
@@ -41,7 +41,7 @@ class Served:
 
     @property
     def seen(self) -> Sequence[Seen]:
-        """What the bucket was asked."""
+        """The requests meant for the bucket, in their order; also those that its policy refused."""
         return self.site.seen
 
     @property
@@ -60,8 +60,8 @@ class Served:
         return f"https://{self.domain}{path_of(key)}"
 
     def get(self, url: str, **headers: str) -> Reply:
-        """Open a URL."""
-        return self.ask("GET", url, headers=headers)
+        """Open a URL; ``_`` in the name of a header stands for ``-``."""
+        return self.ask("GET", url, headers={name.replace("_", "-"): value for name, value in headers.items()})
 
     def ask(
         self, method: str, url: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -72,13 +72,14 @@ class Served:
             method: in upper case.
             url: as it was signed; nothing of it is written anew.
             body: the whole.
-            headers: further ones; ``_`` in a name stands for ``-``.
+            headers: further ones.
         """
-        given = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
         target = url.partition("://")[2].partition("/")[2]
         connection = http.client.HTTPConnection("127.0.0.1", self._listener.port, timeout=TIMEOUT_S)
         try:
-            connection.request(method, f"/{target}", body=body, headers={"Host": urlsplit(url).netloc, **given})
+            connection.request(
+                method, f"/{target}", body=body, headers={"Host": urlsplit(url).netloc, **(headers or {})}
+            )
             answer = connection.getresponse()
             return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
         finally:

@@ -1,7 +1,8 @@
 """Whether each public URL leads to this installation's gateway: it is asked twice, and no link is used up.
 
-An oncegate that is asked for no link answers 403 MissingKey. Whether it is ours is told by a HEAD of a link that is
-signed here, for an object that cannot exist: a gateway with our keys answers 404, any other 403.
+Asked for no link, oncegate answers 403 MissingKey, and so does any CloudFront distribution with a key group. The second
+question, where there is a key to sign it with, is a HEAD of a link for an object that cannot exist. 404 comes from
+whoever trusts our key, public URL and home; 403 from whoever does not; anything else tells nothing.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ def look_at_public_urls(settings: Settings) -> list[tuple[Finding, float | None]
     """Ask each public URL; return what was found, and what its clock says, seconds since 1970 UTC."""
     import httpx
 
-    key = _signer_of(settings)
+    key = _signing_key_of(settings)
     # a connection for each question: one that the other side is just closing would look like no answer
-    each = httpx.Limits(max_keepalive_connections=0)
-    with httpx.Client(timeout=ANSWER_MAX_S, follow_redirects=False, limits=each) as client:
+    limits = httpx.Limits(max_keepalive_connections=0)
+    with httpx.Client(timeout=ANSWER_MAX_S, follow_redirects=False, limits=limits) as client:
         return [_look_at(client, url, settings, key) for url in settings.viewer.public_url]
 
 
-def _signer_of(settings: Settings) -> SigningKey | None:
+def _signing_key_of(settings: Settings) -> SigningKey | None:
     """Return the key that signs here; None where none does, or it cannot be used, of which another finding tells."""
     try:
         return open_signer(settings, open_keys(settings)) if settings.keys.signing else None
@@ -69,7 +70,10 @@ def _finding_of(url: str, status: int | None) -> Finding:
         case 404:
             return Finding(name=_NAME, words=f"{url} serves links of this installation")
         case None:
-            return Finding(name=_NAME, words=f"{url} serves links; whose is not asked, for none is signed here")
+            return Finding(
+                name=_NAME,
+                words=f"{url} answers as oncegate does; whether it is this one cannot be asked, because no key signs here",
+            )
         case 403:
             words = f"{url} leads to an oncegate that refuses a link signed here: it is another installation's"
             remedy = "let it lead to this one; or give its gateway these keys, this public_url and this ledger's home"

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 @click.pass_context
 def command(ctx: click.Context, *, as_json: bool) -> None:
-    """Check configuration, keys, tokens, ledger, clock, store and public URL.
+    """Check configuration, keys, tokens, ledgers (also of other homes), clock, store and public URL.
 
     Exits with 0 if nothing is broken (warnings do not count), with 1 if a part is, and with 2 if the configuration
-    cannot be read, so that nothing could be looked at. Uses up no link.
+    cannot be read, so that nothing could be looked at. Uses up no link. Where no SQLite ledger stands it makes one, as
+    a start does.
     """
     from oncegate.cli.checkup.findings import Finding, State
 
@@ -35,17 +36,17 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
         found = [
             Finding(name="configuration", state=State.FAILED, words=unfit.words, remedy=unfit.remedy or "correct it")
         ]
-        broken = Misuse.exit_code
+        exit_if_broken = Misuse.exit_code
     else:
         found = asyncio.run(_look(settings))
-        broken = 1
+        exit_if_broken = 1
     is_well = all(finding.state is not State.FAILED for finding in found)
     if as_json:
         click.echo(json.dumps({"ok": is_well, "checks": [_as_json(finding) for finding in found]}, indent=2))
     else:
         for finding in found:
             click.echo(_as_line(finding))
-    ctx.exit(0 if is_well else broken)
+    ctx.exit(0 if is_well else exit_if_broken)
 
 
 async def _look(settings: Settings) -> list[Finding]:

@@ -1,8 +1,7 @@
 """Passes the pieces of an upload, while they arrive, to one request that is under way.
 
 The request is never cancelled, since that would leave parts of it in the driver: to give it up, its body raises. A
-caller who waits until a piece is taken also waits for the end of the request, so that a failed request is noticed at
-once.
+caller who waits to hand on a piece is woken by the end of the request too, so that a failed request is noticed at once.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class Handover(Generic[T]):
         self._answer = asyncio.ensure_future(request(self._body()))
 
     async def hand(self, piece: bytes) -> None:
-        """Pass a piece on; waits while the request takes none.
+        """Pass a piece on, to a queue that holds one; wait while the piece before it has not been taken.
 
         Raises:
             StoreFault: the request failed, or ended before its body.
@@ -65,8 +64,11 @@ class Handover(Generic[T]):
         while (piece := await self._pieces.get()) is not None:
             yield piece
         if self._is_given_up:
-            raise GivenUp
+            raise _GivenUp
 
 
-class GivenUp(ValueError):
-    """Raised by the body of a request that is given up; the driver then removes what it has sent."""
+class _GivenUp(ValueError):
+    """Raised in the body of a request that is given up, so that the request ends without storing an object.
+
+    A ValueError because the driver's own are: the request then ends as one that failed (``faults.DRIVER_ERRORS``).
+    """
