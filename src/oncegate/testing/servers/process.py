@@ -87,7 +87,7 @@ class Server(ABC):
                 os.kill(self._process.pid, signal.SIGSTOP)
                 while self._process.poll() is None and _state_of(self._process.pid) not in "TZX":
                     time.sleep(0.001)
-            pids = self._pids()
+            pids = self.pids()
             self._signal_all(signal.SIGKILL)
             self._process.wait()
             self._process = None
@@ -107,23 +107,13 @@ class Server(ABC):
     def cpu_s(self) -> float:
         """Seconds of CPU that it and its living children have used."""
         ticks = 0
-        for pid in self._pids():
+        for pid in self.pids():
             with contextlib.suppress(OSError):
                 fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                 ticks += sum(int(field) for field in fields[11:15])  # own and of children that have ended
         return ticks / os.sysconf("SC_CLK_TCK")
 
-    @abstractmethod
-    def said(self) -> str:
-        """Return what it logged."""
-
-    @abstractmethod
-    def _launch(self) -> subprocess.Popen[bytes]: ...
-
-    @abstractmethod
-    def _answers(self) -> bool: ...
-
-    def _pids(self) -> Sequence[int]:
+    def pids(self) -> Sequence[int]:
         """Return the ids of its children, then its own: those alone, and only while they are its."""
         if self._process is None or self._process.poll() is not None:
             return ()
@@ -135,8 +125,18 @@ class Server(ABC):
                     children.append(int(folder.name))
         return [*children, own]
 
+    @abstractmethod
+    def said(self) -> str:
+        """Return what it logged."""
+
+    @abstractmethod
+    def _launch(self) -> subprocess.Popen[bytes]: ...
+
+    @abstractmethod
+    def _answers(self) -> bool: ...
+
     def _signal_all(self, number: signal.Signals) -> None:
-        for pid in self._pids():
+        for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 

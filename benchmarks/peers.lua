@@ -1,5 +1,6 @@
--- The peer: nginx with Lua that verifies a canned CloudFront URL (RSA, SHA-1 or SHA-256) and spends it in Redis.
--- It does the least that such a design must do: no range, no resume, no page, no record of who came.
+-- The peers: nginx with Lua that verifies a canned CloudFront URL (RSA, SHA-1 or SHA-256) and spends it in Redis, and
+-- one that only spends, behind nginx's own secure_link. They do the least that such a design must do: no range, no
+-- resume, no page, no record of who came.
 local ffi = require "ffi"
 ffi.cdef [[
 typedef struct evp_pkey_st EVP_PKEY; typedef struct evp_md_ctx_st EVP_MD_CTX; typedef struct evp_md_st EVP_MD;
@@ -29,7 +30,19 @@ end
 
 local function refuse() return ngx.exit(403) end
 
-return function()
+local function spend(nonce, expires)
+    local socket = ngx.socket.tcp()
+    socket:settimeout(4000)
+    if not socket:connect("127.0.0.1", settings.redis_port) then return ngx.exit(503) end
+    socket:send("*6\r\n$3\r\nSET\r\n$" .. #nonce .. "\r\n" .. nonce .. "\r\n$1\r\n1\r\n$2\r\nNX\r\n$4\r\nEXAT\r\n$"
+        .. #expires .. "\r\n" .. expires .. "\r\n")
+    local answer = socket:receive()
+    if not answer then return ngx.exit(503) end
+    socket:setkeepalive(60000, 1024)
+    if answer == "$-1" then return refuse() end
+end
+
+local function check()
     local path, query = ngx.var.request_uri:match("^([^?]*)%??(.*)$")
     local own, given = {}, {}
     for segment in query:gmatch("[^&]+") do
@@ -56,13 +69,7 @@ return function()
     if not fine or tonumber(given.Expires) <= ngx.time() then return refuse() end
     local nonce = query:match("once=g%.([A-Za-z0-9_-]+)")
     if not nonce then return refuse() end
-    local socket = ngx.socket.tcp()
-    socket:settimeout(4000)
-    if not socket:connect("127.0.0.1", settings.redis_port) then return ngx.exit(503) end
-    socket:send("*6\r\n$3\r\nSET\r\n$" .. #nonce .. "\r\n" .. nonce .. "\r\n$1\r\n1\r\n$2\r\nNX\r\n$4\r\nEXAT\r\n$"
-        .. #given.Expires .. "\r\n" .. given.Expires .. "\r\n")
-    local answer = socket:receive()
-    if not answer then return ngx.exit(503) end
-    if answer == "$-1" then socket:setkeepalive(60000, 128); return refuse() end
-    socket:setkeepalive(60000, 128)
+    return spend(nonce, given.Expires)
 end
+
+return check, function() return spend(ngx.var.arg_once, ngx.var.arg_expires) end

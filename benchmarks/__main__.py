@@ -1,0 +1,84 @@
+"""``scripts/bench [SUITE...] [--quick] [--large] [--report FOLDER]``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from benchmarks import report
+from benchmarks.musts import table_of
+from benchmarks.plan import Outcome, Plan
+
+SUITES = {
+    "download": "one-time downloads beside nginx",
+    "refuse": "links that are not served, and the worst requests of a stranger",
+    "sign": "making links, beside other signers and the bare call",
+    "verify": "checking links, beside the bare call",
+}
+REPORT = Path(__file__).parent / "report"
+OPEN_FILES = 16_384
+
+
+def say(words: str) -> None:
+    """Tell what begins."""
+    print(f"-- {words}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Run suites, print their tables, and write the report."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench",
+        description="Measure oncegate beside its peers.",
+        epilog="\n".join(f"  {name:10}{words}" for name, words in SUITES.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help="default: all")
+    parser.add_argument("--quick", action="store_true", help="seconds, to see that everything works")
+    parser.add_argument("--large", action="store_true", help="also what takes long: ten million records")
+    parser.add_argument("--report", type=Path, help="folder of the report (default: benchmarks/report, for all suites)")
+    arguments = parser.parse_args()
+    names = cast("list[str]", arguments.suites)
+    if unknown := [name for name in names if name not in SUITES]:
+        parser.error(f"no suite {unknown[0]}; there are {', '.join(SUITES)}")
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES if hard < 0 else min(OPEN_FILES, hard), hard))
+    about = {**report.machine(), "load before": f"{os.getloadavg()[0]:.1f}"}
+    begun = time.monotonic()
+    outcomes = {name: run_suite(name, is_quick=arguments.quick, is_large=arguments.large) for name in names or SUITES}
+    about["took"] = f"{time.monotonic() - begun:.0f} s"
+    print(report.text_of(table_of({name: outcome.measured for name, outcome in outcomes.items()})))
+    folder = cast("Path | None", arguments.report) or (None if names or arguments.quick else REPORT)
+    if folder is not None:
+        options = [option for option in ("quick", "large") if getattr(arguments, option)]
+        command = " ".join(["scripts/bench", *names, *(f"--{option}" for option in options)])
+        report.write(folder, outcomes, about, command)
+        say(f"written: {folder / 'report.md'}")
+    return 0
+
+
+def run_suite(name: str, *, is_quick: bool, is_large: bool) -> Outcome:
+    """Run one suite in a folder of its own, and print its tables."""
+    run = cast("Callable[[Plan], Outcome]", importlib.import_module(f"benchmarks.suites.{name}").run)
+    folder = Path(tempfile.mkdtemp(prefix="oncegate-bench-"))
+    try:
+        outcome = run(Plan(folder=folder, is_quick=is_quick, is_large=is_large, say=say))
+    finally:
+        shutil.rmtree(folder)
+    for table in outcome.tables:
+        print(report.text_of(table), end="\n\n", flush=True)
+    for words in outcome.left_out:
+        print(f"Left out: {words}.\n", flush=True)
+    return outcome
+
+
+if __name__ == "__main__":
+    sys.exit(main())

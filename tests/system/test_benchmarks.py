@@ -1,0 +1,112 @@
+"""``scripts/bench`` works: each suite, quickly, without a threshold; and what it makes of figures is right."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+sys.path.append(str(ROOT))
+
+from benchmarks.__main__ import SUITES  # noqa: E402
+from benchmarks.charts import svg  # noqa: E402
+from benchmarks.figures import Spread, in_turns, shown  # noqa: E402
+from benchmarks.musts import MUSTS, table_of  # noqa: E402
+from benchmarks.plan import Chart, Outcome, Table  # noqa: E402
+from benchmarks.report import machine, write  # noqa: E402
+
+WITH_NGINX = {"download", "upload"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.xdist_group("benchmarks")
+@pytest.mark.parametrize("suite", list(SUITES))
+def test_a_suite_runs(suite: str, require_tool: Callable[[str], str]) -> None:
+    """It starts what it measures, gets the right answers from it, and finds each figure that must be something."""
+    if suite in WITH_NGINX:
+        require_tool("nginx")
+        require_tool("wrk")
+    done = subprocess.run(
+        [ROOT / "scripts" / "bench", suite, "--quick"],
+        env={**os.environ, "ALREADY_PREPARED": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr[-3_000:]
+    wanted = [row.work for row in MUSTS if row.suite == suite]
+    assert [work for work in wanted if f"| {work} " not in done.stdout] == []
+    if os.environ.get("REQUIRE_ALL_TOOLS"):
+        assert "the peers, because" not in done.stdout
+
+
+def test_ratios_are_made_within_a_round() -> None:
+    """A machine that is slow for one round is slow for both: that must not show."""
+    series = in_turns({"a": lambda n: {"us": 2.0 * n}, "b": lambda n: {"us": 1.0 * n}}, 3)
+    assert series.of("a", "us") == Spread(4, 2, 6)
+    assert series.ratio("a", "b", "us") == Spread(2, 2, 2)
+
+
+def test_all_take_turns_and_the_first_round_is_not_kept() -> None:
+    """In another order each time, so that none always follows the same one."""
+    order: list[str] = []
+
+    def turn(name: str) -> Callable[[int], dict[str, float]]:
+        return lambda number: {"us": float(number)} if order.append(name) is None else {}
+
+    series = in_turns({name: turn(name) for name in "abcd"}, 8)
+    rounds = ["".join(order[start : start + 4]) for start in range(0, 36, 4)]
+    assert len(rounds) == 9
+    assert all(sorted(taken) == [*"abcd"] for taken in rounds)
+    assert len(set(rounds)) > 3
+    assert [sample["us"] for sample in series.samples["a"]] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(12_345.6, "12,346"), (123.4, "123"), (12.34, "12.3"), (1.234, "1.23"), (0.0123, "0.012")]
+)
+def test_numbers_have_three_digits(value: float, text: str) -> None:
+    """More would say that more is known."""
+    assert shown(value) == text
+
+
+def test_what_is_missed_is_said() -> None:
+    """A figure at its limit holds; one beyond it does not, whichever side is the better."""
+    measured = {
+        "verify": {"rsa": Spread(1.5, 1, 2), "ecdsa": Spread(1.21, 1, 2)},
+        "ledger": {"batched": Spread(9, 9, 9)},
+    }
+    rows = {row[0]: row[-1] for row in table_of(measured).rows}
+    assert rows == {
+        "verifying RSA": "holds",
+        "verifying ECDSA": "**missed**",
+        "claims of sqlite: at 64 waiters": "holds",
+    }
+
+
+def test_a_chart_is_svg() -> None:
+    """Labels are text, whatever they hold, and bars lie within the picture."""
+    chart = Chart("a", "CPU & memory", "us", (("oncegate <1>", Spread(5, 4, 10)), ("nginx", Spread(1, 1, 1))))
+    root = ET.fromstring(svg(chart))
+    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts == ["CPU & memory", "oncegate <1>", "5.00 us", "nginx", "1.00 us"]
+
+
+def test_a_report_names_neither_machine_nor_folder(tmp_path: pathlib.Path) -> None:
+    """It is published."""
+    outcome = Outcome(tables=[Table("A table", ("a", "b"), [("1", "2")])], left_out=["x: y, because of z"])
+    write(tmp_path / "report", {"verify": outcome}, machine(), "scripts/bench verify")
+    said = "".join(path.read_text() for path in (tmp_path / "report").iterdir())
+    assert "| 1 | 2 |" in said
+    assert "because of z" in said
+    assert os.uname().nodename not in said
+    assert str(ROOT) not in said
+    assert str(pathlib.Path.home()) not in said
