@@ -39,6 +39,11 @@ max_lifetime = "7d"                   # of links made here; what retiring a key 
 s3_bucket = ""
 s3_region = ""
 home = ""
+[delivery]
+mode = "stream"                       # stream | accel
+accel_prefix = "/_objects/"
+accel_log = ""                        # "127.0.0.1:7403", "unixgram:/path"
+accel_min = "256KiB"
 [control]
 listen = "127.0.0.1:8081"
 [store]
@@ -306,6 +311,18 @@ def test_variables_that_are_not_settings_are_left_alone(config: Path) -> None:
         ('[links]\nhome = "abcdefghijklm"', "[links] home: write 1 to 12 of a-z and 0-9"),
         ('[links]\ns3_bucket = "a/b"', "[links] s3_bucket: write the name of a bucket alone"),
         ('[links]\ns3_region = "EU"', "[links] s3_region: write a region"),
+        ('[delivery]\nmode = "redirect"', "[delivery] mode: must be one of stream, accel"),
+        ('[delivery]\naccel_prefix = "objects"', "[delivery] accel_prefix: write the path of a location"),
+        ('[delivery]\naccel_log = "7403"', "[delivery] accel_log: write an IP address and a port"),
+        ('[delivery]\naccel_log = "localhost:7403"', "[delivery] accel_log: write an IP address and a port"),
+        ("[delivery]\naccel_min = 0", "[delivery] accel_min: must be at least one byte"),
+        ('[delivery]\nmode = "accel"\naccel_log = "127.0.0.1:1"', "name the proxy's address in [viewer] trusted_pro"),
+        ('[viewer]\ntrusted_proxies = ["::1"]\n[delivery]\nmode = "accel"', 'write accel_log = "127.0.0.1:7403"'),
+        (
+            '[viewer]\ntrusted_proxies = ["::1"]\n[delivery]\nmode = "accel"\naccel_log = "unixgram:s"\n'
+            '[store]\nurl = "gs://b"',
+            "can serve file: and s3: stores",
+        ),
         ('[store]\nurl = "./objects"', "[store] url: write a URL with a scheme, as in file:./objects"),
         ('[ledger]\naccept = ["All of it"]', "[ledger] accept: write names such as redis-failover"),
         ("[ledger]\naccept_from = 2026-01-01T00:00:00", "[ledger] accept_from: the time has no zone: add Z for UTC"),

@@ -32,6 +32,7 @@ from oncegate.ledgers import opening
 from oncegate.ledgers.batching.sizes import BUCKETS
 from oncegate.links.refusal import TABLE, Reason, Style
 from oncegate.settings import tables as settings
+from oncegate.settings.table import keys_of
 
 REFERENCE = pathlib.Path(__file__).parents[1] / "docs" / "reference"
 LINE_MAX = 118
@@ -40,7 +41,8 @@ _PART = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end of \2 -->\n)", 
 EVENT_WORDS: Mapping[str, str] = {
     "request": "one line for each request, at its end; of the control API too, with `outcome` naming the call",
     "download": "bytes of an object went out; `outcome` is `complete`, `broken`, `stalled`, `failed` or "
-    "`continued elsewhere`",
+    "`continued elsewhere`; with `by` = `proxy`, the proxy in front sent it and its log told the end (`failed`: it answered "
+    "without the object; `unknown`: no line came), so nobody knows what the viewer acknowledged",
     "upload": "bytes of an upload came in; `outcome` is `complete`, or what broke it",
     "preview": "a preview or a prefetch got the page in place of the object; nothing was spent. At most one event a "
     "minute for each link and `why`; `count`: how many it stands for, where more than one",
@@ -110,7 +112,7 @@ def generated_settings() -> str:
         words = _attributes_of(table)
         summary = inspect.getdoc(table).splitlines()[0].partition(": ")[2].rstrip(".")
         rows = ["| Key | Default | Variable | Meaning |", "|---|---|---|---|"]
-        for entry, key in settings.keys_of(table):
+        for entry, key in keys_of(table):
             is_whole = name == "s3_credentials"
             variable = f"ONCEGATE_{name.upper()}" + ("" if is_whole else f"__{key.name.upper()}")
             shown = "*access key id*" if is_whole else f"`{key.name}`"

@@ -18,6 +18,7 @@ from oncegate.control.app import openapi_document
 from oncegate.ledgers import opening
 from oncegate.links.refusal import Reason
 from oncegate.settings import tables as settings
+from oncegate.settings.table import keys_of
 from oncegate.stores import opening as stores
 from oncegate.testing.installation import Installation
 
@@ -62,7 +63,7 @@ def test_every_setting_is_documented() -> None:
     for name, table in settings.TABLES.items():
         assert f"## `[{name}]`" in text
         assert f"[{name}]" in TEMPLATE
-        for _, key in settings.keys_of(table):
+        for _, key in keys_of(table):
             if name != "s3_credentials":
                 assert f"| `{key.name}` |" in text
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from oncegate.ledgers.claiming import insert_or_rewrite
 from oncegate.ledgers.opening import open_ledger
-from oncegate.ledgers.protocol import FORGET_NEVER_S, Stands
+from oncegate.ledgers.protocol import FORGET_NEVER_S, KeepsEvents, Stands
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.grant import Operation
-from oncegate.links.link_id import id_of_text
+from oncegate.links.link_id import id_of_text, text_of_id
 from oncegate.testing.installation import Installation, Serving
 from oncegate.uses.record import Record, from_json
 
@@ -56,6 +56,20 @@ class Home(Installation):
         """What stands in the store where a link (of a plain name) leads."""
         path = self.objects / url.partition("?")[0].removeprefix(self.public_url + "/")
         return path.read_bytes() if path.exists() else None
+
+    def ends(self, url: str) -> list[str]:
+        """The outcomes of a link's downloads, as its events tell them, oldest first."""
+
+        async def read() -> list[str]:
+            ledger = open_ledger(str(self._tables["ledger"]["url"]), folder=self.folder)
+            assert isinstance(ledger, KeepsEvents)
+            try:
+                found = await ledger.events_of_link(text_of_id(link_id_of(url)), 1_000)
+            finally:
+                await ledger.aclose()
+            return [str(event["outcome"]) for event in found.newest if event["event"] == "download"]
+
+        return asyncio.run(read())
 
     def record(self, url: str) -> Record | None:
         """What the ledger says of a link."""

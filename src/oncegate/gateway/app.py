@@ -19,6 +19,7 @@ from oncegate.gateway.answers import Receive, Send
 from oncegate.gateway.downloads import serve_button, serve_download
 from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.forms import as_upload, is_form
+from oncegate.gateway.handed_over import HANDED_OVER
 from oncegate.gateway.open_requests import OpenRequests
 from oncegate.gateway.pages import asked_language, refusal_page
 from oncegate.gateway.parts import Parts
@@ -43,6 +44,8 @@ FILES = "http.response.zerocopysend"
 """The ASGI extension that sends a file by its descriptor."""
 CLIENT = "oncegate.client"
 """An extension of our own server: ``is_there`` asks whether a client that sends no more still reads."""
+NO_TRANSFER = frozenset(("page", HANDED_OVER))
+"""Outcomes of requests that are no transfer of this process: nothing was, or the proxy's log tells its end."""
 METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "OPTIONS"))
 
 _REASONS: Mapping[type[StoreFault], Reason] = {
@@ -102,6 +105,7 @@ class Gateway:
         """One request from its first byte to its last."""
         exchange.unread_body = scope["method"] in ("PUT", "POST")
         request = exchange.request = self._viewers.request_of(scope)
+        exchange.is_from_proxy = self._parts.handed is not None and self._viewers.is_from_proxy(scope)
         # once the head is read, so that this answer too has its style and its line in the log
         if self._open.are_too_many:
             raise Refused(Reason.OVERLOADED)
@@ -223,7 +227,7 @@ class Gateway:
         )
         # a form without a script does what PUT does
         method = "PUT" if method == "POST" and exchange.received_bytes else method
-        if grant is None or request is None or method not in ("GET", "PUT") or exchange.outcome == "page":
+        if grant is None or request is None or method not in ("GET", "PUT") or exchange.outcome in NO_TRANSFER:
             return
         agent = agent_of(request)
         if method == "GET" and exchange.status in (200, 206):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+from collections.abc import Mapping
 
 from oncegate.gateway.answers import is_played, not_modified, object_headers, with_charset
 from oncegate.gateway.delivery import FirstByteFailed, deliver
 from oncegate.gateway.exchange import Exchange
+from oncegate.gateway.handing_over import hand_over
 from oncegate.gateway.pages import is_back_again, page_for_holder, player_page, ready_page
 from oncegate.gateway.parts import Parts, fresh_claim_id, fresh_mark
 from oncegate.gateway.ranges import has_strong_condition, plan_answer
 from oncegate.gateway.records import record_of
-from oncegate.ledgers.claiming import GiveBack, Talk, give_back
+from oncegate.ledgers.claiming import Decide, GiveBack, Talk, give_back
 from oncegate.ledgers.protocol import forget_after
 from oncegate.ledgers.runner import WAIT_MAX_S
 from oncegate.links import people
@@ -76,8 +79,12 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
         admission = await _claim(parts, request, grant, info, plan.span)
         await exchange.ask()
         headers += _claim_cookie(parts, request, grant, admission)
-        span = plan.span or (0, info.size_bytes)
-        await _transfer(parts, exchange, grant, opened, admission, span, status=plan.status, headers=headers)
+        back = functools.partial(_give_back, parts, grant, info, admission.claim_id)
+        claim_id, span = admission.claim_id, plan.span or (0, info.size_bytes)
+        if parts.handed is None or not await hand_over(
+            parts, exchange, request, grant, opened, plan=plan, claim_id=claim_id, headers=headers, give_back=back
+        ):
+            await _transfer(parts, exchange, grant, opened, admission, span, status=plan.status, headers=headers)
     finally:
         exchange.unwatch()
         await opened.aclose()
@@ -166,11 +173,7 @@ async def _claim(
     forget_after_s = forget_after(grant.expires_s)
     asked_bytes = info.size_bytes if span is None else span[1] - span[0]
 
-    ask = _ask(parts, request, grant, info, span)
-
-    def decide(record: Record | None) -> Admission:
-        asked = ask if record is None else _beside(parts, ask, record, info)
-        return admit_download(record, asked, parts.now_s(), parts.rules)
+    decide = _decider(parts, _ask(parts, request, grant, info, span), info)
 
     def undo(admission: Admission) -> Talk[bool]:
         return _give_back(parts, grant, info, admission.claim_id, asked_bytes)
@@ -190,6 +193,10 @@ async def _claim(
                 # in the background: what was taken is given back, whoever leaves
                 await asyncio.wait({parts.runner.run_in_background(grant.link_id, back)})
                 admission = await parts.runner.claim(grant.link_id, forget_after_s, decide, undo=undo)
+        if parts.handed is not None and admission.kind is Kind.BUSY:
+            async with asyncio.timeout_at(deadline):
+                while await parts.handed.until_one_ends(admission):
+                    admission = await parts.runner.claim(grant.link_id, forget_after_s, decide, undo=undo)
     except TimeoutError:
         raise Refused(Reason.LEDGER_UNKNOWN) from None
     parts.meters.claim(admission.kind.value)
@@ -200,6 +207,21 @@ async def _claim(
     if reason is Reason.OBJECT_REPLACED and has_strong_condition(request):
         reason = Reason.PRECONDITION
     raise Refused(reason, message=_to_continue(admission.rest_until_s))
+
+
+def _decider(parts: Parts, ask: DownloadAsk, info: ObjectInfo) -> Decide:
+    """The rule, asked beside a record and what runs of its claims."""
+
+    def decide(record: Record | None) -> Admission:
+        if record is None:
+            return admit_download(None, ask, parts.now_s(), parts.rules)
+
+        def beside(proxied: Mapping[str, int]) -> Admission:
+            return admit_download(record, _beside(parts, ask, record, info, proxied), parts.now_s(), parts.rules)
+
+        return beside({}) if parts.handed is None else parts.handed.decided(record, beside)
+
+    return decide
 
 
 def _to_continue(rest_until_s: int | None) -> str:
@@ -242,10 +264,13 @@ def _ask(
     )
 
 
-def _beside(parts: Parts, ask: DownloadAsk, record: Record, info: ObjectInfo) -> DownloadAsk:
-    """The same beside a record: with a mark for its replacement, and what runs here of its claims."""
-    span = ask.span or (0, info.size_bytes)
-    running = {c.claim_id: parts.transfers.takeable_bytes(c.claim_id, info.etag, span) for c in record.claims}
+def _beside(
+    parts: Parts, ask: DownloadAsk, record: Record, info: ObjectInfo, proxied: Mapping[str, int]
+) -> DownloadAsk:
+    """The same beside a record: with a mark for its replacement, and what runs here, or at a proxy, of its claims."""
+    span, takeable = ask.span or (0, info.size_bytes), parts.transfers.takeable_bytes
+    claim_ids = [claim.claim_id for claim in record.claims]
+    running = {each: takeable(each, info.etag, span) + proxied.get(each, 0) for each in claim_ids}
     return ask._replace(mark=fresh_mark(), running=running)
 
 

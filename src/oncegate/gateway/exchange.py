@@ -27,6 +27,7 @@ class Exchange:
         received_bytes: of an upload's body.
         sent_bytes: of the answer's body, handed to the server.
         size_bytes: of the object that is downloaded.
+        is_from_proxy: whether the peer is a trusted proxy; asked only where proxies may send.
         sends_files: whether the server takes a file's descriptor in place of its bytes.
         reason: of a refusal.
         outcome: what became of a transfer.
@@ -40,6 +41,7 @@ class Exchange:
         "_open_requests",
         "_send",
         "grant",
+        "is_from_proxy",
         "outcome",
         "reason",
         "receive",
@@ -82,6 +84,7 @@ class Exchange:
         self.reason: str | None = None
         self.outcome: str | None = None
         self.unread_body: bool = False
+        self.is_from_proxy: bool = False
         self._gone: asyncio.Future[None] | None = None
         self._has_left = False
         self._is_there = is_there

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from oncegate.events import Journal
 from oncegate.gateway.delivery import Transfers
+from oncegate.gateway.handed_over import HandedOver
 from oncegate.ledgers.homes import FurtherHomes
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.verify import Trust
@@ -37,6 +38,7 @@ class Parts:
         transfers: of this process.
         meters: counts, for ``/metrics``.
         homes: the ledgers of other homes, whose links are served here too.
+        handed: what proxies send in this process's place; None: nothing.
     """
 
     settings: Settings
@@ -53,6 +55,7 @@ class Parts:
     gateway: str = field(default_factory=lambda: b64encode(os.urandom(3), b"-_").decode())
     meters: Meters = field(default_factory=Meters)
     homes: FurtherHomes = field(default_factory=FurtherHomes)
+    handed: HandedOver | None = None
 
     @property
     def rules(self) -> Rules:

@@ -83,6 +83,11 @@ class Viewers:
             bucket=reached.bucket,
         )
 
+    def is_from_proxy(self, scope: Mapping[str, object]) -> bool:
+        """Whether the peer is a trusted proxy."""
+        client: Sequence[object] | None = scope.get("client")  # type: ignore[assignment]  # ASGI
+        return self._is_trusted(canonical_address(str(client[0]))) if client else self._trusts_unix_peers
+
     def _address_of(
         self, scope: Mapping[str, object], headers: Sequence[tuple[bytes, bytes]], *, is_forwarded: bool
     ) -> tuple[str | None, bool]:

@@ -16,7 +16,8 @@ from pathlib import Path
 from oncegate.keys.folder import KeyFolder
 from oncegate.keys.signing import SERVICES, OpenedKey, open_signing_key
 from oncegate.settings import Settings, load
-from oncegate.settings.tables import TABLES, keys_of
+from oncegate.settings.table import keys_of
+from oncegate.settings.tables import TABLES
 from oncegate.unfit import Unfit
 
 _log = logging.getLogger("oncegate.keys")

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from oncegate.events import Journal
 from oncegate.gateway.app import Gateway
 from oncegate.gateway.delivery import Transfers
+from oncegate.gateway.handed_over import LINE_WITHIN_S, HandedOver
 from oncegate.gateway.parts import Parts
 from oncegate.keys.trust import Trusting
 from oncegate.ledgers.health import LedgerHealth
@@ -27,6 +28,7 @@ from oncegate.ledgers.homes import FurtherHomes, HomeLedger
 from oncegate.ledgers.protocol import KeepsEvents, Ledger, LimitsEvents
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.meters import Meters
+from oncegate.service import proxy_log
 from oncegate.service.home_ledgers import open_home_ledger
 from oncegate.service.upkeep import keep_swept, stay_fit
 from oncegate.settings import Settings
@@ -98,19 +100,21 @@ async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncG
             raise StoreUnfit(f"store.url: {fault}") from fault
         meters = Meters()
         keep = ledger.append_events if isinstance(ledger, KeepsEvents) else None
+        journal = Journal(descriptor=log_descriptor, console=_is_for_a_person(settings, log_descriptor), keep=keep)
         parts = Parts(
             settings=settings,
             store=MeteredStore(store, meters),
             runner=LedgerRunner(ledger, meters, health=LedgerHealth(facts)),
             born_ms=facts.born_ms,
             trust=trusting.now,
-            journal=Journal(descriptor=log_descriptor, console=_is_for_a_person(settings, log_descriptor), keep=keep),
+            journal=journal,
             clock=time.time,
             monotonic=time.monotonic,
             transfers=Transfers(time.monotonic),
             pages=pages,
             meters=meters,
             homes=_further_homes(settings, meters, last),
+            handed=_handed_over(settings, journal, last),
         )
         last.push_async_callback(parts.homes.aclose)
         # Left in reverse order: ticking and sweeping end, what broke is settled, and events are written (to the ledger,
@@ -121,6 +125,15 @@ async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncG
         for work in (_tick(parts, trusting), *upkeep):
             last.callback(asyncio.create_task(work).cancel)
         yield OpenGateway(app=Gateway(parts), parts=parts, ledger=ledger, trusting=trusting)
+
+
+def _handed_over(settings: Settings, journal: Journal, last: contextlib.AsyncExitStack) -> HandedOver | None:
+    """Return the transfers that proxies have; while ``last`` is open, what proxies say of them is listened to."""
+    if settings.delivery.mode != "accel":
+        return None
+    handed = HandedOver(clock=time.monotonic, journal=journal)
+    last.enter_context(proxy_log.listening(settings, handed.take_line))
+    return handed
 
 
 def _further_homes(settings: Settings, meters: Meters, last: contextlib.AsyncExitStack) -> FurtherHomes:
@@ -139,6 +152,8 @@ async def _tick(parts: Parts, trusting: Trusting) -> None:
     while True:
         await asyncio.sleep(TICK_S)
         parts.transfers.cut_stalled(parts.settings.links.stall_timeout_s)
+        if parts.handed is not None:
+            parts.handed.end_unknown(LINE_WITHIN_S)
         try:
             if await asyncio.to_thread(trusting.refresh):
                 parts.journal.write("keys-changed", keys=len(trusting.folder.group))
@@ -161,6 +176,8 @@ async def _settle(parts: Parts) -> None:
     left = len(parts.transfers)
     # With -1, transfers that made progress this very moment count as stalled too.
     parts.transfers.cut_stalled(-1)
+    if parts.handed is not None:
+        await parts.handed.drain(parts.settings.viewer.drain_s)
     parts.runner.stop()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(max(SETTLE_MIN_S, parts.settings.viewer.drain_s)):

@@ -129,7 +129,8 @@ async def _listening(parts: Parts, announce: Callable[[str], None]) -> AsyncGene
     finally:
         drain_s = parts.settings.viewer.drain_s
         parts.journal.write("draining", transfers=len(parts.transfers), limit_s=drain_s)
-        await asyncio.gather(*(listener.stop(drain_s) for listener in listeners))
+        proxies = () if parts.handed is None else (parts.handed.drain(drain_s),)
+        await asyncio.gather(*(listener.stop(drain_s) for listener in listeners), *proxies)
 
 
 def url_of(address: Address | UnixSocket) -> str:

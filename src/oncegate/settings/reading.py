@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from oncegate.settings.spellings import read_table
+from oncegate.settings.table import Table, keys_of
 from oncegate.settings.tables import (
     TABLES,
     ControlSettings,
     CredentialsSettings,
+    DeliverySettings,
     KeysSettings,
     LedgerSettings,
     LinksSettings,
@@ -28,9 +30,7 @@ from oncegate.settings.tables import (
     PagesSettings,
     Settings,
     StoreSettings,
-    Table,
     ViewerSettings,
-    keys_of,
 )
 from oncegate.unfit import Unfit
 
@@ -72,6 +72,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         return Settings(
             viewer=_table_of(ViewerSettings, tables.get("viewer")),
             links=_table_of(LinksSettings, tables.get("links")),
+            delivery=_table_of(DeliverySettings, tables.get("delivery")),
             control=_table_of(ControlSettings, tables.get("control")),
             store=_table_of(StoreSettings, tables.get("store")),
             ledger=_table_of(LedgerSettings, tables.get("ledger")),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from oncegate.settings.addresses import Address, read_address
 from oncegate.settings.spellings import read_text
@@ -76,3 +77,18 @@ def read_mode(raw: object) -> str:
     if not _MODE.fullmatch(text):
         raise ValueError('write three octal digits in quotes, as in "660"')
     return text[-3:]
+
+
+def read_accel_log(raw: object) -> str:
+    """Take ``host:port`` of an IP address, or ``unixgram:`` and a path; the empty text is none."""
+    text = read_text(raw)
+    if not text:
+        return ""
+    scheme, _, path = text.partition(":")
+    if scheme == "unixgram" and path:
+        return text
+    try:
+        ip_address(read_address(text).host)
+    except ValueError:
+        raise ValueError("write an IP address and a port, as in 127.0.0.1:7403, or unixgram:/path") from None
+    return text

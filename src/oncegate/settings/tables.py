@@ -1,18 +1,18 @@
 """The configuration as values that never change: a dataclass for each table, a field for each key.
 
-Each field names the reader of ``spellings.py`` or ``addresses.py`` that takes what is written in the file. Readers are idempotent
+Each field names the reader of ``spellings.py``, ``addresses.py`` or ``sockets.py`` that takes what is written in the file. Readers are idempotent
 (``read(read(x)) == read(x)``), so the constructors validate with them too. A field's name carries its unit, its key in
 the file does not. Nothing is opened here: whether a key, a store or a ledger can be used is for those who open it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, cast
+from typing import Literal
 
 from oncegate.settings.addresses import (
     UNIX_PEERS,
@@ -23,7 +23,7 @@ from oncegate.settings.addresses import (
     read_proxies,
     read_public_urls,
 )
-from oncegate.settings.sockets import Listen, read_listen, read_mode
+from oncegate.settings.sockets import Listen, read_accel_log, read_listen, read_mode
 from oncegate.settings.spellings import (
     choice,
     duration_s,
@@ -40,48 +40,14 @@ from oncegate.settings.spellings import (
     read_size_bytes,
     read_url,
 )
+from oncegate.settings.table import Table, key_of
 
 CONNECTIONS_PER_ADDRESS = 256
 """Open connections of one address to the viewer's listener, unless the configuration says otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """How one setting is written.
-
-    Attributes:
-        name: in the file.
-        read: returns the value of what is written; raises ``ValueError`` with what to write instead.
-        is_many: a list or a table, which a variable writes as JSON.
-    """
-
-    name: str
-    read: Callable[[object], object]
-    is_many: bool
-
-
-def _key(name: str, read: Callable[[object], object], *, is_many: bool = False) -> dict[str, Key]:
-    return {"key": Key(name, read, is_many)}
-
-
 def _nothing() -> Mapping[str, str]:
     return MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A table of the file. Raises ``ValueError`` for a value that the reader of its key would not return."""
-
-    def __post_init__(self) -> None:
-        for entry, key in keys_of(type(self)):
-            value: object = getattr(self, entry.name)
-            if key.read(value) != value:
-                raise ValueError(f"{key.name}: not in its normal form")
-
-
-def keys_of(table: type[Table]) -> list[tuple[Field[Any], Key]]:
-    """Return the fields of a table, each with its key."""
-    return [(entry, cast("Key", entry.metadata["key"])) for entry in fields(table)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,29 +68,29 @@ class ViewerSettings(Table):
         max_upload_bytes: the largest body of an upload that is taken, whatever a link allows.
     """
 
-    listen: Listen = field(default=Address("127.0.0.1", 8080), metadata=_key("listen", read_listen))
-    socket_mode: str = field(default="660", metadata=_key("socket_mode", read_mode))
+    listen: Listen = field(default=Address("127.0.0.1", 8080), metadata=key_of("listen", read_listen))
+    socket_mode: str = field(default="660", metadata=key_of("socket_mode", read_mode))
     public_url: tuple[str, ...] = field(
-        default=("http://127.0.0.1:8080",), metadata=_key("public_url", read_public_urls, is_many=True)
+        default=("http://127.0.0.1:8080",), metadata=key_of("public_url", read_public_urls, is_many=True)
     )
     trusted_proxies: tuple[Network | UnixPeers, ...] = field(
-        default=(), metadata=_key("trusted_proxies", read_proxies, is_many=True)
+        default=(), metadata=key_of("trusted_proxies", read_proxies, is_many=True)
     )
     proxy_header: str = field(
         default="x-forwarded-for",
-        metadata=_key("proxy_header", read_header),
+        metadata=key_of("proxy_header", read_header),
     )
     confirm: Literal["auto", "always", "never"] = field(
-        default="auto", metadata=_key("confirm", choice("auto", "always", "never"))
+        default="auto", metadata=key_of("confirm", choice("auto", "always", "never"))
     )
     cors_origins: tuple[str, ...] = field(
-        default=(), metadata=_key("cors_origins", each(read_cors_origin), is_many=True)
+        default=(), metadata=key_of("cors_origins", each(read_cors_origin), is_many=True)
     )
     connections_per_address: int = field(
-        default=CONNECTIONS_PER_ADDRESS, metadata=_key("connections_per_address", read_count)
+        default=CONNECTIONS_PER_ADDRESS, metadata=key_of("connections_per_address", read_count)
     )
-    drain_s: int = field(default=30, metadata=_key("drain", duration_s(0)))
-    max_upload_bytes: int = field(default=5 * 2**40, metadata=_key("max_upload", read_size_bytes))
+    drain_s: int = field(default=30, metadata=key_of("drain", duration_s(0)))
+    max_upload_bytes: int = field(default=5 * 2**40, metadata=key_of("max_upload", read_size_bytes))
 
     @property
     def trusted_networks(self) -> tuple[Network, ...]:
@@ -154,23 +120,48 @@ class LinksSettings(Table):
     """
 
     plain_links: Literal["once", "allow", "refuse"] = field(
-        default="once", metadata=_key("plain_links", choice("once", "allow", "refuse"))
+        default="once", metadata=key_of("plain_links", choice("once", "allow", "refuse"))
     )
-    plain_put: tuple[str, ...] = field(default=(), metadata=_key("plain_put", each(read_prefix), is_many=True))
-    resume_window_s: int = field(default=900, metadata=_key("resume_window", duration_s(0)))
+    plain_put: tuple[str, ...] = field(default=(), metadata=key_of("plain_put", each(read_prefix), is_many=True))
+    resume_window_s: int = field(default=900, metadata=key_of("resume_window", duration_s(0)))
     resume_by: Literal["cookie-or-address", "cookie", "never"] = field(
-        default="cookie-or-address", metadata=_key("resume_by", choice("cookie-or-address", "cookie", "never"))
+        default="cookie-or-address", metadata=key_of("resume_by", choice("cookie-or-address", "cookie", "never"))
     )
-    stall_timeout_s: int = field(default=60, metadata=_key("stall_timeout", duration_s(1)))
-    max_lifetime_s: int = field(default=604_800, metadata=_key("max_lifetime", duration_s(1)))
+    stall_timeout_s: int = field(default=60, metadata=key_of("stall_timeout", duration_s(1)))
+    max_lifetime_s: int = field(default=604_800, metadata=key_of("max_lifetime", duration_s(1)))
     s3_bucket: str = field(
         default="",
-        metadata=_key("s3_bucket", matching(r"|[A-Za-z0-9][A-Za-z0-9._-]{1,254}", "write the name of a bucket alone")),
+        metadata=key_of(
+            "s3_bucket", matching(r"|[A-Za-z0-9][A-Za-z0-9._-]{1,254}", "write the name of a bucket alone")
+        ),
     )
     s3_region: str = field(
-        default="", metadata=_key("s3_region", matching(r"|[a-z0-9-]{1,64}", "write a region, as in eu-central-1"))
+        default="", metadata=key_of("s3_region", matching(r"|[a-z0-9-]{1,64}", "write a region, as in eu-central-1"))
     )
-    home: str = field(default="", metadata=_key("home", matching(r"[a-z0-9]{0,12}", "write 1 to 12 of a-z and 0-9")))
+    home: str = field(default="", metadata=key_of("home", matching(r"[a-z0-9]{0,12}", "write 1 to 12 of a-z and 0-9")))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverySettings(Table):
+    """``[delivery]``: who sends the bytes of a download.
+
+    Attributes:
+        mode: ``stream``: the gateway. ``accel``: the proxy in front, told by ``X-Accel-Redirect``; nginx and Caddy can.
+        accel_prefix: the proxy's internal location, before the object key.
+        accel_log: where the gateway takes the proxy's line about each transfer: a UDP address, or ``unixgram:`` and the
+            path of a socket that the gateway makes. Empty: nowhere.
+        accel_min_bytes: shorter answers are sent by the gateway.
+    """
+
+    mode: Literal["stream", "accel"] = field(default="stream", metadata=key_of("mode", choice("stream", "accel")))
+    accel_prefix: str = field(
+        default="/_objects/",
+        metadata=key_of(
+            "accel_prefix", matching(r"/([A-Za-z0-9._-]+/){1,8}", "write the path of a location, as in /_objects/")
+        ),
+    )
+    accel_log: str = field(default="", metadata=key_of("accel_log", read_accel_log))
+    accel_min_bytes: int = field(default=256 * 2**10, metadata=key_of("accel_min", read_size_bytes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,10 +174,10 @@ class ControlSettings(Table):
         cors_origins: origins whose pages may call it in a browser; ``*`` is all. A token is needed all the same.
     """
 
-    listen: Listen = field(default=Address("127.0.0.1", 8081), metadata=_key("listen", read_listen))
-    socket_mode: str = field(default="660", metadata=_key("socket_mode", read_mode))
+    listen: Listen = field(default=Address("127.0.0.1", 8081), metadata=key_of("listen", read_listen))
+    socket_mode: str = field(default="660", metadata=key_of("socket_mode", read_mode))
     cors_origins: tuple[str, ...] = field(
-        default=(), metadata=_key("cors_origins", each(read_cors_origin), is_many=True)
+        default=(), metadata=key_of("cors_origins", each(read_cors_origin), is_many=True)
     )
 
 
@@ -199,9 +190,9 @@ class StoreSettings(Table):
         options: the backend's own options as text; may hold secrets.
     """
 
-    url: str = field(default="file:./objects", repr=False, metadata=_key("url", read_url))
+    url: str = field(default="file:./objects", repr=False, metadata=key_of("url", read_url))
     options: Mapping[str, str] = field(
-        default_factory=_nothing, repr=False, metadata=_key("options", read_options, is_many=True)
+        default_factory=_nothing, repr=False, metadata=key_of("options", read_options, is_many=True)
     )
 
 
@@ -218,16 +209,16 @@ class LedgerSettings(Table):
             previews go first, downloads and uploads last.
     """
 
-    url: str = field(default="sqlite:./ledger.db", repr=False, metadata=_key("url", read_url))
+    url: str = field(default="sqlite:./ledger.db", repr=False, metadata=key_of("url", read_url))
     accept: tuple[str, ...] = field(
         default=(),
-        metadata=_key("accept", each(matching(r"[a-z0-9-]+", "write names such as redis-failover")), is_many=True),
+        metadata=key_of("accept", each(matching(r"[a-z0-9-]+", "write names such as redis-failover")), is_many=True),
     )
-    accept_from: datetime | None = field(default=None, metadata=_key("accept_from", read_instant))
+    accept_from: datetime | None = field(default=None, metadata=key_of("accept_from", read_instant))
     homes: Mapping[str, str] = field(
-        default_factory=_nothing, repr=False, metadata=_key("homes", read_homes, is_many=True)
+        default_factory=_nothing, repr=False, metadata=key_of("homes", read_homes, is_many=True)
     )
-    events_size_bytes: int = field(default=256 * 2**20, metadata=_key("events_size", read_size_bytes))
+    events_size_bytes: int = field(default=256 * 2**20, metadata=key_of("events_size", read_size_bytes))
 
     @property
     def accept_from_ms(self) -> int | None:
@@ -246,8 +237,8 @@ class KeysSettings(Table):
         signing: where the private key is: a path, ``env:NAME``, or a service. Empty: nothing is signed here.
     """
 
-    group: str = field(default="./keys", metadata=_key("group", matching(r".+", "write the path of a folder")))
-    signing: str = field(default="", metadata=_key("signing", read_signing))
+    group: str = field(default="./keys", metadata=key_of("group", matching(r".+", "write the path of a folder")))
+    signing: str = field(default="", metadata=key_of("signing", read_signing))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,22 +254,22 @@ class PagesSettings(Table):
         previews: whether chats that draw a card of a link show the file's name on it.
     """
 
-    name: str = field(default="", metadata=_key("name", matching(r".{0,80}", "write at most 80 characters")))
+    name: str = field(default="", metadata=key_of("name", matching(r".{0,80}", "write at most 80 characters")))
     logo: str = field(
         default="",
-        metadata=_key(
+        metadata=key_of(
             "logo", matching(r"|.+\.(svg|png|jpg|webp)", "write the path of a .svg, .png, .jpg or .webp file")
         ),
     )
     colour: str = field(
-        default="", metadata=_key("colour", matching(r"|#[0-9A-Fa-f]{6}", "write six digits, as in #0f766e"))
+        default="", metadata=key_of("colour", matching(r"|#[0-9A-Fa-f]{6}", "write six digits, as in #0f766e"))
     )
-    contact: str = field(default="", metadata=_key("contact", matching(r".{0,200}", "write at most 200 characters")))
+    contact: str = field(default="", metadata=key_of("contact", matching(r".{0,200}", "write at most 200 characters")))
     language: Literal["en", "de", "fr", "es", "ja", "ar"] = field(
-        default="en", metadata=_key("language", choice("en", "de", "fr", "es", "ja", "ar"))
+        default="en", metadata=key_of("language", choice("en", "de", "fr", "es", "ja", "ar"))
     )
     previews: Literal["neutral", "name"] = field(
-        default="neutral", metadata=_key("previews", choice("neutral", "name"))
+        default="neutral", metadata=key_of("previews", choice("neutral", "name"))
     )
 
 
@@ -287,7 +278,7 @@ class LogSettings(Table):
     """``[log]``: how the log is written; ``auto``: for a person where it goes to a terminal, as JSON elsewhere."""
 
     format: Literal["auto", "json", "console"] = field(
-        default="auto", metadata=_key("format", choice("auto", "json", "console"))
+        default="auto", metadata=key_of("format", choice("auto", "json", "console"))
     )
 
 
@@ -300,7 +291,7 @@ class CredentialsSettings(Table):
     """
 
     secrets: Mapping[str, str] = field(
-        default_factory=_nothing, repr=False, metadata=_key("s3_credentials", read_credentials, is_many=True)
+        default_factory=_nothing, repr=False, metadata=key_of("s3_credentials", read_credentials, is_many=True)
     )
 
 
@@ -316,6 +307,7 @@ class Settings:
 
     viewer: ViewerSettings = field(default_factory=ViewerSettings)
     links: LinksSettings = field(default_factory=LinksSettings)
+    delivery: DeliverySettings = field(default_factory=DeliverySettings)
     control: ControlSettings = field(default_factory=ControlSettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     ledger: LedgerSettings = field(default_factory=LedgerSettings)
@@ -337,6 +329,23 @@ class Settings:
             raise ValueError(
                 "[ledger.homes] has [links] home too: its ledger is [ledger] url, take it out of the table"
             )
+        if self.delivery.mode == "accel":
+            self._check_accel()
+
+    def _check_accel(self) -> None:
+        """Refuse a configuration under which no transfer could be handed over, or none settled."""
+        if not self.viewer.trusted_proxies:
+            raise ValueError(
+                '[delivery] mode = "accel" hands transfers to trusted proxies alone, and there are none: name the '
+                'proxy\'s address in [viewer] trusted_proxies, or write mode = "stream"'
+            )
+        if not self.delivery.accel_log:
+            raise ValueError(
+                '[delivery] mode = "accel" needs the proxy\'s line about each transfer: write accel_log = '
+                '"127.0.0.1:7403", and send the log there (docs/guides/let-the-proxy-send.md)'
+            )
+        if not self.store.url.startswith(("file:", "s3:")):
+            raise ValueError('[delivery] mode = "accel" can serve file: and s3: stores: write mode = "stream"')
 
     def resolve(self, path: str) -> Path:
         """Return the path that is meant by one in the configuration: relative ones begin at the file's folder."""
@@ -357,6 +366,7 @@ class Settings:
 TABLES: Mapping[str, type[Table]] = {
     "viewer": ViewerSettings,
     "links": LinksSettings,
+    "delivery": DeliverySettings,
     "control": ControlSettings,
     "store": StoreSettings,
     "ledger": LedgerSettings,

@@ -134,6 +134,31 @@ class OpenDescriptor(Protocol):
         ...
 
 
+class Presigned(NamedTuple):
+    """How another program can fetch an object.
+
+    Attributes:
+        url: of a GET; whoever has it can read the object while it lives.
+        etag: as the store has it, with quotes: what ``If-Match`` is to name.
+    """
+
+    url: str
+    etag: str
+
+
+@runtime_checkable
+class OpenPresigned(Protocol):
+    """An open object that another program can fetch from its store."""
+
+    async def presigned(self, lives_s: int) -> Presigned | None:
+        """Sign a URL that lives for so many seconds; None where the store has none, or no ETag to pin the object by.
+
+        Raises:
+            StoreFault: there are no credentials.
+        """
+        ...
+
+
 class Upload(Protocol):
     """One upload: staged where it is neither listed nor served, until ``commit`` puts it in place in one step."""
 

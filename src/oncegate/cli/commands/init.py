@@ -42,6 +42,12 @@ max_lifetime = "7d"                   # of links made here; what retiring a key 
 # s3_region = ""                      # the region that S3 links must name; empty: any
 # home = ""                           # name of this ledger in tickets, where an installation has several
 
+[delivery]                            # who sends the bytes of a download
+mode = "stream"                       # stream: the gateway | accel: nginx or Caddy in front, told by the gateway
+# accel_prefix = "/_objects/"         # the proxy's internal location
+# accel_log = "127.0.0.1:7403"        # where the proxy's line about each transfer is taken: UDP, or unixgram:/path
+# accel_min = "256KiB"                # shorter answers are sent by the gateway
+
 [control]                             # the private listener: makes, lists and revokes links
 listen = "127.0.0.1:8081"
 # socket_mode = "660"                 # of the file of a Unix socket

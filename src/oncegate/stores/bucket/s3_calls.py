@@ -26,10 +26,12 @@ from oncegate.aws_requests.credentials import GivesCredentials, NoCredentials
 from oncegate.aws_requests.signature import (
     EMPTY_SHA256,
     UNSIGNED_PAYLOAD,
+    AwsCredentials,
     SigningScope,
     canonical_query,
     signed_headers,
 )
+from oncegate.links.sigv4 import presign_url
 from oncegate.links.urls import escape
 from oncegate.stores.bucket.faults import fault_of_status
 from oncegate.stores.protocol import ObjectStands, StoreBusy, StoreFault, StoreRefused
@@ -170,6 +172,28 @@ class S3Calls:
         condition = {"if-match": etag}
         _on_condition(await self._once("DELETE", key, headers=condition), condition)
 
+    async def presigned(self, key: str, lives_s: int) -> str:
+        """Sign the URL of a GET, good for so many seconds; nothing is asked.
+
+        Raises:
+            StoreRefused: there are no credentials.
+        """
+        url = f"{self._place.endpoint}/{escape(self._full(key), safe='/')}"
+        if not self._place.is_signed:
+            return url
+        credentials = await self._current()
+        if credentials.token:
+            url = f"{url}?X-Amz-Security-Token={escape(credentials.token)}"
+        return presign_url(
+            url,
+            method="GET",
+            access_key_id=credentials.access_key_id,
+            secret=credentials.secret,
+            region=self._place.region,
+            now_s=int(time.time()),
+            expires_in_s=lives_s,
+        )
+
     async def keeps_versions(self) -> bool:
         """Tell whether the bucket keeps versions now; False if the server does not say.
 
@@ -226,10 +250,7 @@ class S3Calls:
         path = url.raw_path.partition(b"?")[0].decode("ascii")
         sent = {**(headers or {}), "host": url.netloc.decode("ascii")}
         if self._place.is_signed:
-            try:
-                credentials = await self._credentials.current()
-            except NoCredentials as error:
-                raise StoreRefused(str(error)) from error
+            credentials = await self._current()
             digest = UNSIGNED_PAYLOAD if body is not None else await self._digest(data)
             sent = signed_headers(
                 method,
@@ -248,6 +269,12 @@ class S3Calls:
             )
         except httpx.HTTPError as error:
             raise StoreBusy(f"{method} for an upload: {type(error).__name__}: {error}") from error
+
+    async def _current(self) -> AwsCredentials:
+        try:
+            return await self._credentials.current()
+        except NoCredentials as error:
+            raise StoreRefused(str(error)) from error
 
     async def _digest(self, data: bytes) -> str:
         if not data:

@@ -37,6 +37,7 @@ from oncegate.stores.protocol import (
     ObjectInfo,
     ObjectStands,
     OpenObject,
+    Presigned,
     StoreBusy,
     StoreFault,
     StoreUnfit,
@@ -96,7 +97,7 @@ class ObstoreStore:
             raise fault_of(error, doing="look") from error
         attributes = cast("Mapping[str, str]", found.attributes)
         info = info_of(key, found.meta, attributes.get("Content-Type"), kept_of(attributes))
-        return OpenRemote(self._bucket.long, found.meta, info)
+        return OpenRemote(self._bucket, found.meta, info)
 
     async def start_upload(
         self,
@@ -204,10 +205,10 @@ class ObstoreStore:
 class OpenRemote:
     """An object that was looked at; its reads name the ETag that was seen."""
 
-    __slots__ = ("_info", "_seen", "_store")
+    __slots__ = ("_bucket", "_info", "_seen")
 
-    def __init__(self, store: ObjectStore, seen: ObjectMeta, info: ObjectInfo) -> None:
-        self._store = store
+    def __init__(self, bucket: Bucket, seen: ObjectMeta, info: ObjectInfo) -> None:
+        self._bucket = bucket
         self._seen = seen
         self._info = info
 
@@ -221,12 +222,11 @@ class OpenRemote:
         if start >= end:
             return
         options: GetOptions = {"range": (start, end)}
-        raw = self._seen["e_tag"]
-        if raw and not raw.startswith("W/"):  # a weak tag never matches
+        if raw := self._strong_etag():
             options["if_match"] = raw
         at, held = start, bytearray()
         try:
-            answer = await obstore.get_async(self._store, self._info.key, options=options)
+            answer = await obstore.get_async(self._bucket.long, self._info.key, options=options)
             self._check(answer.meta, tuple(answer.range), (start, end))
             async for piece in answer.stream(min_chunk_size=chunk_bytes):
                 held += piece
@@ -242,6 +242,18 @@ class OpenRemote:
         if at + len(held) != end:
             raise StoreBusy(f"the store ended its answer {end - at - len(held)} bytes early")
         yield bytes(held)
+
+    async def presigned(self, lives_s: int) -> Presigned | None:
+        """Sign a URL of it; see ``OpenPresigned``."""
+        etag, calls = self._strong_etag(), self._bucket.calls
+        if not etag or calls is None:
+            return None
+        return Presigned(await calls.presigned(self._info.key, lives_s), etag)
+
+    def _strong_etag(self) -> str:
+        """The ETag as the store has it; empty where there is none, or a weak one, which never matches."""
+        raw = self._seen["e_tag"] or ""
+        return "" if raw.startswith("W/") else raw
 
     async def aclose(self) -> None:
         """Do nothing: a look holds nothing open."""
