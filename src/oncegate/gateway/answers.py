@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from oncegate.links.disposition import PLAYED_KINDS, disposition_of, plain_disposition
-from oncegate.links.grant import Limits
+from oncegate.links.grant import NO_LIMITS, Limits
 from oncegate.stores.protocol import ObjectInfo, OpenObject
 from oncegate.web.answers import ALWAYS, Answer, Header
 
@@ -53,9 +53,11 @@ def object_headers(info: ObjectInfo, limits: Limits, span: tuple[int, int] | Non
         limits: signed ``response-content-*``.
         span: first byte and end (exclusive) of a part.
     """
+    # nearly every object is sent as it is: nothing was kept with it, and the link signs no other headers
+    is_plain = not info.kept and limits is NO_LIMITS
     kept = dict(info.kept)
     content_type = limits.response_type or info.content_type
-    wanted = limits.disposition or plain_disposition(kept.get("content-disposition"))
+    wanted = None if is_plain else limits.disposition or plain_disposition(kept.get("content-disposition"))
     disposition = disposition_of(info.key, wanted, content_type)
     length = info.size_bytes if span is None else span[1] - span[0]
     headers = [
@@ -65,8 +67,9 @@ def object_headers(info: ObjectInfo, limits: Limits, span: tuple[int, int] | Non
         (b"etag", info.etag.encode()),
         (b"last-modified", _http_date(info.modified_s)),
         (b"content-disposition", disposition.encode()),
-        *_given_back(kept, limits),
     ]
+    if not is_plain:
+        headers += _given_back(kept, limits)
     if span is not None:
         headers.append((b"content-range", b"bytes %d-%d/%d" % (span[0], span[1] - 1, info.size_bytes)))
     return headers

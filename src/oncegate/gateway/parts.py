@@ -39,6 +39,7 @@ class Parts:
         meters: counts, for ``/metrics``.
         homes: the ledgers of other homes, whose links are served here too.
         handed: what proxies send in this process's place; None: nothing.
+        rules: the configured rules of a use.
     """
 
     settings: Settings
@@ -56,22 +57,40 @@ class Parts:
     meters: Meters = field(default_factory=Meters)
     homes: FurtherHomes = field(default_factory=FurtherHomes)
     handed: HandedOver | None = None
+    rules: Rules = field(init=False)
 
-    @property
-    def rules(self) -> Rules:
-        """The configured rules of a use."""
-        return Rules(resume_window_s=self.settings.links.resume_window_s)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rules", Rules(resume_window_s=self.settings.links.resume_window_s))
 
     def now_s(self) -> int:
         """The time, in whole seconds."""
         return int(self.clock())
 
 
+class _Drawn:
+    """Random bytes, drawn from the system many at a time: each call of it lets another thread take the interpreter."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._at = 0
+
+    def next(self, characters: int) -> str:
+        """Return so many base64url characters that were not returned before."""
+        at = self._at
+        if len(self._text) - at < characters:
+            self._text, at = b64encode(os.urandom(3_072), b"-_").decode(), 0
+        self._at = at + characters
+        return self._text[at : self._at]
+
+
+_drawn = _Drawn()
+
+
 def fresh_claim_id() -> str:
     """16 characters, 96 bits: a secret of the holder's cookie."""
-    return b64encode(os.urandom(12), b"-_").decode()
+    return _drawn.next(16)
 
 
 def fresh_mark() -> str:
     """8 characters: tells this write from the last few of one link."""
-    return b64encode(os.urandom(6), b"-_").decode()
+    return _drawn.next(8)

@@ -20,6 +20,8 @@ _STAR = re.compile(r";[ \t]*filename\*[ \t]*=", re.IGNORECASE)
 _EXACT = re.compile(r";[ \t]*filename-utf8[ \t]*=[ \t]*([A-Za-z0-9%._-]+)", re.IGNORECASE)
 _SURVIVES = re.compile(r"[A-Za-z0-9._ -]+")
 _NOT_SURVIVING = re.compile(r"[^A-Za-z0-9._ -]")
+# all but printable ASCII, and of that " % and \
+_NOT_QUOTABLE = re.compile(r"[^ !#$&-\[\]-~]")
 _ESCAPED = re.compile(r"\\(.)")
 _BETWEEN_WORDS = re.compile(r"(?<=\?=)[ \t]+(?==\?)")
 _WORD = re.compile(r"=\?([^?\s]+)\?([bqBQ])\?([^?]*)\?=")
@@ -35,7 +37,7 @@ def content_disposition(kind: str, filename: str | None) -> str:
     if not filename:
         return kind
     # RFC 6266 D: some readers take a % in the quoted form for an escape; those that know filename* read that instead
-    plain = "".join(c if " " <= c <= "~" and c not in '"\\%' else "_" for c in filename)
+    plain = _NOT_QUOTABLE.sub("_", filename)
     quoted = f'{kind}; filename="{plain}"'
     # browsers decode the words of RFC 2047 in a quoted name; filename* goes before it
     return (

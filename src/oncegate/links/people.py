@@ -78,7 +78,7 @@ _FETCH_METADATA = (
     b"sec-fetch-user",
     b"sec-fetch-storage-access",
 )
-_PREFETCH_HEADERS = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz")
+_PREFETCH_HEADERS = frozenset((b"sec-purpose", b"purpose", b"x-purpose", b"x-moz"))
 
 
 class Agent(NamedTuple):
@@ -107,7 +107,7 @@ def is_navigation(request: ViewerRequest) -> bool:
     if mode is not None:
         # browsers send both; a downloader that copies a browser's headers (yt-dlp) has the first alone
         return mode == b"navigate" and request.header(b"sec-fetch-dest") is not None
-    if any(map(request.header, _FETCH_METADATA)) or not accepts_page(request) or _is_bare_range(request):
+    if not accepts_page(request) or any(map(request.header, _FETCH_METADATA)) or _is_bare_range(request):
         return False
     agent = request.header(b"user-agent")
     return agent is None or agent_seen(agent).is_browser
@@ -145,7 +145,8 @@ def page_status(request: ViewerRequest) -> int:
 
 def accepts_page(request: ViewerRequest) -> bool:
     """Whether ``Accept`` names text/html; ``*/*`` is what programs send."""
-    return b"text/html" in (request.header(b"accept") or b"").lower()
+    accept = request.header(b"accept")
+    return accept is not None and b"text/html" in accept.lower()
 
 
 def _is_bare_range(request: ViewerRequest) -> bool:
@@ -186,4 +187,7 @@ def is_of_another_site(request: ViewerRequest) -> bool:
 def agent_of(request: ViewerRequest) -> str | None:
     """User-Agent, short and printable, for events."""
     value = request.header(b"user-agent")
-    return None if value is None else "".join(c for c in value.decode("latin-1")[:120] if c.isprintable())
+    if value is None:
+        return None
+    text = value[:120].decode("latin-1")
+    return text if text.isprintable() else "".join(c for c in text if c.isprintable())

@@ -59,6 +59,10 @@ class ViewerRequest:
         """The value of a header; several are joined by a comma (RFC 9110 5.3). None where it is absent."""
         return self._by_name.get(name)
 
+    def has_any(self, names: frozenset[bytes]) -> bool:
+        """Whether one of several headers was sent."""
+        return not names.isdisjoint(self._by_name)
+
     def cookies(self, prefix: bytes) -> dict[bytes, bytes]:
         """The cookies whose name begins with ``prefix``, raw.
 

@@ -383,7 +383,7 @@ _LISTED = re.compile(b' ' + _pattern_of((in_words(name) for name in NAMES)))
 
 _FETCH_METADATA = (b'sec-fetch-mode', b'sec-fetch-site', b'sec-fetch-dest', b'sec-fetch-user', b'sec-fetch-storage-access')
 
-_PREFETCH_HEADERS = (b'sec-purpose', b'purpose', b'x-purpose', b'x-moz')
+_PREFETCH_HEADERS = frozenset((b'sec-purpose', b'purpose', b'x-purpose', b'x-moz'))
 
 class Agent(NamedTuple):
  is_listed: object
@@ -395,7 +395,7 @@ def is_navigation(request):
  mode = request.header(b'sec-fetch-mode')
  if mode is not None:
   return mode == b'navigate' and request.header(b'sec-fetch-dest') is not None
- if any(map(request.header, _FETCH_METADATA)) or not accepts_page(request) or _is_bare_range(request):
+ if not accepts_page(request) or any(map(request.header, _FETCH_METADATA)) or _is_bare_range(request):
   return False
  agent = request.header(b'user-agent')
  return agent is None or agent_seen(agent).is_browser
@@ -421,7 +421,8 @@ def page_status(request):
  return 200 if is_listed or accepts_page(request) else 403
 
 def accepts_page(request):
- return b'text/html' in (request.header(b'accept') or b'').lower()
+ accept = request.header(b'accept')
+ return accept is not None and b'text/html' in accept.lower()
 
 def _is_bare_range(request):
  if request.header(b'range') is None or any(map(request.header, _FETCH_METADATA)):
@@ -959,6 +960,8 @@ _STAR = re.compile(';[ \\t]*filename\\*[ \\t]*=', re.IGNORECASE)
 
 _EXACT = re.compile(';[ \\t]*filename-utf8[ \\t]*=[ \\t]*([A-Za-z0-9%._-]+)', re.IGNORECASE)
 
+_NOT_QUOTABLE = re.compile('[^ !#$&-\\[\\]-~]')
+
 _ESCAPED = re.compile('\\\\(.)')
 
 _BETWEEN_WORDS = re.compile('(?<=\\?=)[ \\t]+(?==\\?)')
@@ -968,7 +971,7 @@ _WORD = re.compile('=\\?([^?\\s]+)\\?([bqBQ])\\?([^?]*)\\?=')
 def content_disposition(kind, filename):
  if not filename:
   return kind
- plain = ''.join((c if ' ' <= c <= '~' and c not in '"\\%' else '_' for c in filename))
+ plain = _NOT_QUOTABLE.sub('_', filename)
  quoted = f'{kind}; filename="{plain}"'
  return quoted if plain == filename and (not _WORD.search(filename)) else f"{quoted}; filename*=UTF-8''{escape(filename)}"
 
