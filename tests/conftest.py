@@ -57,7 +57,7 @@ EMULATED = (
     ),
 )
 """Two minutes on emulators in environments of their own, and on Ceph: in CI, or when asked for."""
-FRONTED = ("test_behind_proxies.py", "test_postgresql_elsewhere.py", "test_redis_elsewhere.py")
+FRONTED = ("test_behind_proxies.py", "test_smuggling.py", "test_postgresql_elsewhere.py", "test_redis_elsewhere.py")
 """Two minutes on servers of system packages: in CI, or when asked for."""
 OUTAGES = (
     *("test_outages.py", "test_postgresql_faults.py", "test_redis_faults.py", "test_postgresql_versions.py"),
