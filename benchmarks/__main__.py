@@ -21,6 +21,7 @@ from benchmarks.plan import Outcome, Plan
 SUITES = {
     "download": "one-time downloads beside nginx",
     "refuse": "links that are not served, and the worst requests of a stranger",
+    "memory": "large objects, and readers that take nothing",
     "sign": "making links, beside other signers and the bare call",
     "verify": "checking links, beside the bare call",
 }

@@ -32,12 +32,12 @@ HEADERS = ((b"host", b"127.0.0.1:8080"), (b"user-agent", b"curl/8.5.0"), (b"acce
 
 
 def timed(calls: Iterable[Callable[[], object]]) -> Sample:
-    """Return the microseconds of a call."""
+    """Return the microseconds of CPU of a call."""
     ready = [*calls]
-    begun = time.perf_counter()
+    begun = time.thread_time()
     for call in ready:
         call()
-    return {"us": (time.perf_counter() - begun) / len(ready) * 1e6}
+    return {"us": (time.thread_time() - begun) / len(ready) * 1e6}
 
 
 class Key:

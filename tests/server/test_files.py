@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import pathlib
@@ -13,7 +14,9 @@ from collections.abc import Generator
 import pytest
 import uvloop
 
+from oncegate.server.crowd import Crowd
 from oncegate.server.files import TURN_BYTES, FileWay
+from oncegate.server.limits import CROWD_FREE, CROWD_UNSENT_BYTES
 from raw_requests import get
 from wires import FILE_STEP, Serving, serving
 
@@ -141,3 +144,65 @@ def test_where_there_is_no_sendfile_the_bytes_are_copied(server: Serving, monkey
     with server.connect() as connection:
         connection.send(get(target=b"/file"))
         assert connection.read_answer().body == b"abc" + content(server) + b"xyz"
+
+
+@contextlib.contextmanager
+def connected() -> Generator[tuple[socket.socket, socket.socket]]:
+    """Both ends of a TCP connection whose client reads nothing, and has room for little."""
+    with socket.socket() as listening, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        client.connect(listening.getsockname())
+        taken = listening.accept()[0]
+        with taken:
+            taken.setblocking(False)
+            yield taken, client
+
+
+def test_of_a_crowd_that_reads_nothing_the_kernel_takes_little(tmp_path: pathlib.Path) -> None:
+    """Two megabytes each are gigabytes for a thousand; the first few may have them, since a limit costs time.
+
+    A connection that was in a crowd once is free of the limit in its next answer.
+    """
+    path = tmp_path / "file"
+    path.touch()
+    os.truncate(path, 8 * 1024 * 1024)
+
+    async def sent_bytes() -> list[int]:
+        loop = asyncio.get_running_loop()
+        with path.open("rb") as file, contextlib.ExitStack() as stack:
+            ends = [stack.enter_context(connected()) for _ in range(CROWD_FREE + 8)]
+            ways = [FileWay(taken.fileno()) for taken, _ in ends]
+            sending = [loop.create_task(way.send(file.fileno(), 0, 8 * 1024 * 1024)) for way in ways]
+            while not all(way.is_waiting for way in ways):
+                await asyncio.sleep(0)
+            found = [way.sent_bytes for way in ways]
+            for way in ways:
+                way.close()
+            await asyncio.gather(*sending)
+            last = ends[-1][0]
+            assert last.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == CROWD_UNSENT_BYTES
+            again = FileWay(last.fileno())
+            sending = [loop.create_task(again.send(file.fileno(), 0, 8 * 1024 * 1024))]
+            while not again.is_waiting:
+                await asyncio.sleep(0)
+            assert last.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == 0
+            again.close()
+            await asyncio.gather(*sending)
+            return found
+
+    found = asyncio.run(sent_bytes())
+    assert max(found[CROWD_FREE:]) < min(found[:CROWD_FREE])
+    assert max(found[CROWD_FREE:]) <= 4 * CROWD_UNSENT_BYTES
+
+
+def test_a_unix_socket_has_no_such_limit(tmp_path: pathlib.Path) -> None:
+    """It belongs to TCP alone, and a proxy reads there."""
+    ours, theirs = socket.socketpair()
+    crowd = Crowd()
+    crowd.under_way = CROWD_FREE
+    with ours, theirs, crowd.one_more(ours.fileno(), 1 << 30):
+        ours.send(b"x")
+        assert theirs.recv(1) == b"x"
+    assert crowd.under_way == CROWD_FREE

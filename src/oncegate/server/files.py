@@ -11,10 +11,14 @@ import asyncio
 import errno
 import os
 
+from oncegate.server.crowd import Crowd
+
 TURN_BYTES = 2 * 1_024 * 1_024
 """After so many bytes without a wait the other connections have their turn."""
 COPIED_BYTES = 64 * 1_024
 """What is read at once where the file system knows no sendfile."""
+_CROWD = Crowd()
+"""Of this process, whose memory it is."""
 _NO_SENDFILE = frozenset((errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP))
 
 
@@ -54,6 +58,12 @@ class FileWay:
             OSError: the client has gone, or the file cannot be read.
             FileEnded: the file is shorter.
         """
+        if self._out < 0:
+            return
+        with _CROWD.one_more(self._out, end - start):
+            await self._send_all(descriptor, start, end)
+
+    async def _send_all(self, descriptor: int, start: int, end: int) -> None:
         at = start
         while at < end and self._out >= 0:
             try:

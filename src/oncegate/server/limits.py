@@ -44,6 +44,15 @@ HELD_MAX_BYTES = 64 * 1_024
 UNSENT_MAX_BYTES = 64 * 1_024
 """Of an answer, written and not yet taken by the kernel, above which the application waits."""
 
+LARGE_BYTES = 256 * 1_024
+"""From here on an answer is counted among those that may be many."""
+
+CROWD_FREE = 32
+"""Large answers under way of which the kernel takes as much as it likes: megabytes each, if their clients do not read."""
+
+CROWD_UNSENT_BYTES = 64 * 1_024
+"""What the kernel may hold unsent of each further one: 1,000 clients who read nothing cost it 220 MiB, without it 2.1 GiB."""
+
 LINGER_S = 2.0
 LINGER_MAX_BYTES = 1_024 * 1_024
 """How long, and for how much, a connection is still read that was answered before its request was read: otherwise it
