@@ -30,6 +30,7 @@ from oncegate.stores.protocol import (
     ObjectChanged,
     OpenDescriptor,
     OpenObject,
+    ReadsNow,
     StoreBusy,
     StoreFault,
     StoreRefused,
@@ -890,3 +891,45 @@ async def test_a_file_system_without_attributes_keeps_nothing_and_says_so(
         staged = await store.start_upload("k.txt", content_type="a/b", size_bytes=0, replaces=None)
         await staged.commit()
         assert (root / "k.txt").read_bytes() == b""
+
+
+async def test_what_is_read_at_once_is_what_a_read_gives(tmp_path: pathlib.Path) -> None:
+    """Small files go out by it, whole and in parts: another byte of it would be another file."""
+    (tmp_path / "a").write_bytes(bytes(range(256)) * 40)
+    async with opened(tmp_path) as store:
+        found = await store.look("a")
+        assert isinstance(found, ReadsNow)
+        for start, end in ((0, 10_240), (0, 1), (10_239, 10_240), (100, 5_000)):
+            pieces = b"".join([piece async for piece in found.read(start, end, 65_536)])
+            assert found.read_now(start, end) in (pieces, None)
+        await found.aclose()
+
+
+async def test_a_file_that_was_written_to_is_not_read_at_once(tmp_path: pathlib.Path) -> None:
+    """A mixture of two versions must not go out under the ETag of one of them."""
+    path = tmp_path / "a"
+    path.write_bytes(b"x" * 100)
+    os.utime(path, (1, 1))
+    async with opened(tmp_path) as store:
+        found = await store.look("a")
+        path.write_bytes(b"y" * 100)
+        assert isinstance(found, ReadsNow)
+        with pytest.raises(ObjectChanged):
+            found.read_now(0, 100)
+        await found.aclose()
+
+
+async def test_what_would_wait_is_not_read_at_once(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop serves everybody else meanwhile: bytes that are not in memory are for a thread to wait for."""
+
+    def wait_for_disk(*_: object) -> int:
+        raise BlockingIOError
+
+    (tmp_path / "a").write_bytes(b"x" * 100)
+    async with opened(tmp_path) as store:
+        found = await store.look("a")
+        monkeypatch.setattr(os, "preadv", wait_for_disk)
+        assert isinstance(found, ReadsNow)
+        assert found.read_now(0, 100) is None
+        assert await read_all(found) == b"x" * 100
+        await found.aclose()

@@ -11,7 +11,16 @@ import pytest
 from oncegate.meters import Meters
 from oncegate.stores.directory.store import DirectoryStore
 from oncegate.stores.metered import MeteredStore
-from oncegate.stores.protocol import KeyRefused, ObjectInfo, ObjectStands, OpenDescriptor, StoreBusy, StoreFault
+from oncegate.stores.protocol import (
+    KeyRefused,
+    ObjectChanged,
+    ObjectInfo,
+    ObjectStands,
+    OpenDescriptor,
+    ReadsNow,
+    StoreBusy,
+    StoreFault,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -150,3 +159,26 @@ async def test_an_object_that_stands_is_told_from_one_that_was_placed(tmp_path: 
     await uploads[1].abort()
     await store.aclose()
     assert meters.of("store_calls")["commit", "done"] == meters.of("store_calls")["commit", "ObjectStands"] == 1
+
+
+async def test_a_read_at_once_is_counted_as_a_read(tmp_path: pathlib.Path) -> None:
+    """Nearly every download of a folder is one, and a store whose reads were not counted would look idle."""
+    (tmp_path / "a.txt").write_bytes(b"x" * 10)
+    meters = Meters()
+    store = MeteredStore(DirectoryStore(tmp_path), meters)
+    found = await store.look("a.txt")
+    assert isinstance(found, ReadsNow)
+    assert found.read_now(0, 10) in (b"x" * 10, None)
+    (tmp_path / "a.txt").write_bytes(b"another")
+    with pytest.raises(ObjectChanged):
+        found.read_now(0, 7)
+    await store.aclose()
+    assert meters.of("store_calls")["read", "ObjectChanged"] == 1
+    assert meters.of("store_calls")["read", "done"] <= 1
+
+
+async def test_an_object_of_a_bucket_is_never_read_at_once() -> None:
+    """Its bytes are elsewhere; whoever asks is told to read."""
+    found = await MeteredStore(_OneObject(_FailingObject(None)), Meters()).look("a.bin")  # type: ignore[arg-type]  # a store of one call
+    assert isinstance(found, ReadsNow)
+    assert found.read_now(0, 1) is None

@@ -16,7 +16,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable, Generator
 
 from oncegate.gateway.answers import Message, Send
-from oncegate.stores.protocol import ObjectChanged, OpenDescriptor, OpenObject, StoreFault
+from oncegate.stores.protocol import ObjectChanged, OpenDescriptor, OpenObject, ReadsNow, StoreFault
 from oncegate.web.answers import Header
 
 WHOLE_MAX_BYTES = 64 * 1024
@@ -219,9 +219,7 @@ async def deliver(
         return False
     if length <= WHOLE_MAX_BYTES:
         # not watched: one message lies in socket buffers at once, whether or not the viewer is still there
-        whole = opened.read(start, end, WHOLE_MAX_BYTES)
-        body = await _first_piece(whole) if length else b""
-        await whole.aclose()  # left to the garbage collector it would be closed by a task of its own: 3 us more
+        body = await _whole(opened, start, end) if length else b""
         transfers.progress(transfer, length)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -297,6 +295,20 @@ async def _send_file(
         transfers.touch(transfer)
         at += size
     return at - start
+
+
+async def _whole(opened: OpenObject, start: int, end: int) -> bytes:
+    """Read what goes out in one message."""
+    try:
+        at_hand = opened.read_now(start, end) if isinstance(opened, ReadsNow) else None
+    except StoreFault as error:
+        raise FirstByteFailed from error
+    if at_hand is not None:
+        return at_hand
+    pieces = opened.read(start, end, WHOLE_MAX_BYTES)
+    body = await _first_piece(pieces)
+    await pieces.aclose()  # left to the garbage collector it would be closed by a task of its own: 3 us more
+    return body
 
 
 async def _first_piece(pieces: AsyncGenerator[bytes]) -> bytes:

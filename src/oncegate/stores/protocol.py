@@ -115,6 +115,24 @@ class OpenObject(Protocol):
         ...
 
 
+class ReadsNow:
+    """Base of open objects whose bytes may be at hand. No Protocol: asking for one costs as much as a small read."""
+
+    __slots__ = ()
+
+    def read_now(self, start: int, end: int) -> bytes | None:
+        """Return bytes ``start`` (inclusive) to ``end`` (exclusive), to the object's end at most, without waiting.
+
+        Returns:
+            None where they are to be read by ``read``.
+
+        Raises:
+            ObjectChanged: the object was replaced or truncated since the look.
+            StoreFault: the store failed.
+        """
+        raise NotImplementedError
+
+
 @runtime_checkable
 class OpenDescriptor(Protocol):
     """An open object that is a file of this machine."""

@@ -21,7 +21,7 @@ from typing import TypeVar
 from oncegate.links.urls import object_key_problem
 from oncegate.stores.directory import fitness, listing, removal, staging, upload, walk
 from oncegate.stores.directory.placing import FileTarget
-from oncegate.stores.protocol import KeyRefused, ObjectChanged, ObjectInfo, OpenObject, StoreUnfit, Upload
+from oncegate.stores.protocol import KeyRefused, ObjectChanged, ObjectInfo, OpenObject, ReadsNow, StoreUnfit, Upload
 from oncegate.stores.unattended import result_of
 
 THREADS_MAX = 16
@@ -159,7 +159,7 @@ def _abandon(started: asyncio.Future[upload.DirectoryUpload]) -> None:
         started.result().abandon()
 
 
-class OpenFile:
+class OpenFile(ReadsNow):
     """A regular file that was looked at. It stays open, so a change of its name does not matter. One read at a time."""
 
     __slots__ = ("_changed_ns", "_fd", "_info", "_is_nowait", "_pool", "_reading", "_scratch")
@@ -179,6 +179,13 @@ class OpenFile:
     def info(self) -> ObjectInfo:
         """What was seen at the look."""
         return self._info
+
+    def read_now(self, start: int, end: int) -> bytes | None:
+        """Return a range that is in the page cache; see ``ReadsNow``."""
+        data = self._read_cached(start, end - start) if self._is_nowait else None
+        if data is not None:
+            self._must_be_unchanged()
+        return data
 
     async def read(self, start: int, end: int, chunk_bytes: int) -> AsyncGenerator[bytes, None]:
         """Yield a range in pieces; see ``OpenObject.read``."""
