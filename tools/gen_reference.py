@@ -50,6 +50,8 @@ EVENT_WORDS: Mapping[str, str] = {
     "each link and reason; `count`: how many it stands for, where more than one",
     "issued": "the control API made a link; `token` is the id of the caller's token",
     "revoked": "a link was revoked",
+    "removed": "a link signed with `once-delete` gives nothing any more; its object was `removed`, or was `gone or "
+    "replaced` before",
     "ready": "a listener answers",
     "draining": "the process was asked to stop, and lets transfers finish",
     "stopped": "the process is about to end; `transfers` were cut",

@@ -70,6 +70,7 @@ ROWS: dict[str, Row] = {
     "refused": _row("info", "link_id key reason address agent count", audited=True, counted_by="reason"),
     "issued": _row("info", "link_id key operation uses expires label token", audited=True),
     "revoked": _row("info", "link_id token", audited=True),
+    "removed": _row("info", "link_id key outcome", audited=True),
     # The program itself.
     "ready": _row("info", "listener url"),
     "draining": _row("info", "transfers limit_s"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from oncegate.links.request import ViewerRequest
 from oncegate.links.urls import parse_url
 from oncegate.links.verify import verify
 from oncegate.uses.record import from_json
+from oncegate.uses.removal import Removal, removal_from_json, removal_id
 
 Talk = Callable[..., None]
 
@@ -357,5 +359,40 @@ def test_what_is_no_key_is_refused(talk: Talk, key: str | bytes) -> None:
     async def calls(client: httpx.AsyncClient) -> None:
         answer = await client.post("/v1/links", json={"key": "a"}, headers=[(b"idempotency-key", key)])  # type: ignore[list-item]
         assert (answer.status_code, "header" in answer.text) == (422, True)
+
+    talk(calls)
+
+
+def test_a_link_whose_object_goes_with_it_is_recorded_first(world: World, talk: Talk) -> None:
+    """Before its URL is returned the ledger knows which version goes, and when at the latest."""
+    links = replace(world.parts.settings.links, delete_after="allow")
+    world.parts = replace(world.parts, settings=replace(world.parts.settings, links=links))
+    world.store.put("a.bin")
+
+    async def calls(client: httpx.AsyncClient) -> None:
+        answer = await client.post("/v1/links", json={"key": "a.bin", "delete_after": True, "uses": 2})
+        assert (answer.status_code, answer.json()["delete_after"]) == (201, True)
+        link_id = id_of_text(answer.json()["id"])
+        assert verify(_request(answer.json()["url"]), world.parts.trust(), now_s=NOW_S).limits.delete_after
+        found = await world.ledger.read(removal_id(link_id))
+        assert isinstance(found, Stands)
+        row = removal_from_json(found.record)
+        assert row == Removal(text_of_id(link_id), "a.bin", '"abc"', 2, NOW_S + 3600)
+        missing = await client.post("/v1/links", json={"key": "none", "delete_after": True})
+        assert (missing.status_code, "has no object none" in missing.text) == (422, True)
+        listed = await client.get("/v1/links")
+        assert listed.json() == {"links": [], "next": None}
+
+    talk(calls)
+
+
+def test_where_no_object_is_removed_no_such_link_is_made(world: World, talk: Talk) -> None:
+    """The gateway would refuse it; the answer names the setting."""
+    world.store.put("a.bin")
+
+    async def calls(client: httpx.AsyncClient) -> None:
+        answer = await client.post("/v1/links", json={"key": "a.bin", "delete_after": True})
+        assert answer.status_code == 422
+        assert "[links] delete_after" in answer.text
 
     talk(calls)

@@ -59,7 +59,7 @@ def test_the_fields_of_an_order_are_those_of_the_contract() -> None:
     """Callers were told these names; a rename would be refused as unknown."""
     names = "key operation expires_in expires_at not_before uses source_ip filename inline max_bytes content_type"
     fields = [field.alias or name for name, field in LinkOrder.model_fields.items()]
-    assert " ".join(fields) == f"{names} overwrite confirm from note scheme label"
+    assert " ".join(fields) == f"{names} overwrite confirm from note delete_after scheme label"
 
 
 def test_the_document_is_served_as_it_is_published(talk: Talk) -> None:

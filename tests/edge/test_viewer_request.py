@@ -142,11 +142,20 @@ def test_a_film_is_saved_and_not_played(world: EdgeWorld) -> None:
     assert parse_qs(passed["querystring"])["response-content-disposition"] == ["attachment"]
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_a_link_whose_object_is_to_go_is_refused(world: EdgeWorld, table: TwoCalls, method: str) -> None:
+    """Nobody here sees whether the object was delivered; served all the same, it would stay against what was signed."""
+    refused = world.view(link("a.txt", limits="&once-delete=1"), method)
+    assert refused["status"] == "501"
+    assert method == "HEAD" or "once-delete is not taken here" in refused["body"]
+    assert table.writes == 0
+
+
 def test_every_limit_is_kept_or_refused_at_the_edge() -> None:
     """A limit that is new in links must not be dropped here in silence: say what the edge does with it, then name it."""
     assert set(Limits._fields) == {
         "max_bytes", "media_type", "may_replace", "disposition", "response_type", "response_language", "response_encoding",
-        "confirm", "sender", "note",
+        "confirm", "sender", "note", "delete_after",
     }  # fmt: skip
 
 

@@ -155,6 +155,7 @@ def test_a_disposition_is_one_header_line_of_plain_ascii(filename: str) -> None:
         (Operation.GET, {"filename": "."}, "one file"),
         (Operation.GET, {"filename": "a" * (FILENAME_MAX + 1)}, "longer than 255"),
         (Operation.PUT, {"confirm": "always"}, "download links"),
+        (Operation.PUT, {"delete_after": True}, "download links"),
         (Operation.GET, {"sender": ""}, "one line of at most 100"),
         (Operation.GET, {"sender": "a" * (SENDER_MAX + 1)}, "one line of at most 100"),
         (Operation.PUT, {"note": "a\nb"}, "one line of at most 200"),

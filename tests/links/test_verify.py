@@ -398,6 +398,9 @@ def test_the_signed_limits_are_read(door: Any) -> None:
         "once-replace=0",
         "once-replace=",
         "once-replace=true",
+        "once-delete=0",
+        "once-delete=",
+        "once-delete=1",
         "once-confirm=",
         "once-confirm=auto",
         "once-confirm=Always",
@@ -419,6 +422,17 @@ def test_the_signed_limits_are_read(door: Any) -> None:
 def test_a_limit_that_cannot_be_read_is_refused_before_anything_is_claimed(door: Any, limit: str) -> None:
     """Kept, it would be no limit, or a second header; found out later, it would cost the use."""
     assert door.why(door.canned(f"/a?{door.once(Operation.PUT)}&{limit}"), method="PUT") is Reason.MALFORMED_LIMIT
+
+
+def test_an_object_goes_with_a_download_link_to_one_key_that_has_a_ticket(door: Any) -> None:
+    """Without a ticket, of an upload (above) and under a wildcard nobody could say which object goes, and when."""
+    url = f"/a?{door.once()}&once-delete=1"
+    assert door.open(door.canned(url)).limits.delete_after
+    assert door.open(door.presigned(url)).limits.delete_after
+    assert not door.open(door.canned(f"/a?{door.once()}")).limits.delete_after
+    assert door.why(door.canned("/a?once-delete=1")) is Reason.MALFORMED_LIMIT
+    assert door.why(door.canned(f"/a?{door.once()}&once-delete=2")) is Reason.MALFORMED_LIMIT
+    assert door.why(door.canned(f"/a?{door.once()}") + "&once-delete=1") is Reason.BAD_SIGNATURE
 
 
 def test_whether_a_person_is_asked_is_read_of_download_links(door: Any) -> None:

@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING
 
 from oncegate.control.callers import Caller
 from oncegate.control.parts import ControlParts
-from oncegate.control.recording import read_record, run_until_known
+from oncegate.control.recording import SweptAhead, check_removals, read_record, record_removal, run_until_known
 from oncegate.control.tokens import Token
 from oncegate.keys.signing import s3_issuer_of
 from oncegate.ledgers.claiming import insert_or_rewrite
 from oncegate.ledgers.protocol import forget_after
+from oncegate.links.errors import BadRequest
 from oncegate.links.issue import Wish, end_of, make_link, members_of_made
 from oncegate.links.link_id import text_of_id, uuid7
 from oncegate.uses.record import Issued, Record
@@ -66,10 +67,6 @@ class MadeLink:
         return f"MadeLink({text_of_id(self.wish.ticket.nonce)})"
 
 
-class SweptAhead(Exception):
-    """The ledger was swept past the end of this link, so it would be refused everywhere: a clock was ahead."""
-
-
 class KeyUsedOtherwise(Exception):
     """The idempotency key was used for another order, and its link is still remembered."""
 
@@ -104,6 +101,8 @@ async def issue_link(
         if standing is not None:
             return await _make_again(parts, order, nonce=nonce, mark=mark, record=standing)
     made = await _sign(parts, order, nonce=nonce, made_s=now_s)
+    if made.wish.delete_after:
+        await record_removal(parts.runner, made.wish, await _etag_to_remove(parts, made.wish))
     if order.label or mark:
         standing = await _insert(parts, order, made, mark)
         if standing is not None:
@@ -111,6 +110,21 @@ async def issue_link(
         made = replace(made, is_listed=True)
     _note(parts, made, caller.token)
     return made
+
+
+async def _etag_to_remove(parts: ControlParts, wish: Wish) -> str:
+    """Return which version of the object the link is made for.
+
+    Raises:
+        BadRequest: no object is removed here, or there is none.
+        StoreFault: the store does not say.
+    """
+    check_removals(parts.settings)
+    opened = await parts.store.look(wish.object_key)
+    if opened is None:
+        raise BadRequest("key", f"the store has no object {wish.object_key}: delete_after is for one that is there")
+    await opened.aclose()
+    return opened.info.etag
 
 
 def _nonce_of(idempotency_key: str, caller: Caller, parts: ControlParts) -> bytes:

@@ -20,6 +20,7 @@ from oncegate.control.recording import read_events_of_link
 from oncegate.control.rehearsal import Installation
 from oncegate.ledgers.homes import HomeLedger
 from oncegate.ledgers.protocol import Ledger, Row, Scans
+from oncegate.ledgers.removals import scan_links
 from oncegate.links.instants import read_instant_s
 from oncegate.links.link_id import id_of_text, text_of_id
 from oncegate.uses.record import Record, from_json
@@ -68,7 +69,7 @@ async def list_links(
         try:
             # One row more than is shown tells whether there is a next page. A page begins after an id, not at a number,
             # so a link that is made or forgotten meanwhile makes no other appear twice or vanish.
-            rows += [(home, row) for row in await home.ledger.scan(begin, limit + 1)]
+            rows += [(home, row) for row in await scan_links(home.ledger, begin, limit + 1)]
         except OSError:
             raise ProblemAnswer(503, "The ledger does not answer.") from None
     rows.sort(key=lambda pair: pair[1].link_id)

@@ -18,8 +18,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 
-from oncegate.control.issuing import KeyUsedOtherwise, SweptAhead
-from oncegate.control.recording import LedgerSilent
+from oncegate.control.issuing import KeyUsedOtherwise
+from oncegate.control.recording import LedgerSilent, SweptAhead
 from oncegate.control.tokens import TokensUnfit
 from oncegate.links.errors import BadRequest
 from oncegate.stores.protocol import StoreBusy, StoreFault

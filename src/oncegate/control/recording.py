@@ -21,10 +21,15 @@ from oncegate.ledgers.protocol import (
     Unknown,
     forget_after,
 )
+from oncegate.ledgers.removals import change_removal
 from oncegate.ledgers.runner import WAIT_MAX_S, LedgerRunner
+from oncegate.links.errors import BadRequest
+from oncegate.links.issue import Wish
 from oncegate.links.link_id import text_of_id
+from oncegate.settings import Settings
 from oncegate.uses import use
 from oncegate.uses.record import Record, from_json
+from oncegate.uses.removal import Removal, removal_id
 
 T = TypeVar("T")
 
@@ -90,6 +95,46 @@ async def run_until_known(runner: LedgerRunner, link_id: bytes, talk: Talk[T]) -
     if not done:
         raise LedgerSilent
     return cast("T", task.result())
+
+
+class SweptAhead(Exception):
+    """The ledger was swept past the end of this link, so it would be refused everywhere: a clock was ahead."""
+
+
+def check_removals(settings: Settings) -> None:
+    """Refuse to make a link whose object is to be removed, where the gateway would refuse to serve it.
+
+    Raises:
+        BadRequest: it would.
+    """
+    if settings.links.delete_after != "allow":
+        raise BadRequest("delete_after", 'no object is removed here: set [links] delete_after = "allow" first')
+
+
+async def record_removal(runner: LedgerRunner, wish: Wish, etag: str) -> None:
+    """Record that an object goes with its link, before the link is handed out: also one that is never opened.
+
+    Args:
+        runner: over the ledger that counts the link.
+        wish: what the link allows.
+        etag: of the object that stands now; no other version is removed unless the link delivers it.
+
+    Raises:
+        LedgerSilent: whether it is recorded is not known.
+        SweptAhead: see there.
+    """
+    nonce = wish.ticket.nonce
+    removal = Removal(
+        link_id=text_of_id(nonce),
+        object_key=wish.object_key,
+        etag=etag,
+        uses=wish.ticket.uses,
+        expires_s=wish.expires_s,
+    )
+    row_id = removal_id(nonce)
+    talk = change_removal(row_id, removal.forget_after_s, lambda stands: removal if stands is None else None)
+    if await run_until_known(runner, row_id, talk) is None:
+        raise SweptAhead
 
 
 async def revoke_link(runner: LedgerRunner, link_id: bytes, *, expires_s: int | None = None) -> Record:

@@ -91,6 +91,9 @@ class ViewerRequests:
                 what="the event shows no signature: the behaviour needs a trusted key group",
             )
             raise Refused(Reason.LEDGER_UNKNOWN) from None
+        if grant.limits.delete_after:
+            # nobody here knows what was delivered
+            raise Refused(Reason.NOT_AT_THE_EDGE, message="once-delete is not taken here: no object is removed.")
         if request.method == "POST":
             check_button(request)
             return button_answer(request, grant.link_id)

@@ -15,6 +15,7 @@ from oncegate.gateway.pages import is_back_again, page_for_holder, player_page, 
 from oncegate.gateway.parts import Parts, fresh_claim_id, fresh_mark
 from oncegate.gateway.ranges import has_strong_condition, plan_answer
 from oncegate.gateway.records import record_of
+from oncegate.gateway.removals import check_removable, claim_held, why_missing
 from oncegate.ledgers.claiming import Decide, GiveBack, Talk, give_back
 from oncegate.ledgers.protocol import forget_after
 from oncegate.ledgers.runner import WAIT_MAX_S
@@ -45,9 +46,8 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
     """
     # look before claim: 404, 304, 412 and 416 then cost no write, and a crash here no use. All headers are built before
     # the claim too, so that nothing which could fail is left for a use that is taken
-    opened = await parts.store.look(grant.object_key)
-    if opened is None:
-        raise Refused(Reason.NO_OBJECT)
+    opened = await _look(parts, grant)
+    holding: asyncio.Task[None] | None = None
     try:
         info = opened.info
         exchange.size_bytes = info.size_bytes
@@ -76,18 +76,51 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
         if exchange.has_gone():
             exchange.outcome = "broken"
             return
-        admission = await _claim(parts, request, grant, info, plan.span)
+        if grant.limits.delete_after:
+            admission, holding = await claim_held(
+                parts,
+                grant,
+                info,
+                decide=_decider(parts, _ask(parts, request, grant, info, plan.span), info),
+                refused=functools.partial(_refused_by, request),
+                claim=functools.partial(_claim, parts, request, grant, info, plan.span),
+            )
+        else:
+            admission = await _claim(parts, request, grant, info, plan.span)
         await exchange.ask()
         headers += _claim_cookie(parts, request, grant, admission)
         back = functools.partial(_give_back, parts, grant, info, admission.claim_id)
         claim_id, span = admission.claim_id, plan.span or (0, info.size_bytes)
-        if parts.handed is None or not await hand_over(
-            parts, exchange, request, grant, opened, plan=plan, claim_id=claim_id, headers=headers, give_back=back
+        # an object that goes with its link is held while this request runs; what the proxy sends goes on after it
+        if (
+            grant.limits.delete_after
+            or parts.handed is None
+            or not await hand_over(
+                parts, exchange, request, grant, opened, plan=plan, claim_id=claim_id, headers=headers, give_back=back
+            )
         ):
             await _transfer(parts, exchange, grant, opened, admission, span, status=plan.status, headers=headers)
     finally:
+        if holding is not None:
+            holding.cancel()
         exchange.unwatch()
         await opened.aclose()
+
+
+async def _look(parts: Parts, grant: Grant) -> OpenObject:
+    """Look at the object.
+
+    Raises:
+        Refused: NO_OBJECT; NOT_IMPLEMENTED: it is to go with its link, and no object is removed here; USED, REVOKED: it
+            has gone with its link.
+        StoreFault: the store does not say.
+    """
+    if grant.limits.delete_after:
+        check_removable(parts, grant)
+    opened = await parts.store.look(grant.object_key)
+    if opened is None:
+        raise Refused(await why_missing(parts, grant))
+    return opened
 
 
 async def serve_button(exchange: Exchange, request: ViewerRequest, grant: Grant) -> None:
@@ -172,7 +205,6 @@ async def _claim(
         return Admission(kind=Kind.ADMIT)
     forget_after_s = forget_after(grant.expires_s)
     asked_bytes = info.size_bytes if span is None else span[1] - span[0]
-
     decide = _decider(parts, _ask(parts, request, grant, info, span), info)
 
     def undo(admission: Admission) -> Talk[bool]:
@@ -200,13 +232,18 @@ async def _claim(
     except TimeoutError:
         raise Refused(Reason.LEDGER_UNKNOWN) from None
     parts.meters.claim(admission.kind.value)
-    if admission.kind is Kind.ADMIT:
-        return admission
+    if admission.kind is not Kind.ADMIT:
+        raise _refused_by(request, admission)
+    return admission
+
+
+def _refused_by(request: ViewerRequest, admission: Admission) -> Refused:
+    """The refusal that a decision means for a request."""
     reason = admission.reason or Reason.BUSY
     # who named his version is told that this one is another; who did not, that his download is over
     if reason is Reason.OBJECT_REPLACED and has_strong_condition(request):
         reason = Reason.PRECONDITION
-    raise Refused(reason, message=_to_continue(admission.rest_until_s))
+    return Refused(reason, message=_to_continue(admission.rest_until_s))
 
 
 def _decider(parts: Parts, ask: DownloadAsk, info: ObjectInfo) -> Decide:

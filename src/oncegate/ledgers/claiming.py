@@ -69,7 +69,7 @@ def claim(link_id: bytes, forget_after_s: int, decide: Decide, *, reads_first: b
         admission = decide(record)
         if admission.record is None:
             return admission
-        answer = yield from _until_known(_write(link_id, version, admission.record, forget_after_s))
+        answer = yield from _until_known(_write(link_id, version, to_json(admission.record), forget_after_s))
         if isinstance(answer, Done):
             return admission
         if isinstance(answer, Swept):
@@ -83,12 +83,11 @@ def claim(link_id: bytes, forget_after_s: int, decide: Decide, *, reads_first: b
     return Admission(kind=Kind.BUSY, reason=Reason.LEDGER_UNKNOWN)
 
 
-def _write(link_id: bytes, version: Version | None, record: Record, forget_after_s: int) -> Insert | Replace:
+def _write(row_id: bytes, version: Version | None, text: bytes, forget_after_s: int) -> Insert | Replace:
     """An insert where no record was seen, otherwise a replace of the version that was seen."""
-    text = to_json(record)
     if version is None:
-        return Insert(link_id, text, forget_after_s)
-    return Replace(link_id, version, text, forget_after_s)
+        return Insert(row_id, text, forget_after_s)
+    return Replace(row_id, version, text, forget_after_s)
 
 
 def _read_until_known(link_id: bytes) -> Talk[Outcome]:
@@ -203,15 +202,40 @@ def insert_or_rewrite(
     Returns:
         What stands in the end; None where the link is so old that its record may have been forgotten.
     """
-    record: Record | None = None
+    return (yield from insert_or_change(link_id, forget_after_s, change, from_json, to_json))
+
+
+def insert_or_change(
+    row_id: bytes,
+    forget_after_s: int,
+    change: Callable[[T | None], T | None],
+    read: Callable[[bytes], T],
+    write: Callable[[T], bytes],
+    *,
+    reads_first: bool = False,
+) -> Talk[T | None]:
+    """``insert_or_rewrite`` for a row of any kind.
+
+    Args:
+        row_id: 16 bytes.
+        forget_after_s: until when the row must live.
+        change: from what stands to what is to be stored; None where nothing is to be done. Asked again after a write
+            whose answer was lost.
+        read: from the bytes that the ledger keeps.
+        write: to them.
+        reads_first: ``change`` is first asked of what stands, not of nothing.
+    """
+    stands: T | None = None
     version: Version | None = None
+    if reads_first and isinstance(found := (yield from _read_until_known(row_id)), Stands):
+        stands, version = read(found.record), found.version
     while True:
-        changed = change(record)
+        changed = change(stands)
         if changed is None:
-            return record
-        answer = yield from _until_known(_write(link_id, version, changed, forget_after_s))
+            return stands
+        answer = yield from _until_known(_write(row_id, version, write(changed), forget_after_s))
         if isinstance(answer, Done):
             return changed
         if isinstance(answer, Swept):
             return None
-        record, version = (None, None) if isinstance(answer, Gone) else (from_json(answer.record), answer.version)
+        stands, version = (None, None) if isinstance(answer, Gone) else (read(answer.record), answer.version)

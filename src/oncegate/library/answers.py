@@ -36,6 +36,7 @@ class MadeLink:
         confirm: ``always`` or ``never``; None: as the gateway is set.
         from_: who sends the link, as its page says (``from`` is a word of Python).
         note: what the sender says to the reader.
+        delete_after: the object is removed once the link gives nothing any more.
         scheme: ``cloudfront``, ``cloudfront-custom`` or ``s3``.
         home: name of the ledger that is the authority, where there are several.
         label: a note of the issuer's.
@@ -59,6 +60,7 @@ class MadeLink:
     confirm: str | None
     from_: str | None
     note: str | None
+    delete_after: bool
     scheme: str
     home: str | None
     label: str | None

@@ -66,6 +66,7 @@ class LinkOrder(TypedDict, total=False):
         confirm: ``always`` or ``never``: whether a person is asked first, whatever the gateway is set to.
         from_: who sends the link, for its page (``from`` is a word of Python).
         note: what the sender says to the reader, for its page.
+        delete_after: the object is removed once the link gives nothing any more.
         scheme: ``cloudfront`` (default), ``cloudfront-custom`` or ``s3``.
         label: a note of yours; a link with one is listed before it is opened.
     """
@@ -85,6 +86,7 @@ class LinkOrder(TypedDict, total=False):
     confirm: str
     from_: str
     note: str
+    delete_after: bool
     scheme: str
     label: str
 

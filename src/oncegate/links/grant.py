@@ -75,6 +75,7 @@ class Limits(NamedTuple):
         confirm: whether a person is asked before a download; None: as the gateway is set.
         sender: who sends the link, for its reader; plain text of one line.
         note: what its sender says to its reader; plain text of one line.
+        delete_after: the object is removed once the link gives nothing any more.
     """
 
     max_bytes: int | None = None
@@ -87,6 +88,7 @@ class Limits(NamedTuple):
     confirm: Confirm | None = None
     sender: str | None = None
     note: str | None = None
+    delete_after: bool = False
 
 
 NO_LIMITS = Limits()

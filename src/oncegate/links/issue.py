@@ -77,6 +77,7 @@ class Wish:
         confirm: whether a person is asked before a download, whatever the gateway is set to.
         sender: who sends the link, for its reader.
         note: what its sender says to its reader.
+        delete_after: the object is removed once the link gives nothing any more.
         scheme: how to sign; ``signed_scheme`` is what becomes of it.
     """
 
@@ -93,6 +94,7 @@ class Wish:
     confirm: Confirm | None = None
     sender: str | None = None
     note: str | None = None
+    delete_after: bool = False
     scheme: Scheme = Scheme.CANNED
 
     def __post_init__(self) -> None:
@@ -112,6 +114,8 @@ class Wish:
             raise BadRequest("operation", "a file name and inline are for download links")
         if self.confirm is not None and self.ticket.operation is not Operation.GET:
             raise BadRequest("confirm", "whether a person is asked first is for download links")
+        if self.delete_after and self.ticket.operation is not Operation.GET:
+            raise BadRequest("delete_after", "removing the object afterwards is for download links")
 
     def _check_values(self) -> None:
         if self.filename is not None and any(c < " " or c == "\x7f" for c in self.filename):
@@ -193,6 +197,8 @@ def url_to_sign(public_url: str, wish: Wish, *, bucket: str = "") -> str:
         parts.append(f"once-from={text_in_link(wish.sender)}")
     if wish.note is not None:
         parts.append(f"once-note={text_in_link(wish.note)}")
+    if wish.delete_after:
+        parts.append("once-delete=1")
     if wish.filename is not None or wish.inline:
         disposition = disposition_to_sign("inline" if wish.inline else "attachment", wish.filename)
         parts.append(f"response-content-disposition={text_in_link(disposition)}")
@@ -273,6 +279,7 @@ def members_of_made(wish: Wish, *, url: str, made_s: int) -> dict[str, object]:
         "confirm": wish.confirm,
         "from": wish.sender,
         "note": wish.note,
+        "delete_after": wish.delete_after,
         "scheme": wish.signed_scheme.value,
         "home": wish.ticket.home or None,
     }

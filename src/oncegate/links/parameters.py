@@ -23,6 +23,7 @@ LIMIT_NAMES = frozenset(
         b"once-type",
         b"once-replace",
         b"once-confirm",
+        b"once-delete",
         b"once-from",
         b"once-note",
         b"response-cache-control",

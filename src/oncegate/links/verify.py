@@ -184,6 +184,8 @@ def grant_of(request: ViewerRequest, parameters: Parameters, signed: Signed, tru
     # refused and never ignored: its issuer believes that somebody is asked
     if operation is Operation.PUT and b"once-confirm" in limits:
         raise Refused(Reason.MALFORMED_LIMIT, hint="once-confirm is for download links")
+    if b"once-delete" in limits and (ticket is None or operation is Operation.PUT or signed.is_wildcard):
+        raise Refused(Reason.MALFORMED_LIMIT, hint="once-delete is for download links to one key, with a ticket")
     return Grant(
         link_id=ticket.nonce if ticket else plain_link_id(signed, object_key),
         object_key=object_key,
@@ -283,6 +285,8 @@ def read_limits(limits: Mapping[bytes, bytes]) -> Limits:
         raise Refused(Reason.MALFORMED_LIMIT, hint="once-type is a media type, or type/*")
     if limits.get(b"once-replace", b"1") != b"1":
         raise Refused(Reason.MALFORMED_LIMIT, hint="once-replace is 1 or absent")
+    if limits.get(b"once-delete", b"1") != b"1":
+        raise Refused(Reason.MALFORMED_LIMIT, hint="once-delete is 1 or absent")
     confirm = limits.get(b"once-confirm")
     if confirm is not None and confirm not in _CONFIRM:
         raise Refused(Reason.MALFORMED_LIMIT, hint="once-confirm is always or never")
@@ -297,6 +301,7 @@ def read_limits(limits: Mapping[bytes, bytes]) -> Limits:
         confirm=None if confirm is None else _CONFIRM[confirm],
         sender=_text_for_people("once-from", limits, SENDER_MAX),
         note=_text_for_people("once-note", limits, NOTE_MAX),
+        delete_after=b"once-delete" in limits,
     )
 
 

@@ -30,7 +30,7 @@ from oncegate.ledgers.runner import LedgerRunner
 from oncegate.meters import Meters
 from oncegate.service import proxy_log
 from oncegate.service.home_ledgers import open_home_ledger
-from oncegate.service.upkeep import keep_swept, stay_fit
+from oncegate.service.upkeep import keep_removing, keep_swept, stay_fit
 from oncegate.settings import Settings
 from oncegate.stores.metered import MeteredStore
 from oncegate.stores.opening import open_store
@@ -96,8 +96,15 @@ async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncG
         facts = await ledger.probe()
         try:
             await store.probe()
+            may_remove = settings.links.delete_after == "refuse" or await store.may_remove()
         except StoreFault as fault:  # at the start, every fault of a store is a message for the operator
             raise StoreUnfit(f"store.url: {fault}") from fault
+        if not may_remove:
+            raise StoreUnfit(
+                'delete_after = "allow", and this store cannot remove the one version that a link delivered',
+                remedy="take a store that can (docs/reference/stores.md), let the gateway write to it, or refuse such links",
+                where="links.delete_after",
+            )
         meters = Meters()
         keep = ledger.append_events if isinstance(ledger, KeepsEvents) else None
         journal = Journal(descriptor=log_descriptor, console=_is_for_a_person(settings, log_descriptor), keep=keep)
@@ -121,7 +128,12 @@ async def open_gateway(settings: Settings, *, log_descriptor: int = 2) -> AsyncG
         # if it keeps them). Only then are store and ledger closed.
         last.push_async_callback(parts.journal.aclose)
         last.push_async_callback(_settle, parts)
-        upkeep = (stay_fit(parts.runner.health, ledger), keep_swept(parts, ledger), _sweep_store(parts))
+        upkeep = (
+            stay_fit(parts.runner.health, ledger),
+            keep_swept(parts, ledger),
+            keep_removing(parts, ledger),
+            _sweep_store(parts),
+        )
         for work in (_tick(parts, trusting), *upkeep):
             last.callback(asyncio.create_task(work).cancel)
         yield OpenGateway(app=Gateway(parts), parts=parts, ledger=ledger, trusting=trusting)

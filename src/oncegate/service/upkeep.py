@@ -1,5 +1,7 @@
 """What a gateway does for its ledger while it runs: asks whether it is still fit, and forgets what is long over.
 
+And for its store, where links may ask for it: removes the objects of links that give nothing any more.
+
 Of many gateways one sweeps: whoever finds that somebody tried within the hour sleeps on, also at its start.
 """
 
@@ -10,8 +12,9 @@ import logging
 import random
 
 from oncegate.gateway.parts import Parts
+from oncegate.gateway.removals import remove_due
 from oncegate.ledgers.health import LedgerHealth
-from oncegate.ledgers.protocol import Ledger, LedgerUnfit, Sweeps
+from oncegate.ledgers.protocol import Ledger, LedgerUnfit, Scans, Sweeps
 from oncegate.ledgers.sweeping import TRY_EVERY_S, next_try_in_s
 
 ASK_EVERY_S = 60.0
@@ -19,6 +22,7 @@ ASK_SOON_S = 5.0
 """After the ledger was found unfit, so that it serves again soon after it was mended."""
 JITTER_S = 300.0
 AFTER_FAULT_S = 300.0
+REMOVE_EVERY_S = 60.0
 
 _log = logging.getLogger("oncegate.gateway")
 
@@ -51,3 +55,19 @@ async def keep_swept(parts: Parts, ledger: Ledger) -> None:
         except (LedgerUnfit, OSError) as fault:
             _log.warning("the ledger was not swept: %s", fault)
             await asyncio.sleep(AFTER_FAULT_S)
+
+
+async def keep_removing(parts: Parts, ledger: Ledger) -> None:
+    """Every minute, and at the start: remove the objects that are due, where links may ask for that.
+
+    Not while the ledger is unfit: a clock that differs from its server's is no reason to remove anything.
+    """
+    if parts.settings.links.delete_after != "allow" or not isinstance(ledger, Scans):
+        return
+    while True:
+        try:
+            if parts.runner.health.unfit is None:
+                await remove_due(parts, ledger)
+        except Exception:  # noqa: BLE001  if this task died, objects that were promised to go would stay for ever
+            _log.exception("the objects that are due were not all removed; trying again in a minute")
+        await asyncio.sleep(REMOVE_EVERY_S)

@@ -117,6 +117,7 @@ class LinksSettings(Table):
         s3_bucket: requests for this bucket drop its name: the object key is the rest. Empty: none.
         s3_region: the region that S3 presigned URLs must name. Empty: any.
         home: the name of this gateway's ledger in tickets. Empty: none.
+        delete_after: whether links may ask for their object to be removed after them; if not, they are refused.
     """
 
     plain_links: Literal["once", "allow", "refuse"] = field(
@@ -139,6 +140,9 @@ class LinksSettings(Table):
         default="", metadata=key_of("s3_region", matching(r"|[a-z0-9-]{1,64}", "write a region, as in eu-central-1"))
     )
     home: str = field(default="", metadata=key_of("home", matching(r"[a-z0-9]{0,12}", "write 1 to 12 of a-z and 0-9")))
+    delete_after: Literal["refuse", "allow"] = field(
+        default="refuse", metadata=key_of("delete_after", choice("refuse", "allow"))
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

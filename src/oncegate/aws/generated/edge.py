@@ -73,6 +73,7 @@ class Limits(NamedTuple):
  confirm: object = None
  sender: object = None
  note: object = None
+ delete_after: object = False
 
 NO_LIMITS = Limits()
 
@@ -601,7 +602,7 @@ PARAMETERS_MAX = 200
 
 CLOUDFRONT_NAMES = frozenset((b'Expires', b'Policy', b'Signature', b'Key-Pair-Id', b'Hash-Algorithm'))
 
-LIMIT_NAMES = frozenset((b'once', b'once-max', b'once-type', b'once-replace', b'once-confirm', b'once-from', b'once-note', b'response-cache-control', b'response-content-disposition', b'response-content-encoding', b'response-content-language', b'response-content-type', b'response-expires'))
+LIMIT_NAMES = frozenset((b'once', b'once-max', b'once-type', b'once-replace', b'once-confirm', b'once-delete', b'once-from', b'once-note', b'response-cache-control', b'response-content-disposition', b'response-content-encoding', b'response-content-language', b'response-content-type', b'response-expires'))
 
 class Parameters(NamedTuple):
  cloudfront: object
@@ -1114,6 +1115,8 @@ def grant_of(request, parameters, signed, trust, *, now_s):
  operation = granted_operation(request.method, signed, ticket, object_key, trust)
  if operation is Operation.PUT and b'once-confirm' in limits:
   raise Refused(Reason.MALFORMED_LIMIT, hint='once-confirm is for download links')
+ if b'once-delete' in limits and (ticket is None or operation is Operation.PUT or signed.is_wildcard):
+  raise Refused(Reason.MALFORMED_LIMIT, hint='once-delete is for download links to one key, with a ticket')
  return Grant(link_id=ticket.nonce if ticket else plain_link_id(signed, object_key), object_key=object_key, operation=operation, uses=ticket.uses if ticket else 1, is_counted=ticket is not None or trust.plain_links != 'allow', made_ms=ticket.made_ms if ticket else None, scheme=signed.scheme, key_id=signed.key_id, expires_s=signed.expires_s, home=ticket.home if ticket else '', is_wildcard=signed.is_wildcard, limits=read_limits(limits) if len(limits) > (ticket is not None) else NO_LIMITS)
 
 def signed_limits(parameters, signed):
@@ -1167,10 +1170,12 @@ def read_limits(limits):
   raise Refused(Reason.MALFORMED_LIMIT, hint='once-type is a media type, or type/*')
  if limits.get(b'once-replace', b'1') != b'1':
   raise Refused(Reason.MALFORMED_LIMIT, hint='once-replace is 1 or absent')
+ if limits.get(b'once-delete', b'1') != b'1':
+  raise Refused(Reason.MALFORMED_LIMIT, hint='once-delete is 1 or absent')
  confirm = limits.get(b'once-confirm')
  if confirm is not None and confirm not in _CONFIRM:
   raise Refused(Reason.MALFORMED_LIMIT, hint='once-confirm is always or never')
- return Limits(max_bytes=int(size) if size is not None else None, media_type=accepted, may_replace=b'once-replace' in limits, disposition=plain_disposition(_response_text('disposition', limits)), response_type=_response_text('type', limits), response_language=_response_text('language', limits), response_encoding=_response_text('encoding', limits), confirm=None if confirm is None else _CONFIRM[confirm], sender=_text_for_people('once-from', limits, SENDER_MAX), note=_text_for_people('once-note', limits, NOTE_MAX))
+ return Limits(max_bytes=int(size) if size is not None else None, media_type=accepted, may_replace=b'once-replace' in limits, disposition=plain_disposition(_response_text('disposition', limits)), response_type=_response_text('type', limits), response_language=_response_text('language', limits), response_encoding=_response_text('encoding', limits), confirm=None if confirm is None else _CONFIRM[confirm], sender=_text_for_people('once-from', limits, SENDER_MAX), note=_text_for_people('once-note', limits, NOTE_MAX), delete_after=b'once-delete' in limits)
 
 def _response_text(name, limits):
  raw = limits.get(b'response-content-' + name.encode())
@@ -1969,7 +1974,7 @@ def claim(link_id, forget_after_s, decide, *, reads_first=False):
   admission = decide(record)
   if admission.record is None:
    return admission
-  answer = (yield from _until_known(_write(link_id, version, admission.record, forget_after_s)))
+  answer = (yield from _until_known(_write(link_id, version, to_json(admission.record), forget_after_s)))
   if isinstance(answer, Done):
    return admission
   if isinstance(answer, Swept):
@@ -1982,11 +1987,10 @@ def claim(link_id, forget_after_s, decide, *, reads_first=False):
    return admission
  return Admission(kind=Kind.BUSY, reason=Reason.LEDGER_UNKNOWN)
 
-def _write(link_id, version, record, forget_after_s):
- text = to_json(record)
+def _write(row_id, version, text, forget_after_s):
  if version is None:
-  return Insert(link_id, text, forget_after_s)
- return Replace(link_id, version, text, forget_after_s)
+  return Insert(row_id, text, forget_after_s)
+ return Replace(row_id, version, text, forget_after_s)
 
 def _read_until_known(link_id):
  pause_s = PAUSE_FIRST_S_of_claiming
@@ -2523,6 +2527,8 @@ class ViewerRequests:
   except NothingShown:
    log('fault', where='cloudfront', what='the event shows no signature: the behaviour needs a trusted key group')
    raise Refused(Reason.LEDGER_UNKNOWN) from None
+  if grant.limits.delete_after:
+   raise Refused(Reason.NOT_AT_THE_EDGE, message='once-delete is not taken here: no object is removed.')
   if request.method == 'POST':
    check_button(request)
    return button_answer(request, grant.link_id)

@@ -57,6 +57,7 @@ STRICT_MAX_S = 5.0
 )
 @click.option("--from", "sender", metavar="TEXT", help="Who sends the link, for its page.")
 @click.option("--note", metavar="TEXT", help="What you say to its reader, for its page.")
+@click.option("--delete-after", is_flag=True, help="Remove the object once the link gives nothing any more.")
 @click.option(
     "--scheme",
     type=click.Choice([scheme.value for scheme in Scheme]),
@@ -86,6 +87,7 @@ def command(
     confirm: Confirm | None,
     sender: str | None,
     note: str | None,
+    delete_after: bool,
     scheme: str,
     home: str | None,
     as_json: bool,
@@ -94,7 +96,7 @@ def command(
 ) -> None:
     """Sign a link to the object KEY and print its URL.
 
-    The ledger is not asked. If the store says within 300 ms that it has no such object, so does this command, after the
+    The ledger is not asked, unless for --delete-after. If the store says within 300 ms that it has no such object, so does this command, after the
     URL; with --strict it waits longer, and prints no URL unless the object is there.
     """
     settings, now_s = settings_of(ctx), int(time.time())
@@ -114,6 +116,7 @@ def command(
             confirm=confirm,
             sender=sender,
             note=note,
+            delete_after=delete_after,
             scheme=Scheme(scheme),
         )
         url = sign(wish, settings, now_s)
@@ -121,6 +124,8 @@ def command(
         raise Misuse(bad.why) from None
     if strict:
         _refuse_if_missing(wish, settings)
+    if delete_after:
+        _record_removal(wish, settings)
     drawn = draw_qr(url, qr)
     _echo_read(wish, {"until": expires, "from": not_before, "takes": max_size})
     click.echo(json.dumps(members_of_made(wish, url=url, made_s=now_s), indent=2) if as_json else url)
@@ -128,6 +133,14 @@ def command(
         click.echo(drawn, err=True)
     if not strict and not put:
         _warn_if_missing(wish, settings)
+
+
+def _record_removal(wish: Wish, settings: Settings) -> None:
+    """Record in the ledger that the object goes with the link, also where nobody opens it."""
+    from oncegate.cli import removals
+
+    removals.check_allowed(settings)
+    removals.record(wish, removals.etag_of(wish.object_key, settings), settings)
 
 
 def _refuse_if_missing(wish: Wish, settings: Settings) -> None:

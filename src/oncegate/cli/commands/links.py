@@ -132,13 +132,14 @@ def _begin(after: str | None, since_s: int | None) -> bytes:
 
 async def _list(records: Records, begin: bytes, limit: int, now_s: int, wanted: _Wanted) -> list[tuple[str, Standing]]:
     from oncegate.ledgers.protocol import Scans
+    from oncegate.ledgers.removals import scan_links
     from oncegate.links.link_id import text_of_id
 
     if not isinstance(records.ledger, Scans):
         raise Refusal("this ledger cannot list its records; 'oncegate status' asks about one link")
     found: list[tuple[str, Standing]] = []
     while len(found) <= limit:
-        rows = await records.ledger.scan(begin, limit + 1)
+        rows = await scan_links(records.ledger, begin, limit + 1)
         for row in rows:
             standing = await _standing(records, row, now_s)
             if wanted.holds(standing):

@@ -30,7 +30,7 @@ from oncegate.settings import Settings
 
 if TYPE_CHECKING:
     from oncegate.cli.transfer.progress import Progress
-    from oncegate.stores.protocol import Store
+    from oncegate.stores.protocol import ObjectInfo, Store
 
 CHUNK_BYTES = 1_048_576
 PREFIX = "shared/"
@@ -65,6 +65,7 @@ class _File:
 )
 @click.option("--from", "sender", metavar="TEXT", help="Who sends it, for its page.")
 @click.option("--note", metavar="TEXT", help="What you say to its reader, for its page.")
+@click.option("--delete-after", is_flag=True, help="Remove the file once the link gives nothing any more.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was decided as JSON, an object per line.")
 @qr_option
 @click.option("--copy", "is_copied", is_flag=True, help="Put the links into the clipboard too.")
@@ -79,6 +80,7 @@ def command(
     confirm: Confirm | None,
     sender: str | None,
     note: str | None,
+    delete_after: bool,
     as_json: bool,
     qr: str | None,
     is_copied: bool,
@@ -96,6 +98,8 @@ def command(
     # every link is signed before the first byte is stored, so that a wish which no link can hold leaves nothing behind
     made: list[tuple[_File, Wish, str]] = []
     try:
+        if delete_after:
+            _check_removals(settings)
         for file in (_named(path, key) for path in files):
             wish = Wish(
                 object_key=file.key,
@@ -104,19 +108,28 @@ def command(
                 confirm=confirm,
                 sender=sender,
                 note=note,
+                delete_after=delete_after,
             )
             made.append((file, wish, sign(wish, settings, now_s)))
     except BadRequest as bad:
         raise Misuse(bad.why) from None
     for file, wish, url in made:
         drawn = draw_qr(url, qr)
-        _put(file, settings)
+        stored = _put(file, settings)
+        if delete_after:
+            _record(file, wish, stored.etag, settings)
         click.echo(json.dumps(members_of_made(wish, url=url, made_s=now_s)) if as_json else url)
         urls.append(url)
         if drawn:
             click.echo(drawn, err=True)
     if is_copied:
         _copy("\n".join(urls))
+
+
+def _check_removals(settings: Settings) -> None:
+    from oncegate.cli import removals
+
+    removals.check_allowed(settings)
 
 
 def _named(path: str, key: str | None) -> _File:
@@ -133,22 +146,34 @@ def _named(path: str, key: str | None) -> _File:
     return _File(path, key or f"{PREFIX}{secrets.token_urlsafe(9)}/{name}")
 
 
-def _put(file: _File, settings: Settings) -> None:
+def _record(file: _File, wish: Wish, etag: str, settings: Settings) -> None:
+    """Record that a file goes with its link; where that fails, nothing is shared and the file is taken away again."""
+    from oncegate.cli import removals
+
+    try:
+        removals.record(wish, etag, settings)
+    except Exception:
+        removals.take_away(file.key, etag, settings)
+        raise
+
+
+def _put(file: _File, settings: Settings) -> ObjectInfo:
     from oncegate.cli.transfer.progress import progress_on_terminal
 
     try:
         if file.path == STDIN:
             with progress_on_terminal(file.key) as progress:
-                asyncio.run(_store(file, sys.stdin.buffer, None, settings, progress))
-            return
+                return asyncio.run(_store(file, sys.stdin.buffer, None, settings, progress))
         with Path(file.path).open("rb") as stream, progress_on_terminal(Path(file.path).name) as progress:
             size = Path(file.path).stat().st_size if Path(file.path).is_file() else None
-            asyncio.run(_store(file, stream, size, settings, progress))
+            return asyncio.run(_store(file, stream, size, settings, progress))
     except OSError as error:
         raise Refusal(f"{file.path}: {error.strerror or error}") from None
 
 
-async def _store(file: _File, stream: BinaryIO, size_bytes: int | None, settings: Settings, progress: Progress) -> None:
+async def _store(
+    file: _File, stream: BinaryIO, size_bytes: int | None, settings: Settings, progress: Progress
+) -> ObjectInfo:
     """Put a file in place, whole, where nothing stands.
 
     Raises:
@@ -158,7 +183,7 @@ async def _store(file: _File, stream: BinaryIO, size_bytes: int | None, settings
 
     store = open_store(settings)
     try:
-        await _upload(store, file, stream, size_bytes, progress)
+        return await _upload(store, file, stream, size_bytes, progress)
     except ObjectStands:
         raise Refusal(f"{file.key} is in the store already, and nothing is written over") from None
     except StoreFault as fault:
@@ -167,7 +192,9 @@ async def _store(file: _File, stream: BinaryIO, size_bytes: int | None, settings
         await store.aclose()
 
 
-async def _upload(store: Store, file: _File, stream: BinaryIO, size_bytes: int | None, progress: Progress) -> None:
+async def _upload(
+    store: Store, file: _File, stream: BinaryIO, size_bytes: int | None, progress: Progress
+) -> ObjectInfo:
     from oncegate.links.media_types import media_type_of
 
     staged = await store.start_upload(
@@ -181,7 +208,7 @@ async def _upload(store: Store, file: _File, stream: BinaryIO, size_bytes: int |
             progress.show(done, size_bytes)
         if size_bytes is not None and done != size_bytes:
             raise Refusal(f"{file.path} changed while it was read")
-        await staged.commit()
+        return await staged.commit()
     finally:
         await staged.abort()
 

@@ -80,6 +80,9 @@ class LinkOrder(Taken):
         pattern=ONE_LINE,
         description="What the sender says to the reader; the link's page shows it as text.",
     )
+    delete_after: bool = Field(
+        default=False, description="The object is removed once the link gives nothing any more: used up, or ended."
+    )
     scheme: SchemeName = Field(default="cloudfront", description="How it is signed.")
     label: str | None = Field(
         default=None,
@@ -114,6 +117,7 @@ class LinkOrder(Taken):
             confirm=self.confirm,
             sender=self.from_,
             note=self.note,
+            delete_after=self.delete_after,
             scheme=Scheme(self.scheme),
         )
 
@@ -142,6 +146,7 @@ class LinkMade(Given):
                     "confirm": None,
                     "from": None,
                     "note": None,
+                    "delete_after": False,
                     "scheme": "cloudfront",
                     "home": None,
                     "label": "for Ada",
@@ -168,6 +173,7 @@ class LinkMade(Given):
     confirm: Confirm | None
     from_: str | None = Field(alias="from")
     note: str | None
+    delete_after: bool
     scheme: SchemeName
     home: str | None = Field(description="The ledger that counts its uses, where an installation has several.")
     label: str | None
