@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 EMULATED = (
     *("test_obstore_s3.py", "test_s3.py", "test_dynamodb.py", "test_object_store_gateway.py"),
-    *("test_edge_emulated.py", "test_compose.py"),
+    *("test_edge_emulated.py", "test_compose.py", "test_django_storages.py"),
     *(
         "test_doctor_aws.py",
         "test_articles.py",
@@ -57,7 +57,10 @@ EMULATED = (
     ),
 )
 """Two minutes on emulators in environments of their own, and on Ceph: in CI, or when asked for."""
-FRONTED = ("test_behind_proxies.py", "test_smuggling.py", "test_postgresql_elsewhere.py", "test_redis_elsewhere.py")
+FRONTED = (
+    *("test_behind_proxies.py", "test_limits_in_front.py", "test_smuggling.py"),
+    *("test_postgresql_elsewhere.py", "test_redis_elsewhere.py"),
+)
 """Two minutes on servers of system packages: in CI, or when asked for."""
 OUTAGES = (
     *("test_outages.py", "test_postgresql_faults.py", "test_redis_faults.py", "test_postgresql_versions.py"),

@@ -14,12 +14,13 @@ from oncegate.control.app import openapi_document
 from oncegate.links.refusal import Reason
 from oncegate.meters import BATCH_SIZE_NAME, TABLE
 from oncegate.settings import tables
+from oncegate.settings.table import keys_of
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(p for p in (ROOT / "deploy").rglob("*") if p.is_file())]
 AS_AN_EXAMPLE = ("TABLE", "KEY")
 """``ONCEGATE_TABLE__KEY``, of the rule how variables are named."""
-SETTINGS = {(name, key.name) for name, table in tables.TABLES.items() for _, key in tables.keys_of(table)}
+SETTINGS = {(name, key.name) for name, table in tables.TABLES.items() for _, key in keys_of(table)}
 GAUGES = {"transfers"}
 """What ``service/listeners.py`` adds."""
 
