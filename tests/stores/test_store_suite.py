@@ -135,6 +135,8 @@ WRONG = [
     ("RemovesWhatIsGone", "check_only_the_named_version_is_removed", "nothing stands there"),
     ("RemovesWithoutSayingSo", "check_only_the_named_version_is_removed", "took the call"),
     ("HidesWhatItRemoves", "check_only_the_named_version_is_removed", "what was removed is found"),
+    ("SaysRemovedAgain", "check_removed_twice_is_removed_once", "what is gone was removed again"),
+    ("ReadsRemovedAsHalf", "check_what_is_removed_is_read_to_its_end_or_not_at_all", "read as something else"),
     ("LooksThenRemoves", "check_of_a_removal_and_a_replacement_one_happens", "replaced and removed"),
     ("LeavesItsProbe", "check_a_probe_leaves_nothing", "a probe left"),
 ]

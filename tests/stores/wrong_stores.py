@@ -479,6 +479,28 @@ class HidesWhatItRemoves(RightStore):
         return [info for info in found if info.key != getattr(self, "hidden", None)]
 
 
+class SaysRemovedAgain(RightStore):
+    """Answers as deletions of S3 do: what is gone was removed."""
+
+    async def remove(self, key: str, etag: str) -> bool:
+        return key not in self.objects or await super().remove(key, etag)
+
+
+class ReadsRemovedAsHalf(RightStore):
+    """Ends a read early once the object is removed, as if it had been shorter."""
+
+    async def look(self, key: str) -> Found | None:
+        objects = self.objects
+
+        class Ending(Found):
+            async def read(self, start: int, end: int, chunk_bytes: int) -> AsyncGenerator[bytes]:
+                end = end if key in objects else (start + end) // 2
+                async for piece in super().read(start, end, chunk_bytes):
+                    yield piece
+
+        return Ending(*objects[key]) if key in objects else None
+
+
 class SweepsWhatIsAtWork(RightStore):
     """Ends every upload, however young."""
 
