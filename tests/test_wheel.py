@@ -75,6 +75,18 @@ def test_what_docs_loads_is_in_the_wheel_with_its_licences(built: pathlib.Path) 
     assert {f"{own}/LICENSE", f"{own}/src/{shipped}/LICENSE", f"{own}/src/{shipped}/NOTICE"} <= names
 
 
+def test_what_an_index_shows_has_no_link_that_leads_nowhere(built: pathlib.Path) -> None:
+    """There are no files beside it; and as long as the project has no public address, no link can be absolute."""
+    (wheel,) = built.glob("oncegate-*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        (name,) = (name for name in packed.namelist() if name.endswith(".dist-info/METADATA"))
+        _, _, shown = packed.read(name).decode().partition("\n\n")
+    assert shown.startswith("# oncegate\n")
+    assert "## What it promises" in shown
+    assert [link for link in re.findall(r"\]\(([^)]*)\)", shown) if not link.startswith("https://")] == []
+    assert not re.findall(r"<img|<!--", shown)
+
+
 def test_all_extras_install_together_and_work(built: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """``oncegate[all]`` is what images install: every backend's driver must be there, in versions that agree."""
     (wheel,) = built.glob("oncegate-*.whl")

@@ -26,7 +26,8 @@ def anchors_of(page: pathlib.Path) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_internal_links_resolve(page: pathlib.Path) -> None:
     """A page that was renamed leaves links behind."""
-    for target in _LINK.findall(_CODE.sub("", page.read_text())):
+    text = _CODE.sub("", page.read_text())
+    for target in _LINK.findall(text) + re.findall(r'<img src="([^"]+)"', text):
         if target.startswith(("https://", "http://", "mailto:")):
             continue
         path, _, anchor = target.partition("#")

@@ -68,6 +68,14 @@ def test_every_setting_is_documented() -> None:
                 assert f"| `{key.name}` |" in text
 
 
+def test_every_setting_is_in_the_changelog_of_the_version_that_brought_it() -> None:
+    """Whoever upgrades reads there what is new and what was renamed; one that is gone is in no table but its own."""
+    rows = re.findall(r"^\| `\[(\w+)\]` \| ([^|]*) \|", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    named = {(table, name) for table, keys in rows for name in re.findall(r"`(\w+)`", keys)}
+    there = {(name, key.name) for name, table in settings.TABLES.items() for _, key in keys_of(table)}
+    assert {pair for pair in there if pair[0] != "s3_credentials"} <= named
+
+
 def _paths(path: list[str], command: click.Command) -> list[tuple[list[str], click.Command]]:
     found = [(path, command)]
     if isinstance(command, click.Group):
