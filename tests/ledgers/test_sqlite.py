@@ -5,18 +5,23 @@ import functools
 import os
 import pathlib
 import sqlite3
+import tempfile
 from collections import Counter
 from contextlib import asynccontextmanager, closing
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from oncegate.ledgers.opening import open_ledger
-from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, LedgerUnfit, Repair, Row, Stands, Unknown
+from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, Insert, LedgerUnfit, Repair, Row, Stands, Unknown
+from oncegate.ledgers.sqlite import file as sqlite_file
 from oncegate.ledgers.sqlite import rows as sqlite_rows
 from oncegate.ledgers.sqlite import threads as sqlite_threads
 from oncegate.ledgers.sqlite.ledger import STEP_ROWS, SqliteLedger
 from oncegate.ledgers.sqlite.mount import Mount
 from oncegate.ledgers.sqlite.rows import KEYS_MAX
+from oncegate.ledgers.sqlite.threads import Writer
 from oncegate.testing.ledger_processes import Job, fresh_link_id, run_together
 
 SPENT_IPV4 = b'{"c":[["q1w2e3r4t5y6u7i8",1767290400,"203.0.113.178","x7Qa"]]}'
@@ -373,3 +378,35 @@ async def test_a_repair_before_the_first_claim_is_noticed(path: pathlib.Path) ->
         assert told.kind == "exchanged"
     await gateway.aclose()
     await repairing.aclose()
+
+
+def rows_of(path: pathlib.Path) -> list[tuple[object, ...]]:
+    """Every record of a file, and what is kept of the smallest ``forget_after_s``."""
+    with closing(sqlite3.connect(path)) as connection:
+        records = connection.execute("SELECT * FROM records ORDER BY link_id").fetchall()
+        return [*records, *connection.execute("SELECT least_new FROM sweeping").fetchall()]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.tuples(st.integers(0, 6), st.sampled_from([0, 100])), min_size=1, max_size=9), max_size=5))
+def test_a_batch_of_inserts_is_answered_as_if_each_were_alone(batches: list[list[tuple[int, int]]]) -> None:
+    """Batches whose inserts all win take a shorter way; a key in it twice, one that stands or one swept must not."""
+    with tempfile.TemporaryDirectory() as name:
+        writers = []
+        for kind in ("together", "alone"):
+            path = pathlib.Path(name) / kind
+            sqlite_file.create(path)
+            with closing(sqlite3.connect(path)) as connection:
+                connection.execute("UPDATE ledger SET swept_until = 50, version_floor = 7")
+                connection.commit()
+            writers.append(Writer(path))
+        together, alone = writers
+        for number, batch in enumerate(batches):
+            asks = [
+                Insert(bytes(15) + bytes([key]), b"%d %d" % (number, place), forget_s)
+                for place, (key, forget_s) in enumerate(batch)
+            ]
+            assert together.do(asks) == [alone.do([ask])[0] for ask in asks]
+        for writer in writers:
+            writer.close()
+        assert rows_of(pathlib.Path(name) / "together") == rows_of(pathlib.Path(name) / "alone")

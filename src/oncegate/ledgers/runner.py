@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from oncegate.ledgers import claiming
 from oncegate.ledgers.claiming import Decide, Outcome, Pause, Step, Talk
@@ -29,6 +29,16 @@ WAIT_MAX_S = 4.5
 T = TypeVar("T")
 _log = logging.getLogger("oncegate.ledger")
 _NOT_KNOWN = Admission(kind=Kind.BUSY, reason=Reason.LEDGER_UNKNOWN)
+
+
+@runtime_checkable
+class AnswersInTime(Protocol):
+    """A ledger that says by itself ``Unknown`` when it has no answer in time."""
+
+    @property
+    def answer_within_s(self) -> float:
+        """Seconds after which any write or read ends in ``Unknown``, give or take a hundredth."""
+        ...
 
 
 @dataclass(slots=True)
@@ -52,6 +62,7 @@ class LedgerRunner:
         self._ledger = ledger
         self.health: LedgerHealth = LedgerHealth() if health is None else health
         self._meters = Meters() if meters is None else meters
+        self._is_in_time = isinstance(ledger, AnswersInTime) and ledger.answer_within_s <= WAIT_MAX_S
         self._turns: dict[bytes, deque[asyncio.Future[None]]] = {}
         self._background: set[asyncio.Task[object]] = set()
         self._stopping = asyncio.Event()
@@ -81,11 +92,18 @@ class LedgerRunner:
         deadline = asyncio.get_running_loop().time() + WAIT_MAX_S
         viewer = _Viewer()
         talk: Talk[Admission] | None = None
+        step: Step | None = None
         try:
-            async with asyncio.timeout_at(deadline):
+            if self._is_in_time and link_id not in self._turns:
+                # nearly every claim ends with its first step; a limit of our own would cost more than the rest of it
                 await self._take_turn(link_id)
                 talk = claiming.claim(link_id, forget_after_s, decide, reads_first=reads_first)
-                step = next(talk)
+                step = talk.send(await self._carry(next(talk)))
+            async with asyncio.timeout_at(deadline):
+                if talk is None or step is None:
+                    await self._take_turn(link_id)
+                    talk = claiming.claim(link_id, forget_after_s, decide, reads_first=reads_first)
+                    step = next(talk)
                 while not isinstance(step, Pause):
                     step = talk.send(await self._carry(step))
         except StopIteration as stop:

@@ -26,7 +26,7 @@ from typing import Generic, Protocol, TypeVar, TypeVarTuple
 
 from oncegate.ledgers.batching.sizes import BatchSizes
 
-ANSWER_WITHIN_S = 5.0
+ANSWER_WITHIN_S = 4.4
 GIVE_WAY_EVERY_S = 0.005
 GIVE_WAY_S = 0.0005
 

@@ -123,6 +123,7 @@ class SqliteLedger(SweepsByTries):
             waiting_max=WAITING_MAX,
             answer_within_s=answer_within_s,
         )
+        self.answer_within_s: float = answer_within_s
         self._is_closed = False
         self._events = EventFile(path.with_name(f"{path.stem}-events.db"))
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from oncegate.ledgers.protocol import FORGET_NEVER_S, Repair, Row, SweepState
+from oncegate.ledgers.protocol import FORGET_NEVER_S, Insert, Repair, Row, SweepState
 
 KEYS_MAX = 128  # 4 x 128 parameters: older builds of SQLite stop at 999
 
@@ -75,6 +75,22 @@ def put_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
         parameters += (row.link_id, row.version, row.forget_after_s, row.record)
     parameters += parameters[-4:] * (places - len(rows))
     connection.execute(_put_sql(places), parameters)
+
+
+def insert_new(connection: sqlite3.Connection, inserts: Sequence[Insert], version: int) -> int:
+    """Write the records whose keys do not stand, of each key the first; return how many.
+
+    Args:
+        connection: in a transaction that holds the write lock.
+        inserts: 1 to ``KEYS_MAX``.
+        version: of all of them.
+    """
+    places = _padded_count(len(inserts))
+    parameters: list[bytes | int] = []
+    for link_id, record, forget_after_s in inserts:
+        parameters += (link_id, version, forget_after_s, record)
+    parameters += parameters[-4:] * (places - len(inserts))
+    return connection.execute(_insert_sql(places), parameters).rowcount
 
 
 def read_sweep(connection: sqlite3.Connection) -> SweepState:
@@ -188,4 +204,13 @@ def _put_sql(places: int) -> str:
         f"INSERT INTO records (link_id, version, forget_after, record) VALUES {values}"  # noqa: S608  question marks only
         " ON CONFLICT (link_id) DO UPDATE SET"
         " version = excluded.version, forget_after = excluded.forget_after, record = excluded.record"
+    )
+
+
+@functools.lru_cache
+def _insert_sql(places: int) -> str:
+    values = ",".join(["(?,?,?,?)"] * places)
+    return (
+        f"INSERT INTO records (link_id, version, forget_after, record) VALUES {values}"  # noqa: S608  question marks only
+        " ON CONFLICT (link_id) DO NOTHING"
     )

@@ -237,6 +237,9 @@ class Writer:
         try:
             connection = self._connection.get()
             connection.execute("BEGIN IMMEDIATE")
+            first = self._commit_first_claims(connection, asks)
+            if first is not None:
+                return first
             keys = {ask.link_id for ask in asks if isinstance(ask, Insert | Replace)}
             standing = sqlite_rows.find_standing(connection, list(keys))
             self._connection.check_birth(standing.born_ms)
@@ -249,6 +252,33 @@ class Writer:
         finally:
             release_lock(self._lock)
         return answers
+
+    def _commit_first_claims(
+        self, connection: sqlite3.Connection, asks: Sequence[WriterAsk]
+    ) -> Sequence[WriterAnswer] | None:
+        """Commit a batch of inserts of which each wins, without a look at what stands, as nearly every batch is.
+
+        Returns:
+            None where it is another batch: nothing is written, and the transaction is as it was.
+        """
+        inserts = [ask for ask in asks if isinstance(ask, Insert)]
+        if len(inserts) != len(asks):
+            return None
+        standing = sqlite_rows.find_standing(connection, [])
+        self._connection.check_birth(standing.born_ms)
+        least_s = min([ask.forget_after_s for ask in inserts])
+        if least_s <= standing.swept_until_s:
+            return None
+        version = standing.version_floor + 1
+        inserts.sort()
+        if sqlite_rows.insert_new(connection, inserts, version) != len(inserts):
+            connection.execute("ROLLBACK")
+            connection.execute("BEGIN IMMEDIATE")
+            return None
+        if least_s < standing.least_new_s:
+            sqlite_rows.lower_least_new(connection, least_s)
+        connection.execute("COMMIT")
+        return [Done(version)] * len(asks)
 
     def _note(self, fault: Exception) -> None:
         """Log the first of several faults in a row; otherwise a broken disk would fill the log that is stored on it."""
