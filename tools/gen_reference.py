@@ -40,8 +40,10 @@ _PART = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end of \2 -->\n)", 
 
 EVENT_WORDS: Mapping[str, str] = {
     "request": "one line for each request, at its end; of the control API too, with `outcome` naming the call",
-    "download": "bytes of an object went out; `outcome` is `complete`, `broken`, `stalled`, `failed` or "
-    "`continued elsewhere`; with `by` = `proxy`, the proxy in front sent it and its log told the end (`failed`: it answered "
+    "download": "bytes of an object went out; told when its end is known. `outcome` is `complete` (all was acknowledged), "
+    "`handed over` (all was handed to a Unix socket or another server, which says no more), `unread` (acknowledged, then the "
+    "connection was reset), `unacknowledged`, `never sent`, or what broke it: `broken`, `stalled`, `failed` or "
+    "`continued elsewhere`. `bytes` were sent, `acked` of them acknowledged, `taken_by` the `client` or a trusted `proxy`; with `by` = `proxy`, the proxy in front sent it and its log told the end (`failed`: it answered "
     "without the object; `unknown`: no line came), so nobody knows what the viewer acknowledged",
     "upload": "bytes of an upload came in; `outcome` is `complete`, or what broke it",
     "preview": "a preview or a prefetch got the page in place of the object; nothing was spent. At most one event a "

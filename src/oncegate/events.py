@@ -64,7 +64,7 @@ ROWS: dict[str, Row] = {
     # One line for each request, at its end.
     "request": _row("info", "method status reason link_id key bytes ms address request_id outcome"),
     # What the issuer of a link may want to know.
-    "download": _row("info", "link_id key outcome bytes size address agent by", audited=True),
+    "download": _row("info", "link_id key outcome bytes acked taken_by size address agent by", audited=True),
     "upload": _row("info", "link_id key outcome bytes address agent reason", audited=True),
     "preview": _row("info", "link_id key why address agent count", audited=True, counted_by="why"),
     "refused": _row("info", "link_id key reason address agent count", audited=True, counted_by="reason"),

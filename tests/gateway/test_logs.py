@@ -44,7 +44,7 @@ def test_each_request_is_one_line(gateway: Home, until: Callable[..., Any]) -> N
     assert ask("HEAD", url).status == 403
     first, second, third = lines_of(gateway, until, id_text(url), 3)
     assert all(set(line) <= FIELDS for line in (first, second, third))
-    assert (first["method"], first["status"], first["outcome"], first["bytes"]) == ("GET", 200, "complete", 5000)
+    assert (first["method"], first["status"], first["outcome"], first["bytes"]) == ("GET", 200, "handed over", 5000)
     assert (first["key"], first["address"]) == ("logged.bin", "127.0.0.1")
     assert isinstance(first["ms"], int)
     assert (second["status"], second["reason"]) == (403, "used")

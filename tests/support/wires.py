@@ -12,6 +12,7 @@ from typing import Any
 import uvloop
 
 from oncegate.server.door import Room
+from oncegate.server.fates import Fate
 from oncegate.server.listener import Listener
 from oncegate.settings.addresses import Address
 from oncegate.settings.sockets import Listen
@@ -66,6 +67,7 @@ class Program:
         self.scopes: list[dict[str, Any]] = []
         self.sent_bytes = 0
         self.descriptor = -1
+        self.fates: list[Fate] = []
         self.go: asyncio.Event
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
@@ -140,6 +142,21 @@ class Program:
         kind = "http.response.zerocopysend"
         return {"type": kind, "file": self.descriptor, "offset": at, "count": count, "more_body": True}
 
+    async def followed(self, _: Any, send: Any, query: bytes) -> None:
+        """So many pieces of 1 KiB, once they may go, and what becomes of them; with ``+`` more is announced than comes."""
+        scope = self.scopes[-1]
+        scope["extensions"]["oncegate.client"]["follow"](self._keep)
+        self.told.say("follows")
+        await self.go.wait()
+        self.go.clear()
+        body = bytes(1024 * int(query.rstrip(b"+")))
+        is_short = query.endswith(b"+")
+        await self._answer(send, body, headers=[(b"content-length", b"%d" % (len(body) + is_short))], more=is_short)
+
+    def _keep(self, fate: Fate) -> None:
+        self.fates.append(fate)
+        self.told.say(f"fate {len(self.fates)}")
+
     async def refuse(self, _: Any, send: Any, __: bytes) -> None:
         """403, without a look at the body."""
         await self._answer(send, b"no", status=403)
@@ -210,7 +227,12 @@ class Serving:
 
 @contextlib.contextmanager
 def serving(
-    listen: Listen = ANYWHERE, *, on: Callable[[Any], None] = uvloop.run, stall_s: float = 60, **room: Any
+    listen: Listen = ANYWHERE,
+    *,
+    on: Callable[[Any], None] = uvloop.run,
+    stall_s: float = 60,
+    silent_s: float | None = None,
+    **room: Any,
 ) -> Generator[Serving]:
     """Serve while the block runs."""
     program, ready, over = Program(), threading.Event(), asyncio.Event()
@@ -218,7 +240,7 @@ def serving(
 
     async def main() -> None:
         program.go = asyncio.Event()
-        listener = Listener(program, listen, stall_s=stall_s, room=Room(**room))
+        listener = Listener(program, listen, stall_s=stall_s, silent_s=silent_s, room=Room(**room))
         await listener.start()
         made.append(Serving(program, listener, asyncio.get_running_loop()))
         ready.set()

@@ -17,9 +17,8 @@ from typing import Any, cast
 
 from oncegate.gateway.answers import Receive, Send
 from oncegate.gateway.downloads import serve_button, serve_download
-from oncegate.gateway.exchange import Exchange
+from oncegate.gateway.exchange import Client, Exchange
 from oncegate.gateway.forms import as_upload, is_form
-from oncegate.gateway.handed_over import HANDED_OVER
 from oncegate.gateway.open_requests import OpenRequests
 from oncegate.gateway.pages import asked_language, refusal_page
 from oncegate.gateway.parts import Parts
@@ -36,6 +35,7 @@ from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.links.verify import verify
 from oncegate.stores.protocol import KeyRefused, LengthNeeded, NotOnce, StoreBusy, StoreFault, StoreFull, UploadTooLarge
+from oncegate.uses.receipts import HANDED_OVER
 from oncegate.uses.record import RecordUnreadable
 from oncegate.uses.use import is_too_old
 from oncegate.web.answers import preflight, refusal_answer, style_of
@@ -43,9 +43,9 @@ from oncegate.web.answers import preflight, refusal_answer, style_of
 FILES = "http.response.zerocopysend"
 """The ASGI extension that sends a file by its descriptor."""
 CLIENT = "oncegate.client"
-"""An extension of our own server: ``is_there`` asks whether a client that sends no more still reads."""
+"""An extension of our own server: it asks whether a client still reads, and tells what becomes of an answer."""
 NO_TRANSFER = frozenset(("page", HANDED_OVER))
-"""Outcomes of requests that are no transfer of this process: nothing was, or the proxy's log tells its end."""
+"""Outcomes of requests that tell no end of a transfer: there was none, or it tells its end itself, once that is known."""
 METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "OPTIONS"))
 
 _REASONS: Mapping[type[StoreFault], Reason] = {
@@ -82,7 +82,7 @@ class Gateway:
             cors_origins=self._cors_origins,
             open_requests=self._open,
             sends_files=FILES in extensions,
-            is_there=extensions.get(CLIENT, {}).get("is_there"),
+            client=cast("Client | None", extensions.get(CLIENT)),
         )
         self._open.begin()
         try:
@@ -105,7 +105,7 @@ class Gateway:
         """One request from its first byte to its last."""
         exchange.unread_body = scope["method"] in ("PUT", "POST")
         request = exchange.request = self._viewers.request_of(scope)
-        exchange.is_from_proxy = self._parts.handed is not None and self._viewers.is_from_proxy(scope)
+        exchange.is_from_proxy = self._viewers.is_from_proxy(scope)
         # once the head is read, so that this answer too has its style and its line in the log
         if self._open.are_too_many:
             raise Refused(Reason.OVERLOADED)
@@ -230,13 +230,8 @@ class Gateway:
         if grant is None or request is None or method not in ("GET", "PUT") or exchange.outcome in NO_TRANSFER:
             return
         agent = agent_of(request)
-        if method == "GET" and exchange.status in (200, 206):
-            parts.journal.write(
-                "download", link_id=link, key=key, outcome=exchange.outcome, bytes=exchange.sent_bytes,
-                size=exchange.size_bytes, address=address, agent=agent,
-            )  # fmt: skip
         # a PUT that was refused before its body began is told below, as "refused"
-        elif method == "PUT" and (exchange.status == 200 or exchange.received_bytes):
+        if method == "PUT" and (exchange.status == 200 or exchange.received_bytes):
             parts.journal.write(
                 "upload", link_id=link, key=key, outcome=exchange.outcome, bytes=exchange.received_bytes, address=address,
                 agent=agent, reason=exchange.reason,

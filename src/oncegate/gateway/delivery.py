@@ -1,6 +1,6 @@
 """Transfers: send an object with back-pressure and bounded memory, and know at any moment what was handed over.
 
-A transfer ends in one of three ways: all was handed to the server; it broke (the store failed, the viewer left, no
+What then becomes of it is for ``ending.py``. Here a transfer ends in one of three ways: all was handed to the server; it broke (the store failed, the viewer left, no
 progress for ``stall_timeout``, or its holder asked for the bytes elsewhere), and then the connection is cut, never
 ended cleanly; or the first byte could not be read, and nothing was sent at all.
 
@@ -26,6 +26,8 @@ SMALL_CHUNK_BYTES = 16 * 1024
 # with 1,000 stalled readers: 32 hold 1 MiB each and the others 131 KiB, 209 MiB in all (docs/performance.md)
 LARGE_CHUNK_TRANSFERS_MAX = 32
 
+UNREAD_S = 2.0
+"""For so long after its last byte somebody who asks again waits for the end of a transfer that has arrived."""
 UNWATCHED_MAX_BYTES = 2 * 1024 * 1024
 WAITED_S = 0.0005
 WATCH_S = 0.001
@@ -36,22 +38,30 @@ thread needs this one to stand still for a moment to say so, and until then giga
 class Transfer:
     """Bytes that were promised to a holder and are on their way."""
 
-    __slots__ = ("_task", "claim_id", "cut_why", "etag", "handed_bytes", "progress_at", "promised_bytes", "start")
+    __slots__ = ("_asked_bytes", "_task", "claim_id", "cut_why", "etag", "handed_bytes", "has_arrived", "progress_at",
+                 "promised_bytes", "start")  # fmt: skip
 
     def __init__(self, claim_id: str, etag: str, span: tuple[int, int], now: float) -> None:
         self.claim_id: str = claim_id
         self.etag: str = etag
         self.start: int = span[0]
         self.promised_bytes: int = span[1] - span[0]
+        self._asked_bytes = self.promised_bytes
         self.handed_bytes: int = 0
         self.progress_at: float = now
         self.cut_why: str = ""
+        self.has_arrived: Callable[[], bool] = _nobody_knows
         self._task = asyncio.current_task()
 
     @property
     def unsent_bytes(self) -> int:
         """Promised and not yet handed to the server."""
         return self.promised_bytes - self.handed_bytes
+
+    @property
+    def is_shortened(self) -> bool:
+        """Whether its end was promised to another request of its holder."""
+        return self.promised_bytes < self._asked_bytes
 
     def overlap_bytes(self, span: tuple[int, int]) -> int:
         """How much of a span it still has to send."""
@@ -72,6 +82,10 @@ class Transfer:
     def has_left(self) -> bool:
         """It is being settled."""
         return self._task is None
+
+
+def _nobody_knows() -> bool:
+    return True
 
 
 class Transfers:
@@ -144,6 +158,17 @@ class Transfers:
             if part and not transfer.unsent_bytes:
                 transfer.cut("continued elsewhere")
         return taken
+
+    def is_unended(self, claim_id: str) -> bool:
+        """Whether a transfer of a claim runs, or was handed over and may not have arrived.
+
+        One that has arrived may still turn out unread; that is waited for ``UNREAD_S``, and no longer.
+        """
+        recent = self._clock() - UNREAD_S
+        return any(
+            not transfer.has_left or transfer.progress_at > recent or not transfer.has_arrived()
+            for transfer in self._by_claim.get(claim_id, ())
+        )
 
     async def until_none(self) -> None:
         """Wait until every transfer has ended and is settled."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from oncegate.gateway.answers import is_played, not_modified, object_headers, with_charset
 from oncegate.gateway.delivery import FirstByteFailed, deliver
+from oncegate.gateway.ending import Ending, given_back
 from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.handing_over import hand_over
 from oncegate.gateway.pages import is_back_again, page_for_holder, player_page, ready_page
@@ -16,7 +17,7 @@ from oncegate.gateway.parts import Parts, fresh_claim_id, fresh_mark
 from oncegate.gateway.ranges import has_strong_condition, plan_answer
 from oncegate.gateway.records import record_of
 from oncegate.gateway.removals import check_removable, claim_held, why_missing
-from oncegate.ledgers.claiming import Decide, GiveBack, Talk, give_back
+from oncegate.ledgers.claiming import Decide, Talk
 from oncegate.ledgers.protocol import forget_after
 from oncegate.ledgers.runner import WAIT_MAX_S
 from oncegate.links import people
@@ -29,6 +30,7 @@ from oncegate.links.link_id import text_of_id
 from oncegate.links.refusal import TABLE, Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.stores.protocol import ObjectInfo, OpenObject, StoreFault
+from oncegate.uses.receipts import COMPLETE, HANDED_OVER
 from oncegate.uses.record import Record, etag_mark
 from oncegate.uses.use import Admission, DownloadAsk, Kind, admit_download, refusal_of_use
 from oncegate.web.answers import Answer, button_answer
@@ -70,6 +72,9 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
         if is_film:
             await _show_player(parts, exchange, request, grant, info)
             return
+        # a page says when the link was used, and the ledger knows that
+        if grant.uses == 1 and grant.link_id in parts.spent and not is_person:
+            raise Refused(Reason.USED)
         # nothing is claimed for a client whose connection has ended; if that is known only during the claim, nothing is
         # sent, and all of it is given back
         await exchange.watch()
@@ -89,7 +94,7 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
             admission = await _claim(parts, request, grant, info, plan.span)
         await exchange.ask()
         headers += _claim_cookie(parts, request, grant, admission)
-        back = functools.partial(_give_back, parts, grant, info, admission.claim_id)
+        back = functools.partial(given_back, parts, grant, info, admission.claim_id)
         claim_id, span = admission.claim_id, plan.span or (0, info.size_bytes)
         # an object that goes with its link is held while this request runs; what the proxy sends goes on after it
         if (
@@ -208,7 +213,7 @@ async def _claim(
     decide = _decider(parts, _ask(parts, request, grant, info, span), info)
 
     def undo(admission: Admission) -> Talk[bool]:
-        return _give_back(parts, grant, info, admission.claim_id, asked_bytes)
+        return given_back(parts, grant, info, admission.claim_id, asked_bytes)
 
     deadline = asyncio.get_running_loop().time() + WAIT_MAX_S
     admission = await parts.runner.claim(grant.link_id, forget_after_s, decide, undo=undo)
@@ -221,7 +226,7 @@ async def _claim(
                 # taken first, then given back, then charged: a crash in between costs some of the use,
                 # and never yields more
                 taken = parts.transfers.take(admission.claim_id, admission.cut_bytes, info.etag, asked)
-                back = _give_back(parts, grant, info, admission.claim_id, taken, is_parallel=True)
+                back = given_back(parts, grant, info, admission.claim_id, taken, is_parallel=True)
                 # in the background: what was taken is given back, whoever leaves
                 await asyncio.wait({parts.runner.run_in_background(grant.link_id, back)})
                 admission = await parts.runner.claim(grant.link_id, forget_after_s, decide, undo=undo)
@@ -305,10 +310,11 @@ def _beside(
     parts: Parts, ask: DownloadAsk, record: Record, info: ObjectInfo, proxied: Mapping[str, int]
 ) -> DownloadAsk:
     """The same beside a record: with a mark for its replacement, and what runs here, or at a proxy, of its claims."""
-    span, takeable = ask.span or (0, info.size_bytes), parts.transfers.takeable_bytes
+    span, transfers = ask.span or (0, info.size_bytes), parts.transfers
     claim_ids = [claim.claim_id for claim in record.claims]
-    running = {each: takeable(each, info.etag, span) + proxied.get(each, 0) for each in claim_ids}
-    return ask._replace(mark=fresh_mark(), running=running)
+    running = {each: transfers.takeable_bytes(each, info.etag, span) + proxied.get(each, 0) for each in claim_ids}
+    unended = frozenset(each for each in claim_ids if transfers.is_unended(each))
+    return ask._replace(mark=fresh_mark(), running=running, unended=unended)
 
 
 async def _transfer(
@@ -322,8 +328,10 @@ async def _transfer(
     status: int,
     headers: list[tuple[bytes, bytes]],
 ) -> None:
-    """Send what was claimed; whatever breaks it, give back what was not handed over."""
+    """Send what was claimed; whatever breaks it, its end settles it."""
     transfer = parts.transfers.begin(admission.claim_id, opened.info.etag, span)
+    is_first = bool(admission.claim_id) and admission.mark == admission.claim_id
+    ending = Ending(parts, exchange, grant, opened.info, transfer, is_first_claim=is_first)
     outcome = "broken"
     try:
         if await deliver(
@@ -337,7 +345,7 @@ async def _transfer(
             has_gone=exchange.has_gone,
             sends_files=exchange.sends_files,
         ):
-            outcome = "complete"
+            outcome = COMPLETE
     except FirstByteFailed as error:
         outcome = "failed"
         raise error.__cause__ or error from None
@@ -351,32 +359,9 @@ async def _transfer(
         task.uncancel()
         outcome = transfer.cut_why
     finally:
-        transfer.leave()
         exchange.sent_bytes = transfer.handed_bytes
-        exchange.outcome = outcome
-        if outcome != "complete" and admission.claim_id:
-            back = _give_back(parts, grant, opened.info, admission.claim_id, transfer.unsent_bytes)
-            settling = parts.runner.run_in_background(grant.link_id, back)
-            # until then it is among the transfers: a Range waits for what is given back, and so does stopping
-            settling.add_done_callback(lambda _: parts.transfers.end(transfer))
-        else:
-            parts.transfers.end(transfer)
-
-
-def _give_back(
-    parts: Parts, grant: Grant, info: ObjectInfo, claim_id: str, back_bytes: int, *, is_parallel: bool = False
-) -> Talk[bool]:
-    what = GiveBack(
-        link_id=grant.link_id,
-        forget_after_s=forget_after(grant.expires_s),
-        claim_id=claim_id,
-        mark=fresh_mark(),
-        back_bytes=back_bytes,
-        size_bytes=info.size_bytes,
-        etag=etag_mark(info.etag),
-        is_parallel=is_parallel,
-    )
-    return give_back(what, parts.now_s)
+        exchange.outcome = HANDED_OVER if outcome == COMPLETE else outcome
+        ending.leave(outcome)
 
 
 def _claim_cookie(

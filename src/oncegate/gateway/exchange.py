@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypedDict
 
 from oncegate.gateway.answers import Message, Receive, Send, send_answer
 from oncegate.gateway.open_requests import OpenRequests
 from oncegate.links.grant import Grant
 from oncegate.links.request import ViewerRequest
+from oncegate.server.fates import Fate, Followed
 from oncegate.web.answers import Answer, cors_headers
 
 # refused unread, senders met a broken pipe after 0.3 to 2.9 MB: RFC 9112 9.6 tells of "a significant risk that the
 # client will not be able to read the last HTTP response"
 DRAIN_MAX_BYTES = 1024 * 1024
 DRAIN_MAX_S = 1.0
+
+
+class Client(TypedDict):
+    """The extension ``oncegate.client`` of our own server."""
+
+    is_there: Callable[[], Awaitable[bool]]
+    follow: Callable[[Callable[[Fate], None]], Followed | None]
 
 
 class Exchange:
@@ -27,17 +36,17 @@ class Exchange:
         received_bytes: of an upload's body.
         sent_bytes: of the answer's body, handed to the server.
         size_bytes: of the object that is downloaded.
-        is_from_proxy: whether the peer is a trusted proxy; asked only where proxies may send.
+        is_from_proxy: whether the peer is a trusted proxy.
         sends_files: whether the server takes a file's descriptor in place of its bytes.
         reason: of a refusal.
         outcome: what became of a transfer.
     """
 
     __slots__ = (
+        "_client",
         "_cors_origins",
         "_gone",
         "_has_left",
-        "_is_there",
         "_open_requests",
         "_send",
         "grant",
@@ -66,7 +75,7 @@ class Exchange:
         cors_origins: tuple[str, ...],
         open_requests: OpenRequests,
         sends_files: bool = False,
-        is_there: Callable[[], Awaitable[bool]] | None = None,
+        client: Client | None = None,
     ) -> None:
         self.receive: Receive = receive
         self._send = send
@@ -87,7 +96,7 @@ class Exchange:
         self.is_from_proxy: bool = False
         self._gone: asyncio.Future[None] | None = None
         self._has_left = False
-        self._is_there = is_there
+        self._client = client
 
     async def watch(self) -> None:
         """Watch from now on whether the viewer closes the connection; for requests without a body, until ``unwatch``."""
@@ -97,8 +106,16 @@ class Exchange:
 
     async def ask(self) -> None:
         """Ask whether a viewer who sends no more still reads, where the server can tell; before an answer has begun."""
-        if self._is_there is not None and not await self._is_there():
+        if self._client is not None and not await self._client["is_there"]():
             self._has_left = True
+
+    def follow(self, tell: Callable[[Fate], None]) -> Followed | None:
+        """Ask to be told what becomes of the answer, before it begins; None where nobody will tell: they have gone."""
+        if self._client is None:
+            return None
+        followed = self._client["follow"](tell)
+        self._has_left = self._has_left or followed is None
+        return followed
 
     def has_gone(self) -> bool:
         """Whether the viewer is known to have closed the connection."""

@@ -24,8 +24,6 @@ from oncegate.uses.receipts import COMPLETE
 from oncegate.uses.record import Record
 from oncegate.uses.use import Admission, Kind
 
-HANDED_OVER = "handed over"
-"""The outcome of the request; that of the transfer is an event of its own, when the proxy has told it."""
 ROWS_MAX = 10_000
 """Transfers that proxies have at once; further ones are sent by the gateway. A row is some 2 KB."""
 LINE_WITHIN_S = 86_400.0

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from oncegate.gateway import accel
 from oncegate.gateway.exchange import Exchange
-from oncegate.gateway.handed_over import HANDED_OVER
 from oncegate.gateway.parts import Parts
 from oncegate.gateway.ranges import Plan
 from oncegate.ledgers.claiming import Talk
@@ -15,6 +14,7 @@ from oncegate.links.link_id import text_of_id
 from oncegate.links.people import agent_of
 from oncegate.links.request import ViewerRequest
 from oncegate.stores.protocol import OpenObject, OpenPresigned, StoreFault
+from oncegate.uses.receipts import HANDED_OVER
 from oncegate.web.answers import Header
 
 URL_LIVES_S = 20

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from oncegate.events import Journal
 from oncegate.gateway.delivery import Transfers
 from oncegate.gateway.handed_over import HandedOver
+from oncegate.gateway.spent import SpentLinks
 from oncegate.ledgers.homes import FurtherHomes
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.verify import Trust
@@ -37,6 +38,7 @@ class Parts:
         gateway: name of this process in records, 4 characters.
         transfers: of this process.
         meters: counts, for ``/metrics``.
+        spent: the links that this process knows as used.
         homes: the ledgers of other homes, whose links are served here too.
         handed: what proxies send in this process's place; None: nothing.
         rules: the configured rules of a use.
@@ -55,6 +57,7 @@ class Parts:
     # 24 random bits: of two processes with one name, one would say 403 where 503 is due, and nothing worse
     gateway: str = field(default_factory=lambda: b64encode(os.urandom(3), b"-_").decode())
     meters: Meters = field(default_factory=Meters)
+    spent: SpentLinks = field(default_factory=SpentLinks)
     homes: FurtherHomes = field(default_factory=FurtherHomes)
     handed: HandedOver | None = None
     rules: Rules = field(init=False)

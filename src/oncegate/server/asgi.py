@@ -92,7 +92,8 @@ def _scope(turn: Turn, wire: Wire) -> MutableMapping[str, Any]:
         "extensions": {
             # with a descriptor as ``file``, and always with ``offset`` and ``count``
             "http.response.zerocopysend": {},
-            # whether the client still reads; to be awaited before the answer begins
-            "oncegate.client": {"is_there": wire.is_there},
+            # ``is_there``: whether the client still reads, to be awaited before the answer begins; ``follow``: tells what
+            # becomes of the answer, asked for before it begins too
+            "oncegate.client": {"is_there": wire.is_there, "follow": wire.follow},
         },
     }

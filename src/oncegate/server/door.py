@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from oncegate.links.address import Network, canonical_address, holder_address, is_in_any
 from oncegate.server.limits import CONNECTIONS_MAX, TURNED_AWAY_MAX
-from oncegate.server.wire import Peer, Wire
+from oncegate.server.peers import Peer
+from oncegate.server.wire import Wire
 
 _log = logging.getLogger("oncegate.server")
 

@@ -1,8 +1,6 @@
 """Files to a client by sendfile(2): no byte of them enters Python, and a client who does not read costs no memory here.
 
-A transport of uvloop lets nobody else wait for its descriptor, so this has a duplicate of it. While a duplicate is open
-the connection does not end, whatever the transport has closed: whoever makes a way closes it when the connection is
-lost.
+A transport of uvloop lets nobody else wait for its descriptor, so this uses a duplicate of it (``kernel.Duplicate``).
 """
 
 from __future__ import annotations
@@ -39,10 +37,10 @@ class FileWay:
         """Make a way.
 
         Args:
-            descriptor: of the connection, non-blocking; it is duplicated.
+            descriptor: a duplicate of the connection's, non-blocking, and open until ``close``.
         """
         self.sent_bytes: int = 0
-        self._out = os.dup(descriptor)
+        self._out = descriptor
         self._in_turn_bytes = 0
         self._room: asyncio.Future[None] | None = None
 
@@ -90,14 +88,13 @@ class FileWay:
             return os.write(self._out, data) if data else 0
 
     def close(self) -> None:
-        """Let go of the connection; who sends returns."""
+        """Use the descriptor no more; who sends returns."""
         out, self._out = self._out, -1
         if out < 0:
             return
         if self._room is not None:
             asyncio.get_running_loop().remove_writer(out)
             _wake(self._room)
-        os.close(out)
 
     async def _until_room(self) -> None:
         loop = asyncio.get_running_loop()

@@ -58,6 +58,10 @@ LINGER_MAX_BYTES = 1_024 * 1_024
 """How long, and for how much, a connection is still read that was answered before its request was read: otherwise it
 is reset, and the client may not see the answer (RFC 9112 9.6)."""
 
-STALL_MORE_S = 5.0
-"""How much longer than ``stall_timeout`` a connection may stand still before it is cut: the last resort, where the
-application has not seen it."""
+KERNEL_FIRST_S = 5.0
+"""How much longer than ``stall_timeout`` a transfer may stand still before the gateway cuts it: the kernel ends its
+connection after ``stall_timeout``, and what it then says of the bytes is final."""
+
+STALL_MORE_S = 10.0
+"""How much longer than ``stall_timeout`` a connection may stand still before it is cut: the last resort, where neither the
+kernel nor the application has seen it."""

@@ -14,6 +14,7 @@ import resource
 from oncegate.server.asgi import Application, answer_by
 from oncegate.server.binding import bound
 from oncegate.server.door import USUAL, Door, Room
+from oncegate.server.kernel import can_say, end_silent_after
 from oncegate.server.limits import BACKLOG
 from oncegate.server.turn import Turn
 from oncegate.server.wire import Wire
@@ -39,6 +40,7 @@ class Listener:
         listen: Listen,
         *,
         stall_s: float,
+        silent_s: float | None = None,
         room: Room = USUAL,
         socket_mode: int = 0o660,
     ) -> None:
@@ -48,6 +50,8 @@ class Listener:
             app: ASGI 3, for HTTP alone; knows no lifespan.
             listen: where; port 0 picks a free one, and the path of a Unix socket is absolute.
             stall_s: seconds without progress after which a connection is cut, above the limits of the application.
+            silent_s: seconds after which the kernel ends a connection whose client takes or acknowledges nothing, below
+                those limits, so that what it says of the connection is final; None: as long as it usually waits.
             room: how many connections there may be; fewer where the system has no descriptors for them.
             socket_mode: of the file of a Unix socket that is bound here.
 
@@ -57,6 +61,8 @@ class Listener:
         at_most = _connections_at_most(room.connections_max)
         self._bound = bound(listen, socket_mode=socket_mode)
         self.address: Address | UnixSocket = self._bound.address
+        if silent_s is not None:
+            end_silent_after(self._bound.socket, silent_s)
         self._app = app
         self._door = Door(dataclasses.replace(room, connections_max=at_most), stall_s)
         self._server: asyncio.Server | None = None
@@ -68,6 +74,7 @@ class Listener:
         async def answer(turn: Turn, wire: Wire) -> None:
             await answer_by(self._app, turn, wire)
 
+        can_say()  # before anybody waits for it
         loop = asyncio.get_running_loop()
         create = loop.create_unix_server if isinstance(self.address, UnixSocket) else loop.create_server
         wire = functools.partial(Wire, self._door, answer)

@@ -78,10 +78,11 @@ class Sending:
         is_begun: whether the head has been written.
         is_complete: whether all of the answer has been written.
         shows_its_end: whether a client can tell a whole answer from one that was cut.
+        head_bytes: how long the head is; 0 until it is written.
     """
 
-    __slots__ = ("_answer", "_is_bare", "_is_chunked", "_left_bytes", "_method", "_version", "is_begun", "is_complete",
-                 "keeps_alive", "shows_its_end")  # fmt: skip
+    __slots__ = ("_answer", "_is_bare", "_is_chunked", "_left_bytes", "_method", "_version", "head_bytes", "is_begun",
+                 "is_complete", "keeps_alive", "shows_its_end")  # fmt: skip
 
     def __init__(self, method: str, version: str) -> None:
         self._method = method
@@ -93,6 +94,7 @@ class Sending:
         self.is_begun: bool = False
         self.is_complete: bool = False
         self.shows_its_end: bool = True
+        self.head_bytes: int = 0
 
     def start(self, status: int, headers: Headers) -> None:
         """Take status and headers; they are written with the first of the body.
@@ -193,5 +195,5 @@ class Sending:
         elif self._version == "1.0":
             lines.append((b"connection", b"keep-alive"))
         head = head_bytes(status, lines)
-        self.keeps_alive = keeps_alive
+        self.keeps_alive, self.head_bytes = keeps_alive, len(head)
         return head

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import socket
-import struct
 from collections.abc import Awaitable, Callable
-from typing import Protocol, cast
+from typing import cast
 
+from oncegate.server.fates import Fate, Fates, Followed
 from oncegate.server.files import FileWay
+from oncegate.server.kernel import reset_on_close
 from oncegate.server.limits import (
     BODY_AHEAD_BYTES,
     HEAD_WITHIN_S,
@@ -24,6 +24,7 @@ from oncegate.server.limits import (
     LINGER_S,
     UNSENT_MAX_BYTES,
 )
+from oncegate.server.peers import Door, Peer, address_of
 from oncegate.server.pieces import BadRequest, End, Head
 from oncegate.server.presence import LINE_BEGINS, acknowledges
 from oncegate.server.reading import RequestReader
@@ -31,30 +32,6 @@ from oncegate.server.sending import plain_answer
 from oncegate.server.turn import Turn
 
 _OF_FILES = frozenset((errno.EIO, errno.ESTALE))
-Peer = tuple[str, int] | None
-
-
-class Door(Protocol):
-    """What a listener knows of its connections."""
-
-    stall_s: float
-    is_draining: bool
-
-    def enter(self, wire: Wire) -> bool:
-        """Take a connection, or return False where there is no room."""
-        ...
-
-    def leave(self, wire: Wire) -> None:
-        """Forget a connection that has ended."""
-        ...
-
-    def rest(self, wire: Wire) -> None:
-        """Note that no request is under way there."""
-        ...
-
-    def work(self, wire: Wire) -> None:
-        """Note that one is."""
-        ...
 
 
 class Wire(asyncio.Protocol):
@@ -65,7 +42,7 @@ class Wire(asyncio.Protocol):
         local: the same of this end.
     """
 
-    def __init__(self, door: Door, answer: Callable[[Turn, Wire], Awaitable[None]]) -> None:
+    def __init__(self, door: Door[Wire], answer: Callable[[Turn, Wire], Awaitable[None]]) -> None:
         self.peer: Peer = None
         self.local: Peer = None
         self._door = door
@@ -82,6 +59,9 @@ class Wire(asyncio.Protocol):
         self._dropped_bytes = 0
         self._room: asyncio.Future[None] | None = None
         self._files: FileWay | None = None
+        self._fates = Fates()
+        self._turn_at: int = 0
+        self._error: Exception | None = None
         self._lost: asyncio.Future[None] | None = None
         self._since = self._loop.time()
         self._written_bytes: int = 0
@@ -93,7 +73,7 @@ class Wire(asyncio.Protocol):
         """A client has connected."""
         self._transport = taken = cast("asyncio.Transport", transport)
         taken.set_write_buffer_limits(high=UNSENT_MAX_BYTES)
-        self.peer, self.local = _address(taken, "peername"), _address(taken, "sockname")
+        self.peer, self.local = address_of(taken, "peername"), address_of(taken, "sockname")
         if self._door.enter(self):
             self._door.rest(self)
         elif self._door.is_draining:
@@ -109,6 +89,7 @@ class Wire(asyncio.Protocol):
         if self._turn is None:
             if not self._reader.has_begun:
                 self._since = self._loop.time()
+                self._fates.look()
             self._reader.add(data)
             self._begin()
             return
@@ -120,6 +101,9 @@ class Wire(asyncio.Protocol):
         self._had_eof = True
         turn = self._turn
         if self._ends_at is not None or turn is None:
+            if self._fates.look():
+                self._ends_at = self._ends_at or self._loop.time()
+                return True
             # the transport closes, once what was written has been taken
             return False
         self.read_on()
@@ -137,6 +121,7 @@ class Wire(asyncio.Protocol):
         self._make_room()
         if self._files is not None:
             self._files.close()
+        self._fates.end(self._all_written_bytes, exc or self._error)
         if self._lost is not None:
             self._lost.set_result(None)
         self._door.leave(self)
@@ -182,6 +167,21 @@ class Wire(asyncio.Protocol):
         self.cut()
         return False
 
+    def follow(self, tell: Callable[[Fate], None]) -> Followed | None:
+        """Tell what becomes of the answer that is under way; None where the client has gone.
+
+        Args:
+            tell: called once, when it is known.
+        """
+        if self._transport is None or self._turn is None:
+            return None
+        self._fates.use(self._transport.get_extra_info("socket"))
+        return self._fates.follow(self._turn.sending, self._turn_at, tell)
+
+    @property
+    def _all_written_bytes(self) -> int:
+        return self._written_bytes + (0 if self._files is None else self._files.sent_bytes)
+
     def write(self, data: bytes) -> None:
         """Write, unless the client has gone."""
         if self._is_line_begun:
@@ -202,13 +202,13 @@ class Wire(asyncio.Protocol):
             await self._until_known_if_gone()
             return
         if self._files is None:
-            taken: socket.socket = self._transport.get_extra_info("socket")
-            self._files = FileWay(taken.fileno())
+            self._files = FileWay(self._fates.use(self._transport.get_extra_info("socket")))
         try:
             await self._files.send(descriptor, start, end)
         except OSError as error:
             if error.errno in _OF_FILES:
                 raise
+            self._error = error
             self.cut()
         await self._until_known_if_gone()
 
@@ -244,7 +244,9 @@ class Wire(asyncio.Protocol):
 
     def close(self) -> None:
         """Close a connection on which no request is under way."""
-        if self._transport is not None:
+        if self._fates.look():
+            self._close_gently()
+        elif self._transport is not None:
             self._ends_at = self._loop.time() + LINGER_S
             self._transport.close()
 
@@ -264,7 +266,7 @@ class Wire(asyncio.Protocol):
         Args:
             now: of the loop.
         """
-        is_overdue = self._ends_at is not None and now >= self._ends_at and not self.unsent_bytes
+        is_overdue = self._ends_at is not None and now >= self._ends_at and not self._is_awaited(now)
         if is_overdue or self._is_stalled(now):
             self.cut()
         elif self._ends_at is None and self._turn is None and now - self._since >= HEAD_WITHIN_S:
@@ -287,6 +289,7 @@ class Wire(asyncio.Protocol):
             return
         self._door.work(self)
         self._turn = turn = Turn(head, self)
+        self._turn_at = self._all_written_bytes
         if head.has_body:
             self._since = self._loop.time()
             self.read_on()
@@ -306,9 +309,11 @@ class Wire(asyncio.Protocol):
         sending = turn.sending
         if not sending.is_complete:
             if not sending.shows_its_end:
-                _reset_on_close(self._transport)
+                reset_on_close(self._transport.get_extra_info("socket"))
             self.cut()
-        elif not sending.keeps_alive or self._transport.is_closing():
+            return
+        self._fates.complete(sending, self._all_written_bytes)
+        if not sending.keeps_alive or self._transport.is_closing():
             if turn.is_received and not self._had_eof:
                 self.close()
             else:
@@ -355,11 +360,17 @@ class Wire(asyncio.Protocol):
         self._ends_at = self._loop.time() + LINGER_S
         self._reader.close()
         self._read_if_little_waits()
-        if self._had_eof:
+        if self._had_eof and not self._fates.look():
             transport.close()
         elif transport.can_write_eof():
             with contextlib.suppress(OSError):
                 transport.write_eof()
+
+    def _is_awaited(self, now: float) -> bool:
+        """Whether a connection that is to end is kept: its client takes the end of an answer, or acknowledges it yet."""
+        if self.unsent_bytes:
+            return True
+        return now - self._since < self._door.stall_s and self._fates.look()
 
     def _drop(self, size_bytes: int) -> None:
         self._dropped_bytes += size_bytes
@@ -368,11 +379,8 @@ class Wire(asyncio.Protocol):
 
     def _is_stalled(self, now: float) -> bool:
         """Whether the client takes nothing of an answer, or sends nothing of a body, for too long."""
-        taken = self._written_bytes - self.unsent_bytes
-        is_waiting = self.unsent_bytes > 0
-        if self._files is not None:
-            taken += self._files.sent_bytes
-            is_waiting = is_waiting or self._files.is_waiting
+        taken = self._all_written_bytes - self.unsent_bytes
+        is_waiting = self.unsent_bytes > 0 or (self._files is not None and self._files.is_waiting)
         turn = self._turn
         if taken != self._taken_bytes:
             self._taken_bytes, self._since = taken, now
@@ -383,17 +391,3 @@ class Wire(asyncio.Protocol):
         room, self._room = self._room, None
         if room is not None and not room.done():
             room.set_result(None)
-
-
-def _address(transport: asyncio.Transport, which: str) -> Peer:
-    name: tuple[str, int] | str | None = transport.get_extra_info(which)
-    return (name[0], name[1]) if isinstance(name, tuple) else None
-
-
-def _reset_on_close(transport: asyncio.Transport) -> None:
-    """Make the end of the connection an error: without a length, a clean end would look like a whole answer."""
-    taken: socket.socket | None = transport.get_extra_info("socket")
-    # on a connection that has been reset already there is nothing left to do
-    if taken is not None:
-        with contextlib.suppress(OSError):
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

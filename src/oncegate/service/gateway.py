@@ -28,6 +28,7 @@ from oncegate.ledgers.homes import FurtherHomes, HomeLedger
 from oncegate.ledgers.protocol import KeepsEvents, Ledger, LimitsEvents
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.meters import Meters
+from oncegate.server.limits import KERNEL_FIRST_S
 from oncegate.service import proxy_log
 from oncegate.service.home_ledgers import open_home_ledger
 from oncegate.service.upkeep import keep_removing, keep_swept, stay_fit
@@ -163,7 +164,7 @@ async def _tick(parts: Parts, trusting: Trusting) -> None:
     """Every second: follow the key group, and cut what has stalled."""
     while True:
         await asyncio.sleep(TICK_S)
-        parts.transfers.cut_stalled(parts.settings.links.stall_timeout_s)
+        parts.transfers.cut_stalled(parts.settings.links.stall_timeout_s + KERNEL_FIRST_S)
         if parts.handed is not None:
             parts.handed.end_unknown(LINE_WITHIN_S)
         try:

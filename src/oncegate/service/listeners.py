@@ -109,14 +109,17 @@ async def _listening(parts: Parts, announce: Callable[[str], None]) -> AsyncGene
     """Yield a function that starts a listener and returns its URL; on leaving, stop all, letting transfers finish."""
     listeners: list[Listener] = []
 
-    stall_s = parts.settings.links.stall_timeout_s + STALL_MORE_S
+    silent_s = parts.settings.links.stall_timeout_s
 
     async def listen(name: str, app: Callable[..., Any], table: ViewerSettings | ControlSettings, room: Room) -> str:
         where = table.listen
         if isinstance(where, UnixSocket):
             where = UnixSocket(str(parts.settings.resolve(where.path)))
         try:
-            listener = Listener(app, where, stall_s=stall_s, room=room, socket_mode=int(table.socket_mode, 8))
+            mode = int(table.socket_mode, 8)
+            listener = Listener(
+                app, where, stall_s=silent_s + STALL_MORE_S, silent_s=silent_s, room=room, socket_mode=mode
+            )
         except CannotListen as cannot:
             raise cannot.at(f"[{name}] listen") from None
         listeners.append(listener)

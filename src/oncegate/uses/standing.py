@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from oncegate.links.grant import Grant, Operation
 from oncegate.links.instants import instant_text
-from oncegate.uses.receipts import COMPLETE, RECEIPTS, Receipt, counts_of, receipt_of
+from oncegate.uses.receipts import COMPLETE, HANDED_OVER, RECEIPTS, Receipt, counts_of, receipt_of
 from oncegate.uses.record import EMPTY, Claim, Issued, Record
 from oncegate.uses.upload import UNKNOWN_FOR_S, is_leased
 from oncegate.uses.use import Rules
@@ -101,13 +101,15 @@ class Standing:
 
     @property
     def outcome(self) -> str | None:
-        """``complete``, ``partial`` (only ranges were asked for), or what broke the last transfer; None: unknown."""
+        """``complete``, ``partial`` (only ranges were asked for), or what became of the last transfer; None: unknown."""
         if not self.receipts:
             return None
-        if any(receipt.is_whole for receipt in self.receipts):
-            return COMPLETE
+        whole = {receipt.outcome for receipt in self.receipts if receipt.is_whole}
+        if whole:
+            return COMPLETE if COMPLETE in whole else HANDED_OVER
         last = self.receipts[-1]
-        if self.uses_taken == 1 and last.size_bytes is not None and (self.moved_bytes or 0) >= last.size_bytes:
+        arrived_bytes = sum(receipt.arrived_bytes for receipt in self.receipts)
+        if self.uses_taken == 1 and last.size_bytes is not None and arrived_bytes >= last.size_bytes:
             return COMPLETE  # broken and resumed, or fetched in ranges
         return "partial" if last.outcome == COMPLETE else last.outcome
 
@@ -125,7 +127,8 @@ class Standing:
     def _say_end(self) -> str:
         if self.outcome is None:
             return "end unknown"
-        return f"{self.outcome}, {self.moved_bytes} bytes{'' if self.is_receipts_whole else ' or more'}"
+        taker = " (taken by the proxy)" if self.outcome == COMPLETE and self.receipts[-1].is_by_proxy else ""
+        return f"{self.outcome}{taker}, {self.moved_bytes} bytes{'' if self.is_receipts_whole else ' or more'}"
 
 
 UNREADABLE = Standing(state=State.UNREADABLE)
