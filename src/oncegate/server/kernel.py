@@ -16,6 +16,7 @@ import os
 import socket
 import struct
 import termios
+import time
 from typing import NamedTuple
 
 _SIOCOUTQNSD = 0x894B
@@ -101,6 +102,14 @@ def end_silent_after(listening: socket.socket, seconds: float) -> None:
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(seconds * 1000)))
 
 
+def _when_acked(taken: socket.socket) -> Progress:
+    """Ask once all of the trial is acknowledged: a kernel may take 40 ms for that, and a busy machine longer."""
+    until = time.monotonic() + _TRIAL_MAX_S
+    while (found := _progress(taken)).acked_bytes < _TRIAL_BYTES and time.monotonic() < until:
+        time.sleep(0.001)
+    return found
+
+
 @functools.cache
 def can_say() -> bool:
     """Whether the numbers of this kernel are what they should be: tried once, on a connection that is reset."""
@@ -115,7 +124,7 @@ def can_say() -> bool:
                     taken.sendall(bytes(_TRIAL_BYTES))
                     client.settimeout(_TRIAL_MAX_S)
                     client.recv(1)
-                    lives = _progress(taken)
+                    lives = _when_acked(taken)
                 # it closed with bytes unread, so its kernel has reset the connection
                 with contextlib.suppress(ConnectionError):
                     taken.recv(1)
