@@ -49,6 +49,7 @@ HOT_PATH = {
     "oncegate.links.cookies",
     "oncegate.links.disposition",
     "oncegate.links.link_id",
+    "oncegate.uses.first",
     "oncegate.uses.use",
     "oncegate.uses.record",
     "oncegate.keys.pem",

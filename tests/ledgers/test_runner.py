@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import enum
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -15,7 +18,8 @@ from oncegate.ledgers.memory import MemoryLedger
 from oncegate.ledgers.protocol import InsertOutcome, Stands, Unknown
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.refusal import Reason
-from oncegate.uses.record import Record, from_json
+from oncegate.uses.first import FirstClaim
+from oncegate.uses.record import Record, from_json, to_json
 from oncegate.uses.use import Admission, DownloadAsk, Kind, Rules, admit_download
 
 LINK, OTHER = bytes(16), bytes(15) + b"\1"
@@ -26,9 +30,21 @@ PATIENCE_S = 0.05
 T = TypeVar("T")
 
 
-@pytest.fixture(autouse=True)
-def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+class Way(enum.Enum):
+    """Who limits the first step of a claim, and who writes its record; every test of this file holds for each."""
+
+    RUNNER = "limited by the runner"
+    LEDGER = "limited by the ledger"
+    FIRST = "limited by the ledger, written before the talk begins"
+
+
+way = Way.RUNNER
+
+
+@pytest.fixture(autouse=True, params=Way, ids=lambda way: way.name.lower())
+def short_patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A viewer who waits 50 milliseconds, and tries that follow at once."""
+    monkeypatch.setattr(sys.modules[__name__], "way", request.param)
     monkeypatch.setattr(runner, "WAIT_MAX_S", PATIENCE_S)
     monkeypatch.setattr(claiming, "PAUSE_FIRST_S", 0.0)
 
@@ -47,6 +63,15 @@ class LateLedger(MemoryLedger):
         self.inserts = 0
         self.under_way = 0
         self.under_way_max = 0
+        if way is not Way.RUNNER:
+            self.answer_within_s = PATIENCE_S
+
+    async def _opens(self) -> bool:
+        """Wait for the gate; False where this ledger says by itself that it took too long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(None if way is Way.RUNNER else PATIENCE_S):
+                await self.gate.wait()
+        return self.gate.is_set()
 
     async def insert(self, link_id: bytes, record: bytes, forget_after_s: int) -> InsertOutcome:
         """Do as the script says."""
@@ -55,8 +80,8 @@ class LateLedger(MemoryLedger):
         self.under_way_max = max(self.under_way_max, self.under_way)
         try:
             word = self.script.popleft() if self.script else ""
-            if word == "held":
-                await self.gate.wait()
+            if word == "held" and not await self._opens():
+                return Unknown("late")
             if word == "broken":
                 raise OSError("the disk is on fire")
             if word == "lost":
@@ -64,8 +89,8 @@ class LateLedger(MemoryLedger):
             if word == "other":
                 return Unknown("another ledger", "exchanged")
             answer = await super().insert(link_id, record, forget_after_s)
-            if word == "before":
-                await self.gate.wait()
+            if word == "before" and not await self._opens():
+                return Unknown("late")
             return Unknown("written") if word == "written" else answer
         finally:
             self.under_way -= 1
@@ -104,7 +129,16 @@ def undo(admission: Admission) -> Talk[bool]:
 
 def claim(run: LedgerRunner, link_id: bytes = LINK) -> Awaitable[Admission]:
     """A viewer's claim."""
-    return run.claim(link_id, FORGET_S, decide, undo=undo)
+    if way is not Way.FIRST:
+        return run.claim(link_id, FORGET_S, decide, undo=undo)
+    first = decide(None)
+    assert first.record is not None
+    text = to_json(first.record)
+
+    def decide_by(record: Record | None) -> Admission:
+        return first if record is None else decide(record)
+
+    return run.claim(link_id, FORGET_S, decide_by, undo=undo, first=FirstClaim(first, text))
 
 
 def live(story: Callable[[], Awaitable[T]]) -> T:
@@ -197,7 +231,8 @@ async def test_a_viewer_is_sent_away_when_his_patience_ends_and_the_use_is_free_
 async def test_a_ledger_that_does_not_answer_at_all_does_not_keep_the_viewer(word: str) -> None:
     """The time of the turn and of the first call count together; the call goes on being unknown, and is given back."""
     async with asyncio.timeout(20):
-        ledger = LateLedger(word)
+        # one that limits itself is asked again at once
+        ledger = LateLedger(word, *([] if way is Way.RUNNER else ["held"]))
         run = LedgerRunner(ledger)
         admission = await claim(run)
         assert (admission.kind, admission.reason) == (Kind.BUSY, Reason.LEDGER_UNKNOWN)

@@ -30,6 +30,7 @@ from oncegate.links.link_id import text_of_id
 from oncegate.links.refusal import TABLE, Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.stores.protocol import ObjectInfo, OpenObject, StoreFault
+from oncegate.uses.first import first_claim
 from oncegate.uses.receipts import COMPLETE, HANDED_OVER
 from oncegate.uses.record import Record, etag_mark
 from oncegate.uses.use import Admission, DownloadAsk, Kind, admit_download, refusal_of_use
@@ -210,13 +211,14 @@ async def _claim(
         return Admission(kind=Kind.ADMIT)
     forget_after_s = forget_after(grant.expires_s)
     asked_bytes = info.size_bytes if span is None else span[1] - span[0]
-    decide = _decider(parts, _ask(parts, request, grant, info, span), info)
+    ask = _ask(parts, request, grant, info, span)
+    decide, first = _decider(parts, ask, info), first_claim(ask, parts.now_s())
 
     def undo(admission: Admission) -> Talk[bool]:
         return given_back(parts, grant, info, admission.claim_id, asked_bytes)
 
     deadline = asyncio.get_running_loop().time() + WAIT_MAX_S
-    admission = await parts.runner.claim(grant.link_id, forget_after_s, decide, undo=undo)
+    admission = await parts.runner.claim(grant.link_id, forget_after_s, decide, undo=undo, first=first)
     try:
         async with asyncio.timeout_at(deadline) if admission.kind is Kind.CUT else contextlib.nullcontext():
             for _ in range(CUTS_MAX):

@@ -23,6 +23,7 @@ class Client(TypedDict):
     """The extension ``oncegate.client`` of our own server."""
 
     is_there: Callable[[], Awaitable[bool]]
+    has_gone: Callable[[], bool]
     follow: Callable[[Callable[[Fate], None]], Followed | None]
 
 
@@ -100,7 +101,8 @@ class Exchange:
 
     async def watch(self) -> None:
         """Watch from now on whether the viewer closes the connection; for requests without a body, until ``unwatch``."""
-        self._gone = asyncio.ensure_future(self._until_gone())
+        if self._client is None:  # else it says so when it is asked, and no task has to wait for it
+            self._gone = asyncio.ensure_future(self._until_gone())
         await asyncio.sleep(0)  # one turn of the loop, in which the server can say that they have done so already
         await self.ask()
 
@@ -119,6 +121,8 @@ class Exchange:
 
     def has_gone(self) -> bool:
         """Whether the viewer is known to have closed the connection."""
+        if self._client is not None and self._client["has_gone"]():
+            return True
         return self._has_left or (self._gone is not None and self._gone.done())
 
     def unwatch(self) -> None:

@@ -18,9 +18,10 @@ from typing import Protocol, TypeVar, runtime_checkable
 from oncegate.ledgers import claiming
 from oncegate.ledgers.claiming import Decide, Outcome, Pause, Step, Talk
 from oncegate.ledgers.health import LedgerHealth
-from oncegate.ledgers.protocol import Insert, Ledger, LedgerExchanged, Read, Replace, Unknown
+from oncegate.ledgers.protocol import Done, Insert, Ledger, LedgerExchanged, Read, Replace, Unknown
 from oncegate.links.refusal import Reason
 from oncegate.meters import Meters
+from oncegate.uses.first import FirstClaim
 from oncegate.uses.use import Admission, Kind
 
 WAIT_MAX_S = 4.5
@@ -75,6 +76,7 @@ class LedgerRunner:
         *,
         undo: Callable[[Admission], Talk[bool]],
         reads_first: bool = False,
+        first: FirstClaim | None = None,
     ) -> Admission:
         """Win a use, or learn why not, within ``WAIT_MAX_S``.
 
@@ -84,11 +86,10 @@ class LedgerRunner:
             decide: the rule.
             undo: the talk that gives back an admission for which nobody waits any more.
             reads_first: see ``claiming.claim``.
+            first: what ``decide`` says where nothing is recorded, and its record as text.
         """
-        if self.health.unfit is not None:
-            return _NOT_KNOWN
-        if self.health.refuses(link_id, forget_after_s):
-            return Admission(kind=Kind.REFUSE, reason=Reason.FORGOTTEN)
+        if (unfit := self._refusal_of_health(link_id, forget_after_s)) is not None:
+            return unfit
         deadline = asyncio.get_running_loop().time() + WAIT_MAX_S
         viewer = _Viewer()
         talk: Talk[Admission] | None = None
@@ -98,7 +99,14 @@ class LedgerRunner:
                 # nearly every claim ends with its first step; a limit of our own would cost more than the rest of it
                 await self._take_turn(link_id)
                 talk = claiming.claim(link_id, forget_after_s, decide, reads_first=reads_first)
-                step = talk.send(await self._carry(next(talk)))
+                if first is None:
+                    step = talk.send(await self._carry(next(talk)))
+                else:
+                    outcome = await self._insert_first(talk, Insert(link_id, first.text, forget_after_s))
+                    if isinstance(outcome, Done):
+                        self._end_turn(link_id)
+                        return first.admission
+                    step = talk.send(outcome)
             async with asyncio.timeout_at(deadline):
                 if talk is None or step is None:
                     await self._take_turn(link_id)
@@ -122,6 +130,24 @@ class LedgerRunner:
             self._end_turn(link_id)
             raise
         return await self._claim_slowly(link_id, talk, viewer, deadline, undo)
+
+    def _refusal_of_health(self, link_id: bytes, forget_after_s: int) -> Admission | None:
+        if self.health.unfit is not None:
+            return _NOT_KNOWN
+        if self.health.refuses(link_id, forget_after_s):
+            return Admission(kind=Kind.REFUSE, reason=Reason.FORGOTTEN)
+        return None
+
+    async def _insert_first(self, talk: Talk[Admission], insert: Insert) -> Outcome:
+        """Carry out the step with which a talk would begin; it is begun only where that is not its end."""
+        try:
+            outcome = await self._carry(insert)
+        except asyncio.CancelledError:
+            next(talk)
+            raise
+        if not isinstance(outcome, Done):
+            next(talk)
+        return outcome
 
     async def _claim_slowly(
         self,

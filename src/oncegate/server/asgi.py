@@ -93,7 +93,8 @@ def _scope(turn: Turn, wire: Wire) -> MutableMapping[str, Any]:
             # with a descriptor as ``file``, and always with ``offset`` and ``count``
             "http.response.zerocopysend": {},
             # ``is_there``: whether the client still reads, to be awaited before the answer begins; ``follow``: tells what
-            # becomes of the answer, asked for before it begins too
-            "oncegate.client": {"is_there": wire.is_there, "follow": wire.follow},
+            # becomes of the answer, asked for before it begins too; ``has_gone``: whether it is known by now that the
+            # client has gone
+            "oncegate.client": {"is_there": wire.is_there, "follow": wire.follow, "has_gone": turn.has_gone},
         },
     }

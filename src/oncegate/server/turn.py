@@ -105,6 +105,10 @@ class Turn:
         """Whether some of the body is still to be returned by ``read``."""
         return bool(self._pieces) or not self.is_received
 
+    def has_gone(self) -> bool:
+        """Whether the client is known to have gone."""
+        return self.is_gone
+
     async def until_over(self) -> None:
         """Wait until the client has gone or the answer is complete."""
         while not (self.is_gone or self.sending.is_complete):
