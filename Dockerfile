@@ -2,8 +2,9 @@
 #
 # Two stages: the first builds a wheel and installs it with the versions of uv.lock, the second has Python and nothing
 # to build with. It runs as user 10001, needs no writable root, and keeps its state where you mount it (/state).
-# No image could be pulled where this file is tested: its tests lint it and run its RUN steps without a container
-# (tests/docs/test_container.py). Pin the base by digest: --build-arg PYTHON=python:3.13-slim-bookworm@sha256:...
+# No image could be pulled where this file is tested: its tests lint it, follow it step by step in a Debian that
+# debootstrap made, and run it there (tests/docs/test_container.py, tests/test_newcomers.py).
+# Pin the base by digest: --build-arg PYTHON=python:3.13-slim-bookworm@sha256:...
 
 ARG PYTHON=python:3.13-slim-bookworm
 

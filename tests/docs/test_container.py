@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import re
 import shlex
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from image import DOCKERFILE, instructions
 from oncegate.cli.main import COMMANDS
 from oncegate.control.app import openapi_document
 from oncegate.keys.folder import KeyFolder
@@ -21,16 +21,8 @@ from oncegate.service.gateway import SETTLE_MIN_S
 from oncegate.settings import Settings, load
 
 ROOT = pathlib.Path(__file__).parents[2]
-DOCKERFILE = ROOT / "Dockerfile"
 MANIFESTS = ROOT / "deploy" / "kubernetes" / "oncegate.yaml"
 SCRIPTS = pathlib.Path(sys.executable).parent
-
-
-def instructions() -> list[tuple[str, str]]:
-    """The instructions of the Dockerfile, lines joined, comments left out."""
-    lines = [line for line in DOCKERFILE.read_text().splitlines() if not line.startswith("#")]
-    joined = re.sub(r"\\\n", "", "\n".join(lines))
-    return [(word, rest) for word, _, rest in (line.partition(" ") for line in joined.splitlines() if line)]
 
 
 def objects(kind: str) -> list[dict[str, Any]]:
