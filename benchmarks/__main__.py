@@ -20,18 +20,24 @@ from benchmarks.plan import Outcome, Plan
 
 SUITES = {
     "download": "one-time downloads beside nginx",
+    "upload": "uploads to file: beside nginx's dav",
     "refuse": "links that are not served, and the worst requests of a stranger",
+    "ledger": "claims of each ledger, large ledgers, sweeping, events",
     "memory": "large objects, and readers that take nothing",
     "sign": "making links, beside other signers and the bare call",
     "verify": "checking links, beside the bare call",
+    "stores": "the store s3: beside obstore and presigned URLs",
+    "profile": "where a download of 1 KiB spends its time, by module",
+    "time": "whole processes: link, serve until it answers",
 }
 REPORT = Path(__file__).parent / "report"
 OPEN_FILES = 16_384
+_BEGUN = time.monotonic()
 
 
 def say(words: str) -> None:
     """Tell what begins."""
-    print(f"-- {words}", file=sys.stderr, flush=True)
+    print(f"-- {time.monotonic() - _BEGUN:4.0f} s  {words}", file=sys.stderr, flush=True)
 
 
 def main() -> int:

@@ -88,7 +88,7 @@ class Agrees(BaseHTTPRequestHandler):
         head = f"HTTP/1.1 200 x\r\nDate: {formatdate(usegmt=True)}\r\nContent-Length: {len(body)}\r\n\r\n"
         self.wfile.write(head.encode() + body)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  as its base has it
         """Say nothing."""
 
 

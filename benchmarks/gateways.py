@@ -1,7 +1,7 @@
 """Many gateways over one ledger: claims per second of 1, 3 and 10, and what idle ones cost the server in an hour.
 
-    python benchmarks/gateways.py                      both, at 100,000 and 1,000,000 records
-    python benchmarks/gateways.py --records 100000 --seconds 1 --rounds 3
+    python -m benchmarks.gateways                      both, at 100,000 and 1,000,000 records
+    python -m benchmarks.gateways --records 100000 --seconds 1 --rounds 3
 
 Starts PostgreSQL 18 and Redis 6.2 itself (from wheels, fsync on, on this machine).
 
@@ -28,7 +28,7 @@ import platform
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing.queues import SimpleQueue
@@ -98,9 +98,12 @@ def claims(server: _Server, gateways: int, waiters: int, seconds: float) -> tupl
 
 def print_claims(name: str, server: _Server, *, rounds: int, seconds: float) -> None:
     """Rows of the table of claims."""
-    for share, waiters_of in (("in all", lambda gateways: WAITERS // gateways), ("each", lambda _: WAITERS)):
+    for share in ("in all", "each"):
         found = [
-            {gateways: claims(server, gateways, waiters_of(gateways), seconds) for gateways in GATEWAYS}
+            {
+                gateways: claims(server, gateways, WAITERS if share == "each" else WAITERS // gateways, seconds)
+                for gateways in GATEWAYS
+            }
             for _ in range(rounds)
         ]
         for gateways in GATEWAYS:
@@ -144,7 +147,7 @@ class Counting:
             await stop.wait()
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> Generator[None]:
         """Pass on, in a thread, until the block ends."""
         started: Future[Callable[[], object]] = Future()
         thread = threading.Thread(target=lambda: asyncio.run(self._listen(started)), daemon=True)

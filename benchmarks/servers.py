@@ -50,11 +50,15 @@ class Links:
 
     def targets(self, key: str, count: int, operation: Operation = Operation.GET) -> list[str]:
         """Return the targets of fresh links, each good for one use."""
+        return self.each([key] * count, operation)
+
+    def each(self, keys: Sequence[str], operation: Operation) -> list[str]:
+        """Return a target for each key."""
         cores = os.cpu_count() or 1
-        # the key cannot be sent to another process, but be there when it is forked
+        # the key that signs cannot be sent to another process, but be there when it is forked
         with multiprocessing.get_context("fork").Pool(cores, _SIGNING.append, (self.made,)) as pool:
-            shares = pool.starmap(_sign, [(key, count // cores + 1, operation)] * cores)
-        return [target for share in shares for target in share][:count]
+            shares = pool.starmap(_sign, [(keys[first::cores], operation) for first in range(cores)])
+        return [target for share in shares for target in share]
 
     def weak_targets(self, key: str, count: int) -> list[str]:
         """Return as many with the signature of nginx's secure_link, MD5 over a shared secret."""
@@ -70,9 +74,9 @@ class Links:
 _SIGNING: list[Installation] = []
 
 
-def _sign(key: str, count: int, operation: Operation) -> list[str]:
+def _sign(keys: Sequence[str], operation: Operation) -> list[str]:
     made = _SIGNING[-1]
-    return [made.link(key, operation=operation)[len(made.public_url) :] for _ in range(count)]
+    return [made.link(key, operation=operation)[len(made.public_url) :] for key in keys]
 
 
 @contextlib.contextmanager

@@ -50,6 +50,11 @@ class Point:
         """Return the key of the object."""
         return self.name.replace(" ", "")
 
+    @property
+    def must_be(self) -> bool:
+        """Whether a figure of it must be something."""
+        return self.is_wide or self.connections == 4
+
     def static_targets(self, count: int) -> list[str]:
         """Return the target of a server that checks nothing."""
         return [f"/{self.key}"] * count
@@ -112,7 +117,8 @@ def run(plan: Plan) -> Outcome:
             if point.is_wide:
                 ways |= {server.name: way(server, point, draw) for server in ours[1:]}
                 ways[p256.name] = way(p256, point, once_a_round(partial(links_p256.targets, point.key, wanted)))
-            note(outcome, point, in_turns(ways, plan.count(5, 1)), has_peers=nginx is not None)
+            rounds = plan.count(5 if point.must_be else 3, 1)
+            note(outcome, point, in_turns(ways, rounds), has_peers=nginx is not None)
     return outcome
 
 

@@ -129,7 +129,7 @@ def refusals(plan: Plan, links: Links, here: Server, there: Server, outcome: Out
 
     names = ("served", "spent, known here", "spent, known elsewhere", "forged", "unsigned")
     samples: dict[str, list[Sample]] = {name: [] for name in names}
-    for number in range(plan.count(5, 1) + 1):
+    for number in range(plan.count(4, 1) + 1):
         # in this order: what is spent must have been served before, which is why these do not change places
         fresh = links.targets(KEY, count)
         forged = [target.replace("Expires=1", "Expires=2", 1) for target in fresh]

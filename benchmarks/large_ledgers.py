@@ -1,30 +1,22 @@
 """A ledger that is large: claims beside an empty one, beside a sweep, an idle sweep, the start, bytes a record.
 
-    python benchmarks/ledger_size.py                               sqlite:, ten million records; 20 minutes, 2 GB
-    python benchmarks/ledger_size.py --kind postgresql --records 1000000
-    python benchmarks/ledger_size.py --kind redis --records 1000000
-
 Records are of real shape: ids in the order of time over a week, nine in ten spent by one claim, the rest with a break or
 a label; one in ten is due. The large ledger and an empty one, on the same server, take turns, so that both meet the same
-machine; figures are medians of the rounds, and ratios medians of the ratios within a round. What is due is swept in
-slices (one in sqlite:, where each walks through the whole file): claims while a slice is swept, beside those just before.
+machine. What is due is swept in slices (one in sqlite:, where each walks through the whole file): claims while a slice is
+swept, beside those just before.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import itertools
 import os
 import random
-import shutil
-import tempfile
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import cast
 
 import uvloop
@@ -41,7 +33,8 @@ from oncegate.testing.servers.redis import RedisServer
 from oncegate.uses.record import Claim, Issued, Record, to_json
 
 WAITERS, ROUNDS, STARTS = 64, 5, 7
-SWEPT_MAX_S = 120.0
+SWEPT_TURNS_MAX = 10
+"""For so many turns claims come beside a sweep at most; in a small ledger they are as many as it walks through."""
 WEEK_S = 7 * 86_400
 DUE_PART = 10
 """One record in so many is due."""
@@ -72,7 +65,7 @@ def rows(count: int, now_s: int) -> Iterator[Row]:
         yield Row(link_id, record_of(number), 1, forget_after_s)
 
 
-async def claims_per_s(ledger: Ledger, seconds: float, until: asyncio.Future[object] | None = None) -> float:
+async def claims_per_s(ledger: Ledger, seconds: float, until: asyncio.Future[int] | None = None) -> float:
     """Claim fresh links with all waiters for so long, or until something has ended."""
     start, count = time.perf_counter(), 0
 
@@ -138,19 +131,37 @@ async def beside_a_sweep(ledger: Ledger, limit_s: int, seconds: float) -> Beside
     begun = time.perf_counter()
     forget = cast("SweepsByTries", ledger)._forget_due  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  slices of an hour
     sweeping = asyncio.ensure_future(forget(limit_s, force=True))
-    beside = await claims_per_s(ledger, SWEPT_MAX_S, sweeping)
+    beside = await claims_per_s(ledger, SWEPT_TURNS_MAX * seconds, sweeping)
     records = await sweeping
     return Beside(alone, beside, records, time.perf_counter() - begun)
 
 
-async def measure(large: str, empty: str, folder: Path, seconds: float, *, now_s: int, slices: int) -> None:
-    """Print the figures of two ledgers, which take turns; the large one was filled at ``now_s``."""
-    starts = [(await start_ms(large, folder), await start_ms(empty, folder)) for _ in range(STARTS)]
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was measured of a large ledger and an empty one that took turns.
+
+    Attributes:
+        claims: a second, of the large one and of the empty one, by round.
+        swept: claims beside a sweep, by slice.
+        idle_ms: of sweeps that found nothing due.
+        starts_ms: of the large one.
+        disk_bytes: of a record; 0 where it is not known.
+    """
+
+    claims: list[tuple[float, float]]
+    swept: list[Beside]
+    idle_ms: list[float]
+    starts_ms: list[float]
+    disk_bytes: float
+
+
+async def _measure(large: str, empty: str, folder: Path, seconds: float, *, now_s: int, slices: int) -> Found:
+    starts = [await start_ms(large, folder) for _ in range(STARTS)]
     full, other = open_ledger(large, folder=folder), open_ledger(empty, folder=folder)
     for ledger in (full, other):
         await ledger.probe()
         await claims_per_s(ledger, 0.5)
-    before = [(await claims_per_s(full, seconds), await claims_per_s(other, seconds)) for _ in range(ROUNDS)]
+    claims = [(await claims_per_s(full, seconds), await claims_per_s(other, seconds)) for _ in range(ROUNDS)]
     swept = [await beside_a_sweep(full, now_s - slices + n, seconds) for n in range(slices)]
     sweeper = cast("Sweeps", full)
     await sweeper.sweep(int(time.time()), force=True)
@@ -161,17 +172,7 @@ async def measure(large: str, empty: str, folder: Path, seconds: float, *, now_s
         idle.append((time.perf_counter() - begun) * 1000)
     for ledger in (full, other):
         await ledger.aclose()
-    ratio = median(one / two for one, two in before)
-    print(f"claims /s: {median(rate for rate, _ in before):,.0f}, empty {median(rate for _, rate in before):,.0f},")
-    print(
-        f"  ratio {ratio:.2f}, rounds {min(a / b for a, b in before):.2f} to {max(a / b for a, b in before):.2f} (0.7)"
-    )
-    for round_ in swept:
-        print(f"claims beside a sweep of {round_.records:,} in {round_.took_s:.1f} s: {round_.beside:,.0f} /s,")
-        print(f"  alone {round_.alone:,.0f}, ratio {round_.beside / round_.alone:.2f}")
-    print(f"  median ratio {median(round_.beside / round_.alone for round_ in swept):.2f} (0.8)")
-    print(f"idle sweep: {median(idle):.1f} ms, {min(idle):.1f} to {max(idle):.1f} (10)")
-    print(f"start: {median(a for a, _ in starts):.0f} ms, empty {median(b for _, b in starts):.0f} ms")
+    return Found(claims, swept, idle, starts, 0)
 
 
 @contextlib.contextmanager
@@ -196,32 +197,25 @@ async def fill_server(url: str, folder: Path, count: int, now_s: int) -> None:
     await ledger.aclose()
 
 
-def main() -> None:
-    """Print the figures of one kind."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kind", choices=("sqlite", "postgresql", "redis"), default="sqlite")
-    parser.add_argument("--records", type=int, default=10_000_000)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    given = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="oncegate-bench-"))
-    try:
-        with ledgers(given.kind, folder) as (large, empty):
-            for url in (large, empty):
-                create_ledger(url, folder=folder)
-            begun, now_s = time.perf_counter(), int(time.time())
-            if given.kind == "sqlite":
-                fill_file(folder / "large.db", given.records, now_s)
-            else:
-                uvloop.run(fill_server(large, folder, given.records, now_s))
-            print(f"{given.kind}: {given.records:,} records, filled in {time.perf_counter() - begun:.0f} s", flush=True)
-            if given.kind == "sqlite":
-                size = (folder / "large.db").stat().st_size
-                print(f"{size / given.records:.0f} bytes a record on disk")
-            slices = 1 if given.kind == "sqlite" else SLICES
-            uvloop.run(measure(large, empty, folder, given.seconds, now_s=now_s, slices=slices))
-    finally:
-        shutil.rmtree(folder)
+def measure(kind: str, records: int, seconds: float, folder: Path) -> Found:
+    """Fill a ledger with so many records, and measure it beside an empty one.
 
-
-if __name__ == "__main__":
-    main()
+    Args:
+        kind: sqlite, postgresql or redis.
+        records: in the large one.
+        seconds: of each turn.
+        folder: empty.
+    """
+    with ledgers(kind, folder) as (large, empty):
+        for url in (large, empty):
+            create_ledger(url, folder=folder)
+        now_s = int(time.time())
+        disk_bytes = 0.0
+        if kind == "sqlite":
+            fill_file(folder / "large.db", records, now_s)
+            disk_bytes = (folder / "large.db").stat().st_size / records
+        else:
+            uvloop.run(fill_server(large, folder, records, now_s))
+        slices = 1 if kind == "sqlite" else SLICES
+        found = uvloop.run(_measure(large, empty, folder, seconds, now_s=now_s, slices=slices))
+    return replace(found, disk_bytes=disk_bytes)
