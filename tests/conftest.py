@@ -58,7 +58,7 @@ EMULATED = (
 )
 """Two minutes on emulators in environments of their own, and on Ceph: in CI, or when asked for."""
 FRONTED = (
-    *("test_behind_proxies.py", "test_limits_in_front.py", "test_smuggling.py"),
+    *("test_behind_proxies.py", "test_proxy_sends.py", "test_limits_in_front.py", "test_smuggling.py"),
     *("test_postgresql_elsewhere.py", "test_redis_elsewhere.py"),
 )
 """Two minutes on servers of system packages: in CI, or when asked for."""

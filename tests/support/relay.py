@@ -14,10 +14,12 @@ class Relay:
 
     Args:
         port: of the server.
+        source: the address from which the server is reached.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, source: str = "127.0.0.1") -> None:
         self._port = port
+        self._source = source
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads: list[threading.Thread] = []
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -40,6 +42,9 @@ class Relay:
         """Pass on what the server sends on the connection of this number (from 0); at the return it is cut."""
         raise NotImplementedError
 
+    def _connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self._port), source_address=(self._source, 0))
+
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
@@ -48,7 +53,7 @@ class Relay:
                 self._threads[-1].start()
 
     def _serve(self, client: socket.socket, number: int) -> None:
-        with client, socket.create_connection(("127.0.0.1", self._port)) as server:
+        with client, self._connect() as server:
             upwards = threading.Thread(target=_pass_up, args=(client, server))
             upwards.start()
             with suppress(OSError):

@@ -5,7 +5,7 @@ Without a fault it keeps ``If-None-Match: *`` and ``If-Match`` on PUT and on com
 
 ``ignores-if-none-match``, ``ignores-if-match``: writes all the same. ``ignores-completion-conditions``,
 ``ignores-copy-conditions``: the same for those two. ``501-conditions``: says so. ``whole-to-range``: 200 and the whole
-object to a range. ``other-range``: 206, and other bytes than were asked for. ``other-etag``: answers to GET with another
+object to a range. ``replaced-after-look``: 412 to a GET with ``If-Match``. ``other-range``: 206, and other bytes than were asked for. ``other-etag``: answers to GET with another
 object than HEAD. ``short-body``: ends early. ``403``, ``503``: to everything. ``503-get``, ``500-put-done``: writes, then
 says 500. ``bare-etags``: knows ``If-Match`` only without quotes, as Ceph 16; ``ignores-bare-etags``:
 only with them. ``400-unsigned``: takes no body whose hash is not signed. ``501-multipart``,
@@ -242,7 +242,7 @@ class _Handler(BaseHTTPRequestHandler):
             return lambda: self.answer(200, Content_Length=str(len(data)), **headers)
         if "other-etag" in faults:
             headers["ETag"] = '"another"'
-        elif (wanted := self.headers.get("if-match")) and wanted != etag:
+        elif (wanted := self.headers.get("if-match")) and (wanted != etag or "replaced-after-look" in faults):
             return lambda: self.error(412, "PreconditionFailed")
         if self.headers.get("if-none-match") == etag:
             return lambda: self.answer(304, **headers)

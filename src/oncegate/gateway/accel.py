@@ -94,10 +94,8 @@ def bucket_headers(url: str, etag: str, span: tuple[int, int] | None) -> list[He
         etag: as the bucket has it, with quotes.
         span: first byte and end (exclusive); None: the whole.
     """
-    path = "/" + url.partition("://")[2].partition("/")[2]
     return [
         (b"x-og-url", url.encode()),
-        (b"x-og-path", path.encode()),
         (b"x-og-if-match", etag.encode()),
         (b"x-og-range", b"" if span is None else b"bytes=%d-%d" % (span[0], span[1] - 1)),
     ]

@@ -21,9 +21,11 @@ from oncegate.gateway import accel
 from oncegate.gateway.accel import ProxyLine
 from oncegate.links.refusal import Reason
 from oncegate.uses.receipts import COMPLETE
-from oncegate.uses.record import Record
+from oncegate.uses.record import Doubt, Record
 from oncegate.uses.use import Admission, Kind
 
+SENT_BY_PROXY = "sent by the proxy"
+"""The outcome of the request; that of the transfer is an event of its own, when the proxy has told it."""
 ROWS_MAX = 10_000
 """Transfers that proxies have at once; further ones are sent by the gateway. A row is some 2 KB."""
 LINE_WITHIN_S = 86_400.0
@@ -31,7 +33,7 @@ LINE_WITHIN_S = 86_400.0
 WAIT_MAX_S = 2.0
 """How long a request waits for the end of its holder's transfer before it is told 503: a player or a download manager
 closes one connection and asks on the next, and the proxy's line takes a moment."""
-GivesBack = Callable[[int], asyncio.Task[object]]
+GivesBack = Callable[[int, Doubt], asyncio.Task[object]]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -42,7 +44,7 @@ class Row:
         claim_id: whose bytes it sends; empty for a link that is not counted.
         promised_bytes: of its span.
         since: when it was handed over, by the process's clock.
-        give_back: writes into the ledger that so many bytes were not sent.
+        give_back: writes into the ledger that so many bytes were not sent, and whether the others have arrived.
         fields: of the event that tells its end.
         ended: set once it is settled.
     """
@@ -106,7 +108,9 @@ class HandedOver:
             self._forget(row)
             return
         # until then it is among the transfers: who asks for what is given back waits for it, and so does stopping
-        row.give_back(back_bytes).add_done_callback(lambda _: self._forget(row))
+        # the proxy's kernel may have had some of it when the viewer left
+        doubt = Doubt.UNACKED if sent_bytes else Doubt.NONE
+        row.give_back(back_bytes, doubt).add_done_callback(lambda _: self._forget(row))
 
     def _forget(self, row: Row) -> None:
         of_claim = self._by_claim[row.claim_id]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 from oncegate.gateway import accel
 from oncegate.gateway.exchange import Exchange
+from oncegate.gateway.handed_over import SENT_BY_PROXY
 from oncegate.gateway.parts import Parts
 from oncegate.gateway.ranges import Plan
 from oncegate.ledgers.claiming import Talk
@@ -14,11 +15,19 @@ from oncegate.links.link_id import text_of_id
 from oncegate.links.people import agent_of
 from oncegate.links.request import ViewerRequest
 from oncegate.stores.protocol import OpenObject, OpenPresigned, StoreFault
-from oncegate.uses.receipts import HANDED_OVER
+from oncegate.uses.record import Doubt
 from oncegate.web.answers import Header
 
 URL_LIVES_S = 20
 """The proxy asks the bucket at once; the clocks of gateway and bucket may differ by some seconds."""
+
+
+class GivesBack(Protocol):
+    """Makes the talk that gives back so many bytes of a claim, and says whether the others have arrived."""
+
+    def __call__(self, back_bytes: int, *, doubt: Doubt) -> Talk[bool]:
+        """Return it."""
+        ...
 
 
 async def hand_over(
@@ -31,7 +40,7 @@ async def hand_over(
     plan: Plan,
     claim_id: str,
     headers: list[Header],
-    give_back: Callable[[int], Talk[bool]],
+    give_back: GivesBack,
 ) -> bool:
     """Let the proxy send what was claimed.
 
@@ -44,7 +53,7 @@ async def hand_over(
         plan: what is to be answered.
         claim_id: whose bytes are sent; empty for a link that is not counted.
         headers: of the answer that the gateway would give.
-        give_back: the talk that gives back so many bytes.
+        give_back: makes the talk that gives back what was not sent.
 
     Returns:
         False: the gateway is to send, and nothing was sent yet.
@@ -70,12 +79,12 @@ async def hand_over(
     transfer_id = handed.begin(
         claim_id,
         span[1] - span[0],
-        lambda back_bytes: parts.runner.run_in_background(grant.link_id, give_back(back_bytes)),
+        lambda back_bytes, doubt: parts.runner.run_in_background(grant.link_id, give_back(back_bytes, doubt=doubt)),
         fields,
     )
     if not transfer_id:
         return False
-    exchange.outcome = HANDED_OVER
+    exchange.outcome = SENT_BY_PROXY
     head = accel.head_for_proxy(headers, transfer_id, *where)
     # the proxy makes 206 of it, and reads the range as the gateway did
     await exchange.send({"type": "http.response.start", "status": 200, "headers": head})
@@ -85,9 +94,11 @@ async def hand_over(
 
 async def _where(parts: Parts, opened: OpenObject, span: tuple[int, int] | None) -> tuple[str, list[Header]] | None:
     """The internal location, and what else the proxy needs to know; None: the proxy cannot have this object."""
-    prefix = parts.settings.delivery.accel_prefix
+    prefix, key = parts.settings.delivery.accel_prefix, opened.info.key
+    if key != key.strip(" "):
+        return None  # a header's value has no blanks at its ends
     if parts.settings.store.url.startswith("file:"):
-        return accel.folder_headers(prefix, opened.info.key)
+        return accel.folder_headers(prefix, key)
     if not isinstance(opened, OpenPresigned):
         return None
     try:

@@ -34,7 +34,7 @@ class Receipt:
         size_bytes: of the object, where it was said.
         address: the viewer's, where it was said.
         acked_bytes: acknowledged by the client's machine; None where nobody said.
-        is_by_proxy: what was acknowledged was taken by a proxy in front of the gateway.
+        is_by_proxy: a proxy in front of the gateway took what was acknowledged, or sent it and told so.
     """
 
     at_s: int
@@ -72,7 +72,7 @@ def receipt_of(event: Mapping[str, object]) -> Receipt:
         size_bytes=size if isinstance(size, int) else None,
         address=address if isinstance(address, str) else None,
         acked_bytes=acked if isinstance(acked, int) else None,
-        is_by_proxy=event.get("taken_by") == "proxy",
+        is_by_proxy="proxy" in (event.get("taken_by"), event.get("by")),
     )
 
 
