@@ -79,6 +79,9 @@ def test_a_broken_download_says_how_much_arrived(gateway: Home) -> None:
     assert part.status == 206
     page = ask("GET", url, {**NAVIGATION, "Cookie": part.cookie})
     assert (page.status, "21 MB of 41.9 MB arrived" in page.text, "Start again" in page.text) == (403, True, False)
+    # within a minute of the press, whose cookie is still there
+    soon = ask("GET", url, {**NAVIGATION, "Cookie": f"{part.cookie}; {pressed.cookie}"})
+    assert (soon.status, "21 MB of 41.9 MB arrived" in soon.text) == (403, True)
     rest = ask("GET", url, {**NAVIGATION, "Range": f"bytes={20 * MIB}-", "Cookie": part.cookie})
     assert (rest.status, rest.body_bytes) == (206, 20 * MIB)
     page = ask("GET", url, {**NAVIGATION, "Cookie": part.cookie})

@@ -2,80 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pathlib
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
+from browsers import DROP, ENTER, TAB, browsing, headline, headline_of_closed_page, refused_by_policy, state, until
 from oncegate.links.grant import Operation
 from oncegate.testing.installation import Installation
 from oncegate.testing.raw_http import ask
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-LIMIT_S = 60
-
-
-@contextlib.contextmanager
-def browsing(folder: pathlib.Path, require_tool: Callable[[str], str], *, script: bool = True) -> Iterator[Any]:
-    """A Chromium as large as a phone, which saves downloads into ``folder/saved``."""
-    chromium, chromedriver = require_tool("chromium"), require_tool("chromedriver")
-    from selenium import webdriver  # noqa: PLC0415  only where a browser is
-    from selenium.webdriver.chrome.service import Service  # noqa: PLC0415
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    saved = folder / "saved"
-    saved.mkdir(exist_ok=True)
-    settings: dict[str, object] = {"download.default_directory": str(saved)}
-    if not script:
-        settings["profile.managed_default_content_settings.javascript"] = 2
-    options.add_experimental_option("prefs", settings)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for argument in (
-        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--window-size=500,900",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync", "--lang=en",
-        f"--user-data-dir={folder / 'profile'}",
-    ):  # fmt: skip
-        options.add_argument(argument)
-    browser = webdriver.Chrome(options=options, service=Service(chromedriver))
-    try:
-        browser.set_page_load_timeout(60)
-        yield browser
-    finally:
-        browser.quit()
-
-
-def until(done: Callable[[], object], what: str) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + LIMIT_S
-    while not done():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
-def headline(browser: Any) -> str:
-    """The page's headline."""
-    return str(browser.execute_script("return document.querySelector('h1').innerText"))
-
-
-def headline_of_closed_page(browser: Any) -> str:
-    """The page's headline, asked without a script of the page's."""
-    return str(browser.find_element("tag name", "h1").text)
-
-
-def state(browser: Any) -> str:
-    """The state of the page where files are sent."""
-    return str(browser.execute_script("return document.querySelector('main').dataset.state"))
-
-
-def refused_by_policy(browser: Any) -> list[str]:
-    """What the browser's console says of the page's policy."""
-    entries = browser.get_log("browser")
-    return [entry["message"] for entry in entries if "Content Security Policy" in entry["message"]]
 
 
 def test_a_person_presses_the_button_and_meets_the_page_again(
@@ -112,9 +50,9 @@ def test_the_button_is_reached_and_pressed_by_keyboard_alone(
     with made.serve(), browsing(tmp_path, require_tool) as browser:
         browser.get(made.link("a.bin"))
         body = browser.find_element("tag name", "body")
-        body.send_keys("\ue004")
+        body.send_keys(TAB)
         assert "Download" in browser.switch_to.active_element.text
-        browser.switch_to.active_element.send_keys("\ue007")
+        browser.switch_to.active_element.send_keys(ENTER)
         until((tmp_path / "saved" / "a.bin").exists, "nothing was saved")
 
 
@@ -214,13 +152,6 @@ def test_without_a_script_a_form_sends_the_file(tmp_path: pathlib.Path, require_
         browser.find_element("css selector", "#form .main").click()
         until(lambda: headline_of_closed_page(browser) == "The file has arrived", "it was not sent")
     assert (made.objects / "in/one.bin").read_bytes() == file.read_bytes()
-
-
-DROP = """
-const data = new DataTransfer();
-for (const [name, size] of arguments[0]) data.items.add(new File([new Uint8Array(size)], name));
-dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true}));
-"""
 
 
 def test_several_files_are_dropped_and_each_has_its_row(

@@ -69,15 +69,18 @@ def player_page(parts: Parts, request: ViewerRequest, grant: Grant, info: Object
 
 
 def is_back_again(request: ViewerRequest, grant: Grant) -> bool:
-    """Whether a navigation comes from who has opened the link before, and has not pressed its button again.
+    """Whether a navigation comes from who has opened the link before.
 
     A browser that resumes a download asks for a Range, and gets it.
     """
-    if request.header(b"range") is not None:
-        return False
     cookies = cookies_of(request)
-    shown = cookies.shown(request)
-    return cookies.claim(grant.link_id) in shown and cookies.go(grant.link_id) not in shown
+    return request.header(b"range") is None and cookies.claim(grant.link_id) in cookies.shown(request)
+
+
+def has_pressed(request: ViewerRequest, grant: Grant) -> bool:
+    """Whether the button was pressed within the last minute."""
+    cookies = cookies_of(request)
+    return cookies.go(grant.link_id) in cookies.shown(request)
 
 
 def page_for_holder(
