@@ -82,7 +82,7 @@ def _scope(turn: Turn, wire: Wire) -> MutableMapping[str, Any]:
         "http_version": head.version,
         "method": head.method,
         "scheme": "http",
-        "path": unquote(head.path.decode("latin-1")),
+        "path": unquote(head.path.decode("latin-1")) if b"%" in head.path else head.path.decode("latin-1"),
         "raw_path": head.path,
         "query_string": head.query,
         "root_path": "",
