@@ -41,6 +41,7 @@ max_lifetime = "7d"                   # of links made here; what retiring a key 
 # s3_bucket = ""                      # a bucket whose name S3 links may carry before the key
 # s3_region = ""                      # the region that S3 links must name; empty: any
 # home = ""                           # name of this ledger in tickets, where an installation has several
+delete_after = "refuse"               # links that ask for their object to be removed after them: refuse | allow
 
 [delivery]                            # who sends the bytes of a download
 mode = "stream"                       # stream: the gateway | accel: nginx or Caddy in front, told by the gateway
