@@ -18,7 +18,7 @@ from oncegate.ledgers.removals import scan_links
 from oncegate.links.request import ViewerRequest
 from oncegate.links.verify import verify
 from oncegate.stores.protocol import StoreBusy
-from oncegate.testing.raw_http import ask
+from oncegate.testing.raw_http import RawConnection, ask, target_of
 from oncegate.uses.removal import RENEW_EVERY_S, SPARE_S, Stage, removal_from_json, removal_id
 from oncegate.uses.use import revoke
 from shelves import ALLOWED, WINDOW_S, ahead, change_row, in_bucket, lay, remove_as_of, rows_of, stands
@@ -56,6 +56,12 @@ def fresh(home: Home, data: bytes = b"x" * 1000, **wish: Any) -> tuple[str, str]
     return key, home.link(key, delete_after=True, **wish)
 
 
+def take(home: Home, url: str) -> None:
+    """Use a link by asking for all of its object as a part: nobody knows whether more will be asked for."""
+    assert ask("GET", url, {"Range": "bytes=0-"}, keep=False).status == 206
+    assert home.record(url) is not None
+
+
 def outcomes(home: Home, url: str) -> list[object]:
     """What the events say of the removal."""
     link_id = url.partition("once=g")[2].partition(".")[2][:22]
@@ -71,7 +77,7 @@ def outcomes(home: Home, url: str) -> list[object]:
 def test_an_object_goes_after_its_last_use_and_its_link_says_used(home: Home) -> None:
     """Not before whoever has it could no longer resume; then it is gone, and the link was used, not wrong."""
     key, url = fresh(home)
-    assert ask("GET", url).status == 200
+    take(home, url)
     remove_as_of(home, WINDOW_S)
     assert stands(home, key)
     assert ask("GET", url).status == 403
@@ -81,6 +87,29 @@ def test_an_object_goes_after_its_last_use_and_its_link_says_used(home: Home) ->
         assert ask(method, url).status == 403
     remove_as_of(home, OVER_S)
     assert outcomes(home, url) == ["removed"]
+
+
+def test_what_has_arrived_whole_goes_at_once(home: Home, until: Callable[..., Any]) -> None:
+    """Its viewer's machine acknowledged all of it, so nobody can resume: the object has nothing to wait for."""
+    key, url = fresh(home, bytes(300_000))
+    assert ask("GET", url).body_bytes == 300_000
+    until(lambda: not stands(home, key), "the object stays")
+    assert ask("GET", url).status == 403
+    until(lambda: outcomes(home, url) == ["removed"], "no event says so")
+
+
+def test_what_may_not_have_arrived_waits(home: Home) -> None:
+    """The viewer reads half and resets the connection: its holder may have the rest, so the object stays for that."""
+    key, url = fresh(home, bytes(4_000_000), expires_in_s=DAY_S)
+    with RawConnection(url, receive_buffer_bytes=65_536) as connection:
+        connection.send_request("GET", target_of(url), host=home.public_url[7:])
+        assert connection.read_head().status == 200
+        connection.read_some(1000)
+        connection.reset()
+    remove_as_of(home, WINDOW_S)
+    assert stands(home, key)
+    remove_as_of(home, 2 * WINDOW_S + SPARE_S)
+    assert not stands(home, key)
 
 
 def test_while_a_use_is_left_the_object_stays(home: Home) -> None:
@@ -123,7 +152,7 @@ def test_a_broken_download_keeps_its_object_for_as_long_as_it_may_be_resumed(hom
 def test_another_version_is_never_removed(home: Home) -> None:
     """Somebody put a new object in its place after the download: that one was not delivered by this link."""
     key, url = fresh(home)
-    assert ask("GET", url).status == 200
+    take(home, url)
     lay(home, key, b"another")
     remove_as_of(home, OVER_S)
     assert stands(home, key)
@@ -133,7 +162,7 @@ def test_another_version_is_never_removed(home: Home) -> None:
 def test_a_used_link_cannot_keep_its_object(home: Home) -> None:
     """Whoever goes on asking through it writes nothing: the object is held as long as its last download needs."""
     _, url = fresh(home)
-    assert ask("GET", url).status == 200
+    take(home, url)
     before = rows_of(home)
     for headers in ({}, {"Range": "bytes=5-9"}, {"Cookie": "og-x=y"}):
         assert ask("GET", url, headers).status == 403
@@ -209,7 +238,7 @@ def test_a_link_to_nothing_is_not_made(home: Home) -> None:
 def test_a_removal_that_fails_is_tried_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store is down for a while: nobody gets the object meanwhile, and it goes later."""
     key, url = fresh(home)
-    assert ask("GET", url).status == 200
+    take(home, url)
 
     async def fail_then_remove() -> None:
         async with ahead(home, OVER_S) as (parts, opened):

@@ -12,6 +12,7 @@ from oncegate.uses.removal import (
     Removal,
     Stage,
     begun,
+    delivered,
     finished,
     held,
     is_due,
@@ -80,6 +81,15 @@ def test_holding_never_shortens_and_names_the_version_that_was_seen_last() -> No
     assert held(ROW, earlier) == ROW._replace(etag='"newer"')
     assert held(ROW, ROW._replace(until_s=999)) is None
     assert held(ROW, ROW._replace(until_s=1_001)) == ROW._replace(until_s=1_001)
+
+
+def test_only_the_one_use_of_a_link_lets_its_object_go_when_it_arrived() -> None:
+    """Of several uses another may still run, or be resumed: then the time that was promised to it counts."""
+    one = ROW._replace(uses=1)
+    assert delivered(one) == one._replace(until_s=0)
+    assert delivered(ROW) is None
+    assert delivered(None) is None
+    assert delivered(one._replace(stage=Stage.REMOVING)) is None
 
 
 def test_a_removal_is_put_off_and_finished_only_once_it_has_begun() -> None:

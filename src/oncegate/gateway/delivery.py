@@ -41,8 +41,8 @@ thread needs this one to stand still for a moment to say so, and until then giga
 class Transfer:
     """Bytes that were promised to a holder and are on their way."""
 
-    __slots__ = ("_asked_bytes", "_task", "claim_id", "cut_why", "etag", "handed_bytes", "has_arrived", "progress_at",
-                 "promised_bytes", "start")  # fmt: skip
+    __slots__ = ("_asked_bytes", "_task", "claim_id", "cut_why", "etag", "handed_bytes", "has_arrived", "on_end",
+                 "progress_at", "promised_bytes", "start")  # fmt: skip
 
     def __init__(self, claim_id: str, etag: str, span: tuple[int, int], now: float) -> None:
         self.claim_id: str = claim_id
@@ -54,6 +54,7 @@ class Transfer:
         self.progress_at: float = now
         self.cut_why: str = ""
         self.has_arrived: Callable[[], bool] = _nobody_knows
+        self.on_end: Callable[[], object] | None = None
         self._task = asyncio.current_task()
 
     @property
@@ -114,6 +115,8 @@ class Transfers:
 
     def end(self, transfer: Transfer) -> None:
         """Forget a transfer once it is settled."""
+        if transfer.on_end is not None:
+            transfer.on_end()
         of_claim = self._by_claim[transfer.claim_id]
         of_claim.remove(transfer)
         if not of_claim:

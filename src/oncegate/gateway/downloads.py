@@ -105,9 +105,12 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
                 parts, exchange, request, grant, opened, plan=plan, claim_id=claim_id, headers=headers, give_back=back
             )
         ):
-            await _transfer(parts, exchange, grant, opened, admission, span, status=plan.status, headers=headers)
+            await _transfer(
+                parts, exchange, grant, opened, admission, span, holding, status=plan.status, headers=headers
+            )
     finally:
-        if holding is not None:
+        # where an answer has begun the object is held until its end is settled, which may be long after this request
+        if holding is not None and not exchange.status:
             holding.cancel()
         exchange.unwatch()
         await opened.aclose()
@@ -332,12 +335,14 @@ async def _transfer(
     opened: OpenObject,
     admission: Admission,
     span: tuple[int, int],
+    holding: asyncio.Task[None] | None,
     *,
     status: int,
     headers: list[tuple[bytes, bytes]],
 ) -> None:
     """Send what was claimed; whatever breaks it, its end settles it."""
     transfer = parts.transfers.begin(admission.claim_id, opened.info.etag, span)
+    transfer.on_end = None if holding is None else holding.cancel
     is_first = bool(admission.claim_id) and admission.mark == admission.claim_id
     ending = Ending(parts, exchange, grant, opened.info, transfer, is_first_claim=is_first)
     outcome = "broken"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from oncegate.gateway.delivery import Transfer
 from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.parts import Parts, fresh_mark
+from oncegate.gateway.removals import note_delivered
 from oncegate.ledgers.claiming import GiveBack, Talk, give_back
 from oncegate.ledgers.protocol import forget_after
 from oncegate.links.grant import Grant
@@ -93,6 +94,8 @@ class Ending:
             sent, uses=self._grant.uses, is_first_claim=self._is_first_claim, is_whole=self._exchange.status == 200
         ):
             parts.spent.add(self._grant.link_id)
+            if self._grant.limits.delete_after:
+                note_delivered(parts, self._grant)
         if not settlement.is_due or not transfer.claim_id:
             parts.transfers.end(transfer)
             return

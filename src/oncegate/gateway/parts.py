@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from base64 import b64encode
 from collections.abc import Callable
@@ -41,6 +42,7 @@ class Parts:
         spent: the links that this process knows as used.
         homes: the ledgers of other homes, whose links are served here too.
         handed: what proxies send in this process's place; None: nothing.
+        removal_wanted: set where an object may be removed at once, so that nobody waits for the next look.
         rules: the configured rules of a use.
     """
 
@@ -60,6 +62,7 @@ class Parts:
     spent: SpentLinks = field(default_factory=SpentLinks)
     homes: FurtherHomes = field(default_factory=FurtherHomes)
     handed: HandedOver | None = None
+    removal_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     rules: Rules = field(init=False)
 
     def __post_init__(self) -> None:

@@ -22,11 +22,13 @@ from oncegate.links.refusal import Reason, Refused
 from oncegate.stores.protocol import ObjectInfo, StoreFault
 from oncegate.uses.record import from_json
 from oncegate.uses.removal import (
+    KEPT_S,
     RENEW_EVERY_S,
     SPARE_S,
     Removal,
     Stage,
     begun,
+    delivered,
     finished,
     held,
     is_due,
@@ -114,6 +116,13 @@ async def claim_held(
                 raise
     except TimeoutError:
         raise Refused(Reason.LEDGER_UNKNOWN) from None
+
+
+def note_delivered(parts: Parts, grant: Grant) -> None:
+    """Let the object go at once: the only use of its link has arrived whole, so nobody can resume it."""
+    row_id = removal_id(grant.link_id)
+    talk = change_removal(row_id, grant.expires_s + KEPT_S, delivered)
+    parts.runner.run_in_background(row_id, talk).add_done_callback(lambda _: parts.removal_wanted.set())
 
 
 async def _hold(parts: Parts, grant: Grant, info: ObjectInfo) -> None:

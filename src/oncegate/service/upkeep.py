@@ -8,6 +8,7 @@ Of many gateways one sweeps: whoever finds that somebody tried within the hour s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 
@@ -23,6 +24,8 @@ ASK_SOON_S = 5.0
 JITTER_S = 300.0
 AFTER_FAULT_S = 300.0
 REMOVE_EVERY_S = 60.0
+GATHER_S = 0.5
+"""Objects that are delivered within it are looked for together."""
 
 _log = logging.getLogger("oncegate.gateway")
 
@@ -58,16 +61,20 @@ async def keep_swept(parts: Parts, ledger: Ledger) -> None:
 
 
 async def keep_removing(parts: Parts, ledger: Ledger) -> None:
-    """Every minute, and at the start: remove the objects that are due, where links may ask for that.
+    """Every minute, at the start, and when one was delivered: remove the objects that are due, where links may ask for it.
 
     Not while the ledger is unfit: a clock that differs from its server's is no reason to remove anything.
     """
     if parts.settings.links.delete_after != "allow" or not isinstance(ledger, Scans):
         return
     while True:
+        parts.removal_wanted.clear()
         try:
             if parts.runner.health.unfit is None:
                 await remove_due(parts, ledger)
         except Exception:  # noqa: BLE001  if this task died, objects that were promised to go would stay for ever
             _log.exception("the objects that are due were not all removed; trying again in a minute")
-        await asyncio.sleep(REMOVE_EVERY_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REMOVE_EVERY_S):
+                await parts.removal_wanted.wait()
+                await asyncio.sleep(GATHER_S)

@@ -110,6 +110,12 @@ def held(stands: Removal | None, wanted: Removal) -> Removal | None:
     return None if changed == stands else changed
 
 
+def delivered(stands: Removal | None) -> Removal | None:
+    """Hold no longer an object whose only use was delivered whole, and is known to have arrived."""
+    is_held = stands is not None and stands.stage is Stage.WAITING and stands.until_s > 0
+    return stands._replace(until_s=0) if stands is not None and is_held and stands.uses == 1 else None
+
+
 def is_held(removal: Removal, now_s: int) -> bool:
     """Whether nothing is to be done yet, whatever the record of the link says."""
     return now_s < removal.until_s
