@@ -20,6 +20,7 @@ from benchmarks.plan import Outcome, Plan
 
 SUITES = {
     "download": "one-time downloads beside nginx",
+    "accel": "64 MiB behind nginx: sent by it, and through it",
     "upload": "uploads to file: beside nginx's dav",
     "refuse": "links that are not served, and the worst requests of a stranger",
     "ledger": "claims of each ledger, large ledgers, sweeping, events",
