@@ -187,7 +187,8 @@ class Front(Home):
         text = self._set(
             text,
             ("/srv/oncegate/objects", str(self.objects)),
-            ("files.example {", f"http://127.0.0.1:{self.front_port} {{"),
+            # any Host: Caddy logs no request whose Host is not the site's, and a relay has another port
+            ("files.example {", f":{self.front_port} {{\n    bind 127.0.0.1"),
         )
         (self.folder / "Caddyfile").write_text(text.replace("{\n", "{\n    admin off\n    auto_https off\n", 1))
         return ["caddy", "run", "--adapter", "caddyfile", "--config", str(self.folder / "Caddyfile")]
