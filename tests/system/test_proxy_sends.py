@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pathlib
 import random
@@ -326,6 +327,15 @@ def test_programs_resume(
             until(lambda: not front.under_way(url), "the proxy has told the end")
     assert path.read_bytes() == BIG, said
     assert front.get(url, source=BOB).status == 403
+
+
+def test_doctor_fetches_a_probe_through_the_proxy_and_leaves_nothing(front: Front) -> None:
+    """What the guide's headers are good for is seen before a viewer sees it."""
+    said = front.run("doctor", "--json")
+    checks = [check for check in json.loads(said.stdout)["checks"] if check["name"] == "proxy"]
+    assert [check["state"] for check in checks] == ["ok"], said.stdout
+    if front.kind == "folder":
+        assert not list(front.objects.glob("oncegate-doctor-*"))
 
 
 def test_many_links_at_once_lose_nothing(front: Front, until: Until) -> None:

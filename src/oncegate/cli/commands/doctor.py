@@ -51,6 +51,7 @@ def command(ctx: click.Context, *, as_json: bool) -> None:
 
 async def _look(settings: Settings) -> list[Finding]:
     from oncegate.cli.checkup import backends, own_files
+    from oncegate.cli.checkup.by_proxy import look_at_proxy
     from oncegate.cli.checkup.public_urls import look_at_public_urls
 
     (ledger, facts), homes, store, reached = await asyncio.gather(
@@ -68,6 +69,7 @@ async def _look(settings: Settings) -> list[Finding]:
         *backends.look_at_clock(facts, [date_s for _, date_s in reached]),
         *store,
         *(finding for finding, _ in reached),
+        *await look_at_proxy(settings),
     ]
 
 
