@@ -298,7 +298,9 @@ class Trial:
             through = url.replace(self.made.public_url, relay.url)
             if self._get(client, client.run, through, "cut") == (True, _digest(thing.payload)):
                 return "by itself"
-            again = self._get(client, client.resume or client.run, through, "cut")
+            if client.resume is None:
+                return "no"  # it begins anew: what it then gets is what the budget leaves, by how the connection ended
+            again = self._get(client, client.resume, through, "cut")
         return "when run again" if again == (True, _digest(thing.payload)) else "no"
 
     def _get(self, client: Client, arguments: Arguments, url: str, name: str) -> tuple[bool, str]:

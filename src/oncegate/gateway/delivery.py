@@ -42,7 +42,7 @@ class Transfer:
     """Bytes that were promised to a holder and are on their way."""
 
     __slots__ = ("_asked_bytes", "_task", "claim_id", "cut_why", "etag", "handed_bytes", "has_arrived", "on_end",
-                 "progress_at", "promised_bytes", "start")  # fmt: skip
+                 "progress_at", "promised_bytes", "settled", "start")  # fmt: skip
 
     def __init__(self, claim_id: str, etag: str, span: tuple[int, int], now: float) -> None:
         self.claim_id: str = claim_id
@@ -55,6 +55,7 @@ class Transfer:
         self.cut_why: str = ""
         self.has_arrived: Callable[[], bool] = _nobody_knows
         self.on_end: Callable[[], object] | None = None
+        self.settled: asyncio.Event | None = None
         self._task = asyncio.current_task()
 
     @property
@@ -119,6 +120,8 @@ class Transfers:
             transfer.on_end()
         of_claim = self._by_claim[transfer.claim_id]
         of_claim.remove(transfer)
+        if transfer.settled is not None:
+            transfer.settled.set()
         if not of_claim:
             del self._by_claim[transfer.claim_id]
         self._count -= 1
@@ -175,6 +178,25 @@ class Transfers:
             not transfer.has_left or transfer.progress_at > recent or not transfer.has_arrived()
             for transfer in self._by_claim.get(claim_id, ())
         )
+
+    async def until_one_settles(self, claim_id: str, limit_s: float) -> bool:
+        """Wait for a transfer of a claim that moves no more bytes and is not settled; False: none is within the limit.
+
+        Programs that are cut off ask again within milliseconds, and the end of their connection takes as long to be known.
+        """
+        left = [transfer for transfer in self._by_claim.get(claim_id, ()) if claim_id and transfer.has_left]
+        if not left:
+            return False
+        waiting: list[asyncio.Task[bool]] = []
+        for transfer in left:
+            transfer.settled = transfer.settled or asyncio.Event()
+            waiting.append(asyncio.ensure_future(transfer.settled.wait()))
+        try:
+            done, _ = await asyncio.wait(waiting, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            return bool(done)
+        finally:
+            for wait in waiting:
+                wait.cancel()
 
     async def until_none(self) -> None:
         """Wait until every transfer has ended and is settled."""

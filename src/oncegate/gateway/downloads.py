@@ -38,6 +38,8 @@ from oncegate.web.answers import Answer, button_answer
 
 # another request of the same holder may take what was freed for this one; then 503
 CUTS_MAX = 3
+END_KNOWN_S = 1.0
+"""For so long a holder waits for the end of an earlier transfer of theirs; then 503."""
 
 
 async def serve_download(parts: Parts, exchange: Exchange, request: ViewerRequest, grant: Grant) -> None:
@@ -236,11 +238,17 @@ async def _claim(
                 asked = span or (0, info.size_bytes)
                 # taken first, then given back, then charged: a crash in between costs some of the use,
                 # and never yields more
-                taken = parts.transfers.take(admission.claim_id, admission.cut_bytes, info.etag, asked)
-                back = given_back(parts, grant, info, admission.claim_id, taken, is_parallel=True)
-                # in the background: what was taken is given back, whoever leaves
-                await asyncio.wait({parts.runner.run_in_background(grant.link_id, back)})
+                claim_id = admission.claim_id
+                taken = parts.transfers.take(claim_id, admission.cut_bytes, info.etag, asked)
+                # what has left gives back itself, once its end is known
+                if taken or not await parts.transfers.until_one_settles(claim_id, WAIT_MAX_S):
+                    back = given_back(parts, grant, info, claim_id, taken, is_parallel=True)
+                    # in the background: what was taken is given back, whoever leaves
+                    await asyncio.wait({parts.runner.run_in_background(grant.link_id, back)})
                 admission = await parts.runner.claim(grant.link_id, forget_after_s, decide, undo=undo)
+        # an end that is not known yet usually is in a moment; a program that was told 503 might give up
+        if admission.kind is Kind.BUSY and await parts.transfers.until_one_settles(admission.claim_id, END_KNOWN_S):
+            admission = await parts.runner.claim(grant.link_id, forget_after_s, decide, undo=undo)
         if parts.handed is not None and admission.kind is Kind.BUSY:
             async with asyncio.timeout_at(deadline):
                 while await parts.handed.until_one_ends(admission):
