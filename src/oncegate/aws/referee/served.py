@@ -60,8 +60,8 @@ class Served:
         return f"https://{self.domain}{path_of(key)}"
 
     def get(self, url: str, **headers: str) -> Reply:
-        """Open a URL; ``_`` in the name of a header stands for ``-``."""
-        return self.ask("GET", url, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        """Open a URL; headers as in ``ask``."""
+        return self.ask("GET", url, headers=headers)
 
     def ask(
         self, method: str, url: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -72,14 +72,13 @@ class Served:
             method: in upper case.
             url: as it was signed; nothing of it is written anew.
             body: the whole.
-            headers: further ones.
+            headers: further ones; ``_`` in a name stands for ``-``, so that they may be keyword arguments.
         """
+        given = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
         target = url.partition("://")[2].partition("/")[2]
         connection = http.client.HTTPConnection("127.0.0.1", self._listener.port, timeout=TIMEOUT_S)
         try:
-            connection.request(
-                method, f"/{target}", body=body, headers={"Host": urlsplit(url).netloc, **(headers or {})}
-            )
+            connection.request(method, f"/{target}", body=body, headers={"Host": urlsplit(url).netloc, **given})
             answer = connection.getresponse()
             return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
         finally:
