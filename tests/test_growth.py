@@ -384,6 +384,7 @@ def worst_growth(reader: Reader, shape: tuple[bytes, bytes, bytes]) -> tuple[flo
 
 
 @pytest.mark.parametrize("name", READERS)
+@pytest.mark.slow
 def test_work_grows_no_faster_than_its_input(name: str) -> None:
     """A forged link of 15 KB stopped the process for 13 s, a list of ETags of 16 KB for 16 s."""
     reader = READERS[name]

@@ -87,6 +87,7 @@ def test_what_an_index_shows_has_no_link_that_leads_nowhere(built: pathlib.Path)
     assert not re.findall(r"<img|<!--", shown)
 
 
+@pytest.mark.slow
 def test_all_extras_install_together_and_work(built: pathlib.Path, tmp_path: pathlib.Path) -> None:
     """``oncegate[all]`` is what images install: every backend's driver must be there, in versions that agree."""
     (wheel,) = built.glob("oncegate-*.whl")

@@ -304,6 +304,7 @@ def test_an_api_that_nobody_guards_is_refused(wrong: dict[str, Any]) -> None:
         Api(**wrong)
 
 
+@pytest.mark.slow
 def test_cfn_lint_finds_nothing(stacks: Sequence[Stack], tmp_path: pathlib.Path) -> None:
     """It knows AWS's own schemas; the plainest, and those with each option."""
     chosen = [stacks[0], stacks[2], stacks[7], stacks[-1]]

@@ -388,6 +388,7 @@ def test_homes_are_small_enough_to_be_sent_as_they_are(deployments: Sequence[Dep
             assert len(text_of(home).encode()) < TEMPLATE_BODY_MAX_BYTES
 
 
+@pytest.mark.slow
 def test_cfn_lint_finds_nothing(deployments: Sequence[Deployment], tmp_path: pathlib.Path) -> None:
     """It knows AWS's own schemas: a misspelt property would show only when a stack fails halfway."""
     plain, *_ = deployments

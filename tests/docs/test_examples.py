@@ -28,7 +28,7 @@ _FENCE = re.compile(r"^ {0,3}```([a-z]*)\n(.*?)^ {0,3}```$", re.MULTILINE | re.D
 _MARK = re.compile(r"<!-- (not run|run|file): ([^\n]+?) -->\n\Z")
 _NEEDS = re.compile(r"^<!-- needs: (.+?) -->$", re.MULTILINE)
 _PORT = re.compile(r"\b(?:80[89][0-9]|8443)\b")
-ALWAYS_RUN = {"README.md", "share-a-file.md"}
+ALWAYS_RUN = {"README.md"}
 """The other pages take long together."""
 
 

@@ -86,6 +86,7 @@ def test_peers_of_a_unix_socket_are_trusted_nowhere_else() -> None:
     assert (request.address, request.address_is_proof) == ("192.0.2.1", False)
 
 
+@pytest.mark.slow
 def test_viewers_wait_while_systemd_starts_the_gateway_again(tmp_path: pathlib.Path) -> None:
     """The socket stays, so nobody is refused: who comes between two processes is answered by the second."""
     made = Installation(tmp_path)

@@ -98,6 +98,7 @@ def second_gateway(home: Any) -> Iterator[Serving]:
         yield serving
 
 
+@pytest.mark.slow
 def test_an_upload_that_pauses_past_its_lease_is_the_only_one(home: Any, until: Until) -> None:
     """A holder who pauses must not store another key meanwhile: the lease is renewed by a timer, not by bytes."""
     link = Prefix(home)
@@ -111,6 +112,7 @@ def test_an_upload_that_pauses_past_its_lease_is_the_only_one(home: Any, until: 
     assert objects(home) == {"a.txt": b"0123456789"}
 
 
+@pytest.mark.slow
 def test_an_upload_whose_lease_was_taken_over_stores_nothing(home: Any, until: Until) -> None:
     """A gateway that was stopped cannot renew: when it goes on, another key is stored, and its own must not be."""
     link = Prefix(home)

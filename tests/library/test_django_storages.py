@@ -31,6 +31,7 @@ print(storage.url(name))
 """
 
 
+@pytest.mark.slow
 def test_a_file_of_the_bucket_opens_once_through_its_url(tmp_path: pathlib.Path) -> None:
     """The storage's name of a file must be the key that the gateway looks for, and its own presigned URLs must be gone."""
     (code,) = re.findall(r"<!-- file: storages_once.py -->\n```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)

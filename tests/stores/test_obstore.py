@@ -259,6 +259,7 @@ asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
 """
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_keys_are_listed_in_the_memory_of_a_page(wrong_s3: Callable[..., Any]) -> None:
     """Page by page, each once and in order: a driver that reads on, or a list that is kept, would grow with the bucket.
 
