@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-from benchmarks.figures import Sample
+from benchmarks.figures import Sample, in_turns
+from benchmarks.plan import Chart, Outcome, Table
 from oncegate.keys.pem import KeyKind, load_public_key, load_signing_key, new_key_pair
 from oncegate.links import cloudfront
 from oncegate.links.canned import commonest_grant
@@ -38,6 +39,34 @@ def timed(calls: Iterable[Callable[[], object]]) -> Sample:
     for call in ready:
         call()
     return {"us": (time.thread_time() - begun) / len(ready) * 1e6}
+
+
+def compare(
+    kind: KeyKind,
+    ways: Mapping[str, Callable[[int], Sample]],
+    outcome: Outcome,
+    table: Table,
+    *,
+    rounds: int,
+    chart: str,
+) -> None:
+    """Measure ways in turns beside the "bare call" among them, and add what was found to outcome and table.
+
+    Args:
+        kind: of the key.
+        ways: each measures a round; "oncegate" is what must be true of.
+        outcome: takes raw figures, the ratio that is judged, and the chart.
+        table: takes a row for each way.
+        rounds: how often all take their turn.
+        chart: begins the name of its file.
+    """
+    series = in_turns(ways, rounds)
+    outcome.raw[kind] = series.samples
+    outcome.measured[kind] = series.ratio("oncegate", "bare call", "us")
+    for name in series.samples:
+        table.add(f"{name}, {kind}", series.of(name, "us"), series.ratio(name, "bare call", "us"))
+    bars = tuple((name, series.of(name, "us")) for name in series.samples)
+    outcome.charts.append(Chart(f"{chart}-{kind}", f"{table.title}, {kind}", "us", bars))
 
 
 class Key:

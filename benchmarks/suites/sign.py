@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from benchmarks.figures import Sample, in_turns
-from benchmarks.plan import Chart, Outcome, Plan, Table
-from benchmarks.signing import KEY, KINDS, PUBLIC_URL, Key, timed
+from benchmarks.figures import Sample
+from benchmarks.plan import Outcome, Plan, Table
+from benchmarks.signing import KEY, KINDS, PUBLIC_URL, Key, compare, timed
 
 PARTS = Path(__file__).parents[2] / ".parts" / "bench"
 """Where scripts/bench puts the signers of others."""
@@ -42,13 +42,7 @@ def run(plan: Plan) -> Outcome:
         ways: dict[str, Callable[[int], Sample]] = {"oncegate": key.sign, "bare call": key.sign_bare}
         if kind == "rsa":
             ways |= others(key.private_pem, plan, outcome)
-        series = in_turns(ways, plan.count(9, 1))
-        outcome.raw[kind] = series.samples
-        outcome.measured[kind] = series.ratio("oncegate", "bare call", "us")
-        for name in series.samples:
-            table.add(f"{name}, {kind}", series.of(name, "us"), series.ratio(name, "bare call", "us"))
-        bars = tuple((name, series.of(name, "us")) for name in series.samples)
-        outcome.charts.append(Chart(f"sign-{kind}", f"Making a link, {kind}", "us", bars))
+        compare(kind, ways, outcome, table, rounds=plan.count(9, 1), chart="sign")
     outcome.tables.append(table)
     return outcome
 

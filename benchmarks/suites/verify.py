@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.figures import in_turns
-from benchmarks.plan import Chart, Outcome, Plan, Table
-from benchmarks.signing import KINDS, Key
+from benchmarks.plan import Outcome, Plan, Table
+from benchmarks.signing import KINDS, Key, compare
 
 
 def run(plan: Plan) -> Outcome:
@@ -15,12 +14,6 @@ def run(plan: Plan) -> Outcome:
         plan.say(f"verify {kind}")
         key = Key(kind, plan.count(400, 40))
         ways = {"oncegate": key.verify, "oncegate, any link": key.verify_any, "bare call": key.verify_bare}
-        series = in_turns(ways, plan.count(15, 2))
-        outcome.raw[kind] = series.samples
-        outcome.measured[kind] = series.ratio("oncegate", "bare call", "us")
-        for name in series.samples:
-            table.add(f"{name}, {kind}", series.of(name, "us"), series.ratio(name, "bare call", "us"))
-        bars = tuple((name, series.of(name, "us")) for name in series.samples)
-        outcome.charts.append(Chart(f"verify-{kind}", f"Verifying a link, {kind}", "us", bars))
+        compare(kind, ways, outcome, table, rounds=plan.count(15, 2), chart="verify")
     outcome.tables.append(table)
     return outcome

@@ -4,8 +4,8 @@ The gateway answers with ``X-Accel-Redirect`` and no body; the proxy sends the o
 from the bucket by a URL that was presigned for it. Its log has one line for each such transfer. Pure: nothing here
 looks at a clock or a socket.
 
-Source: nginx, ngx_http_proxy_module (X-Accel-Redirect), ngx_http_syslog; Caddy, reverse_proxy (handle_response); what
-each of them carries over and counts is our measurement (docs/guides/let-the-proxy-send.md).
+Source: nginx, ngx_http_proxy_module (X-Accel-Redirect), ngx_http_syslog; Caddy, reverse_proxy (handle_response); which
+headers each of them carries over is tested with both (docs/guides/let-the-proxy-send.md).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TRANSFER = b"x-og-transfer"
 """The header that tells the proxy the id of a transfer, 32 hexadecimal digits."""
 PIECE_BYTES = 64 * 1024
 """What a proxy may have sent and not counted when its viewer leaves: a piece is counted once all of it was taken. nginx
-sends up to 8 KiB of HTTP/2 and 16 KiB of TLS at once, Caddy 36 KiB of HTTP/2."""
+is taken to send up to 8 KiB of HTTP/2 and 16 KiB of TLS at once, Caddy 36 KiB of HTTP/2; neither was measured."""
 LINE_MAX_BYTES = 16 * 1024
 """A longer datagram is no line of ours."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 
 from oncegate.gateway.answers import Message, Send
 from oncegate.stores.protocol import ObjectChanged, OpenDescriptor, OpenObject, ReadsNow, StoreFault
@@ -185,18 +185,11 @@ class Transfers:
         Programs that are cut off ask again within milliseconds, and the end of their connection takes as long to be known.
         """
         left = [transfer for transfer in self._by_claim.get(claim_id, ()) if claim_id and transfer.has_left]
-        if not left:
-            return False
-        waiting: list[asyncio.Task[bool]] = []
+        settled: list[asyncio.Event] = []
         for transfer in left:
             transfer.settled = transfer.settled or asyncio.Event()
-            waiting.append(asyncio.ensure_future(transfer.settled.wait()))
-        try:
-            done, _ = await asyncio.wait(waiting, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
-            return bool(done)
-        finally:
-            for wait in waiting:
-                wait.cancel()
+            settled.append(transfer.settled)
+        return await until_one_is_set(settled, limit_s)
 
     async def until_none(self) -> None:
         """Wait until every transfer has ended and is settled."""
@@ -229,6 +222,19 @@ class Transfers:
             yield LARGE_CHUNK_BYTES if large else SMALL_CHUNK_BYTES
         finally:
             self._large -= large
+
+
+async def until_one_is_set(events: Iterable[asyncio.Event], limit_s: float) -> bool:
+    """Wait until one of these is set; False: there are none, or none is within the limit, in seconds."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    if not waiting:
+        return False
+    try:
+        done, _ = await asyncio.wait(waiting, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        return bool(done)
+    finally:
+        for wait in waiting:
+            wait.cancel()
 
 
 class FirstByteFailed(Exception):

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from oncegate.events import Journal, Value
 from oncegate.gateway import accel
 from oncegate.gateway.accel import ProxyLine
+from oncegate.gateway.delivery import until_one_is_set
 from oncegate.links.refusal import Reason
 from oncegate.uses.receipts import COMPLETE
 from oncegate.uses.record import Doubt, Record
@@ -143,15 +144,7 @@ class HandedOver:
     async def until_one_ends(self, admission: Admission) -> bool:
         """Wait until a transfer is settled for which a request was told BUSY; False: none is within ``WAIT_MAX_S``."""
         rows = self._by_claim.get(admission.claim_id, ()) if admission.kind is Kind.BUSY and admission.claim_id else ()
-        if not rows:
-            return False
-        waiting = [asyncio.ensure_future(row.ended.wait()) for row in rows]
-        try:
-            done, _ = await asyncio.wait(waiting, timeout=WAIT_MAX_S, return_when=asyncio.FIRST_COMPLETED)
-            return bool(done)
-        finally:
-            for wait in waiting:
-                wait.cancel()
+        return await until_one_is_set([row.ended for row in rows], WAIT_MAX_S)
 
     async def drain(self, limit_s: float) -> None:
         """Wait for the lines of what proxies still send; what has none by then stays spent, and its end is unknown.

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from oncegate.ledgers.protocol import FORGET_NEVER_S, Insert, Repair, Row, SweepState
+from oncegate.ledgers.protocol import FORGET_NEVER_S, Insert, Repair, Row, SweepState, Version
 
 KEYS_MAX = 128  # 4 x 128 parameters: older builds of SQLite stop at 999
+_REPLACE = "DO UPDATE SET version = excluded.version, forget_after = excluded.forget_after, record = excluded.record"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,7 @@ def put_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
         connection: in a transaction that holds the write lock.
         rows: 1 to ``KEYS_MAX``, each key once.
     """
-    places = _padded_count(len(rows))
-    parameters: list[bytes | int | str] = []
-    for row in rows:
-        parameters += (row.link_id, row.version, row.forget_after_s, row.record)
-    parameters += parameters[-4:] * (places - len(rows))
-    connection.execute(_put_sql(places), parameters)
+    _insert(connection, [(row.link_id, row.version, row.forget_after_s, row.record) for row in rows], _REPLACE)
 
 
 def insert_new(connection: sqlite3.Connection, inserts: Sequence[Insert], version: int) -> int:
@@ -85,12 +81,15 @@ def insert_new(connection: sqlite3.Connection, inserts: Sequence[Insert], versio
         inserts: 1 to ``KEYS_MAX``.
         version: of all of them.
     """
-    places = _padded_count(len(inserts))
-    parameters: list[bytes | int] = []
-    for link_id, record, forget_after_s in inserts:
-        parameters += (link_id, version, forget_after_s, record)
-    parameters += parameters[-4:] * (places - len(inserts))
-    return connection.execute(_insert_sql(places), parameters).rowcount
+    rows = [(link_id, version, forget_after_s, record) for link_id, record, forget_after_s in inserts]
+    return _insert(connection, rows, "DO NOTHING")
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[bytes, Version, int, bytes]], on_conflict: str) -> int:
+    places = _padded_count(len(rows))
+    parameters = [value for row in rows for value in row]
+    parameters += parameters[-4:] * (places - len(rows))
+    return connection.execute(_insert_sql(places, on_conflict), parameters).rowcount
 
 
 def read_sweep(connection: sqlite3.Connection) -> SweepState:
@@ -198,19 +197,9 @@ def _standing_sql(places: int) -> str:
 
 
 @functools.lru_cache
-def _put_sql(places: int) -> str:
+def _insert_sql(places: int, on_conflict: str) -> str:
     values = ",".join(["(?,?,?,?)"] * places)
     return (
         f"INSERT INTO records (link_id, version, forget_after, record) VALUES {values}"  # noqa: S608  question marks only
-        " ON CONFLICT (link_id) DO UPDATE SET"
-        " version = excluded.version, forget_after = excluded.forget_after, record = excluded.record"
-    )
-
-
-@functools.lru_cache
-def _insert_sql(places: int) -> str:
-    values = ",".join(["(?,?,?,?)"] * places)
-    return (
-        f"INSERT INTO records (link_id, version, forget_after, record) VALUES {values}"  # noqa: S608  question marks only
-        " ON CONFLICT (link_id) DO NOTHING"
+        f" ON CONFLICT (link_id) {on_conflict}"
     )
