@@ -43,7 +43,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     if not UV.exists():
         pytest.skip("uv is not there: run scripts/prepare first")
     folder = tmp_path_factory.mktemp("dist")
-    run(folder, UV, "build", "--quiet", "--out-dir", folder, ROOT)
+    run(folder, UV, "build", "--out-dir", folder, ROOT)  # not --quiet: it hides why a build failed
     return folder
 
 
