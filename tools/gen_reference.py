@@ -29,7 +29,6 @@ from oncegate import events, meters
 from oncegate.cli.main import COMMANDS, cli
 from oncegate.control.app import openapi_document
 from oncegate.ledgers import opening
-from oncegate.ledgers.batching.sizes import BUCKETS
 from oncegate.links.refusal import TABLE, Reason, Style
 from oncegate.settings import tables as settings
 from oncegate.settings.table import keys_of
@@ -224,14 +223,15 @@ def generated_events() -> str:
 
 
 def generated_metrics() -> str:
-    """Every count, and the histogram."""
+    """Every count and every histogram."""
     rows = ["| Metric | Labels | Meaning |", "|---|---|---|"]
     for name, meter in meters.TABLE.items():
         shown = ", ".join(f"`{label}`" for label in meter.labels)
         rows.append(f"| `oncegate_{name}_total` | {shown} | {meter.help} |")
-    meter, bounds = meters.BATCH_SIZE, ", ".join(str(bound) for bound in BUCKETS)
-    name = f"oncegate_{meters.BATCH_SIZE_NAME}"
-    rows.append(f"| `{name}` | `{meter.labels[0]}` | {meter.help}: a histogram with the bounds {bounds} |")
+    for name, meter in meters.HISTOGRAMS.items():
+        shown = ", ".join(f"`{label}`" for label in meter.labels)
+        bounds = ", ".join(str(bound) for bound in meter.bounds)
+        rows.append(f"| `oncegate_{name}` | {shown} | {meter.help}: a histogram with the bounds {bounds} |")
     return "\n".join(rows)
 
 

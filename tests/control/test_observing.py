@@ -65,7 +65,8 @@ def test_metrics_are_what_the_gateway_counted(world: World, talk: Talk) -> None:
     for decision in ("admit", "admit", "admit", "refuse"):
         world.meters.claim(decision)
     world.meters.preview('a "b"\n\\')
-    world.meters.request("GET", 200, received_bytes=0, sent_bytes=7)
+    world.meters.request("GET", 200, received_bytes=0, sent_bytes=7, seconds=0.5, first_byte_seconds=0.002)
+    world.meters.ledger_call("insert", "done", 0.0005)
     world.gauges["transfers"] = 4
 
     async def calls(client: httpx.AsyncClient) -> None:
@@ -84,6 +85,14 @@ def test_metrics_are_what_the_gateway_counted(world: World, talk: Talk) -> None:
         assert found["oncegate_requests_total", ("method", "GET"), ("status", "200")] == 1
         assert found["oncegate_transfers",] == 4
         assert families["oncegate_claims"].type == "counter"
+        get = (("answer", "2xx"), ("method", "GET"))
+        assert found["oncegate_request_seconds_bucket", get[0], ("le", "0.25"), get[1]] == 0
+        assert found["oncegate_request_seconds_bucket", get[0], ("le", "0.5"), get[1]] == 1
+        assert found["oncegate_first_byte_seconds_bucket", get[0], ("le", "+Inf"), get[1]] == 1
+        assert found["oncegate_first_byte_seconds_sum", *get] == 0.002
+        assert found["oncegate_ledger_seconds_count", ("call", "insert")] == 1
+        assert found["oncegate_ledger_seconds_bucket", ("call", "insert"), ("le", "0.0005")] == 1
+        assert families["oncegate_ledger_seconds"].type == "histogram"
         assert not any(name.startswith(("python_", "process_")) for name in families)
 
     talk(calls)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from oncegate.meters import BATCH_SIZE, BATCH_SIZE_NAME, TABLE
+from oncegate.meters import HISTOGRAMS, TABLE
 from oncegate.server.limits import OPEN_REQUESTS_MAX
 from oncegate.stores import protocol
 
@@ -19,7 +19,10 @@ MONITORING = ROOT / "deploy" / "monitoring"
 RUNBOOK = ROOT / "docs" / "guides" / "alarms.md"
 
 LABELS = {f"oncegate_{name}_total": set(meter.labels) for name, meter in TABLE.items()}
-LABELS |= {f"oncegate_{BATCH_SIZE_NAME}_bucket": {*BATCH_SIZE.labels, "le"}}
+LABELS |= {f"oncegate_{name}_bucket": {*meter.labels, "le"} for name, meter in HISTOGRAMS.items()}
+LABELS |= {
+    f"oncegate_{name}_{part}": set(meter.labels) for name, meter in HISTOGRAMS.items() for part in ("sum", "count")
+}
 LABELS |= {"oncegate_transfers": set(), "oncegate_build_info": {"version"}}
 OF_PROMETHEUS = {"instance", "job"}
 

@@ -12,7 +12,7 @@ from oncegate import events
 from oncegate.cli.main import COMMANDS, cli
 from oncegate.control.app import openapi_document
 from oncegate.links.refusal import Reason
-from oncegate.meters import BATCH_SIZE_NAME, TABLE
+from oncegate.meters import HISTOGRAMS, TABLE
 from oncegate.settings import tables
 from oncegate.settings.table import keys_of
 
@@ -84,10 +84,11 @@ def test_code_that_begins_with_oncegate_names_a_command(path: pathlib.Path) -> N
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_metrics_that_are_named_exist(path: pathlib.Path) -> None:
     """A panel or an alarm that was written from a page stays empty for ever."""
-    counts = {f"oncegate_{name}_total" for name in TABLE} | {f"oncegate_{BATCH_SIZE_NAME}", "oncegate_build_info"}
-    counts |= {f"oncegate_{BATCH_SIZE_NAME}_{part}" for part in ("bucket", "count", "sum")}
+    counts = {f"oncegate_{name}_total" for name in TABLE} | {f"oncegate_{name}" for name in (*HISTOGRAMS, "build_info")}
+    counts |= {f"oncegate_{name}_{part}" for name in HISTOGRAMS for part in ("bucket", "count", "sum")}
     counts |= {f"oncegate_{name}" for name in GAUGES}
-    named = set(re.findall(r"\boncegate_[a-z_]+(?:_total|_size\w*|_info)\b|`(oncegate_[a-z_]+)`", path.read_text()))
+    in_words = r"\boncegate_[a-z_]+(?:_total|_size\w*|_seconds\w*|_info)\b|`(oncegate_[a-z_]+)`"
+    named = set(re.findall(in_words, path.read_text()))
     assert {name for name in named if name and not name.startswith("oncegate_meta")} <= counts
 
 

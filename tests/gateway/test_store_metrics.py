@@ -10,7 +10,9 @@ from oncegate.testing.raw_http import ask
 from oncegate.testing.servers.object_stores import store_options
 from wrong_s3 import WrongS3
 
-_LINE = re.compile(r'^oncegate_store_(calls|seconds)_total\{call="(\w+)"(?:,outcome="(\w+)")?\} (\S+)$', re.MULTILINE)
+_LINE = re.compile(
+    r'^oncegate_store_(calls|seconds)_(?:total|sum)\{call="(\w+)"(?:,outcome="(\w+)")?\} (\S+)$', re.MULTILINE
+)
 
 
 class Metered:
@@ -20,12 +22,14 @@ class Metered:
         self.home, self.serving, self.server = home, serving, server
         self.token = home.run("tokens", "new", "scrape", "--scope", "metrics:read").stdout.strip()
 
+    def scraped(self):
+        """All that it exposes."""
+        token = {"Authorization": f"Bearer {self.token}"}
+        return ask("GET", f"{self.serving.control_url}/metrics", token).body.decode()
+
     def counted(self, what):
         """Counts by call and outcome, or seconds by call."""
-        text = ask(
-            "GET", f"{self.serving.control_url}/metrics", {"Authorization": f"Bearer {self.token}"}
-        ).body.decode()
-        found = [match.groups() for match in _LINE.finditer(text)]
+        found = [match.groups() for match in _LINE.finditer(self.scraped())]
         return {(call, outcome) if outcome else call: float(value) for of, call, outcome, value in found if of == what}
 
     def uploaded(self):
@@ -73,3 +77,17 @@ def test_a_put_that_the_store_refuses_is_counted(metered: Metered) -> None:
     calls = metered.counted("calls")
     assert calls["start_upload", "done"] == calls["commit", "StoreFault"] == 1
     assert ("commit", "done") not in calls
+
+
+def test_a_request_is_in_every_histogram_that_it_took_part_in(metered: Metered) -> None:
+    """By its method and kind of answer: a flood of refusals would hide what downloads wait for."""
+    url = metered.home.link(metered.uploaded())
+    assert [ask("GET", url).status, ask("GET", url).status] == [200, 403]
+    text = metered.scraped()
+    for name in ("request", "first_byte"):
+        for answer in ("2xx", "4xx"):
+            of_gets = f'{{answer="{answer}",method="GET"}}'
+            assert f"\noncegate_{name}_seconds_count{of_gets} 1.0\n" in text
+            (seconds,) = re.findall(rf"^oncegate_{name}_seconds_sum{re.escape(of_gets)} (\S+)$", text, re.MULTILINE)
+            assert float(seconds) > 0
+    assert re.search(r'^oncegate_ledger_seconds_count\{call="insert"\} [1-9]', text, re.MULTILINE)

@@ -130,7 +130,7 @@ async def test_all_that_wait_share_a_statement(url: str, tmp_path: pathlib.Path)
         told = await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(64)))
         assert {type(what) for what in told} == {Done}
         writes = ledger.batch_sizes["write"]
-        assert (writes.asks, writes.up_to_each()[-1]) == (64, 1)
+        assert (writes.sum, writes.up_to_each()[-1]) == (64, 1)
 
 
 @pytest.mark.anyio

@@ -145,7 +145,7 @@ async def test_all_that_wait_share_a_call(url: str, tmp_path: pathlib.Path, redi
         assert {type(what) for what in told} == {Done}
         assert calls() - before == 1
         writes = ledger.batch_sizes["write"]
-        assert (writes.asks, writes.up_to_each()[-1]) == (65, 2)
+        assert (writes.sum, writes.up_to_each()[-1]) == (65, 2)
 
 
 @pytest.mark.anyio

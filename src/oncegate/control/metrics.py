@@ -14,9 +14,9 @@ from prometheus_client.registry import Collector
 
 from oncegate import __version__
 from oncegate.control.parts import ControlParts
-from oncegate.ledgers.batching.sizes import BUCKETS, BatchSizes, CountsBatches
+from oncegate.ledgers.batching.sizes import CountsBatches
 from oncegate.ledgers.protocol import CountsRepeats
-from oncegate.meters import BATCH_SIZE, BATCH_SIZE_NAME, TABLE, Meters
+from oncegate.meters import BATCH_SIZE, HISTOGRAMS, TABLE, Histogram, Meters
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -34,8 +34,8 @@ class _Reader(Collector):
         yield info
         ledger = self._parts.ledger
         yield from _counters(self._parts.meters, repeats=ledger.repeats if isinstance(ledger, CountsRepeats) else 0)
-        if isinstance(ledger, CountsBatches):
-            yield _histogram(ledger.batch_sizes)
+        by_call: Mapping[str, Histogram] = ledger.batch_sizes if isinstance(ledger, CountsBatches) else {}
+        yield from _histograms(self._parts.meters, {(call,): sizes for call, sizes in by_call.items()})
         for name, value in sorted(self._parts.gauges().items()):
             yield GaugeMetricFamily(f"oncegate_{name}", name.replace("_", " "), value=value)
 
@@ -51,12 +51,16 @@ def _counters(meters: Meters, *, repeats: int) -> Iterable[Metric]:
             yield family
 
 
-def _histogram(batch_sizes: Mapping[str, BatchSizes]) -> Metric:
-    family = HistogramMetricFamily(f"oncegate_{BATCH_SIZE_NAME}", BATCH_SIZE.help, labels=BATCH_SIZE.labels)
-    for call, sizes in batch_sizes.items():
-        bounds = [*(f"{bound}.0" for bound in BUCKETS), "+Inf"]
-        family.add_metric([call], list(zip(bounds, sizes.up_to_each(), strict=True)), sizes.asks)
-    return family
+def _histograms(meters: Meters, batch_sizes: Mapping[tuple[str, ...], Histogram]) -> Iterable[Metric]:
+    """Yield the histograms, in order of their names; those of batches are the ledger's."""
+    for name, meter in sorted(HISTOGRAMS.items()):
+        family = HistogramMetricFamily(f"oncegate_{name}", meter.help, labels=meter.labels)
+        bounds = [*(str(float(bound)) for bound in meter.bounds), "+Inf"]
+        found = batch_sizes if name == BATCH_SIZE else meters.histograms(name)
+        for values, counted in sorted(found.items(), key=lambda each: each[0]):
+            family.add_metric(values, list(zip(bounds, counted.up_to_each(), strict=True)), counted.sum)
+        if family.samples:
+            yield family
 
 
 def metrics_text(parts: ControlParts) -> bytes:

@@ -78,7 +78,7 @@ class Gateway:
             receive,
             send,
             request_id=f"{self._parts.gateway}-{next(self._numbers):x}",
-            started_at=self._parts.monotonic(),
+            monotonic=self._parts.monotonic,
             cors_origins=self._cors_origins,
             open_requests=self._open,
             sends_files=FILES in extensions,
@@ -206,11 +206,14 @@ class Gateway:
         address = None if request is None else request.address
         link = None if grant is None else text_of_id(grant.link_id)
         key = None if grant is None else grant.object_key
+        took_s, first_byte_at = parts.monotonic() - exchange.started_at, exchange.first_byte_at
         parts.meters.request(
             method if method in METHODS else "other",
             exchange.status,
             received_bytes=exchange.received_bytes,
             sent_bytes=exchange.sent_bytes,
+            seconds=took_s,
+            first_byte_seconds=None if first_byte_at is None else first_byte_at - exchange.started_at,
         )
         parts.journal.write(
             "request",
@@ -221,7 +224,7 @@ class Gateway:
             link_id=link,
             key=key,
             bytes=exchange.received_bytes or exchange.sent_bytes,
-            ms=int((parts.monotonic() - exchange.started_at) * 1000),
+            ms=int(took_s * 1000),
             address=address,
             request_id=exchange.request_id,
         )

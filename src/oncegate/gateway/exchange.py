@@ -36,6 +36,8 @@ class Exchange:
         status: that was sent; 0 until something was.
         received_bytes: of an upload's body.
         sent_bytes: of the answer's body, handed to the server.
+        started_at: when its head had arrived, by a clock that never goes back.
+        first_byte_at: when its answer began; None until then.
         size_bytes: of the object that is downloaded.
         is_from_proxy: whether the peer is a trusted proxy.
         sends_files: whether the server takes a file's descriptor in place of its bytes.
@@ -48,8 +50,10 @@ class Exchange:
         "_cors_origins",
         "_gone",
         "_has_left",
+        "_monotonic",
         "_open_requests",
         "_send",
+        "first_byte_at",
         "grant",
         "is_from_proxy",
         "outcome",
@@ -72,7 +76,7 @@ class Exchange:
         send: Send,
         *,
         request_id: str,
-        started_at: float,
+        monotonic: Callable[[], float],
         cors_origins: tuple[str, ...],
         open_requests: OpenRequests,
         sends_files: bool = False,
@@ -82,7 +86,9 @@ class Exchange:
         self._send = send
         self.request_id: str = request_id
         self.sends_files: bool = sends_files
-        self.started_at: float = started_at
+        self._monotonic = monotonic
+        self.started_at: float = monotonic()
+        self.first_byte_at: float | None = None
         self._cors_origins = cors_origins
         self._open_requests = open_requests
         self.request: ViewerRequest | None = None
@@ -139,6 +145,7 @@ class Exchange:
         """Send a message of an answer whose head was built elsewhere."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.first_byte_at = self._monotonic()
             if self._cors_origins:
                 message["headers"] = [*message["headers"], *cors_headers(self.request, self._cors_origins)]
         await self._send(message)

@@ -6,29 +6,19 @@ nobody waits, and batches at ``BATCH_MAX`` that the server is the bottleneck.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-"""Upper bounds, inclusive: powers of two, so that the place of a size is its number of bits."""
+from oncegate.meters import BATCH_SIZE, HISTOGRAMS, Histogram
 
 
-class BatchSizes:
-    """A histogram; to observe is two additions per batch, whatever is in it. Of one event loop or thread."""
+class BatchSizes(Histogram):
+    """A histogram of the sizes of batches."""
+
+    __slots__ = ()
 
     def __init__(self) -> None:
-        self._counts = [0] * (len(BUCKETS) + 1)
-        self.asks: int = 0
-
-    def observe(self, size: int) -> None:
-        """Count one batch of ``size`` asks, at least one."""
-        self._counts[min((size - 1).bit_length(), len(BUCKETS))] += 1
-        self.asks += size
-
-    def up_to_each(self) -> Sequence[int]:
-        """Return how many batches were of at most so many asks, for each bound, and last how many there were."""
-        return list(accumulate(self._counts))
+        super().__init__(HISTOGRAMS[BATCH_SIZE].bounds)
 
 
 @runtime_checkable
