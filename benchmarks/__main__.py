@@ -1,4 +1,4 @@
-"""``scripts/bench [SUITE...] [--quick] [--large] [--report FOLDER]``."""
+"""``scripts/bench [SUITE...] [--quick | --smoke] [--large] [--report FOLDER]``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import cast
 
 from benchmarks import report
 from benchmarks.musts import table_of
-from benchmarks.plan import Outcome, Plan
+from benchmarks.plan import Effort, Outcome, Plan
 
 SUITES = {
     "download": "one-time downloads beside nginx",
@@ -32,6 +32,8 @@ SUITES = {
     "time": "whole processes: link, serve until it answers",
 }
 REPORT = Path(__file__).parent / "report"
+"""Of a whole run; that of a quick one goes beside what scripts/bench installs, which is not kept."""
+QUICK_REPORT = Path(__file__).parents[1] / ".parts" / "bench" / "report"
 OPEN_FILES = 16_384
 _BEGUN = time.monotonic()
 
@@ -50,35 +52,45 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("suites", nargs="*", metavar="SUITE", help="default: all")
-    parser.add_argument("--quick", action="store_true", help="seconds, to see that everything works")
-    parser.add_argument("--large", action="store_true", help="also what takes long: ten million records")
-    parser.add_argument("--report", type=Path, help="folder of the report (default: benchmarks/report, for all suites)")
+    efforts = parser.add_mutually_exclusive_group()
+    efforts.add_argument(
+        "--quick", action="store_true", help="every cell of the grid in about five minutes, not fifteen"
+    )
+    efforts.add_argument("--smoke", action="store_true", help="seconds, to see that everything works; no figure counts")
+    parser.add_argument("--large", action="store_true", help="also a million records in PostgreSQL and in Redis")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        help="folder of the report (default, for all suites: benchmarks/report; of a quick run .parts)",
+    )
     arguments = parser.parse_args()
     names = cast("list[str]", arguments.suites)
     if unknown := [name for name in names if name not in SUITES]:
         parser.error(f"no suite {unknown[0]}; there are {', '.join(SUITES)}")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES if hard < 0 else min(OPEN_FILES, hard), hard))
+    effort: Effort = "quick" if arguments.quick else "smoke" if arguments.smoke else "whole"
     about = {**report.machine(), "load before": f"{os.getloadavg()[0]:.1f}"}
     begun = time.monotonic()
-    outcomes = {name: run_suite(name, is_quick=arguments.quick, is_large=arguments.large) for name in names or SUITES}
+    outcomes = {name: run_suite(name, effort=effort, is_large=arguments.large) for name in names or SUITES}
     about["took"] = f"{time.monotonic() - begun:.0f} s"
     print(report.text_of(table_of({name: outcome.measured for name, outcome in outcomes.items()})))
-    folder = cast("Path | None", arguments.report) or (None if names or arguments.quick else REPORT)
+    usual = None if names else {"whole": REPORT, "quick": QUICK_REPORT}.get(effort)
+    folder = cast("Path | None", arguments.report) or usual
     if folder is not None:
-        options = [option for option in ("quick", "large") if getattr(arguments, option)]
+        options = [option for option in ("quick", "smoke", "large") if getattr(arguments, option)]
         command = " ".join(["scripts/bench", *names, *(f"--{option}" for option in options)])
         report.write(folder, outcomes, about, command)
-        say(f"written: {folder / 'report.md'}")
+        say(f"written: {folder / report.PAGE}")
     return 0
 
 
-def run_suite(name: str, *, is_quick: bool, is_large: bool) -> Outcome:
+def run_suite(name: str, *, effort: Effort, is_large: bool) -> Outcome:
     """Run one suite in a folder of its own, and print its tables."""
     run = cast("Callable[[Plan], Outcome]", importlib.import_module(f"benchmarks.suites.{name}").run)
     folder = Path(tempfile.mkdtemp(prefix="oncegate-bench-"))
     try:
-        outcome = run(Plan(folder=folder, is_quick=is_quick, is_large=is_large, say=say))
+        outcome = run(Plan(folder=folder, effort=effort, is_large=is_large, say=say))
     finally:
         shutil.rmtree(folder)
     for table in outcome.tables:

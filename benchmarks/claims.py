@@ -8,8 +8,11 @@ sixteen connections; it checks less than a ledger does. More connections bring i
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -31,6 +34,7 @@ from oncegate.testing.servers.redis import RedisServer
 
 POOL = 16
 WARM_S = 0.1
+START_WITHIN_S = 120
 RECORD = b'{"u":1,"c":[["q1w2e3r4t5y6u7i8",1767290400,"203.0.113.178","x7Qa"]]}'
 Database = PostgresqlServer | RedisServer | None
 
@@ -131,7 +135,9 @@ class RedisPyPool:
         await self._client.connection_pool.disconnect()
 
 
-async def _measure(ledger: Claims, waiters: int, seconds: float, database: Database) -> dict[str, float]:
+async def _measure(
+    ledger: Claims, waiters: int, seconds: float, database: Database, begin: Callable[[], object] = lambda: None
+) -> tuple[dict[str, float], list[float]]:
     await ledger.probe()
     waits_s: list[float] = []
 
@@ -143,6 +149,7 @@ async def _measure(ledger: Claims, waiters: int, seconds: float, database: Datab
 
     warm_s = time.perf_counter() + WARM_S
     await asyncio.gather(*(wait_and_claim(warm_s) for _ in range(waiters)))
+    begin()
     waits_s.clear()
     pids = database.pids() if database else ()
     begun_s, client_s, server_us = time.perf_counter(), time.process_time(), cpu_us(pids)
@@ -150,20 +157,53 @@ async def _measure(ledger: Claims, waiters: int, seconds: float, database: Datab
     took_s = time.perf_counter() - begun_s
     client_s, server_us = time.process_time() - client_s, cpu_us(pids) - server_us
     await ledger.aclose()
-    waits_s.sort()
     count = len(waits_s)
-    return {
-        "per_s": count / took_s,
-        "p50_ms": waits_s[count // 2] * 1e3,
-        "p99_ms": waits_s[int(count * 0.99)] * 1e3,
-        "client_us": client_s / count * 1e6,
-        "server_us": server_us / count,
-    }
+    rest = {"client_us": client_s / count * 1e6, "server_us": server_us / count}
+    return {"per_s": count / took_s, **_latency(waits_s), **rest}, waits_s
+
+
+def _latency(waits_s: list[float]) -> dict[str, float]:
+    waits_s.sort()
+    return {"p50_ms": waits_s[len(waits_s) // 2] * 1e3, "p99_ms": waits_s[int(len(waits_s) * 0.99)] * 1e3}
 
 
 def measure(make: Callable[[], Claims], waiters: int, seconds: float, database: Database) -> dict[str, float]:
     """Let so many claim at once, each as soon as its claim before is answered."""
-    return uvloop.run(_measure(make(), waiters, seconds, database))
+    return uvloop.run(_measure(make(), waiters, seconds, database))[0]
+
+
+def _one_of_many(
+    url: str, folder: Path, waiters: int, seconds: float, ready: Barrier, found: SimpleQueue[tuple[float, list[float]]]
+) -> None:
+    """Claim in a process of its own: begin when all are ready, and put the rate and how long each claim took."""
+    sample, waits_s = uvloop.run(_measure(open_ledger(url, folder=folder), waiters, seconds, None, ready.wait))
+    found.put((sample["per_s"], waits_s))
+
+
+def measure_processes(
+    url: str, folder: Path, database: Database, *, processes: int, waiters: int, seconds: float
+) -> dict[str, float]:
+    """Let processes claim at once over one ledger, each with a connection of its own and so many that wait.
+
+    Returns:
+        Claims a second of all together, their latency, and the CPU of the ledger's server for each.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    ready, found = context.Barrier(processes + 1), context.SimpleQueue()
+    given = (url, folder, waiters, seconds, ready, found)
+    started = [context.Process(target=_one_of_many, args=given) for _ in range(processes)]
+    for process in started:
+        process.start()
+    ready.wait(START_WITHIN_S)
+    before_s = database.cpu_s() if database else 0
+    parts = [found.get() for _ in started]
+    for process in started:
+        process.join()
+    server_us = (database.cpu_s() - before_s) * 1e6 if database else 0
+    waits_s = [wait_s for _, waits in parts for wait_s in waits]
+    per_s = sum(rate for rate, _ in parts)
+    return {"per_s": per_s, **_latency(waits_s), "server_us": server_us / len(waits_s)}
 
 
 def ways(kind: str, url: str, folder: Path, database: Database, waiters: int) -> Mapping[str, Callable[[], Claims]]:

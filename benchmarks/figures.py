@@ -58,15 +58,16 @@ class Series:
         return spread([ours[metric] / theirs[metric] for ours, theirs in pairs])
 
 
-def in_turns(ways: Mapping[str, Callable[[int], Sample]], rounds: int) -> Series:
+def in_turns(ways: Mapping[str, Callable[[int], Sample]], rounds: int, *, is_warm: bool = False) -> Series:
     """Let all contestants take turns, in each round in another order, so that all meet the same machine.
 
     Args:
         ways: measure one turn of a contestant, given the number of the round; round 0 is for warming up and is not kept.
         rounds: that are kept.
+        is_warm: whether there is no round 0, because all have worked before.
     """
     kept: dict[str, list[Sample]] = {name: [] for name in ways}
-    for number in range(rounds + 1):
+    for number in range(1 if is_warm else 0, rounds + 1):
         order = [*ways]
         random.Random(number).shuffle(order)
         for name in order:

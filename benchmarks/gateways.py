@@ -20,8 +20,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import itertools
-import multiprocessing
 import os
 import pathlib
 import platform
@@ -31,10 +29,9 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from multiprocessing.queues import SimpleQueue
-from multiprocessing.synchronize import Barrier
 from statistics import median
 
+from benchmarks.claims import measure_processes
 from oncegate.ledgers.health import LedgerHealth
 from oncegate.ledgers.opening import create_ledger, open_ledger
 from oncegate.ledgers.protocol import Done, Ledger, Sweeps, SweepState
@@ -55,61 +52,27 @@ _Server = PostgresqlServer | RedisServer
 # ---- claims per second
 
 
-def claim_for(url: str, waiters: int, seconds: float, ready: Barrier, counts: SimpleQueue[int]) -> None:
-    """One gateway's claims, as a process of its own: begin when all are ready, and put how many were answered."""
-
-    async def run() -> int:
-        ledger = open_ledger(url, folder=NO_FOLDER)
-        await ledger.probe()
-        ready.wait()
-        end_s = time.monotonic() + seconds
-
-        async def wait_and_claim() -> int:
-            for count in itertools.count():
-                if time.monotonic() >= end_s:
-                    return count
-                assert isinstance(await ledger.insert(fresh_link_id(), RECORD, in_a_week()), Done)
-            raise AssertionError
-
-        try:
-            return sum(await asyncio.gather(*(wait_and_claim() for _ in range(waiters))))
-        finally:
-            await ledger.aclose()
-
-    counts.put(asyncio.run(run()))
-
-
-def claims(server: _Server, gateways: int, waiters: int, seconds: float) -> tuple[float, float]:
-    """Claims per second of all gateways together, and the server's microseconds of CPU for each."""
-    context = multiprocessing.get_context("spawn")
-    ready, counts = context.Barrier(gateways + 1), context.SimpleQueue()
-    given = (server.url, waiters, seconds, ready, counts)
-    processes = [context.Process(target=claim_for, args=given) for _ in range(gateways)]
-    for process in processes:
-        process.start()
-    ready.wait(120)
-    cpu_s = server.cpu_s()
-    count = sum(counts.get() for _ in processes)
-    used_s = server.cpu_s() - cpu_s
-    for process in processes:
-        process.join()
-    return count / seconds, used_s / count * 1e6
-
-
 def print_claims(name: str, server: _Server, *, rounds: int, seconds: float) -> None:
     """Rows of the table of claims."""
     for share in ("in all", "each"):
         found = [
             {
-                gateways: claims(server, gateways, WAITERS if share == "each" else WAITERS // gateways, seconds)
+                gateways: measure_processes(
+                    server.url,
+                    NO_FOLDER,
+                    server,
+                    processes=gateways,
+                    waiters=WAITERS if share == "each" else WAITERS // gateways,
+                    seconds=seconds,
+                )
                 for gateways in GATEWAYS
             }
             for _ in range(rounds)
         ]
         for gateways in GATEWAYS:
-            rates = sorted(turn[gateways][0] for turn in found)
-            ratio = median(turn[gateways][0] / turn[1][0] for turn in found)
-            server_us = median(turn[gateways][1] for turn in found)
+            rates = sorted(turn[gateways]["per_s"] for turn in found)
+            ratio = median(turn[gateways]["per_s"] / turn[1]["per_s"] for turn in found)
+            server_us = median(turn[gateways]["server_us"] for turn in found)
             print(
                 f"| {name} | {gateways} | {WAITERS} {share} | {median(rates):,.0f} | {rates[0]:,.0f} to {rates[-1]:,.0f}"
                 f" | {ratio:.2f} | {server_us:.0f} |",

@@ -38,6 +38,8 @@ SWEPT_TURNS_MAX = 10
 WEEK_S = 7 * 86_400
 DUE_PART = 10
 """One record in so many is due."""
+KINDS_OF_RECORDS = 1_000
+"""So many different ones are drawn: nothing packs them."""
 SLICES = 5
 """Those are due at so many instants."""
 
@@ -57,12 +59,13 @@ def record_of(number: int) -> bytes:
 def rows(count: int, now_s: int) -> Iterator[Row]:
     """Records of the last week, oldest first; of links that lived an hour to a week, one in ten due."""
     drawn = random.Random(1)
+    records = [record_of(number) for number in range(KINDS_OF_RECORDS)]
     for number in range(count):
         link_id = uuid7((now_s - WEEK_S) * 1000 + number * WEEK_S * 1000 // count, drawn.randbytes(10))
         forget_after_s = now_s + drawn.randrange(FORGET_MARGIN_S, WEEK_S)
         if number % DUE_PART == 0:
             forget_after_s = now_s - 1 - number // DUE_PART % SLICES
-        yield Row(link_id, record_of(number), 1, forget_after_s)
+        yield Row(link_id, records[number % KINDS_OF_RECORDS], 1, forget_after_s)
 
 
 async def claims_per_s(ledger: Ledger, seconds: float, until: asyncio.Future[int] | None = None) -> float:

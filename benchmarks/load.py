@@ -40,6 +40,12 @@ class Load:
     p99_ms: float
 
 
+def load_of(waits_s: Sequence[float], took_s: float) -> Load:
+    """Return what a client saw whose answers took so long, each and all."""
+    waits = sorted(waits_s)
+    return Load(len(waits), took_s, waits[len(waits) // 2] * 1e3, waits[int(len(waits) * 0.99)] * 1e3)
+
+
 def measured(load: Load, before_us: float, roots: Iterable[int]) -> dict[str, float]:
     """Return a sample: CPU of an answer, answers a second, and how long they took.
 
@@ -128,9 +134,7 @@ class _Asking:
 async def _ask_all(asking: _Asking, connections: int) -> Load:
     begun = time.perf_counter()
     await asyncio.gather(*(_one_connection(asking) for _ in range(connections)))
-    took_s = time.perf_counter() - begun
-    waits = sorted(asking.waits_s)
-    return Load(len(waits), took_s, waits[len(waits) // 2] * 1e3, waits[int(len(waits) * 0.99)] * 1e3)
+    return load_of(asking.waits_s, time.perf_counter() - begun)
 
 
 async def _one_connection(asking: _Asking) -> None:

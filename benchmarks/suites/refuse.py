@@ -119,7 +119,7 @@ def run(plan: Plan) -> Outcome:
 def refusals(plan: Plan, links: Links, here: Server, there: Server, outcome: Outcome) -> None:
     """Measure the CPU of each kind of refusal, a download of the same round = 1."""
     plan.say("refuse: links that are not served")
-    count = plan.count(3_000, 200)
+    count = plan.pick(3_000, 1_500, 200)
 
     def turn(server: Server, targets: Sequence[str], status: int) -> Sample:
         before_us = cpu_us(server.pids())
@@ -129,7 +129,7 @@ def refusals(plan: Plan, links: Links, here: Server, there: Server, outcome: Out
 
     names = ("served", "spent, known here", "spent, known elsewhere", "forged", "unsigned")
     samples: dict[str, list[Sample]] = {name: [] for name in names}
-    for number in range(plan.count(4, 1) + 1):
+    for number in range(plan.pick(4, 3, 1) + 1):
         # in this order: what is spent must have been served before, which is why these do not change places
         fresh = links.targets(KEY, count)
         forged = [target.replace("Expires=1", "Expires=2", 1) for target in fresh]
@@ -159,7 +159,7 @@ def refusals(plan: Plan, links: Links, here: Server, there: Server, outcome: Out
 def strangers(plan: Plan, links: Links, here: Server, outcome: Outcome) -> None:
     """Measure the CPU of each of the worst requests."""
     plan.say("refuse: the worst requests of a stranger")
-    count = plan.count(200, 20)
+    count = plan.pick(200, 80, 20)
     (spent,) = links.targets(KEY, 1)
     uvloop.run(ask(here.port, [spent], connections=1))
     statuses: dict[str, set[int]] = {}
@@ -172,7 +172,7 @@ def strangers(plan: Plan, links: Links, here: Server, outcome: Outcome) -> None:
 
         return turn
 
-    series = in_turns({name: way(name, request) for name, request in worst(spent).items()}, plan.count(3, 1))
+    series = in_turns({name: way(name, request) for name, request in worst(spent).items()}, plan.pick(3, 2, 1))
     outcome.raw["strangers"] = series.samples
     table = Table("The worst requests of a stranger", ("Request", "CPU ms", "Status"))
     for name in series.samples:
@@ -184,7 +184,7 @@ def strangers(plan: Plan, links: Links, here: Server, outcome: Outcome) -> None:
 def floods(plan: Plan, links: Links, here: Server, outcome: Outcome) -> None:
     """Measure a good viewer alone and beside a flood."""
     plan.say("refuse: a good viewer beside a flood")
-    count = plan.count(500, 100)
+    count = plan.pick(500, 300, 100)
     (spent,) = links.targets(KEY, 1)
     uvloop.run(ask(here.port, [spent], connections=1))
     flood = [*worst(spent).values()]
@@ -192,7 +192,7 @@ def floods(plan: Plan, links: Links, here: Server, outcome: Outcome) -> None:
     def way(requests: Sequence[Request]) -> Callable[[int], Sample]:
         return lambda _: {"p99_ms": uvloop.run(p99_ms(here.port, links.targets(KEY, count), requests))}
 
-    series = in_turns({"alone": way([]), "beside a flood": way(flood)}, plan.count(3, 1))
+    series = in_turns({"alone": way([]), "beside a flood": way(flood)}, plan.pick(3, 2, 1))
     outcome.raw["floods"] = series.samples
     table = Table("A good viewer", ("", "p99 ms", "alone = 1"))
     for name in series.samples:

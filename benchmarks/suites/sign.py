@@ -38,18 +38,18 @@ def run(plan: Plan) -> Outcome:
     table = Table("Making a link", ("Signer", "us", "bare call = 1"))
     for kind in KINDS:
         plan.say(f"sign {kind}")
-        key = Key(kind, plan.count(200, 20))
+        key = Key(kind, plan.pick(200, 100, 20))
         ways: dict[str, Callable[[int], Sample]] = {"oncegate": key.sign, "bare call": key.sign_bare}
         if kind == "rsa":
             ways |= others(key.private_pem, plan, outcome)
-        compare(kind, ways, outcome, table, rounds=plan.count(9, 1), chart="sign")
+        compare(kind, ways, outcome, table, rounds=plan.pick(9, 7, 1), chart="sign")
     outcome.tables.append(table)
     return outcome
 
 
 def others(private_pem: bytes, plan: Plan, outcome: Outcome) -> dict[str, Callable[[int], Sample]]:
     """Return the signers of others that are installed, with an RSA key."""
-    count = plan.count(100, 5)
+    count = plan.pick(100, 50, 5)
     private = load_pem_private_key(private_pem, None)
     assert isinstance(private, RSAPrivateKey)
     ends = dt.datetime.now(dt.UTC).replace(tzinfo=None) + dt.timedelta(hours=1)

@@ -42,7 +42,8 @@ class Point(NamedTuple):
 
 
 POINTS = (Point("1 KiB", KIB, 100), Point("16 MiB", 16 * MIB, 4))
-QUICK = (Point("1 KiB", KIB, 16), Point("16 MiB", 16 * MIB, 1))
+QUICK = (Point("1 KiB", KIB, 50), Point("16 MiB", 16 * MIB, 2))
+SMOKE = (Point("1 KiB", KIB, 16), Point("16 MiB", 16 * MIB, 1))
 
 
 class Ways:
@@ -123,7 +124,7 @@ def run(plan: Plan) -> Outcome:
         made = Installation(plan.folder, tables=tables)
         with made.serve() as serving:
             ways = Ways(made, serving.process.pid, server)
-            for point in QUICK if plan.is_quick else POINTS:
+            for point in plan.pick(POINTS, QUICK, SMOKE):
                 measure(plan, point, ways, server, outcome)
     return outcome
 
@@ -139,7 +140,7 @@ def measure(plan: Plan, point: Point, ways: Ways, server: MinistackServer, outco
         plan.say(f"stores: {method} of {point.name}")
 
         series = in_turns(
-            {name: partial(_turn, way, name, keys, body, method) for name, way in all_ways.items()}, plan.count(3, 1)
+            {name: partial(_turn, way, name, keys, body, method) for name, way in all_ways.items()}, plan.pick(3, 2, 1)
         )
         outcome.raw[f"{method} {point.name}"] = series.samples
         table = Table(

@@ -12,8 +12,8 @@ def run(plan: Plan) -> Outcome:
     table = Table("Verifying a link", ("By", "us", "bare call = 1"))
     for kind in KINDS:
         plan.say(f"verify {kind}")
-        key = Key(kind, plan.count(400, 40))
+        key = Key(kind, plan.pick(400, 200, 40))
         ways = {"oncegate": key.verify, "oncegate, any link": key.verify_any, "bare call": key.verify_bare}
-        compare(kind, ways, outcome, table, rounds=plan.count(15, 2), chart="verify")
+        compare(kind, ways, outcome, table, rounds=plan.pick(15, 9, 1), chart="verify")
     outcome.tables.append(table)
     return outcome

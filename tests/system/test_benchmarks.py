@@ -18,8 +18,8 @@ from benchmarks.__main__ import SUITES  # noqa: E402
 from benchmarks.charts import svg  # noqa: E402
 from benchmarks.figures import Spread, in_turns, shown  # noqa: E402
 from benchmarks.musts import MUSTS, table_of  # noqa: E402
-from benchmarks.plan import Chart, Outcome, Table  # noqa: E402
-from benchmarks.report import machine, write  # noqa: E402
+from benchmarks.plan import Chart, Curves, Outcome, Table  # noqa: E402
+from benchmarks.report import PAGE, machine, write  # noqa: E402
 
 WITH_NGINX = {"download", "upload"}
 
@@ -36,7 +36,7 @@ def test_a_suite_runs(suite: str, require_tool: Callable[[str], str], pytestconf
         require_tool("nginx")
         require_tool("wrk")
     done = subprocess.run(
-        [ROOT / "scripts" / "bench", suite, "--quick"],
+        [ROOT / "scripts" / "bench", suite, "--smoke"],
         env={**os.environ, "ALREADY_PREPARED": "1"},
         capture_output=True,
         text=True,
@@ -107,12 +107,30 @@ def test_a_chart_is_svg() -> None:
     assert texts == ["CPU & memory", "oncegate <1>", "5.00 us", "nginx", "1.00 us"]
 
 
+def test_curves_are_svg() -> None:
+    """Each point lies within the picture, also of a line that is not measured everywhere, and of a figure of nothing."""
+    lines = {
+        "oncegate, sqlite": {"1": Spread(5, 4, 10), "64": Spread(200, 100, 2_000)},
+        "nginx": {"64": Spread(0, 0, 0)},
+    }
+    root = ET.fromstring(svg(Curves("a", "CPU & memory", "us", ("1", "64"), lines)))
+    width, height = map(float, root.attrib["viewBox"].split()[2:])
+    circles = [
+        (float(circle.attrib["cx"]), float(circle.attrib["cy"]))
+        for circle in root.iter("{http://www.w3.org/2000/svg}circle")
+    ]
+    assert len(circles) == 3
+    assert all(0 < x < width and 0 < y < height for x, y in circles)
+
+
 def test_a_report_names_neither_machine_nor_folder(tmp_path: pathlib.Path) -> None:
     """It is published."""
     outcome = Outcome(tables=[Table("A table", ("a", "b"), [("1", "2")])], left_out=["x: y, because of z"])
     write(tmp_path / "report", {"verify": outcome}, machine(), "scripts/bench verify")
     said = "".join(path.read_text() for path in (tmp_path / "report").iterdir())
     assert "| 1 | 2 |" in said
+    page = (tmp_path / "report" / PAGE).read_text()
+    assert max(len(line) for line in page.splitlines() if not line.startswith("|")) <= 120
     assert "because of z" in said
     assert os.uname().nodename not in said
     assert str(ROOT) not in said
