@@ -18,9 +18,9 @@ from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, Insert, Ledger
 from oncegate.ledgers.sqlite import file as sqlite_file
 from oncegate.ledgers.sqlite import rows as sqlite_rows
 from oncegate.ledgers.sqlite import threads as sqlite_threads
-from oncegate.ledgers.sqlite.ledger import STEP_ROWS, SqliteLedger
+from oncegate.ledgers.sqlite.ledger import SqliteLedger
 from oncegate.ledgers.sqlite.mount import Mount
-from oncegate.ledgers.sqlite.rows import KEYS_MAX
+from oncegate.ledgers.sqlite.rows import DUE_MAX, KEYS_MAX
 from oncegate.ledgers.sqlite.threads import Writer
 from oncegate.testing.ledger_processes import Job, fresh_link_id, run_together
 
@@ -204,8 +204,8 @@ async def test_a_sweep_works_in_small_steps_beside_claims(path: pathlib.Path, ba
             await asyncio.gather(*(ledger.insert(fresh_link_id(), b"{}", FORGET_NEVER_S) for _ in range(8)))
             claims += 8
         assert await sweeping == 3000
-        assert claims >= 3000 // STEP_ROWS
-    assert len(batches) >= 3000 // STEP_ROWS
+        assert claims >= 3000 // DUE_MAX
+    assert len(batches) >= 3000 // DUE_MAX
     assert max(batches) <= 9  # eight claims and one step
 
 
@@ -333,9 +333,9 @@ async def test_a_sweep_where_nothing_is_due_walks_nothing(path: pathlib.Path, mo
     looked: list[bytes] = []
     look = sqlite_rows.look_at_page
 
-    def counted(connection: sqlite3.Connection, *, after: bytes, limit: int, limit_s: int) -> sqlite_rows.Page:
+    def counted(connection: sqlite3.Connection, *, after: bytes, upto: bytes, limit_s: int) -> sqlite_rows.Page:
         looked.append(after)
-        return look(connection, after=after, limit=limit, limit_s=limit_s)
+        return look(connection, after=after, upto=upto, limit_s=limit_s)
 
     monkeypatch.setattr(sqlite_rows, "look_at_page", counted)
     async with opened(path) as ledger:

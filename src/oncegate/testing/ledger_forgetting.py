@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Mapping
 
@@ -19,13 +20,16 @@ from oncegate.ledgers.protocol import (
     Version,
 )
 from oncegate.ledgers.sweeping import TRIES_KEPT
+from oncegate.links.link_id import uuid7
 from oncegate.testing.ledger_checks import LedgerChecks, optional_of, version_of
 from oncegate.testing.ledger_processes import fresh_link_id
-from oncegate.testing.suite import check
+from oncegate.testing.suite import CheckFailed, check
 
 SWEEP_AHEAD_S = 60
 HOUR_S = 3_600
 STALL_MAX_S = 2.0
+CLAIMING = 8
+SWEEP_MAX_S = 60.0
 
 
 class ForgettingChecks(LedgerChecks):
@@ -134,6 +138,29 @@ class ForgettingChecks(LedgerChecks):
                 check(took_s < STALL_MAX_S, f"a claim took {took_s:.1f} s during a sweep")
                 await asyncio.sleep(0)
             check(await sweeping >= 2000, f"2000 records were due, {await sweeping} were forgotten")
+
+    async def check_a_sweep_ends_beside_claims_that_never_pause(self) -> None:
+        """A sweep looks at what stood when it began, and does not follow the claims, whose ids rise with time."""
+        async with self._opened() as ledger:
+            sweeps, limit_s, is_over = optional_of(ledger, Sweeps), await _unswept_s(ledger), asyncio.Event()
+
+            async def claim(*, is_plain: bool) -> None:
+                while not is_over.is_set():
+                    link_id = uuid7(time.time_ns() // 1_000_000, secrets.token_bytes(10))
+                    version_of(
+                        await ledger.insert(b"\xff" + link_id[1:] if is_plain else link_id, b"{}", FORGET_NEVER_S)
+                    )
+                    await asyncio.sleep(0)
+
+            claims = [asyncio.ensure_future(claim(is_plain=number % 2 == 0)) for number in range(CLAIMING)]
+            try:
+                async with asyncio.timeout(SWEEP_MAX_S):
+                    await sweeps.sweep(limit_s, force=True)
+            except TimeoutError:
+                raise CheckFailed(f"a sweep beside claims did not end within {SWEEP_MAX_S:.0f} s") from None
+            finally:
+                is_over.set()
+                await asyncio.gather(*claims)
 
     async def check_a_scan_lists_all_in_order(self) -> None:
         """Pages in order of id hold each record once, whole, whatever their size; an empty page is the end."""

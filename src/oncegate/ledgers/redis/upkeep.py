@@ -127,7 +127,8 @@ class RedisUpkeep(SweepsByTries):
         if counts[0] == counts[1]:
             return
         pace, after = Pace(self._is_waiting), b""
-        while True:
+        # no more steps than what stood when it began takes, or it would follow the claims: the next sweep has the rest
+        for _ in range(_number(counts[0]) // STEP_ROWS + 1):
             await pace.next_step()
             after = _bytes(await self._run(ADOPT, self._record, _above(after), STEP_ROWS))
             if not after:
@@ -237,7 +238,7 @@ def _bytes(reply: Reply) -> bytes:
     return reply
 
 
-def _number(reply: Reply) -> int:
+def _number(reply: object) -> int:
     if not isinstance(reply, int):
         raise OSError("redis: a number was expected")
     return reply

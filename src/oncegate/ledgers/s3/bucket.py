@@ -7,6 +7,7 @@ own write: the caller must recognise it.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
@@ -103,14 +104,20 @@ class Bucket:
         except FileNotFoundError:
             return
 
-    async def names(self, folder: str, *, after: str = "") -> AsyncIterator[Sequence[str]]:
-        """List the names in a folder that sort after one, page by page, in order."""
+    async def names(self, folder: str, *, after: str = "", until_s: float = math.inf) -> AsyncIterator[Sequence[str]]:
+        """List the names in a folder that sort after one, page by page, in order.
+
+        Args:
+            folder: a part of the ledger.
+            after: a name.
+            until_s: by the server's clock; what was written later is left out.
+        """
         # The cast: obstore's own types name those of an optional package.
         listing = cast("Callable[..., AsyncIterator[Sequence[ObjectMeta]]]", obstore.list)  # pyright: ignore[reportUnknownMemberType]  the same
         before = f"{FOLDER}/{folder}/"
         offset = f"{before}{after}" if after else None
         async for page in listing(self._store, before[:-1], offset=offset, chunk_size=1000):
-            yield [meta["path"].removeprefix(before) for meta in page]
+            yield [meta["path"].removeprefix(before) for meta in page if meta["last_modified"].timestamp() <= until_s]
 
     async def _put(self, name: str, data: bytes, mode: PutMode) -> str | None:
         try:

@@ -45,7 +45,7 @@ from oncegate.ledgers.sqlite import fitness as sqlite_fitness
 from oncegate.ledgers.sqlite.address import path_of
 from oncegate.ledgers.sqlite.events import EventFile
 from oncegate.ledgers.sqlite.mount import Mount, mount_of
-from oncegate.ledgers.sqlite.rows import KEYS_MAX, Page
+from oncegate.ledgers.sqlite.rows import KEYS_MAX, Page, Walk
 from oncegate.ledgers.sqlite.threads import (
     BeginWalk,
     Count,
@@ -67,7 +67,7 @@ from oncegate.ledgers.sweeping import Pace, SweepsByTries
 
 WEAKER_PROMISES = sqlite_fitness.WEAKER_PROMISES
 WAITING_MAX = 16_384
-STEP_ROWS = 500  # of a sweep or a list: a transaction of a few milliseconds at most
+STEP_ROWS = 500  # of a list
 
 _Kind = TypeVar("_Kind")
 
@@ -202,20 +202,22 @@ class SqliteLedger(SweepsByTries):
 
     async def _forget_due(self, limit_s: int, *, force: bool) -> int:
         del force
-        if _expect(Count, await self._writer.ask(BeginWalk())).count > limit_s:
+        walk = _expect(Walk, await self._writer.ask(BeginWalk()))
+        if walk.least_s > limit_s:
             return 0
         pace = Pace(lambda: self._writer.is_waiting)
-        after, forgotten, least_s = b"", 0, FORGET_NEVER_S
-        while True:
-            await pace.next_step()
-            # Looked for by the reader; the writer is asked only where something is due. Its delete goes into the next
-            # transaction with the claims that wait, and costs them no commit of its own.
-            page = _expect(Page, await self._reader.ask(LookAtPage(after, STEP_ROWS, limit_s)))
-            if page.last is None:
-                break
-            if page.due:
-                forgotten += _expect(Count, await self._writer.ask(DeleteDue(after, page.last, limit_s))).count
-            after, least_s = page.last, min(least_s, page.least_s)
+        forgotten, least_s = 0, FORGET_NEVER_S
+        for begin, upto in walk.stretches:
+            after = begin
+            while after < upto:
+                await pace.next_step()
+                # Looked for by the reader; the writer is asked only where something is due. Its delete goes into the
+                # next transaction with the claims that wait, and costs them no commit of its own.
+                page = _expect(Page, await self._reader.ask(LookAtPage(after, upto, limit_s)))
+                last = upto if page.last is None else page.last
+                if page.due:
+                    forgotten += _expect(Count, await self._writer.ask(DeleteDue(after, last, limit_s))).count
+                after, least_s = last, min(least_s, page.least_s)
         _expect(Count, await self._writer.ask(EndWalk(least_s)))
         return forgotten
 

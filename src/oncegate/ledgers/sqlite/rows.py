@@ -18,6 +18,12 @@ from typing import NamedTuple
 from oncegate.ledgers.protocol import FORGET_NEVER_S, Insert, Repair, Row, SweepState, Version
 
 KEYS_MAX = 128  # 4 x 128 parameters: older builds of SQLite stop at 999
+LOOK_ROWS = 8_192
+"""Of a step of a walk. A step waits up to a quarter of a second for claims, which must not write more than it looks at."""
+DUE_MAX = 500
+"""Of these, how many one transaction deletes: a few milliseconds at most."""
+_PLAIN = b"\xff"
+"""Ids of plain links begin with it, those of tickets lie below (``links/link_id.py``)."""
 _REPLACE = "DO UPDATE SET version = excluded.version, forget_after = excluded.forget_after, record = excluded.record"
 
 
@@ -122,10 +128,39 @@ def lower_least_new(connection: sqlite3.Connection, least_s: int) -> None:
     connection.execute("UPDATE sweeping SET least_new = ? WHERE least_new > ?", (least_s, least_s))
 
 
-def begin_walk(connection: sqlite3.Connection) -> int:
-    """Begin to gather ``least_new`` anew, and return the smallest ``forget_after_s`` that a walk could find."""
+class Walk(NamedTuple):
+    """What a walk is to look at: all records that stand when it begins, and few that are written later.
+
+    The ids of tickets rise with time and those of plain links lie above them all, so without an end for each of the two
+    a walk would follow the claims.
+
+    Attributes:
+        least_s: the smallest ``forget_after_s`` that it could find.
+        last_ticket: the highest id of a ticket; None: there is none.
+        last_plain: the highest id of a plain link; None: there is none.
+    """
+
+    least_s: int
+    last_ticket: bytes | None
+    last_plain: bytes | None
+
+    @property
+    def stretches(self) -> Sequence[tuple[bytes, bytes]]:
+        """From (exclusive) and to (inclusive) which ids it goes."""
+        ends = (b"", self.last_ticket), (_PLAIN, self.last_plain)
+        return [(after, upto) for after, upto in ends if upto is not None]
+
+
+def begin_walk(connection: sqlite3.Connection) -> Walk:
+    """Begin to gather ``least_new`` anew: what is written from now on need not be looked at."""
     connection.execute("UPDATE sweeping SET least_due = min(least_due, least_new), least_new = ?", (FORGET_NEVER_S,))
-    return connection.execute("SELECT least_due FROM sweeping").fetchone()[0]
+    found = connection.execute(
+        "SELECT least_due,"
+        " (SELECT link_id FROM records WHERE link_id < :plain ORDER BY link_id DESC LIMIT 1),"
+        " (SELECT link_id FROM records WHERE link_id > :plain ORDER BY link_id DESC LIMIT 1) FROM sweeping",
+        {"plain": _PLAIN},
+    ).fetchone()
+    return Walk(*found)
 
 
 def end_walk(connection: sqlite3.Connection, least_s: int) -> None:
@@ -150,7 +185,7 @@ class Page(NamedTuple):
 
     Attributes:
         last: id of the last record; None: there were none.
-        due: how many are due.
+        due: how many are due, at most ``DUE_MAX``.
         least_s: the smallest ``forget_after_s`` of the others.
     """
 
@@ -159,13 +194,20 @@ class Page(NamedTuple):
     least_s: int
 
 
-def look_at_page(connection: sqlite3.Connection, *, after: bytes, limit: int, limit_s: int) -> Page:
-    """Look at the next ``limit`` records whose id is above ``after``."""
+def look_at_page(connection: sqlite3.Connection, *, after: bytes, upto: bytes, limit_s: int) -> Page:
+    """Look at the next records from ``after`` (exclusive) to ``upto`` (inclusive): ``LOOK_ROWS``, ``DUE_MAX`` of them due."""
+    page = "SELECT link_id, forget_after FROM records WHERE link_id > :after AND link_id <= :upto ORDER BY link_id LIMIT :rows"
+    asked = {"after": after, "upto": upto, "limit_s": limit_s, "rows": LOOK_ROWS, "due": DUE_MAX - 1}
+    full = connection.execute(
+        f"SELECT link_id FROM ({page}) WHERE forget_after <= :limit_s LIMIT 1 OFFSET :due",  # noqa: S608  constants only
+        asked,
+    ).fetchone()
+    if full is not None:
+        asked["upto"] = full[0]
     found = connection.execute(
-        "SELECT max(link_id), coalesce(sum(forget_after <= :limit_s), 0),"
-        " coalesce(min(CASE WHEN forget_after > :limit_s THEN forget_after END), :never) FROM"
-        " (SELECT link_id, forget_after FROM records WHERE link_id > :after ORDER BY link_id LIMIT :limit)",
-        {"after": after, "limit": limit, "limit_s": limit_s, "never": FORGET_NEVER_S},
+        "SELECT max(link_id), coalesce(sum(forget_after <= :limit_s), 0),"  # noqa: S608  constants only
+        f" coalesce(min(CASE WHEN forget_after > :limit_s THEN forget_after END), :never) FROM ({page})",
+        {**asked, "never": FORGET_NEVER_S},
     ).fetchone()
     return Page(*found)
 

@@ -59,7 +59,7 @@ class Rebirth:
 
 @dataclass(frozen=True, slots=True)
 class BeginWalk:
-    """Asks the writer for the smallest ``forget_after_s`` of all records, as the walk of a sweep begins."""
+    """Asks the writer what stands, as the walk of a sweep begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +80,10 @@ class DeleteDue:
 
 @dataclass(frozen=True, slots=True)
 class LookAtPage:
-    """Asks the reader to look at the next ``limit`` records of a walk."""
+    """Asks the reader to look at the next records of a walk, from ``after`` (exclusive) to ``upto`` at most."""
 
     after: bytes
-    limit: int
+    upto: bytes
     limit_s: int
 
 
@@ -109,7 +109,7 @@ class Count:
 
 Upkeep = KeepSweep | Rebirth | BeginWalk | EndWalk | DeleteDue
 WriterAsk = Insert | Replace | Upkeep
-WriterAnswer = Done | Stands | Gone | Swept | Count | Unknown
+WriterAnswer = Done | Stands | Gone | Swept | Count | sqlite_rows.Walk | Unknown
 ReaderAsk = Read | LookAtPage | ReadSweep | ListRows
 ReaderAnswer = Stands | Gone | sqlite_rows.Page | SweepState | Sequence[Row] | Unknown
 
@@ -363,7 +363,7 @@ def _decide(
     return Done(found[0] + 1)
 
 
-def _keep_up(connection: sqlite3.Connection, ask: Upkeep) -> Count:
+def _keep_up(connection: sqlite3.Connection, ask: Upkeep) -> Count | sqlite_rows.Walk:
     match ask:
         case KeepSweep(before, after):
             if sqlite_rows.read_sweep(connection) != before:
@@ -374,7 +374,7 @@ def _keep_up(connection: sqlite3.Connection, ask: Upkeep) -> Count:
             sqlite_rows.put_rebirth(connection, born_ms, repair, swept_until_s)
             return Count(1)
         case BeginWalk():
-            return Count(sqlite_rows.begin_walk(connection))
+            return sqlite_rows.begin_walk(connection)
         case EndWalk(least_s):
             sqlite_rows.end_walk(connection, least_s)
             return Count(1)
@@ -387,8 +387,8 @@ def _read(connection: sqlite3.Connection, ask: ReaderAsk, records: Mapping[bytes
         case Read(link_id):
             found = records.get(link_id)
             return Gone() if found is None else Stands(found[1], found[0])
-        case LookAtPage(after, limit, limit_s):
-            return sqlite_rows.look_at_page(connection, after=after, limit=limit, limit_s=limit_s)
+        case LookAtPage(after, upto, limit_s):
+            return sqlite_rows.look_at_page(connection, after=after, upto=upto, limit_s=limit_s)
         case ReadSweep():
             return sqlite_rows.read_sweep(connection)
         case ListRows(after, limit):
