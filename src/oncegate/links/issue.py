@@ -220,7 +220,7 @@ def make_link(wish: Wish, *, public_url: str, key: SigningKey | None, s3: S3Issu
         BadRequest: the scheme cannot hold the wish, or there is nothing to sign it with.
     """
     url = _sign(wish, public_url=public_url, key=key, s3=s3, now_s=now_s)
-    if len(url.partition("?")[2]) > QUERY_MAX_BYTES:
+    if len(url) > QUERY_MAX_BYTES and len(url.partition("?")[2]) > QUERY_MAX_BYTES:
         raise BadRequest("filename", "the link is longer than viewers take: shorten the file name or the note")
     return url
 
@@ -241,10 +241,9 @@ def _sign(wish: Wish, *, public_url: str, key: SigningKey | None, s3: S3Issuer |
     if key is None:
         raise BadRequest("scheme", "a CloudFront link needs a signing key: set [keys] signing")
     url = url_to_sign(public_url, wish)
-    path, _, query = url.partition("?")
     return cloudfront.sign_url(
         url,
-        resource=f"{path}*?{query}" if wish.is_any_key else url,
+        resource=url.replace("?", "*?", 1) if wish.is_any_key else url,
         key=key,
         expires_s=wish.expires_s,
         not_before_s=wish.not_before_s,

@@ -7,10 +7,12 @@ by whom.
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
-from functools import lru_cache
 
 from oncegate.links.grant import Signed
+
+_TO_BASE64URL = bytes.maketrans(b"+/", b"-_")
 
 
 def uuid7(now_ms: int, random: bytes) -> bytes:
@@ -31,10 +33,9 @@ def is_uuid7(nonce: bytes) -> bool:
     return len(nonce) == 16 and nonce[6] >> 4 == 7 and nonce[8] >> 6 == 2
 
 
-@lru_cache(maxsize=1024)
 def text_of_id(link_id: bytes) -> str:
     """Write 16 bytes as 22 base64url characters."""
-    return base64.urlsafe_b64encode(link_id)[:22].decode()
+    return binascii.b2a_base64(link_id, newline=False)[:22].translate(_TO_BASE64URL).decode()
 
 
 def id_of_text(text: str) -> bytes:

@@ -52,7 +52,7 @@ def parse_url(url: str) -> Url:
 
 def escape(text: str, *, safe: str = "") -> str:
     """Percent-encode everything but RFC 3986's unreserved characters, as S3 and every browser agree on."""
-    return quote(text, safe=safe + "-_.~")
+    return quote(text, safe=safe)
 
 
 def is_escaped_well(raw: bytes) -> bool:

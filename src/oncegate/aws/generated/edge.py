@@ -99,12 +99,13 @@ class Grant(NamedTuple):
 
 # links/link_id
 
+_TO_BASE64URL = bytes.maketrans(b'+/', b'-_')
+
 def is_uuid7(nonce):
  return len(nonce) == 16 and nonce[6] >> 4 == 7 and (nonce[8] >> 6 == 2)
 
-@lru_cache(maxsize=1024)
 def text_of_id(link_id):
- return base64.urlsafe_b64encode(link_id)[:22].decode()
+ return binascii.b2a_base64(link_id, newline=False)[:22].translate(_TO_BASE64URL).decode()
 
 def id_of_text(text):
  link_id = base64.b64decode(text + '==', altchars=b'-_', validate=True)
@@ -553,7 +554,7 @@ _BROKEN_ESCAPE = re.compile(b'%(?![0-9A-Fa-f]{2})')
 _FORBIDDEN = re.compile('[\\x00-\\x1f\\x7f-\\x9f\\\\]')
 
 def escape(text, *, safe=''):
- return quote(text, safe=safe + '-_.~')
+ return quote(text, safe=safe)
 
 def is_escaped_well(raw):
  return b'%' not in raw or _BROKEN_ESCAPE.search(raw) is None
