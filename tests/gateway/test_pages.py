@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
+from typing import Any
 
 from homes import Home
-from oncegate.testing.raw_http import ask
+from oncegate.testing.raw_http import RawConnection, ask, target_of
+from oncegate.uses.record import Doubt
 from oncegate.uses.use import revoke
 
 NAVIGATION = {
@@ -131,3 +134,82 @@ def test_a_page_survives_cookies_that_contradict_each_other(gateway: Home) -> No
     url = gateway.public_url + "/nothing"
     page = ask("GET", url, {**NAVIGATION, "Cookie": "oncegate-language=en; oncegate-language=de"})
     assert (page.status, page.header("content-language")) == (403, "en")
+
+
+def _given_up(home: Home, url: str, until: Callable[..., Any]) -> str:
+    """The holder's cookie, after their browser took all of a small object and reset the connection unread."""
+    with RawConnection(url) as connection:
+        cookie = {"Cookie": ask("POST", url, PRESSED).cookie}
+        connection.send_request("GET", target_of(url), host=url[7:].partition("/")[0], headers={**NAVIGATION, **cookie})
+        answer = connection.read_answer()
+        connection.reset()
+    assert answer.status == 200
+
+    def is_in_doubt() -> bool:
+        record = home.record(url)
+        return record is not None and record.claims[0].doubt is not Doubt.NONE
+
+    until(is_in_doubt, "the end is settled")
+    return answer.cookie
+
+
+def test_a_holder_whose_download_may_not_have_arrived_is_shown_that_they_can_start_again(
+    gateway: Home, until: Callable[..., Any]
+) -> None:
+    """A program with their cookie is served; so their browser, which is shown a page first, must not read "used".
+
+    A stranger beside them reads that the link is used, and so does who shows another cookie; looking changes nothing.
+    """
+    url = gateway.fresh(b"x" * 1000, "small.bin")
+    cookie = _given_up(gateway, url, until)
+    before = gateway.record(url)
+    page = ask("GET", url, {**NAVIGATION, "Cookie": cookie})
+    assert page.status == 403
+    assert "Your download may not have arrived" in page.text
+    assert "Start again" in page.text
+    name = cookie.partition("=")[0]
+    for other in ({}, {"Cookie": f"{name}={'A' * 22}"}):
+        assert "This file was already opened" in ask("GET", url, {**NAVIGATION, **other}).text
+        assert ask("GET", url, other).status == 403
+    assert gateway.record(url) == before
+
+    button = ask("POST", url, {**PRESSED, "Cookie": cookie})
+    served = ask("GET", url, {**NAVIGATION, "Cookie": f"{cookie}; {button.cookie}"})
+    assert (served.status, served.body) == (200, b"x" * 1000)
+    again = {**NAVIGATION, "Cookie": cookie}
+    until(lambda: "This file was already opened" in ask("GET", url, again).text, "once is enough")
+
+
+def test_the_page_and_the_answer_agree_when_the_time_to_start_again_is_over(
+    gateway_with: Callable[..., Home], until: Callable[..., Any]
+) -> None:
+    """A second later neither the holder's plain request is served, nor does a page promise it."""
+    home = gateway_with(links={"resume_window": "3s"})
+    url = home.fresh(b"x" * 1000)
+    cookie = {"Cookie": _given_up(home, url, until)}
+    # the page first: a request that is served takes what the page promises
+    until(lambda: "may not have arrived" not in ask("GET", url, {**NAVIGATION, **cookie}).text, "its time is over")
+    assert "This file was already opened" in ask("GET", url, {**NAVIGATION, **cookie}).text
+    assert ask("GET", url, cookie).status == 403
+
+
+def test_a_download_that_is_under_way_is_not_told_as_used(gateway: Home) -> None:
+    """All was handed over, and its end is not known yet: the holder reads that it has started, not that it is over."""
+    url = gateway.fresh(b"x" * 2 * MIB)
+    with RawConnection(url, receive_buffer_bytes=4096) as connection:
+        go = ask("POST", url, PRESSED).cookie
+        headers = {**NAVIGATION, "Cookie": go}
+        connection.send_request("GET", target_of(url), host=url[7:].partition("/")[0], headers=headers)
+        cookie = connection.read_head().cookie
+        page = ask("GET", url, {**NAVIGATION, "Cookie": cookie})
+        assert "Your download has started" in page.text
+        assert "Your download has started" in ask("GET", url, {**NAVIGATION, "Cookie": f"{cookie}; {go}"}).text
+
+
+def test_a_link_that_asks_for_what_is_not_done_here_says_so(gateway: Home) -> None:
+    """Objects are not removed here: its reader has done nothing wrong, and is not told to open it otherwise."""
+    url = gateway.fresh(b"x", delete_after=True)
+    page = ask("GET", url, NAVIGATION)
+    assert (page.status, "This link cannot be opened here" in page.text) == (501, True)
+    assert "It is not used up." in page.text
+    assert gateway.record(url) is None

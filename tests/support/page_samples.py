@@ -79,12 +79,18 @@ def states(pages: Pages, request: ViewerRequest) -> Iterator[tuple[str, Answer]]
     yield "started", pages.started(request, pdf, 900)
     yield (
         "broken",
-        pages.broken(request, Broken(backup, 58_000_000, NOW_S + 600, may_start_again=False), request_id="kKZc-2"),
+        pages.broken(
+            request, Broken(backup, 58_000_000, NOW_S + 600, has_rest=True, may_start_again=False), request_id="kKZc-2"
+        ),
     )
     yield (
         "broken-again",
-        pages.broken(request, Broken(backup, 1_200_000, NOW_S + 600, may_start_again=True), request_id="k-2"),
+        pages.broken(
+            request, Broken(backup, 1_200_000, NOW_S + 600, has_rest=True, may_start_again=True), request_id="k-2"
+        ),
     )
+    doubt = Broken(pdf, 2_400_000, NOW_S + 600, has_rest=False, may_start_again=True)
+    yield "broken-doubt", pages.broken(request, doubt, request_id="k-2")
     yield (
         "player-audio",
         pages.player(request, shown_file("talk.mp3", size_bytes=18_000_000), element="audio", status=200),

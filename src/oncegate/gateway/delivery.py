@@ -29,6 +29,8 @@ file a seventh more."""
 # with 1,000 stalled readers: 32 hold 1 MiB each and the others 131 KiB, 209 MiB in all (docs/performance.md)
 LARGE_CHUNK_TRANSFERS_MAX = 32
 
+END_KNOWN_S = 1.0
+"""For so long a holder waits for the end of an earlier transfer of theirs, before they are told that it is under way."""
 UNREAD_S = 2.0
 """For so long after its last byte somebody who asks again waits for the end of a transfer that has arrived."""
 UNWATCHED_MAX_BYTES = 2 * 1024 * 1024

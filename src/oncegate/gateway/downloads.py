@@ -8,11 +8,11 @@ import functools
 from collections.abc import Mapping
 
 from oncegate.gateway.answers import is_played, not_modified, object_headers, with_charset
-from oncegate.gateway.delivery import FirstByteFailed, deliver
+from oncegate.gateway.delivery import END_KNOWN_S, FirstByteFailed, deliver
 from oncegate.gateway.ending import Ending, given_back
 from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.handing_over import hand_over
-from oncegate.gateway.pages import has_pressed, is_back_again, page_for_holder, player_page, ready_page
+from oncegate.gateway.pages import is_back_again, page_for_holder, player_page, ready_page
 from oncegate.gateway.parts import Parts, fresh_claim_id, fresh_mark
 from oncegate.gateway.ranges import has_strong_condition, plan_answer
 from oncegate.gateway.records import record_of
@@ -38,8 +38,6 @@ from oncegate.web.answers import Answer, button_answer
 
 # another request of the same holder may take what was freed for this one; then 503
 CUTS_MAX = 3
-END_KNOWN_S = 1.0
-"""For so long a holder waits for the end of an earlier transfer of theirs; then 503."""
 
 
 async def serve_download(parts: Parts, exchange: Exchange, request: ViewerRequest, grant: Grant) -> None:
@@ -170,17 +168,13 @@ async def _show_page(parts: Parts, exchange: Exchange, request: ViewerRequest, g
 async def _show_what_is_left(
     parts: Parts, exchange: Exchange, request: ViewerRequest, grant: Grant, info: ObjectInfo
 ) -> bool:
-    """Show what is left of a download to its holder, who goes to the link once more. Spends nothing.
-
-    For a minute after a press a navigation is that press, and is served: unless the holder can have nothing whole by it,
-    as where the download broke within that minute.
-    """
+    """Show what is left of a download to its holder, who goes to the link once more. Spends nothing."""
     if not is_back_again(request, grant):
         return False
-    record, ask = await record_of(parts, grant), _ask(parts, request, grant, info, None)
-    if has_pressed(request, grant) and _decider(parts, ask, info)(record).kind is not Kind.REFUSE:
+    ask = _ask(parts, request, grant, info, None)
+    answer = await page_for_holder(parts, exchange, request, grant, info, ask, _decider(parts, ask, info))
+    if answer is None:
         return False
-    answer = page_for_holder(parts, exchange, request, grant, info, record, ask)
     exchange.outcome = "page"
     await exchange.answer(answer)
     return True

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import re
 
+from oncegate.gateway.delivery import END_KNOWN_S
 from oncegate.gateway.exchange import DRAIN_MAX_S, Exchange
 from oncegate.gateway.parts import Parts
 from oncegate.gateway.records import record_of
+from oncegate.ledgers.claiming import Decide
 from oncegate.links.cookies import cookies_of
 from oncegate.links.disposition import disposition_of
 from oncegate.links.grant import Grant, Operation
@@ -21,7 +23,7 @@ from oncegate.links.urls import object_key_of
 from oncegate.links.verify import ANY_MOMENT, authenticate
 from oncegate.stores.protocol import ObjectInfo
 from oncegate.uses.record import Claim, Record, RecordUnreadable
-from oncegate.uses.use import DownloadAsk, Kind, admit_download, refusal_of_use
+from oncegate.uses.use import Admission, DownloadAsk, Kind, refusal_of_use
 from oncegate.web.answers import RETRY_AFTER_S, Answer, asks_for_json
 from oncegate.web.languages import LANGUAGES
 from oncegate.web.names import Shown, shown_file, signed_name
@@ -83,34 +85,61 @@ def has_pressed(request: ViewerRequest, grant: Grant) -> bool:
     return cookies.go(grant.link_id) in cookies.shown(request)
 
 
-def page_for_holder(
+async def page_for_holder(
     parts: Parts,
     exchange: Exchange,
     request: ViewerRequest,
     grant: Grant,
     info: ObjectInfo,
-    record: Record | None,
     ask: DownloadAsk,
-) -> Answer:
+    decide: Decide,
+) -> Answer | None:
     """The page for who is back again: what of their download is left, else what the link still gives.
 
+    Args:
+        parts: of the gateway.
+        exchange: of this request.
+        request: the navigation.
+        grant: what the link allows.
+        info: the object.
+        ask: the request for the whole object.
+        decide: what answers it, so that a page never says otherwise than a press of its button would show.
+
+    Returns:
+        The page; None: for a minute after a press a navigation is that press, and the holder can have the whole by it.
+
     Raises:
-        Refused: USED, REVOKED: nothing.
+        Refused: USED, REVOKED: there is nothing left.
     """
+    record, admission = await _decided(parts, grant, decide)
+    if has_pressed(request, grant) and admission.kind is Kind.ADMIT:
+        return None
     claim = next((claim for claim in (record.claims if record else ()) if claim.claim_id == ask.cookie), None)
     now_s, rules, file = parts.now_s(), parts.rules, file_of(grant, info)
     if record is not None and claim is not None and not record.is_revoked:
-        whole = (0, info.size_bytes)
-        if parts.transfers.takeable_bytes(claim.claim_id, info.etag, whole):
+        is_running = parts.transfers.takeable_bytes(claim.claim_id, info.etag, (0, info.size_bytes))
+        if is_running or admission.kind is Kind.BUSY:
             return parts.pages.started(request, file, rules.resume_window_s)
-        if _has_more(claim, info) and now_s - claim.at_s <= rules.resume_window_s:
-            may_start_again = admit_download(record, ask, now_s, rules).kind is Kind.ADMIT
-            broken = Broken(file, claim.paid, claim.at_s + rules.resume_window_s, may_start_again)
+        has_rest = _has_more(claim, info) and now_s - claim.at_s <= rules.resume_window_s
+        may_start_again = admission.kind is Kind.ADMIT and admission.claim_id == claim.claim_id
+        if has_rest or may_start_again:
+            until_s = claim.at_s + rules.resume_window_s
+            broken = Broken(file, claim.paid, until_s, has_rest=has_rest, may_start_again=may_start_again)
             return parts.pages.broken(request, broken, request_id=exchange.request_id)
     reason = refusal_of_use(record, ask._replace(cookie=None), now_s, rules)
     if reason is not None:
         raise Refused(reason)
     return ready_page(parts, request, grant, info, record, needs_cookies=False)
+
+
+async def _decided(parts: Parts, grant: Grant, decide: Decide) -> tuple[Record | None, Admission]:
+    """The link's record, and what would be answered beside it; once more where an end becomes known in a moment."""
+    record = await record_of(parts, grant)
+    admission = decide(record)
+    if admission.kind is Kind.BUSY and await parts.transfers.until_one_settles(admission.claim_id, END_KNOWN_S):
+        record = await record_of(parts, grant)
+        admission = decide(record)
+    return record, admission
 
 
 def _has_more(claim: Claim, info: ObjectInfo) -> bool:

@@ -77,13 +77,15 @@ class Broken(NamedTuple):
     Attributes:
         file: what is downloaded.
         part_bytes: of it that arrived, as far as is known.
-        until_s: when its holder can resume no more.
+        until_s: when its holder can have nothing more of it.
+        has_rest: a part was never sent; if not, nobody knows whether all that was sent has arrived.
         may_start_again: the whole can be asked for once more.
     """
 
     file: Shown
     part_bytes: int
     until_s: int
+    has_rest: bool
     may_start_again: bool
 
 
