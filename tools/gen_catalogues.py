@@ -20,6 +20,7 @@ from oncegate.web.languages import DEFAULT, LANGUAGES
 WEB = pathlib.Path(__file__).parents[1] / "src" / "oncegate" / "web"
 METHODS = [("templates/**.html", "jinja2"), ("**.py", "python")]
 KEYWORDS = {"_": None, "mark": None, "say": None, "count": (1, 2), "plurals": (1, 2)}
+LEFT_OUT = (b"-Date:", b"Generated-By", b"Report-Msgid-Bugs-To", b"Last-Translator", b"Language-Team")
 HEAD = "# What the pages of oncegate say. tools/gen_catalogues.py keeps it complete."
 
 
@@ -39,12 +40,14 @@ def catalogue(code: str) -> bytes:
     made = Catalog(locale=code, header_comment=HEAD, fuzzy=False, project="oncegate", version="1")
     for text in sorted(texts(), key=str):
         message = have.get(text if isinstance(text, str) else text[0])
-        made.add(text, message.string if message else "" if isinstance(text, str) else ("",) * made.num_plurals)
+        new = "" if isinstance(text, str) else ("",) * made.num_plurals
+        # a text that came to depend on a number has to be translated anew
+        made.add(text, message.string if message and isinstance(message.id, str) == isinstance(text, str) else new)
     out = io.BytesIO()
     write_po(out, made, width=0, omit_header=False)
     lines = out.getvalue().split(b"\n")
-    # dates would differ at every run
-    return b"\n".join(line for line in lines if b"-Date:" not in line and b"Generated-By" not in line)
+    # dates would differ at every run, and nobody answers at the made-up addresses
+    return b"\n".join(line for line in lines if not any(word in line for word in LEFT_OUT))
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ for (const [name, size] of arguments[0]) data.items.add(new File([new Uint8Array
 dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true}));
 """
 """A script that drops files of these names and sizes onto the page."""
-TAB, ENTER = "\ue004", "\ue007"
+TAB, ENTER, SPACE, SHIFT = "\ue004", "\ue007", "\ue00d", "\ue008"
 
 
 @contextlib.contextmanager
@@ -80,6 +80,20 @@ def headline_of_closed_page(browser: Any) -> str:
 def state(browser: Any) -> str:
     """The state of the page where files are sent."""
     return str(browser.execute_script("return document.querySelector('main').dataset.state"))
+
+
+def rows_of(browser: Any) -> list[str]:
+    """What the rows of files say on the page where files are sent."""
+    return [str(row.text) for row in browser.find_elements("css selector", ".row")]
+
+
+def tab_to(browser: Any, which: str, *, back: bool = False) -> Any:
+    """Press Tab until an element has the focus."""
+    for _ in range(20):
+        browser.switch_to.active_element.send_keys(SHIFT + TAB if back else TAB)
+        if browser.execute_script("return document.activeElement.matches(arguments[0])", which):
+            return browser.switch_to.active_element
+    raise AssertionError(f"{which} is not reached by Tab")
 
 
 def refused_by_policy(browser: Any) -> list[str]:

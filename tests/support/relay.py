@@ -42,6 +42,13 @@ class Relay:
         """Pass on what the server sends on the connection of this number (from 0); at the return it is cut."""
         raise NotImplementedError
 
+    def pass_up(self, client: socket.socket, server: socket.socket) -> None:
+        """Pass on what the client sends on a connection; at the return the server is told that it sends no more."""
+        with suppress(OSError):
+            while data := client.recv(65_536):
+                server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
+
     def _connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self._port), source_address=(self._source, 0))
 
@@ -54,7 +61,7 @@ class Relay:
 
     def _serve(self, client: socket.socket, number: int) -> None:
         with client, self._connect() as server:
-            upwards = threading.Thread(target=_pass_up, args=(client, server))
+            upwards = threading.Thread(target=self.pass_up, args=(client, server))
             upwards.start()
             with suppress(OSError):
                 self.pass_down(server, client, number)
@@ -62,10 +69,3 @@ class Relay:
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
             upwards.join()
-
-
-def _pass_up(client: socket.socket, server: socket.socket) -> None:
-    with suppress(OSError):
-        while data := client.recv(65_536):
-            server.sendall(data)
-        server.shutdown(socket.SHUT_WR)

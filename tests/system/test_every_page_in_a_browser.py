@@ -13,7 +13,18 @@ from typing import Any
 
 import pytest
 
-from browsers import DROP, ENTER, TAB, browsing, headline, headline_of_closed_page, refused_by_policy, state, until
+from browsers import (
+    DROP,
+    ENTER,
+    browsing,
+    headline,
+    headline_of_closed_page,
+    refused_by_policy,
+    rows_of,
+    state,
+    tab_to,
+    until,
+)
 from homes import Home
 from oncegate.uses.use import revoke
 from relay import Relay
@@ -136,7 +147,7 @@ def test_a_download_that_broke_says_how_much_arrived(
     home = home_with()
     home.sparse(64 * MIB, "film.bin")
     relay = Cutting(home.port)
-    home = retold(home, relay.url)
+    home.lead_to(relay.url)
     url = home.link("film.bin")
     with home.serve() as serving, relay.running(), browsing(tmp_path, require_tool) as browser:
         browser.get(url)
@@ -155,13 +166,6 @@ def is_over(lines: list[dict[str, object]]) -> bool:
     """Whether a download broke, and the browser asks for no more."""
     asked = [line for line in lines if line.get("event") == "request" and line.get("method") == "GET"]
     return asked[-1].get("reason") == "used" or [line.get("outcome") for line in asked].count("broken") > 5
-
-
-def retold(home: Home, public_url: str) -> Home:
-    """Let an installation's links lead to another address."""
-    home.public_url = public_url
-    home.write_config()
-    return home
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
@@ -239,15 +243,6 @@ def test_the_pages_are_used_by_keyboard_alone(
     assert [path.name for path in (home.objects / "inbox").iterdir()] == ["small.bin"]
 
 
-def tab_to(browser: Any, which: str) -> Any:
-    """Press Tab until an element has the focus."""
-    for _ in range(20):
-        browser.switch_to.active_element.send_keys(TAB)
-        if browser.execute_script("return document.activeElement.matches(arguments[0])", which):
-            return browser.switch_to.active_element
-    raise AssertionError(f"{which} is not reached by Tab")
-
-
 class Holding(Relay):
     """Passes everything on, but keeps the server's answers to itself while it is told to."""
 
@@ -276,7 +271,7 @@ def test_leaving_while_a_file_is_sent_is_asked_first(
     """Staying, it arrives. Reloaded and gone back to afterwards, the page of a used link: no second place for files."""
     home = home_with()
     relay = Holding(home.port)
-    home = retold(home, relay.url)
+    home.lead_to(relay.url)
     url = home.upload("one.bin")
     file = tmp_path / "file.bin"
     file.write_bytes(os.urandom(3 * MIB))
@@ -294,4 +289,28 @@ def test_leaving_while_a_file_is_sent_is_asked_first(
             act()
             assert headline(browser) == "Everything has arrived"
             assert not browser.find_elements("css selector", ".zone")
+    assert (home.objects / "one.bin").read_bytes() == file.read_bytes()
+
+
+def test_a_file_that_is_cancelled_after_its_last_byte_is_not_said_to_be_gone(
+    home_with: Callable[..., Home], tmp_path: pathlib.Path, require_tool: Callable[[str], str]
+) -> None:
+    """All of it was sent, so the gateway may have stored it: the row says that, and the link's own page what is true."""
+    home = home_with()
+    relay = Holding(home.port)
+    home.lead_to(relay.url)
+    url = home.upload("one.bin")
+    file = tmp_path / "file.bin"
+    file.write_bytes(os.urandom(1000))
+    with home.serve(), relay.running(), browsing(tmp_path, require_tool) as browser:
+        browser.get(url)
+        relay.may_answer.clear()
+        browser.find_element("id", "pick").send_keys(str(file))
+        until(lambda: "Being stored" in rows_of(browser)[0], "it is not sent")
+        until((home.objects / "one.bin").exists, "it is not stored")
+        browser.find_element("css selector", ".row button").click()
+        assert "it may have arrived already" in rows_of(browser)[0]
+        relay.may_answer.set()
+        browser.find_element("css selector", ".row button").click()
+        until(lambda: headline(browser) == "Everything has arrived", "the page does not say what became of it")
     assert (home.objects / "one.bin").read_bytes() == file.read_bytes()

@@ -44,9 +44,19 @@ def test_every_translation_has_the_holes_of_its_text(code: str) -> None:
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_every_form_of_a_number_is_there_for_the_script(code: str) -> None:
     """``Intl.PluralRules`` names a form by CLDR's category; ``other`` is asked for where it has another name."""
-    forms = language(code).plurals("This link takes %(num)s more file.", "This link takes %(num)s more files.")
+    forms = language(code).plurals("The file has arrived", "%(num)s files have arrived")
     assert "other" in forms
     assert all("%" not in form for form in forms.values())
+
+
+@pytest.mark.parametrize("code", TRANSLATED)
+def test_signs_are_those_of_the_language(code: str) -> None:
+    """Typographic quotes and apostrophes; in French no line begins with a colon or a question mark."""
+    text = (ROOT / "src/oncegate/web/locale" / f"{code}.po").read_text()
+    strings = re.findall(r'^msgstr(?:\[\d\])? "(.*)"$', text, re.MULTILINE)
+    assert not [string for string in strings if "'" in string or '\\"' in string]
+    if code == "fr":
+        assert not [string for string in strings if re.search("[ \\w][:;?!»]|« |«\\w", string)]
 
 
 def test_arabic_is_written_from_right_to_left() -> None:

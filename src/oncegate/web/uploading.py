@@ -20,6 +20,7 @@ SCRIPT_WORDS: Mapping[str, str] = {
     "paused": mark("Waiting for the network. It goes on by itself."),
     "arrived": mark("Arrived on {when}"),
     "cancelled": mark("Cancelled. Nothing was kept."),
+    "late": mark("Cancelled, but it may have arrived already."),
     "cancel": mark("Cancel {name}"),
     "retry": mark("Try {name} again"),
     "progress": mark("Progress of {name}"),
@@ -102,5 +103,8 @@ def _limits(upload: Upload, reader: Language) -> list[str]:
 def _script_words(reader: Language) -> dict[str, object]:
     said: dict[str, object] = {name: reader.say(text) for name, text in SCRIPT_WORDS.items()}
     said["done"] = reader.plurals("The file has arrived", "%(num)s files have arrived")
-    said["takes"] = reader.plurals("This link takes %(num)s more file.", "This link takes %(num)s more files.")
+    said["takes"] = reader.plurals(
+        "This link takes one file. Looking at this page does not use it.",
+        "This link takes %(num)s more files. Looking at this page does not use it.",
+    )
     return said

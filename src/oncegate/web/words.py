@@ -46,6 +46,7 @@ class State(NamedTuple):
 
 _ASK = mark("If you still need it, ask the sender for a new link.")
 _UNUSED = mark("The link is not used up.")
+_UNUSED_TELL = mark("It is not used up. Please tell whoever sent it to you.")
 _TELL = mark("Please tell whoever sent you this link.")
 
 STATES: Mapping[str, State] = {
@@ -85,6 +86,10 @@ STATES: Mapping[str, State] = {
     "other": State(
         "cut", "calm", mark("This link is for something else"), mark("It does not allow what was tried."), "",
         mark("Open it just as it was sent to you."),
+    ),
+    "not-here": State(
+        "cut", "calm", mark("This link cannot be opened here"),
+        mark("It asks for something that is not done at this address."), "", _UNUSED_TELL,
     ),
     "missing": State(
         "file", "calm", mark("The file is not there yet, or no more"), _UNUSED, "", "", "again"
@@ -156,10 +161,11 @@ STATE_OF: Mapping[Reason, str] = {
         Reason.OBJECT_KEY, Reason.MALFORMED_REQUEST, Reason.TARGET_TOO_LONG, Reason.HEAD_TOO_LARGE,
     ),
     **_all(
-        "other", Reason.S3_UNSIGNED_HEADER, Reason.S3_UNSUPPORTED, Reason.METHOD_NOT_GRANTED, Reason.WRONG_HOME,
-        Reason.NOT_AT_THE_EDGE, Reason.NOT_IMPLEMENTED, Reason.NOT_OBEYED,
-        Reason.METADATA_TOO_LARGE,
-        Reason.PRESIGNED_ONLY,
+        "other", Reason.S3_UNSIGNED_HEADER, Reason.METHOD_NOT_GRANTED, Reason.METADATA_TOO_LARGE, Reason.PRESIGNED_ONLY
+    ),
+    **_all(
+        "not-here", Reason.S3_UNSUPPORTED, Reason.WRONG_HOME, Reason.NOT_AT_THE_EDGE, Reason.NOT_IMPLEMENTED,
+        Reason.NOT_OBEYED,
     ),
     **_all(
         "expired", Reason.EXPIRED, Reason.S3_EXPIRED, Reason.FORGOTTEN, Reason.PLAIN_REFUSED, Reason.BEFORE_BIRTH

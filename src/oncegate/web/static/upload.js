@@ -48,6 +48,12 @@
   };
   const target = (it) => (set.many ? location.pathname + encodeURIComponent(safe(it.file.name, it.number)) + location.search : location.href);
 
+  // what has the focus may go with a change: it then stays near by, for who works by keyboard and who listens
+  const keep = (near) => {
+    const had = doc.activeElement;
+    if (had !== doc.body && !had.getClientRects().length) near.focus();
+  };
+
   const go = (to) => {
     if (to === state || !NEXT[state].includes(to)) return;
     main.dataset.state = state = to;
@@ -60,6 +66,7 @@
     const result = { sending: words.sending, paused: words.offline, done: counted(words.done, arrived), refused: words.refused, closed: words.closed, choose: set.title }[to];
     if (result) headline.textContent = result;
     if (!busy) doc.title = title;
+    keep(headline);
     if (after.hidden) return wake(to === "sending");
     wake(false);
     say.textContent = result;
@@ -108,13 +115,14 @@
     it.row.className = "row " + ({ cancelled: "again", failed: "again failed" }[to] || to);
     it.line.replaceChildren(...parts.map((text) => Object.assign(doc.createElement("span"), { textContent: text })));
     it.button.setAttribute("aria-label", fill(["cancelled", "failed"].includes(to) ? words.retry : words.cancel, it));
-    if (to === "no" || to === "failed") say.textContent = `${it.name}: ${parts[0]}`;
+    if (["no", "failed", "cancelled"].includes(to)) say.textContent = `${it.name}: ${parts[0]}`;
+    keep(it.row);
   };
   const cancel = (it) => {
     const call = it.call;
     clearTimeout(it.timer);
     left++;
-    mark(it, "cancelled", words.cancelled);
+    mark(it, "cancelled", it.whole ? words.late : words.cancelled);
     if (call) call.abort();
     pump();
   };
@@ -138,7 +146,7 @@
 
   const send = (it) => {
     const x = (it.call = new XMLHttpRequest());
-    Object.assign(it, { sent: 0, since: [[performance.now(), 0]] });
+    Object.assign(it, { sent: 0, whole: false, since: [[performance.now(), 0]] });
     mark(it, "sending", percent(0));
     it.bar.value = 0;
     x.open("PUT", target(it));
@@ -146,6 +154,7 @@
     x.setRequestHeader("Content-Type", it.file.type || "application/octet-stream");
     x.setRequestHeader("Want-Repr-Digest", "sha-256=1");
     x.upload.onprogress = (e) => it.state === "sending" && moved(it, Math.min(e.loaded, it.file.size));
+    x.upload.onload = () => (it.whole = true);
     x.onload = () => it.state === "sending" && landed(it, x);
     x.onerror = () => it.state === "sending" && broke(it);
     x.send(it.file);
