@@ -111,23 +111,26 @@ class Ending:
         transfer, fate = self.transfer, self._fate
         promised, handed = transfer.promised_bytes, transfer.handed_bytes
         if not self._exchange.status:  # nothing of an answer was begun
-            return Sent(promised, 0, 0, is_head_sent=False)
+            return Sent(promised_bytes=promised, sent_bytes=0, acked_bytes=0, is_head_sent=False)
         is_whole = self._outcome == COMPLETE
         if fate is None:
-            is_reset = not is_whole and self._exchange.has_gone()
             return Sent(
-                promised,
-                handed,
-                None,
+                promised_bytes=promised,
+                sent_bytes=handed,
+                acked_bytes=None,
                 is_head_sent=True,
                 is_clean=is_whole,
-                is_reset=is_reset,
+                is_reset=not is_whole and self._exchange.has_gone(),
                 is_cut=transfer.is_shortened,
             )
-        sent_bytes = handed if fate.sent_bytes is None else min(handed, fate.sent_bytes)
-        is_clean = is_whole and fate.is_clean
         return Sent(
-            promised, sent_bytes, fate.acked_bytes, fate.is_head_sent, is_clean, fate.is_reset, transfer.is_shortened
+            promised_bytes=promised,
+            sent_bytes=handed if fate.sent_bytes is None else min(handed, fate.sent_bytes),
+            acked_bytes=fate.acked_bytes,
+            is_head_sent=fate.is_head_sent,
+            is_clean=is_whole and fate.is_clean,
+            is_reset=fate.is_reset,
+            is_cut=transfer.is_shortened,
         )
 
     def _tell(self, sent: Sent, doubt: Doubt) -> None:
