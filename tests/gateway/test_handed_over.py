@@ -35,9 +35,11 @@ class Proxy:
         """Ask as a proxy does."""
         return ask("GET", url, {key: value for each in more for key, value in each.items()}, source=source)
 
-    def say(self, transfer_id: str, status: int, body_bytes: int, end: str, *, source: str = "127.0.0.1") -> None:
+    def say(self, transfer_id: str, status: int, body_bytes: int, of_bytes: int, *, source: str = "127.0.0.1") -> None:
         """Write a line to the log."""
-        self.send(f"<190>Nov 28 09:21:44 host og: og {transfer_id} {status} {body_bytes} {end}".encode(), source=source)
+        self.send(
+            f"<190>Nov 28 09:21:44 host og: og {transfer_id} {status} {body_bytes} {of_bytes}".encode(), source=source
+        )
 
     def send(self, datagram: bytes, *, source: str = "127.0.0.1") -> None:
         """Write anything to the log."""
@@ -107,7 +109,7 @@ def test_a_whole_transfer_writes_nothing(proxy: Proxy, until: Until) -> None:
     url = proxy.home.fresh(bytes(MIB))
     transfer = transfer_of(proxy.get(url, ADA))
     before = proxy.home.record(url)
-    proxy.say(transfer, 200, MIB, "ok")
+    proxy.say(transfer, 200, MIB, MIB)
     until(lambda: proxy.ends(url) == ["complete"], "the line arrives")
     assert proxy.home.record(url) == before
     assert proxy.get(url, ADA).status == 403
@@ -117,12 +119,12 @@ def test_what_was_not_sent_is_given_back_to_its_holder(proxy: Proxy, until: Unti
     """By Range, at the same address; a stranger gets nothing, neither before nor after."""
     url = proxy.home.fresh(bytes(4 * MIB))
     transfer = transfer_of(proxy.get(url, ADA))
-    proxy.say(transfer, 200, MIB, "cut")
+    proxy.say(transfer, 200, MIB, 4 * MIB)
     until(lambda: proxy.ends(url) == ["broken"], "the line arrives")
     rest = {"Range": f"bytes={MIB}-"}
     assert proxy.get(url, BOB, rest).status == 403
     answer = proxy.get(url, ADA, rest)
-    proxy.say(transfer_of(answer), 206, 3 * MIB, "ok")
+    proxy.say(transfer_of(answer), 206, 3 * MIB, 3 * MIB)
     until(lambda: len(proxy.ends(url)) == 2, "the second line arrives")
     assert proxy.get(url, BOB).status == 403
 
@@ -131,7 +133,7 @@ def test_what_was_not_sent_is_given_back_to_its_holder(proxy: Proxy, until: Unti
 def test_an_answer_without_the_object_frees_the_use(proxy: Proxy, until: Until, status: int) -> None:
     """The proxy found no file, or the bucket failed: the next GET opens the link, whoever sends it."""
     url = proxy.home.fresh(bytes(MIB))
-    proxy.say(transfer_of(proxy.get(url, ADA)), status, 153, "ok")
+    proxy.say(transfer_of(proxy.get(url, ADA)), status, 153, 153)
     until(lambda: proxy.ends(url) == ["failed"], "the line arrives")
     until(lambda: not proxy.home.record(url).uses, "it is given back")  # type: ignore[union-attr]
     assert transfer_of(proxy.get(url, BOB))
@@ -141,14 +143,14 @@ def test_a_line_is_believed_once_from_a_proxy_and_for_an_id_of_ours(proxy: Proxy
     """Who could write lines could free every use again and again."""
     url = proxy.home.fresh(bytes(MIB))
     transfer = transfer_of(proxy.get(url, ADA))
-    proxy.say("0" * 32, 404, 0, "ok")
-    proxy.say(transfer, 404, 0, "ok", source=ELSEWHERE)
+    proxy.say("0" * 32, 404, 0, 0)
+    proxy.say(transfer, 404, 0, 0, source=ELSEWHERE)
     proxy.send(b"\xff" * 2000)
-    proxy.say(transfer, 200, MIB, "ok")
-    proxy.say(transfer, 404, 0, "ok")
+    proxy.say(transfer, 200, MIB, MIB)
+    proxy.say(transfer, 404, 0, 0)
     until(lambda: proxy.ends(url), "a line arrives")
     other = proxy.home.fresh(bytes(MIB))
-    proxy.say(transfer_of(proxy.get(other, ADA)), 404, 0, "ok")
+    proxy.say(transfer_of(proxy.get(other, ADA)), 404, 0, 0)
     until(lambda: proxy.ends(other), "a later line arrives, so all earlier ones have")
     assert proxy.ends(url) == ["complete"]
     assert proxy.get(url, BOB).status == 403
@@ -166,7 +168,7 @@ def test_a_running_transfer_is_not_taken_over(proxy: Proxy) -> None:
     assert time.monotonic() - began > 1
     assert proxy.get(url, BOB, {"Range": "bytes=5000000-"}).status == 403
     assert proxy.get(url, cookie, ADA).status == 403
-    proxy.say(transfer_of(head), 200, 40 * MIB, "ok")
+    proxy.say(transfer_of(head), 200, 40 * MIB, 40 * MIB)
 
 
 def test_who_asks_while_the_line_is_on_its_way_is_answered_after_it(proxy: Proxy, until: Until) -> None:
@@ -176,9 +178,9 @@ def test_who_asks_while_the_line_is_on_its_way_is_answered_after_it(proxy: Proxy
     with ThreadPoolExecutor(1) as pool:
         asking = pool.submit(proxy.get, url, ADA, {"Cookie": head.cookie}, {"Range": "bytes=20000000-"})
         until(lambda: proxy.home.record(url) is not None, "it is claimed")
-        proxy.say(transfer_of(head), 200, MIB, "cut")
+        proxy.say(transfer_of(head), 200, MIB, 40 * MIB)
         transfer = transfer_of(asking.result(60))
-    proxy.say(transfer, 206, 20 * MIB, "ok")
+    proxy.say(transfer, 206, 20 * MIB, 40 * MIB - 20_000_000)
 
 
 def test_one_use_yields_at_most_twice_the_size_whatever_is_cut(proxy: Proxy, until: Until) -> None:
@@ -193,7 +195,7 @@ def test_one_use_yields_at_most_twice_the_size_whatever_is_cut(proxy: Proxy, unt
         rounds += 1
         # the proxy counted nothing of the piece that it was sending, and all of it was read
         got += PIECE_BYTES
-        proxy.say(transfer_of(answer), 206, 0, "cut")
+        proxy.say(transfer_of(answer), 206, 0, size - at)
         until(lambda seen=rounds: len(proxy.ends(url)) == seen, "the line arrives")
     assert got <= 2 * size
     assert rounds > 1
@@ -211,7 +213,7 @@ def test_a_stop_waits_for_the_line_and_then_for_no_longer(home_with: Callable[..
         transfer_of(proxy.get(untold, ADA))
         serving.process.send_signal(signal.SIGTERM)
         until(lambda: any(line["event"] == "draining" for line in serving.log_lines()), "it stops")
-        proxy.say(transfer, 404, 0, "ok")
+        proxy.say(transfer, 404, 0, 0)
         assert serving.process.wait(60) == 0
     assert (proxy.ends(told), proxy.ends(untold)) == (["failed"], ["unknown"])
     assert home.record(told).uses == 0  # type: ignore[union-attr]
@@ -229,7 +231,7 @@ def test_a_killed_gateway_leaves_the_use_spent(home_with: Callable[..., Home]) -
         transfer = transfer_of(proxy.get(url, ADA))
         serving.kill()
     with home.serve():
-        proxy.say(transfer, 404, 0, "ok")
+        proxy.say(transfer, 404, 0, 0)
         assert proxy.get(url, BOB).status == 403
         assert proxy.get(home.fresh(b"x"), BOB).body == b"x"
         assert proxy.get(url, BOB).status == 403
@@ -247,7 +249,7 @@ def test_lines_come_by_a_unix_socket_too(home_with: Callable[..., Home], tmp_pat
     with home.serve():
         transfer = transfer_of(ask("GET", url, ADA))
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-            out.sendto(f"og: og {transfer} 404 0 ok".encode(), str(path))
+            out.sendto(f"og: og {transfer} 404 0 -".encode(), str(path))
         until(lambda: home.ends(url) == ["failed"], "the line arrives")
         other = home.run("serve", environ={"ONCEGATE_VIEWER__LISTEN": "127.0.0.1:0"})
         assert other.returncode == 2

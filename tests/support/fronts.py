@@ -20,7 +20,7 @@ from wrong_s3 import WrongS3
 
 GUIDE = pathlib.Path(__file__).parents[2] / "docs" / "guides" / "let-the-proxy-send.md"
 _FENCE = re.compile(r"^```(?:nginx|caddyfile)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FRONTS = ("nginx folder", "caddy folder", "nginx bucket")
+FRONTS = ("nginx folder", "caddy folder", "nginx bucket", "caddy bucket")
 ADA, BOB = "127.0.0.2", "127.0.0.3"
 """Viewers; the proxy is at 127.0.0.1."""
 
@@ -183,10 +183,10 @@ class Front(Home):
         return ["nginx", "-p", str(self.folder), "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off;"]
 
     def _caddy(self) -> list[str]:
-        text = block_of("Caddy, objects in a folder")
         text = self._set(
-            text,
+            block_of(f"Caddy, objects in a {self.kind}"),
             ("/srv/oncegate/objects", str(self.objects)),
+            ("https://my-bucket.s3.eu-central-1.amazonaws.com", self.bucket.url if self.bucket else ""),
             # any Host: Caddy logs no request whose Host is not the site's, and a relay has another port
             ("files.example {", f":{self.front_port} {{\n    bind 127.0.0.1"),
         )

@@ -6,7 +6,8 @@ Without a fault it keeps ``If-None-Match: *`` and ``If-Match`` on PUT and on com
 ``ignores-if-none-match``, ``ignores-if-match``: writes all the same. ``ignores-completion-conditions``,
 ``ignores-copy-conditions``: the same for those two. ``501-conditions``: says so. ``whole-to-range``: 200 and the whole
 object to a range. ``replaced-after-look``: 412 to a GET with ``If-Match``. ``other-range``: 206, and other bytes than were asked for. ``other-etag``: answers to GET with another
-object than HEAD. ``short-body``: ends early. ``403``, ``503``: to everything. ``503-get``, ``500-put-done``: writes, then
+object than HEAD. ``short-body``: a range ends early. ``half-body``: what is asked
+for whole ends in its middle. ``403``, ``503``: to everything. ``503-get``, ``500-put-done``: writes, then
 says 500. ``bare-etags``: knows ``If-Match`` only without quotes, as Ceph 16; ``ignores-bare-etags``:
 only with them. ``400-unsigned``: takes no body whose hash is not signed. ``501-multipart``,
 ``503-multipart`` and so on: to every multipart upload. ``versions-Enabled``,
@@ -257,6 +258,9 @@ class _Handler(BaseHTTPRequestHandler):
                 headers["Content_Length"], part = str(len(part)), part[:-1]
                 self.close_connection = True
             return lambda: self.answer(206, part, **headers)
+        if "half-body" in faults:
+            headers["Content_Length"], data = str(len(data)), data[: len(data) // 2]
+            self.close_connection = True
         return lambda: self.answer(200, data, **headers)
 
     def list_objects(self, query):

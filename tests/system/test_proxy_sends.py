@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import threading
@@ -215,6 +216,39 @@ def test_an_object_replaced_before_the_bucket_is_asked_is_not_sent(front: Front,
         front.bucket.faults.discard("replaced-after-look")
     assert ended(front, url, until) == ["failed"]
     assert front.get(url).body == BODY
+
+
+def test_a_bucket_that_breaks_off_leaves_the_rest_to_the_holder(front: Front, until: Until) -> None:
+    """The viewer's connection ends early, the proxy tells how much it sent, and a Range has the rest."""
+    if front.bucket is None:
+        return
+    url = front.fresh(BIG)
+    front.bucket.faults.add("half-body")
+    try:
+        with front.begun(url) as (_, connection):
+            got = connection.read_some(len(BIG))
+    finally:
+        front.bucket.faults.discard("half-body")
+    assert len(got) == len(BIG) // 2
+    assert ended(front, url, until) == ["broken"]
+    assert got + front.get(url, {"Range": f"bytes={len(got)}-"}).body == BIG
+    assert front.get(url, source=BOB).status == 403
+
+
+def test_no_log_of_the_proxy_quotes_a_link_or_a_presigned_url(front: Front) -> None:
+    """Whoever reads either can open the object: also where the gateway, the bucket or the folder fails."""
+    url = front.fresh(BODY)
+    with out_of_the_proxys_reach(front):
+        front.get(url)
+    front.get(url)
+    with front.begun(front.fresh(BIG)) as (_, connection):
+        connection.read_some(MIB)
+        connection.reset()
+    logs = [path for path in front.folder.glob("*.log") if path.name.startswith(("proxy", "nginx"))]
+    assert logs
+    for path in logs:
+        said = path.read_text(errors="replace")
+        assert not re.search("Signature|once=|X-Amz", said, re.IGNORECASE), said[-2000:]
 
 
 def test_a_running_transfer_is_not_taken_over(front: Front, until: Until) -> None:

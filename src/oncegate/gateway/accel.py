@@ -36,8 +36,8 @@ _CARRIED = frozenset(
 _PROXYS_OWN = frozenset((b"content-length", b"content-range", b"accept-ranges", b"x-accel-buffering"))
 # answers in which no byte of the object can be; 408 and 499 are how proxies note a viewer who left
 _WITHOUT_OBJECT = frozenset((400, 401, 403, 404, 405, 410, 412, 416)) | frozenset(range(500, 600))
-_SYSLOG = re.compile(rb"(?:^|[ :])og ([0-9a-f]{32}) ([0-9]{3}) ([0-9]{1,18}) (ok|cut)\s*\Z")
-_ID = re.compile(r"[0-9a-f]{32}")
+_SYSLOG = re.compile(rb"(?:^|[ :])og ([0-9a-f]{32}) ([0-9]{3}) ([0-9]{1,18}) ([0-9]{1,18}|-)\s*\Z")
+_ID_AND_LENGTH = re.compile(r"([0-9a-f]{32}) ([0-9]{0,18})")
 
 
 def is_handed_over(
@@ -108,17 +108,17 @@ class ProxyLine(NamedTuple):
         transfer_id: as it was told.
         status: of the answer that it gave the viewer.
         body_bytes: of that answer, handed to its kernel.
-        has_ended_well: it says that it sent all that it had to send.
+        length_bytes: of the body, as the head of that answer said; None: it did not.
     """
 
     transfer_id: str
     status: int
     body_bytes: int
-    has_ended_well: bool
+    length_bytes: int | None
 
 
 def read_line(datagram: bytes) -> ProxyLine | None:
-    """Read a line of a proxy's log: nginx's ``og ID STATUS BYTES ok|cut`` in syslog, or Caddy's JSON; None: neither."""
+    """Read a line of a proxy's log: nginx's ``og ID STATUS BYTES LENGTH`` in syslog, or Caddy's JSON; None: neither."""
     if len(datagram) > LINE_MAX_BYTES:
         return None
     if datagram.lstrip()[:1] == b"{":
@@ -126,7 +126,8 @@ def read_line(datagram: bytes) -> ProxyLine | None:
     found = _SYSLOG.search(datagram)
     if found is None:
         return None
-    return ProxyLine(found[1].decode(), int(found[2]), int(found[3]), found[4] == b"ok")
+    length_bytes = None if found[4] == b"-" else int(found[4])
+    return ProxyLine(found[1].decode(), int(found[2]), int(found[3]), length_bytes)
 
 
 def _read_json(datagram: bytes) -> ProxyLine | None:
@@ -136,8 +137,9 @@ def _read_json(datagram: bytes) -> ProxyLine | None:
         return None
     members = cast("dict[str, object]", value) if isinstance(value, dict) else {}
     match members.get("user_id"), members.get("status"), members.get("size"):
-        case str() as transfer_id, int() as status, int() as size if _ID.fullmatch(transfer_id) and size >= 0:
-            return ProxyLine(transfer_id, status, size, has_ended_well=False)
+        case str() as user_id, int() as status, int() as size if size >= 0:
+            found = _ID_AND_LENGTH.fullmatch(user_id)
+            return found and ProxyLine(found[1], status, size, int(found[2]) if found[2] else None)
         case _:
             return None
 
@@ -145,10 +147,11 @@ def _read_json(datagram: bytes) -> ProxyLine | None:
 def sent_bytes(line: ProxyLine, promised_bytes: int) -> int | None:
     """Say how many of the promised bytes count as sent; None: the proxy answered without the object.
 
-    What ended well counts whole: it was shorter only if the file was, or if the proxy compressed it against the guide.
+    What had another length than was promised counts whole: it was compressed against the guide, or is another file. That
+    the proxy calls it complete says nothing: nginx does so too when the bucket breaks off.
     """
     if line.status in _WITHOUT_OBJECT:
         return None
-    if line.has_ended_well or line.body_bytes >= promised_bytes:
+    if line.body_bytes and line.length_bytes != promised_bytes:
         return promised_bytes
     return min(promised_bytes, line.body_bytes + PIECE_BYTES)
