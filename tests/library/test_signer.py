@@ -55,6 +55,19 @@ def test_what_is_for_people_is_signed(made: Installation, signer: oncegate.Signe
     assert (limits.sender, limits.note) == ("Ada", "Here")
 
 
+def test_an_object_may_go_with_its_link_where_objects_are_removed(made: Installation) -> None:
+    """Signed, so that no holder can ask for it; where the gateway would refuse the link, none is made."""
+    path = made.folder / "oncegate.toml"
+    with pytest.raises(oncegate.BadRequest, match=r"\[links\] delete_after"):
+        oncegate.Signer.from_config(path).download("a", delete_after=True)
+    made.write_config(links={"delete_after": "allow"})
+    signer = oncegate.Signer.from_config(path)
+    assert oncegate.verify(signer.download("a", delete_after=True).url, config=path).limits.delete_after
+    assert not oncegate.verify(signer.download("a").url, config=path).limits.delete_after
+    alone = oncegate.Signer(key=made.folder / "private" / f"{made.key_id}.pem", base_url=made.public_url)
+    assert oncegate.verify(alone.download("a", delete_after=True).url, config=path).limits.delete_after
+
+
 def test_a_key_alone_signs_too(made: Installation) -> None:
     """A program elsewhere has a PEM file or text, an id and the public URL, and no configuration."""
     path = made.folder / "private" / f"{made.key_id}.pem"

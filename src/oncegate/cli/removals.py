@@ -12,9 +12,9 @@ import click
 from oncegate.cli.main import Misuse, Refusal
 from oncegate.cli.records import with_records
 from oncegate.cli.wiring import open_store
-from oncegate.control.recording import SweptAhead, check_removals, record_removal
+from oncegate.control.recording import SweptAhead, record_removal
 from oncegate.links.errors import BadRequest
-from oncegate.links.issue import Wish
+from oncegate.links.issue import Wish, check_removals
 from oncegate.settings import Settings
 from oncegate.stores.protocol import StoreFault
 
@@ -26,7 +26,7 @@ def check_allowed(settings: Settings) -> None:
         Misuse: it would not.
     """
     try:
-        check_removals(settings)
+        check_removals(settings.links.delete_after)
     except BadRequest as bad:
         raise Misuse(bad.why) from None
 

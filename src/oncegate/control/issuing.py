@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING
 
 from oncegate.control.callers import Caller
 from oncegate.control.parts import ControlParts
-from oncegate.control.recording import SweptAhead, check_removals, read_record, record_removal, run_until_known
+from oncegate.control.recording import SweptAhead, read_record, record_removal, run_until_known
 from oncegate.control.tokens import Token
 from oncegate.keys.signing import s3_issuer_of
 from oncegate.ledgers.claiming import insert_or_rewrite
 from oncegate.ledgers.protocol import forget_after
 from oncegate.links.errors import BadRequest
-from oncegate.links.issue import Wish, end_of, make_link, members_of_made
+from oncegate.links.issue import Wish, check_removals, end_of, make_link, members_of_made
 from oncegate.links.link_id import text_of_id, uuid7
 from oncegate.uses.record import Issued, Record
 from oncegate.uses.standing import LABEL_SEPARATOR
@@ -119,7 +119,7 @@ async def _etag_to_remove(parts: ControlParts, wish: Wish) -> str:
         BadRequest: no object is removed here, or there is none.
         StoreFault: the store does not say.
     """
-    check_removals(parts.settings)
+    check_removals(parts.settings.links.delete_after)
     opened = await parts.store.look(wish.object_key)
     if opened is None:
         raise BadRequest("key", f"the store has no object {wish.object_key}: delete_after is for one that is there")

@@ -23,10 +23,8 @@ from oncegate.ledgers.protocol import (
 )
 from oncegate.ledgers.removals import change_removal
 from oncegate.ledgers.runner import WAIT_MAX_S, LedgerRunner
-from oncegate.links.errors import BadRequest
 from oncegate.links.issue import Wish
 from oncegate.links.link_id import text_of_id
-from oncegate.settings import Settings
 from oncegate.uses import use
 from oncegate.uses.record import Record, from_json
 from oncegate.uses.removal import Removal, removal_id
@@ -99,16 +97,6 @@ async def run_until_known(runner: LedgerRunner, link_id: bytes, talk: Talk[T]) -
 
 class SweptAhead(Exception):
     """The ledger was swept past the end of this link, so it would be refused everywhere: a clock was ahead."""
-
-
-def check_removals(settings: Settings) -> None:
-    """Refuse to make a link whose object is to be removed, where the gateway would refuse to serve it.
-
-    Raises:
-        BadRequest: it would.
-    """
-    if settings.links.delete_after != "allow":
-        raise BadRequest("delete_after", 'no object is removed here: set [links] delete_after = "allow" first')
 
 
 async def record_removal(runner: LedgerRunner, wish: Wish, etag: str) -> None:

@@ -27,6 +27,8 @@ class Issuer:
         public_url: what links begin with.
         max_lifetime_s: the longest that a link may live.
         home: name of the ledger that is the authority; empty where there is one only.
+        delete_after: whether the installation removes objects with their links, as its setting says; a key alone does not
+            know it.
     """
 
     key: SigningKey | None
@@ -34,6 +36,7 @@ class Issuer:
     public_url: str
     max_lifetime_s: int
     home: str = ""
+    delete_after: str = "allow"
 
 
 def issuer_of(settings: Settings) -> Issuer:
@@ -54,6 +57,7 @@ def issuer_of(settings: Settings) -> Issuer:
         public_url=settings.viewer.public_url[0],
         max_lifetime_s=settings.links.max_lifetime_s,
         home=settings.links.home,
+        delete_after=settings.links.delete_after,
     )
 
 

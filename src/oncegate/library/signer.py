@@ -21,7 +21,7 @@ from oncegate.library.link import Link
 from oncegate.library.tickets import draw_ticket
 from oncegate.links.errors import BadRequest
 from oncegate.links.grant import Confirm, Operation, Scheme
-from oncegate.links.issue import Wish, end_of, make_link
+from oncegate.links.issue import Wish, check_removals, end_of, make_link
 from oncegate.links.link_id import text_of_id
 from oncegate.links.ticket import Ticket
 from oncegate.settings import Settings
@@ -91,6 +91,7 @@ class Signer:
         confirm: Confirm | None = None,
         from_: str | None = None,
         note: str | None = None,
+        delete_after: bool = False,
         scheme: SchemeName = "cloudfront",
     ) -> Link:
         """Sign a link that opens an object.
@@ -108,6 +109,9 @@ class Signer:
                 is set.
             from_: who sends the link; its page shows it as text. Underlined, because ``from`` is a word of Python.
             note: what the sender says to the reader; shown in the same way.
+            delete_after: the object is removed once the link gives nothing any more. The ledger is not asked here, so a
+                gateway knows of it from the link's first download on: an object that is to go also if nobody ever opens
+                its link needs one of ``Client``, ``oncegate share`` or ``oncegate link``.
             scheme: how it is signed; ``cloudfront`` becomes ``cloudfront-custom`` where it must.
 
         Raises:
@@ -125,6 +129,7 @@ class Signer:
             confirm=confirm,
             from_=from_,
             note=note,
+            delete_after=delete_after,
             scheme=scheme,
         )
 
@@ -196,8 +201,11 @@ class Signer:
         confirm: Confirm | None = None,
         from_: str | None = None,
         note: str | None = None,
+        delete_after: bool = False,
     ) -> Link:
         issuer, now_s = self._issuer, int(time.time())
+        if delete_after:
+            check_removals(issuer.delete_after)
         expires_s = end_of(
             now_s=now_s,
             max_lifetime_s=issuer.max_lifetime_s,
@@ -218,6 +226,7 @@ class Signer:
             confirm=confirm,
             sender=from_,
             note=note,
+            delete_after=delete_after,
             scheme=_scheme(scheme),
         )
         return Link(

@@ -252,6 +252,19 @@ def _sign(wish: Wish, *, public_url: str, key: SigningKey | None, s3: S3Issuer |
     )
 
 
+def check_removals(setting: str) -> None:
+    """Refuse to make a link whose object is to be removed, where the gateway would refuse to serve it.
+
+    Args:
+        setting: ``[links] delete_after``.
+
+    Raises:
+        BadRequest: it would.
+    """
+    if setting != "allow":
+        raise BadRequest("delete_after", 'no object is removed here: set [links] delete_after = "allow" first')
+
+
 def members_of_made(wish: Wish, *, url: str, made_s: int) -> dict[str, object]:
     """Say what was decided, under the names of ``POST /v1/links`` and of ``oncegate link --json``; None: no limit.
 
