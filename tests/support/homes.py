@@ -10,7 +10,7 @@ from typing import Any
 
 from oncegate.ledgers.claiming import insert_or_rewrite
 from oncegate.ledgers.opening import open_ledger
-from oncegate.ledgers.protocol import FORGET_NEVER_S, KeepsEvents, Stands
+from oncegate.ledgers.protocol import FORGET_NEVER_S, Event, KeepsEvents, Stands
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.grant import Operation
 from oncegate.links.link_id import id_of_text, text_of_id
@@ -64,15 +64,19 @@ class Home(Installation):
 
     def ends(self, url: str) -> list[str]:
         """The outcomes of a link's downloads, as its events tell them, oldest first."""
+        return [str(event["outcome"]) for event in self.downloads(url)]
 
-        async def read() -> list[str]:
+    def downloads(self, url: str) -> list[Event]:
+        """The events that tell the ends of a link's downloads, oldest first."""
+
+        async def read() -> list[Event]:
             ledger = open_ledger(str(self._tables["ledger"]["url"]), folder=self.folder)
             assert isinstance(ledger, KeepsEvents)
             try:
                 found = await ledger.events_of_link(text_of_id(link_id_of(url)), 1_000)
             finally:
                 await ledger.aclose()
-            return [str(event["outcome"]) for event in found.newest if event["event"] == "download"]
+            return [event for event in found.newest if event["event"] == "download"]
 
         return asyncio.run(read())
 
