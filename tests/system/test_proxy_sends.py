@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from fronts import ADA, BOB, FRONTS, Front, Until
+from oncegate.testing.installation import free_port
 from oncegate.testing.races import race
 from oncegate.testing.raw_http import ask
 from relay import Relay
@@ -368,8 +369,24 @@ def test_doctor_fetches_a_probe_through_the_proxy_and_leaves_nothing(front: Fron
     said = front.run("doctor", "--json")
     checks = [check for check in json.loads(said.stdout)["checks"] if check["name"] == "proxy"]
     assert [check["state"] for check in checks] == ["ok"], said.stdout
+    assert checks[0]["words"].endswith("its log tells what was sent")
     if front.kind == "folder":
         assert not list(front.objects.glob("oncegate-doctor-*"))
+
+
+@pytest.mark.slow
+def test_doctor_says_that_the_log_of_the_proxy_does_not_arrive(
+    front: Front, tmp_path: pathlib.Path, until: Until, require_tool: Callable[[str], str]
+) -> None:
+    """Everything is sent as it should be, and whatever breaks off would be lost."""
+    (tmp_path / "own").mkdir()
+    own = Front(tmp_path / "own", f"{front.proxy_name} {front.kind}")
+    own.log_port = free_port()  # of the proxy's configuration; that of the gateway is written
+    with own.running(until, require_tool):
+        said = own.run("doctor", "--json")
+    checks = [check for check in json.loads(said.stdout)["checks"] if check["name"] == "proxy"]
+    assert [check["state"] for check in checks] == ["failed"], said.stdout
+    assert "its log does not tell" in checks[0]["words"]
 
 
 def test_many_links_at_once_lose_nothing(front: Front, until: Until) -> None:
