@@ -106,7 +106,7 @@ async def test_what_goes_first_is_found_by_index(path: pathlib.Path) -> None:
     await append(path, events_at(1, 2, 3))
     with closing(sqlite3.connect(path)) as connection:
         plan = connection.execute(f"EXPLAIN QUERY PLAN {_GOES_FIRST}", (10,)).fetchall()
-    assert any("chunks_that_go_first" in row[3] for row in plan), plan
+    assert any("parts_that_go_first" in row[3] for row in plan), plan
 
 
 @pytest.mark.anyio
@@ -114,10 +114,10 @@ async def test_a_file_of_an_older_version_gets_the_index(path: pathlib.Path) -> 
     """Nobody makes the file anew for it."""
     await append(path, events_at(1))
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DROP INDEX chunks_that_go_first")
+        connection.execute("DROP INDEX parts_that_go_first")
     assert await append(path, events_at(2)) == [1, 2]
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'chunks_that_go_first'").fetchone()
+        assert connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'parts_that_go_first'").fetchone()
 
 
 @pytest.mark.anyio
@@ -133,11 +133,40 @@ async def test_a_file_with_a_row_for_each_event_is_taken_over(path: pathlib.Path
 
 
 @pytest.mark.anyio
+async def test_a_file_with_names_in_each_event_is_taken_over(path: pathlib.Path) -> None:
+    """Rows that nobody reads any more would take the room of new events for ever too."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE chunks (last INTEGER PRIMARY KEY AUTOINCREMENT, events TEXT)")
+        connection.execute("INSERT INTO chunks (events) VALUES ('[{}]')")
+        connection.commit()
+    assert await append(path, events_at(1)) == [1]
+    with closing(sqlite3.connect(path)) as connection:
+        assert not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'chunks'").fetchone()
+
+
+@pytest.mark.anyio
+async def test_events_keep_their_members_and_values(path: pathlib.Path) -> None:
+    """Names stand once for events that have the same: others, in another order, and dropped ones, do not take them over."""
+    given: list[Event] = [
+        {"at": 1, "event": "download", "link_id": "a", "key": 'two\nlines, "quoted" \u2028', "bytes": 2**60},
+        {"event": "download", "at": 1, "link_id": "a", "is_late": True},
+        {"at": 2, "event": "refused", "note": None},
+        {"at": 3, "event": "download", "link_id": "b", "key": "", "bytes": 0},
+    ]
+    kept = EventFile(path)
+    await kept.append(given[:2])
+    await kept.append(given[2:])
+    found = [event for _, event in await kept.read(0, 9)]
+    await kept.aclose()
+    assert [list(event.items()) for event in found] == [list(event.items()) for event in given]
+
+
+@pytest.mark.anyio
 async def test_few_rows_hold_many_events(path: pathlib.Path) -> None:
     """A quiet gateway appends events one by one, and a row for each would cost as much as it did before."""
     await append(path, events_at(*range(300)))
     with closing(sqlite3.connect(path)) as connection:
-        sizes = [size for (size,) in connection.execute("SELECT size FROM chunks ORDER BY last")]
+        sizes = [size for (size,) in connection.execute("SELECT size FROM parts ORDER BY last")]
     assert sum(sizes) == 300
     assert len(sizes) <= 10
 
@@ -155,6 +184,11 @@ async def test_events_of_a_link_are_whole_after_others_went(path: pathlib.Path) 
     await kept.aclose()
 
 
+def event_of(link: str, name: str) -> Event:
+    """Make an event; those of one link have a member more."""
+    return {"at": 7, "event": name, "link_id": link} | ({"note": "more"} if link == "c" else {})
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     batches=st.lists(
@@ -165,14 +199,15 @@ async def test_events_of_a_link_are_whole_after_others_went(path: pathlib.Path) 
 )
 def test_chunks_read_as_if_each_event_had_a_row(batches: list[list[tuple[str, str]]], after: int, limit: int) -> None:
     """Whatever the batches, numbers, pages and the events of a link are those of a plain list."""
-    events: list[Event] = [{"at": 7, "event": name, "link_id": link} for batch in batches for link, name in batch]
+    made = [[event_of(link, name) for link, name in batch] for batch in batches]
+    events = [event for batch in made for event in batch]
     numbered = list(enumerate(events, 1))
 
     async def run() -> None:
         with tempfile.TemporaryDirectory() as folder:
             kept = EventFile(pathlib.Path(folder) / "events.db")
-            for batch in batches:
-                await kept.append([{"at": 7, "event": name, "link_id": link} for link, name in batch])
+            for batch in made:
+                await kept.append(batch)
             assert list(await kept.read(after, limit)) == [pair for pair in numbered if pair[0] > after][:limit]
             of_link = [pair for pair in numbered if pair[0] > after and pair[1]["link_id"] == "a"]
             assert list(await kept.read(after, limit, link_id="a")) == of_link[:limit]
@@ -196,7 +231,7 @@ async def test_events_of_a_link_are_found_by_index(path: pathlib.Path) -> None:
     await append(path, events_at(1, 2, 3))
     with closing(sqlite3.connect(path)) as connection:
         plan = connection.execute(f"EXPLAIN QUERY PLAN {_IDS}", (0, 0)).fetchall()
-    assert "USING COVERING INDEX chunks_ids" in plan[0][3]
+    assert "USING COVERING INDEX parts_ids" in plan[0][3]
 
 
 @pytest.mark.anyio

@@ -4,9 +4,10 @@ They are not records: no rule reads them. So nothing is forced to the disk for t
 power may lose the last ones and never damages the file. They take nothing from claims: another file, another
 thread. A fault is logged once and swallowed. The file is made with the first event.
 
-A row holds up to ``CHUNK_EVENTS`` events as one JSON array: a row for each, with its place in two indexes, cost several
-times as much processor time. So that few rows hold many events however slowly they come, a row that is no larger than
-what is appended is joined with it. The events of one link are looked for in the ends of all link ids, 8 ms at the most.
+A row holds up to ``CHUNK_EVENTS`` events: a row for each, with its place in two indexes, cost several times as much
+processor time. The names of members stand once for all events of an append that have the same, which is half of an
+event as JSON. So that few rows hold many events however slowly they come, a row that is no larger than what is appended
+is joined with it. The events of one link are looked for in the ends of all link ids, 15 ms at the most.
 
 Limits: ``SIZE_MAX_BYTES`` (a setting) and the last ``KEPT_S``; at most ``WAITING_MAX`` batches wait, the rest are dropped.
 Where there is no room the oldest refusals, previews and the like go first, downloads and uploads last.
@@ -34,38 +35,39 @@ SIZE_MAX_BYTES = 256 * 2**20
 KEPT_S = 90 * 86_400
 WAITING_MAX = 1_024
 BATCHES_MAX = 64
-CHUNK_EVENTS = 512
+CHUNK_EVENTS = 256
 DROP_STEP = 4  # chunks dropped with one append, so that none waits for a long clean-up
 
 _APPLICATION_ID = 0x6F6E6576  # "onev" in ASCII
 _SCHEMA = f"""
 PRAGMA application_id = {_APPLICATION_ID};
-CREATE TABLE IF NOT EXISTS chunks (
+CREATE TABLE IF NOT EXISTS parts (
     last INTEGER PRIMARY KEY AUTOINCREMENT, -- number of its last event; those before it count down from there
     at_s INTEGER NOT NULL, -- of its newest event
     size INTEGER NOT NULL, -- how many events
     others INTEGER NOT NULL, -- how many of them are no receipts
     ids TEXT NOT NULL, -- the ends of their link ids, one behind the other
-    events TEXT NOT NULL -- a JSON array, with null for what was dropped
+    events TEXT NOT NULL -- lines of JSON; see _text_of
 );
-CREATE INDEX IF NOT EXISTS chunks_ids ON chunks (at_s, ids);
-CREATE INDEX IF NOT EXISTS chunks_that_go_first ON chunks (last) WHERE others;
-DROP TABLE IF EXISTS events; -- as it was before the first release: a row for each event
+CREATE INDEX IF NOT EXISTS parts_ids ON parts (at_s, ids);
+CREATE INDEX IF NOT EXISTS parts_that_go_first ON parts (last) WHERE others;
+DROP TABLE IF EXISTS events; -- before the first release: a row for each event
+DROP TABLE IF EXISTS chunks; -- and rows with the names of members in each event
 """
-_LAST = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'chunks'), 0)"
-_TAIL = "SELECT last, at_s, size, others, ids, events FROM chunks ORDER BY last DESC LIMIT 1"
-_PUT = "INSERT INTO chunks (last, at_s, size, others, ids, events) VALUES (?, ?, ?, ?, ?, ?)"
+_LAST = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'parts'), 0)"
+_TAIL = "SELECT last, at_s, size, others, ids, events FROM parts ORDER BY last DESC LIMIT 1"
+_PUT = "INSERT INTO parts (last, at_s, size, others, ids, events) VALUES (?, ?, ?, ?, ?, ?)"
 # Of what is too old only the oldest are looked at.
 _DROP_OLD = """
-DELETE FROM chunks WHERE last IN (SELECT last FROM chunks ORDER BY last LIMIT ?)
-AND at_s < (SELECT at_s FROM chunks ORDER BY last DESC LIMIT 1) - ?
+DELETE FROM parts WHERE last IN (SELECT last FROM parts ORDER BY last LIMIT ?)
+AND at_s < (SELECT at_s FROM parts ORDER BY last DESC LIMIT 1) - ?
 """
-_GOES_FIRST = "SELECT last, events FROM chunks WHERE others ORDER BY last LIMIT ?"
-_DROP_ANY = "DELETE FROM chunks WHERE last IN (SELECT last FROM chunks ORDER BY last LIMIT ?)"
-_READ = "SELECT last, events FROM chunks WHERE last > ? ORDER BY last"
+_GOES_FIRST = "SELECT last, events FROM parts WHERE others ORDER BY last LIMIT ?"
+_DROP_ANY = "DELETE FROM parts WHERE last IN (SELECT last FROM parts ORDER BY last LIMIT ?)"
+_READ = "SELECT last, events FROM parts WHERE last > ? ORDER BY last"
 # One step of SQLite, and searched in Python: rows.py says why; instr() would take ten times as long.
-_IDS = "SELECT group_concat(last || ' ' || ids, char(10)) FROM chunks WHERE at_s >= ? AND last > ?"
-_READ_SOME = "SELECT last, events FROM chunks WHERE last IN (SELECT value FROM json_each(?)) ORDER BY last"
+_IDS = "SELECT group_concat(last || ' ' || ids, char(10)) FROM parts WHERE at_s >= ? AND last > ?"
+_READ_SOME = "SELECT last, events FROM parts WHERE last IN (SELECT value FROM json_each(?)) ORDER BY last"
 _EARLIER_MAX_S = 2 * 86_400  # tickets are taken that were made a day ahead
 _ID_END = 6  # characters; of a ticket's id they are random, and what fits by chance is looked at and passed over
 
@@ -266,7 +268,7 @@ def _chunk_of(events: Sequence[Event | None], last: int) -> _Chunk:
         len(events),
         sum([event["event"] not in RECEIPTS for event in given]),
         "".join([cast("str", event.get("link_id") or "")[-_ID_END:] for event in given]),
-        _to_json(events),
+        _text_of(events),
     )
 
 
@@ -277,19 +279,35 @@ def _joined(connection: sqlite3.Connection, new: _Chunk) -> _Chunk:
         tail = None if row is None else _Chunk(*row)
         if tail is None or tail.last != new.last - new.size or tail.size > min(new.size, CHUNK_EVENTS - new.size):
             return new
-        connection.execute("DELETE FROM chunks WHERE last = ?", (tail.last,))
+        connection.execute("DELETE FROM parts WHERE last = ?", (tail.last,))
         new = _Chunk(
             new.last,
             max(tail.at_s, new.at_s),
             tail.size + new.size,
             tail.others + new.others,
             tail.ids + new.ids,
-            f"{tail.events[:-1]},{new.events[1:]}",
+            f"{tail.events}\n{new.events}",
         )
 
 
+def _text_of(events: Sequence[Event | None]) -> str:
+    """Write events as a line: the lists of names that they have, and of each its list's number and its values.
+
+    What was dropped is null. Lines that follow each other in a row are the events of appends that were joined.
+    """
+    names: dict[tuple[str, ...], int] = {}
+    events_of_line = [event and [names.setdefault(tuple(event), len(names)), *event.values()] for event in events]
+    return _to_json((list(names), events_of_line))
+
+
 def _events_of(text: str) -> list[Event | None]:
-    return cast("list[Event | None]", json.loads(text))
+    events: list[Event | None] = []
+    for line in text.split("\n"):  # within JSON it is escaped
+        names, given = cast(
+            "tuple[list[list[str]], list[tuple[int, *tuple[str | int | bool | None, ...]] | None]]", json.loads(line)
+        )
+        events += [dict(zip(names[one[0]], one[1:], strict=True)) if one else None for one in given]
+    return events
 
 
 def _at_s(event: Event) -> int:
@@ -311,7 +329,7 @@ def _make_room(connection: sqlite3.Connection) -> None:
     rows = connection.execute(_GOES_FIRST, (DROP_STEP,)).fetchall()
     for last, text in rows:
         kept = [event if event is not None and event["event"] in RECEIPTS else None for event in _events_of(text)]
-        connection.execute("DELETE FROM chunks WHERE last = ?", (last,))
+        connection.execute("DELETE FROM parts WHERE last = ?", (last,))
         if any(kept):
             connection.execute(_PUT, _chunk_of(kept, last))
     if not rows:
