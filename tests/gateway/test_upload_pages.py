@@ -98,10 +98,11 @@ def test_a_form_does_nothing_to_a_download_link(gateway: Home) -> None:
 
 def test_the_page_of_a_link_that_takes_nothing_is_no_drop_zone(gateway: Home) -> None:
     """Used, revoked, ended, or an object stands: the page of that state, with its status."""
-    used, revoked, ended, stands = (
+    used, revoked, ended, ended_folder, stands = (
         gateway.upload(),
         gateway.upload(),
         gateway.upload(expires_in_s=-5),
+        gateway.upload("inbox/", uses=3, expires_in_s=-5),
         gateway.upload("in/a"),
     )
     assert ask("PUT", used, body=b"x").status == 200
@@ -109,12 +110,15 @@ def test_the_page_of_a_link_that_takes_nothing_is_no_drop_zone(gateway: Home) ->
     gateway.put("in/a", b"before")
     for url, status, words in (
         (used, 403, "Everything has arrived"),
-        (revoked, 403, "The sender took this link back"),
+        (revoked, 403, "This link was taken back"),
         (ended, 403, "This link has ended"),
+        (ended_folder, 403, "It was open until"),
         (stands, 412, "A file is already here"),
     ):
         page = ask("GET", url, NAVIGATION)
         assert (page.status, words in page.text, 'class="zone"' in page.text) == (status, True, False)
+        key = url.partition("?")[0].rpartition("/")[2] or "_"
+        assert f"<bdi>{key}" not in page.text, "the name that it gets here is not its sender's"
     assert gateway.record(stands) is None
 
 

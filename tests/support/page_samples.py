@@ -30,6 +30,8 @@ NAMES = {
     "markup": "\u2067\u202dinvoice\u2066fdp.scr\u2069\x07<b>.pdf.exe",
     "program": "invoice.pdf.exe",
 }
+ALIKE = {"taken-back": "revoked"}
+"""States of uploads that are told for the same reasons as others."""
 EVIL = "<script>alert(1)</script>\"'&\u202e https://example.com " + "x" * 100
 
 
@@ -116,11 +118,11 @@ def states(pages: Pages, request: ViewerRequest) -> Iterator[tuple[str, Answer]]
     )
     yield "uploaded-more", pages.uploaded(request, Uploaded(pdf, NOW_S, "3f2a9c01" * 8, 4))
     for state in STATES:
-        reason = next((reason for reason, name in STATE_OF.items() if name == state), Reason.USED)
+        reason = next((reason for reason, name in STATE_OF.items() if name == ALIKE.get(state, state)), Reason.USED)
         at_s = NOW_S + 43_200 if state == "not-yet" else NOW_S
         named = pdf if state in ("used", "used-up", "revoked", "expired", "not-yet", "replaced") else None
         said = Refusal(
-            reason, "kKZc-2", at_s, named, is_upload=state == "received", uses=3 if state == "used-up" else 1
+            reason, "kKZc-2", at_s, named, is_upload=state in ("received", "taken-back"), uses=3 if state == "used-up" else 1
         )  # fmt: skip
         asked = replace(request, query=b"") if state == "root" else request
         yield f"state-{state}", pages.refusal(asked, said, status=403)

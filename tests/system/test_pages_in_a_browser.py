@@ -211,5 +211,5 @@ def test_the_newcomers_path(tmp_path: pathlib.Path, require_tool: Callable[[str]
         assert "3 of 4 taken" in made.run("status", asked).stdout
         assert made.run("revoke", asked).returncode == 0
         browser.get(asked)
-        assert headline(browser) == "The sender took this link back"
+        assert headline(browser) == "This link was taken back"
     assert len(list((made.objects / "inbox").iterdir())) == 3

@@ -19,8 +19,7 @@ from oncegate.links.grant import Grant, Operation
 from oncegate.links.people import is_navigation, is_of_another_site, page_status
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
-from oncegate.links.urls import object_key_of
-from oncegate.links.verify import ANY_MOMENT, authenticate
+from oncegate.links.verify import ANY_MOMENT, authenticate, verify_by_any_method
 from oncegate.stores.protocol import ObjectInfo
 from oncegate.uses.record import Claim, Record, RecordUnreadable
 from oncegate.uses.use import Admission, DownloadAsk, Kind, refusal_of_use
@@ -153,20 +152,15 @@ async def refusal_page(parts: Parts, exchange: Exchange, refused: Refused) -> An
         return None
     reason, at_s = refused.reason, None
     if grant is None and reason in _MOMENTS:
-        at_s = _moment_of(parts, request, reason)
+        grant, at_s = _but_for_the_moment(parts, request, reason)
     # the ledger of another home is not asked a second time for a date
     elif grant is not None and reason in _SPENT and grant.is_counted and grant.home not in parts.homes.names:
         at_s = await _last_used_s(parts, grant)
-    file = None
-    if grant is not None:
-        file = shown_file(signed_name(grant.object_key, grant.limits.disposition))
-    elif at_s is not None:
-        file = shown_file(object_key_of(request.path).rpartition("/")[2])
     said = Refusal(
         reason,
         exchange.request_id,
         at_s=at_s,
-        file=file,
+        file=_named(grant),
         is_upload=grant is not None and grant.operation is Operation.PUT,
         uses=1 if grant is None else grant.uses,
         retry_after_s=RETRY_AFTER_S.get(reason),
@@ -174,16 +168,23 @@ async def refusal_page(parts: Parts, exchange: Exchange, refused: Refused) -> An
     return parts.pages.refusal(request, said, status=refused.row.status)
 
 
-def _moment_of(parts: Parts, request: ViewerRequest, reason: Reason) -> int | None:
-    """When a link ended or begins; None where it is not genuine but for the moment."""
-    for method in ("GET", "PUT"):
-        try:
-            signed = authenticate(request.as_method(method), parts.trust(), now_s=parts.now_s(), without=ANY_MOMENT)
-            object_key_of(request.path)
-        except Refused:
-            continue
-        return signed.expires_s if reason in (Reason.EXPIRED, Reason.S3_EXPIRED) else signed.not_before_s
-    return None
+def _named(grant: Grant | None) -> Shown | None:
+    # who sends a file knows it by its own name; the key that it gets here is its receiver's
+    if grant is None or grant.operation is Operation.PUT:
+        return None
+    return shown_file(signed_name(grant.object_key, grant.limits.disposition))
+
+
+def _but_for_the_moment(parts: Parts, request: ViewerRequest, reason: Reason) -> tuple[Grant | None, int | None]:
+    """What a link would allow at another time, and when it ended or begins; nothing where it is not genuine."""
+    now_s, trust = parts.now_s(), parts.trust()
+    try:
+        method, grant = verify_by_any_method(request, trust, now_s=now_s)
+        if reason in (Reason.EXPIRED, Reason.S3_EXPIRED):
+            return grant, grant.expires_s
+        return grant, authenticate(request.as_method(method), trust, now_s=now_s, without=ANY_MOMENT).not_before_s
+    except Refused:
+        return None, None
 
 
 async def _last_used_s(parts: Parts, grant: Grant) -> int | None:

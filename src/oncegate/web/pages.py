@@ -153,7 +153,7 @@ class Pages:
 
     def broken(self, request: ViewerRequest, broken: Broken, *, request_id: str) -> Answer:
         """The page of a download that broke, for its holder; 403, because it is not the object."""
-        values = {**broken._asdict(), "reason": Reason.USED.value, "request_id": request_id}
+        values = {**broken._asdict(), "reason": "broken", "request_id": request_id}
         return self._page("broken.html", request, values, status=403)
 
     def player(self, request: ViewerRequest, file: Shown, *, element: Literal["video", "audio"], status: int) -> Answer:
@@ -171,14 +171,19 @@ class Pages:
         name = _state_of(request, refusal)
         state = STATES[name]
         reader = self._language(request)
-        asked = reader.say("Hello, the link to “%(name)s” does not open any more. Could you send me a new one?")
+        file = refusal.file
+        asked = (
+            reader.say("Hello, the link to “%(name)s” does not open any more. Could you send me a new one?")
+            if file
+            else reader.say("Hello, the link that you sent me does not open any more. Could you send me a new one?")
+        )
         values: dict[str, object] = {
             "name": name,
             "state": state,
             "at_s": refusal.at_s if "%(when)s" in state.text else None,
-            "file": refusal.file,
+            "file": file,
             "waits_s": (refusal.retry_after_s or state.waits_s) if state.waits_s else 0,
-            "request_text": asked % {"name": refusal.file.name.text} if refusal.file else "",
+            "request_text": asked % {"name": file.name.text} if file else asked,
             "reason": refusal.reason.value,
             "request_id": refusal.request_id,
         }
@@ -285,6 +290,8 @@ def _state_of(request: ViewerRequest, refusal: Refusal) -> str:
     name = STATE_OF.get(refusal.reason, "other")
     if name == "incomplete" and not request.query:
         return "root"
+    if name == "revoked" and refusal.is_upload:
+        return "taken-back"
     if name == "used":
         return "received" if refusal.is_upload else "used" if refusal.uses == 1 else "used-up"
     return name

@@ -44,7 +44,7 @@ class State(NamedTuple):
     waits_s: int = 0
 
 
-_ASK = mark("If you still need it, ask the sender for a new link.")
+_ASK = mark("If you still need it, ask whoever sent you this link for a new one.")
 _UNUSED = mark("The link is not used up.")
 _UNUSED_TELL = mark("It is not used up. Please tell whoever sent it to you.")
 _TELL = mark("Please tell whoever sent you this link.")
@@ -66,6 +66,10 @@ STATES: Mapping[str, State] = {
     "revoked": State(
         "back", "calm", mark("The sender took this link back"), mark("It can no longer be opened."), "", _ASK, "ask"
     ),
+    "taken-back": State(
+        "back", "calm", mark("This link was taken back"), mark("Nothing more can be sent through this link."), "", _ASK,
+        "ask",
+    ),
     "expired": State(
         "clock", "calm", mark("This link has ended"), mark("It was open until %(when)s."),
         mark("It can no longer be opened."), _ASK, "ask",
@@ -76,7 +80,7 @@ STATES: Mapping[str, State] = {
     ),
     "network": State(
         "net", "calm", mark("This link works in another network"),
-        mark("The sender made it for one network only, such as an office or a VPN."), "",
+        mark("It was made for one network only, such as an office or a VPN."), "",
         mark("Connect there and open the link again. It is not used up."), "again",
     ),
     "incomplete": State(
