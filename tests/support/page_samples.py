@@ -21,6 +21,7 @@ LONG = (
     "Minutes of the meeting about the renewal of the framework agreement for maintenance and repair of the buildings "
     "in the northern district, second revision, with comments (final) v2.docx"
 )
+WANTED = "The pictures of the site visit on Tuesday, please, in full size: they go into the report to the insurer."
 NAMES = {
     "long": LONG,
     "unbroken": "a" * 230 + ".tar.gz",
@@ -99,7 +100,7 @@ def states(pages: Pages, request: ViewerRequest) -> Iterator[tuple[str, Answer]]
     )
     yield "player-video", pages.player(request, film, element="video", status=200)
     upload = Upload(
-        5, NOW_S + 260_000, is_many=True, max_bytes=200_000_000, media_type="image/*", sender="Example GmbH", note=NOTE
+        5, NOW_S + 260_000, is_many=True, max_bytes=200_000_000, media_type="image/*", sender="Ada", note=WANTED
     )
     yield "upload", pages.upload(request, upload)
     one = Upload(
