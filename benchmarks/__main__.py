@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -82,7 +83,7 @@ def main() -> int:
         command = " ".join(["scripts/bench", *names, *(f"--{option}" for option in options)])
         report.write(folder, outcomes, about, command)
         say(f"written: {folder / report.PAGE}")
-    return 0
+    return int(any(outcome.has_failed for outcome in outcomes.values()))
 
 
 def run_suite(name: str, *, effort: Effort, is_large: bool) -> Outcome:
@@ -91,6 +92,9 @@ def run_suite(name: str, *, effort: Effort, is_large: bool) -> Outcome:
     folder = Path(tempfile.mkdtemp(prefix="oncegate-bench-"))
     try:
         outcome = run(Plan(folder=folder, effort=effort, is_large=is_large, say=say))
+    except Exception:  # noqa: BLE001  the other suites are of use without it
+        say(f"{name} failed: {traceback.format_exc()}")
+        outcome = Outcome(has_failed=True, left_out=[f"{name}: all of it, because it failed"])
     finally:
         shutil.rmtree(folder)
     for table in outcome.tables:

@@ -9,8 +9,10 @@ from html import escape
 from benchmarks.figures import Spread, shown
 from benchmarks.plan import Chart, Curves
 
-WIDTH, LABEL, VALUE, ROW, TOP = 760, 250, 150, 26, 44
-OURS, THEIRS, TEXT, LINE, GRID = "#0f766e", "#94a3b8", "#334155", "#1e293b", "#e2e8f0"
+WIDTH, VALUE, ROW, TOP = 760, 150, 26, 44
+LETTER = 6.8
+"""How wide one is, about."""
+OURS, THEIRS, TEXT, LINE, GRID, BEYOND = "#0f766e", "#94a3b8", "#334155", "#1e293b", "#e2e8f0", "#ea580c"
 _LEFT, _RIGHT, _HEIGHT, _BOTTOM = 64, 250, 260, 44
 _OUR_COLOURS = ("#0f766e", "#14b8a6", "#65a30d", "#0369a1", "#7c3aed", "#be185d")
 _THEIR_COLOURS = ("#ea580c", "#a16207", "#94a3b8", "#64748b")
@@ -33,20 +35,31 @@ def _page(title: str, height: int, lines: Sequence[str]) -> str:
 
 
 def _bars(chart: Chart) -> str:
-    most = max(figure.high for _, figure in chart.bars) or 1
-    scale = (WIDTH - LABEL - VALUE) / most
+    left = 16 + LETTER * max(len(label) for label, _ in chart.bars)
+    most = max([*(figure.high for _, figure in chart.bars), chart.limit or 0]) or 1
+    scale = (WIDTH - left - VALUE) / most
     lines: list[str] = []
     for number, (label, figure) in enumerate(chart.bars):
         y = TOP + ROW * number
-        colour = OURS if label.startswith("oncegate") else THEIRS
-        middle, low, high = (LABEL + scale * value for value in figure)
+        middle, low, high = (left + scale * value for value in figure)
         lines += [
-            f'<text x="{LABEL - 8}" y="{y + 14}" text-anchor="end">{escape(label)}</text>',
-            f'<rect x="{LABEL}" y="{y + 2}" width="{max(1, middle - LABEL):.1f}" height="16" fill="{colour}"/>',
+            f'<text x="{left - 8:.1f}" y="{y + 14}" text-anchor="end">{escape(label)}</text>',
+            f'<rect x="{left:.1f}" y="{y + 2}" width="{max(1, middle - left):.1f}" height="16"'
+            f' fill="{_colour_of_bar(chart, label, figure)}"/>',
             f'<path d="M{low:.1f} {y + 10}H{high:.1f}M{low:.1f} {y + 6}v8M{high:.1f} {y + 6}v8" stroke="{LINE}"/>',
             f'<text x="{high + 8:.1f}" y="{y + 14}">{shown(figure.median)} {escape(chart.unit)}</text>',
         ]
-    return _page(chart.title, TOP + ROW * len(chart.bars) + 8, lines)
+    height = TOP + ROW * len(chart.bars) + 8
+    if chart.limit is not None:
+        x = left + scale * chart.limit
+        lines.append(f'<path d="M{x:.1f} {TOP - 6}V{height - 4}" stroke="{LINE}" stroke-dasharray="4 3"/>')
+    return _page(chart.title, height, lines)
+
+
+def _colour_of_bar(chart: Chart, label: str, figure: Spread) -> str:
+    if chart.limit is not None:
+        return OURS if figure.median <= chart.limit else BEYOND
+    return OURS if label.startswith("oncegate") else THEIRS
 
 
 def _curves(chart: Curves) -> str:

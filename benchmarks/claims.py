@@ -11,7 +11,7 @@ import asyncio
 import multiprocessing
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from multiprocessing.queues import SimpleQueue
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Protocol, cast
@@ -172,12 +172,15 @@ def measure(make: Callable[[], Claims], waiters: int, seconds: float, database: 
     return uvloop.run(_measure(make(), waiters, seconds, database))[0]
 
 
-def _one_of_many(
-    url: str, folder: Path, waiters: int, seconds: float, ready: Barrier, found: SimpleQueue[tuple[float, list[float]]]
-) -> None:
-    """Claim in a process of its own: begin when all are ready, and put the rate and how long each claim took."""
-    sample, waits_s = uvloop.run(_measure(open_ledger(url, folder=folder), waiters, seconds, None, ready.wait))
-    found.put((sample["per_s"], waits_s))
+_BARRIERS: list[Barrier] = []
+"""Of this process: the one at which all wait for each other."""
+
+
+def _one_of_many(url: str, folder: Path, waiters: int, seconds: float) -> tuple[float, list[float]]:
+    """Claim in a process of its own, beginning when all are ready; return the rate and how long each claim took."""
+    ledger = open_ledger(url, folder=folder)
+    sample, waits_s = uvloop.run(_measure(ledger, waiters, seconds, None, _BARRIERS[-1].wait))
+    return sample["per_s"], waits_s
 
 
 def measure_processes(
@@ -190,16 +193,12 @@ def measure_processes(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    ready, found = context.Barrier(processes + 1), context.SimpleQueue()
-    given = (url, folder, waiters, seconds, ready, found)
-    started = [context.Process(target=_one_of_many, args=given) for _ in range(processes)]
-    for process in started:
-        process.start()
-    ready.wait(START_WITHIN_S)
-    before_s = database.cpu_s() if database else 0
-    parts = [found.get() for _ in started]
-    for process in started:
-        process.join()
+    ready = context.Barrier(processes + 1)
+    with ProcessPoolExecutor(processes, context, initializer=_BARRIERS.append, initargs=(ready,)) as pool:
+        running = [pool.submit(_one_of_many, url, folder, waiters, seconds) for _ in range(processes)]
+        ready.wait(START_WITHIN_S)
+        before_s = database.cpu_s() if database else 0
+        parts = [one.result() for one in running]
     server_us = (database.cpu_s() - before_s) * 1e6 if database else 0
     waits_s = [wait_s for _, waits in parts for wait_s in waits]
     per_s = sum(rate for rate, _ in parts)

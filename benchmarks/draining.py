@@ -12,7 +12,8 @@ import time
 from collections.abc import Sequence
 from typing import cast
 
-from benchmarks.load import ANSWERS_WITHIN_S, Load, WrongAnswers, load_of
+from benchmarks.figures import WrongAnswers
+from benchmarks.load import ANSWERS_WITHIN_S, Load, load_of
 
 _PIECE_BYTES, _PIECES = 1 << 20, 8
 """So much is dropped at once, and so often before the others have their turn."""

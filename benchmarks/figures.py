@@ -1,8 +1,9 @@
-"""Figures: samples by contestant and round, ratios within a round, and how widely they are spread. Pure."""
+"""Figures: samples by contestant and round, ratios within a round, and how widely they are spread."""
 
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -10,6 +11,14 @@ from typing import NamedTuple
 
 Sample = Mapping[str, float]
 """What one turn of one contestant measured, by the name of the metric (with its unit: ``cpu_us``)."""
+
+
+TRIES = 3
+"""Of a turn that got wrong answers: a disk that stands still for seconds makes a gateway say 503, as it must."""
+
+
+class WrongAnswers(RuntimeError):
+    """A server did not answer as it must; its figures would mean nothing."""
 
 
 class Spread(NamedTuple):
@@ -65,13 +74,26 @@ def in_turns(ways: Mapping[str, Callable[[int], Sample]], rounds: int, *, is_war
         ways: measure one turn of a contestant, given the number of the round; round 0 is for warming up and is not kept.
         rounds: that are kept.
         is_warm: whether there is no round 0, because all have worked before.
+
+    Raises:
+        WrongAnswers: a turn got them ``TRIES`` times.
     """
     kept: dict[str, list[Sample]] = {name: [] for name in ways}
     for number in range(1 if is_warm else 0, rounds + 1):
         order = [*ways]
         random.Random(number).shuffle(order)
         for name in order:
-            sample = ways[name](number)
+            sample = _sample(name, ways[name], number)
             if number:
                 kept[name].append(sample)
     return Series(kept)
+
+
+def _sample(name: str, way: Callable[[int], Sample], number: int) -> Sample:
+    """Measure a turn; one that is tried again has a number of its own, and so other links."""
+    for again in range(TRIES - 1):
+        try:
+            return way(number + 1_000 * again)
+        except WrongAnswers as error:
+            print(f"-- again, {name}: {error}", file=sys.stderr, flush=True)
+    return way(number + 1_000 * TRIES)

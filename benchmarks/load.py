@@ -14,15 +14,12 @@ from pathlib import Path
 
 import uvloop
 
+from benchmarks.figures import WrongAnswers
 from benchmarks.processes import cpu_us
 
 ANSWERS_WITHIN_S = 120
 _SCRIPT = Path(__file__).parent / "load.lua"
 _READ_BYTES = _WRITE_BYTES = 256 * 1024
-
-
-class WrongAnswers(RuntimeError):
-    """A server did not answer as it must; its figures would mean nothing."""
 
 
 @dataclass(frozen=True, slots=True)

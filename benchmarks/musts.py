@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from benchmarks.figures import Spread
-from benchmarks.plan import Table
+from benchmarks.plan import Chart, Table
 
 
 class Must(NamedTuple):
@@ -70,6 +70,17 @@ MUSTS = (
     Must("time", "link", "oncegate link, s", "-", 0.3, "-"),
     Must("time", "serve", "oncegate serve until both listeners answer, s", "-", 1.5, "-"),
 )  # fmt: skip
+
+
+def chart_of(measured: Mapping[str, Mapping[str, Spread]]) -> Chart:
+    """Draw of each figure what part of the limit it takes; a floor is turned round, so that shorter is better throughout."""
+    bars: list[tuple[str, Spread]] = []
+    for row in MUSTS:
+        figure = measured.get(row.suite, {}).get(row.name)
+        if figure is not None and row.must is not None:
+            parts = [row.must / value if row.is_floor else value / row.must for value in figure]
+            bars.append((row.work, Spread(parts[0], min(parts), max(parts))))
+    return Chart("must", "What must be true: figure to limit, shorter is better", "", tuple(bars), limit=1)
 
 
 def table_of(measured: Mapping[str, Mapping[str, Spread]]) -> Table:

@@ -56,12 +56,14 @@ class Chart:
         name: of the file, without its ending.
         unit: of all bars.
         bars: label and figure.
+        limit: what no bar should be longer than; None: there is none.
     """
 
     name: str
     title: str
     unit: str
     bars: tuple[tuple[str, Spread], ...]
+    limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Outcome:
         measured: by the name of a row of ``musts.py``.
         left_out: what could not be measured here, and why.
         raw: everything that was measured, for the JSON file.
+        has_failed: whether it came to no end.
     """
 
     tables: list[Table] = field(default_factory=list[Table])
@@ -97,3 +100,4 @@ class Outcome:
     measured: dict[str, Spread] = field(default_factory=dict[str, Spread])
     left_out: list[str] = field(default_factory=list[str])
     raw: dict[str, object] = field(default_factory=dict[str, object])
+    has_failed: bool = False

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import cast
 
 from benchmarks.charts import svg
-from benchmarks.musts import table_of
+from benchmarks.musts import chart_of, table_of
 from benchmarks.plan import Outcome, Table
 
 PACKAGES = {
@@ -92,6 +92,10 @@ def write(folder: Path, outcomes: Mapping[str, Outcome], about: Mapping[str, str
     """Write the page, its pictures and ``figures.json`` in place of what was there."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    measured = {suite: outcome.measured for suite, outcome in outcomes.items()}
+    musts = chart_of(measured)
+    if musts.bars:
+        (folder / f"{musts.name}.svg").write_text(svg(musts))
     parts = [
         "# Benchmarks",
         f"Written by `{command}`.",
@@ -99,7 +103,8 @@ def write(folder: Path, outcomes: Mapping[str, Outcome], about: Mapping[str, str
         "figure is the median of the rounds, with the lowest and the highest; a ratio is made within a round. What the\n"
         f"figures mean is in {_PERFORMANCE}; every sample is in [figures.json](figures.json).",
         "\n".join(f"- {name}: {value}" for name, value in about.items()),
-        text_of(table_of({suite: outcome.measured for suite, outcome in outcomes.items()})),
+        text_of(table_of(measured)),
+        *([f"![{musts.title}]({musts.name}.svg)"] if musts.bars else []),
     ]
     for suite, outcome in outcomes.items():
         parts += [f"## {suite}", _words_of(suite)]

@@ -17,8 +17,7 @@ from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
 
-from benchmarks.figures import Sample, Spread, in_turns
-from benchmarks.load import WrongAnswers
+from benchmarks.figures import Sample, Spread, WrongAnswers, in_turns
 from benchmarks.plan import Chart, Outcome, Plan, Table
 from benchmarks.processes import cpu_us
 from benchmarks.servers import WITHIN_S, Links

@@ -1,4 +1,8 @@
-"""What a refusal costs beside a download of 1 KiB, the worst requests of a stranger, and what they do to a good viewer."""
+"""What a refusal costs beside a download of 1 KiB, the worst requests of a stranger, and what floods do to a good viewer.
+
+Of the spent links each is asked for once more, which is more links than signatures are remembered of; "one spent link" is
+asked for over and over.
+"""
 
 from __future__ import annotations
 
@@ -127,7 +131,7 @@ def refusals(plan: Plan, links: Links, here: Server, there: Server, outcome: Out
         time.sleep(SETTLE_S)
         return measured(load, before_us, server.pids())
 
-    names = ("served", "spent, known here", "spent, known elsewhere", "forged", "unsigned")
+    names = ("served", "spent, known here", "one spent link", "spent, known elsewhere", "forged", "unsigned")
     samples: dict[str, list[Sample]] = {name: [] for name in names}
     for number in range(plan.pick(4, 3, 1) + 1):
         # in this order: what is spent must have been served before, which is why these do not change places
@@ -136,6 +140,7 @@ def refusals(plan: Plan, links: Links, here: Server, there: Server, outcome: Out
         turns: tuple[Sample, ...] = (
             turn(here, fresh, 200),
             turn(here, fresh, 403),
+            turn(here, fresh[-1:] * count, 403),
             turn(there, fresh, 403),
             turn(here, forged, 403),
             turn(here, [f"/{KEY}"] * count, 403),
@@ -152,7 +157,7 @@ def refusals(plan: Plan, links: Links, here: Server, there: Server, outcome: Out
     outcome.charts.append(
         Chart("refuse", "Server CPU of an answer", "us", tuple((name, series.of(name, "cpu_us")) for name in names))
     )
-    for row, name in (("spent here", names[1]), ("spent elsewhere", names[2]), ("forged", names[3])):
+    for row, name in (("spent here", names[1]), ("spent elsewhere", names[3]), ("forged", names[4])):
         outcome.measured[row] = series.ratio(name, "served", "cpu_us")
 
 
@@ -187,14 +192,22 @@ def floods(plan: Plan, links: Links, here: Server, outcome: Outcome) -> None:
     count = plan.pick(500, 300, 100)
     (spent,) = links.targets(KEY, 1)
     uvloop.run(ask(here.port, [spent], connections=1))
-    flood = [*worst(spent).values()]
+    kinds: dict[str, list[Request]] = {
+        "alone": [],
+        "beside the worst requests": [*worst(spent).values()],
+        "beside a spent link": [(spent, "")],
+        "beside a forged link": [(spent.replace("Expires=1", "Expires=2", 1), "")],
+        "beside unsigned requests": [(f"/{KEY}", "")],
+    }
 
     def way(requests: Sequence[Request]) -> Callable[[int], Sample]:
         return lambda _: {"p99_ms": uvloop.run(p99_ms(here.port, links.targets(KEY, count), requests))}
 
-    series = in_turns({"alone": way([]), "beside a flood": way(flood)}, plan.pick(3, 2, 1))
+    series = in_turns({name: way(requests) for name, requests in kinds.items()}, plan.pick(3, 2, 1))
     outcome.raw["floods"] = series.samples
-    table = Table("A good viewer", ("", "p99 ms", "alone = 1"))
+    table = Table(f"A good viewer beside {FLOODING} connections of a stranger", ("", "p99 ms", "alone = 1"))
     for name in series.samples:
         table.add(name, series.of(name, "p99_ms"), series.ratio(name, "alone", "p99_ms"))
     outcome.tables.append(table)
+    bars = tuple((name, series.of(name, "p99_ms")) for name in series.samples)
+    outcome.charts.append(Chart("flood", "The slowest in a hundred downloads of a good viewer", "ms", bars))

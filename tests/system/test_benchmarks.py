@@ -15,9 +15,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 sys.path.append(str(ROOT))
 
 from benchmarks.__main__ import SUITES  # noqa: E402
-from benchmarks.charts import svg  # noqa: E402
-from benchmarks.figures import Spread, in_turns, shown  # noqa: E402
-from benchmarks.musts import MUSTS, table_of  # noqa: E402
+from benchmarks.charts import BEYOND, OURS, svg  # noqa: E402
+from benchmarks.figures import Spread, WrongAnswers, in_turns, shown  # noqa: E402
+from benchmarks.musts import MUSTS, chart_of, table_of  # noqa: E402
 from benchmarks.plan import Chart, Curves, Outcome, Table  # noqa: E402
 from benchmarks.report import PAGE, machine, write  # noqa: E402
 
@@ -77,6 +77,30 @@ def test_all_take_turns_and_the_first_round_is_not_kept() -> None:
     assert [sample["us"] for sample in series.samples["a"]] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
+def test_a_turn_with_wrong_answers_is_tried_again_with_another_number() -> None:
+    """A disk that stood still ends no run of a quarter of an hour; links of the first try are spent."""
+    numbers: list[int] = []
+
+    def turn(number: int) -> dict[str, float]:
+        numbers.append(number)
+        if len(numbers) in {2, 3}:
+            raise WrongAnswers("503")
+        return {"us": 1.0}
+
+    assert in_turns({"a": turn}, 1).of("a", "us") == Spread(1, 1, 1)
+    assert len(numbers) == len({*numbers}) == 4
+
+
+def test_a_turn_with_wrong_answers_again_and_again_ends_the_suite() -> None:
+    """Figures of a server that does not work mean nothing."""
+
+    def turn(_: int) -> dict[str, float]:
+        raise WrongAnswers("503")
+
+    with pytest.raises(WrongAnswers):
+        in_turns({"a": turn}, 1)
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(12_345.6, "12,346"), (123.4, "123"), (12.34, "12.3"), (1.234, "1.23"), (0.0123, "0.012")]
 )
@@ -97,6 +121,21 @@ def test_what_is_missed_is_said() -> None:
         "verifying ECDSA": "**missed**",
         "claims of sqlite: at 64 waiters": "holds",
     }
+
+
+def test_a_picture_shows_what_is_missed() -> None:
+    """Shorter is better in all of it: what must be at least something is turned round."""
+    measured = {
+        "download": {"rate": Spread(1.3, 1.3, 1.3), "p99": Spread(3, 1.5, 6)},
+        "refuse": {"spent elsewhere": Spread(1, 1, 1)},
+    }
+    chart = chart_of(measured)
+    assert chart.bars == (
+        ("requests a second, one process", Spread(0.5, 0.5, 0.5)),
+        ("p99 at 64 connections", Spread(2, 1, 4)),
+    )
+    fills = [rect.attrib["fill"] for rect in ET.fromstring(svg(chart)).iter("{http://www.w3.org/2000/svg}rect")][1:]
+    assert fills == [OURS, BEYOND]
 
 
 def test_a_chart_is_svg() -> None:
@@ -126,6 +165,7 @@ def test_curves_are_svg() -> None:
 def test_a_report_names_neither_machine_nor_folder(tmp_path: pathlib.Path) -> None:
     """It is published."""
     outcome = Outcome(tables=[Table("A table", ("a", "b"), [("1", "2")])], left_out=["x: y, because of z"])
+    outcome.measured["rsa"] = Spread(1.4, 1.3, 1.6)
     write(tmp_path / "report", {"verify": outcome}, machine(), "scripts/bench verify")
     said = "".join(path.read_text() for path in (tmp_path / "report").iterdir())
     assert "| 1 | 2 |" in said
