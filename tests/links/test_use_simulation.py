@@ -48,16 +48,25 @@ def test_no_history_of_downloads_breaks_the_promise(downloads: ModuleType, downl
     Lost and late answers, crashes, clocks that differ, viewers who overlap, leave, come back and lie, and networks that
     die could each break it.
     """
-    crashes = holders = again = 0
+    crashes = holders = again = given_up = 0
     for seed in download_seeds:
         world = downloads.simulate_downloads(seed)
         assert not world.faults, f"seed {seed}: {world.faults}"
         crashes += world.crashes
+        given_up += world.given_up
         holders += len(world.holders)
         again += sum(world.sent[claim_id] > world.sizes[claim_id] > 0 for claim_id in world.doubted)
+    assert given_up <= len(download_seeds) / 500  # the price of keeping eight marks, and no more
     assert again > len(download_seeds) / 50  # holders who were sent more than the size, for their end was in doubt
     assert crashes > len(download_seeds) / 50  # else the world has become too kind to show anything
     assert holders > len(download_seeds)
+
+
+def test_a_give_back_that_meets_eight_new_marks_gives_nothing(downloads: ModuleType) -> None:
+    """Its own mark may have been among those that were pushed out, so 6 bytes stay spent: the one loss without a crash in 100,000 histories."""
+    world = downloads.simulate_downloads(64_538)
+    assert not world.faults
+    assert world.given_up == 1
 
 
 @pytest.mark.timeout(900)

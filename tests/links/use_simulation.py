@@ -52,6 +52,7 @@ class LossyLedger:
         self.lost_share = 0.15
         self.writes = 0
         self.largest_bytes = 0
+        self.marks: set[str] = set()  # all that ever were stored
         self.faults: list[str] = []
 
     @property
@@ -102,6 +103,7 @@ class LossyLedger:
         self._version += 1
         self.writes += 1
         self.largest_bytes = max(self.largest_bytes, len(step.record))
+        self.marks.update(from_json(step.record).marks)
         if self._stands:
             self._watch_revoked(from_json(self._stands.record), from_json(step.record))
         self._stands = Stands(step.record, self._version)
@@ -373,6 +375,7 @@ class DownloadWorld(World):
         self.sizes: dict[str, int] = {}
         self.instances = [Instance("@", self.rnd.choice((-2, 0, 2))) for _ in range(2)]
         self.abandoned = 0
+        self.given_up = 0  # give-backs that met eight new marks, and so may not know whether they had been written
         self.keeps_open = self.rnd.random() < 0.5  # a file that was replaced is still read to its end
         self.sent: Counter[str] = Counter()  # what was on the wire: whoever opened the link may have that
         self.reached: set[str] = set()  # claims of which at least a head was sent
@@ -576,7 +579,11 @@ class DownloadWorld(World):
         what = claiming.GiveBack(
             LINK, FORGET_AFTER_S, claim_id, self.draw(8), back_bytes, size_bytes, etag, is_parallel, doubt
         )
-        return claiming.give_back(what, self.clock(gateway))
+        is_given = yield from claiming.give_back(what, self.clock(gateway))
+        claims = () if self.ledger.record is None else self.ledger.record.claims
+        if not is_given and what.mark not in self.ledger.marks and any(c.claim_id == claim_id for c in claims):
+            self.given_up += 1
+        return is_given
 
     def _transfer(
         self, transfer: Transfer, viewer: Viewer, etag: str, leaves_after: int | None
@@ -736,8 +743,9 @@ def _faults_of_record(world: DownloadWorld, record: Record) -> list[str]:
     holders = world.holders
     if record.uses < len(holders):
         faults.append(f"record: it says {record.uses} uses, and there were {len(holders)} holders")
-    # what an instance of the edge never knew may stay spent, and so may what the version before handed over
-    is_lost_by_design = world.crashes or world.abandoned or world.has_old
+    # what an instance of the edge never knew may stay spent, and so may what the version before handed over, and what
+    # was to be given back while eight others wrote
+    is_lost_by_design = world.crashes or world.abandoned or world.has_old or world.given_up
     if not is_lost_by_design and record.uses > len(holders):
         faults.append(f"lost: it says {record.uses} uses, and there were {len(holders)} holders, without a crash")
     for claim in record.claims:
