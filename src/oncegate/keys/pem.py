@@ -38,10 +38,10 @@ RSA_BITS_MAX = 4096
 PEM_BYTES_MAX = 16_384
 """Five times the longest private key that is accepted."""
 
-REMEMBERED_MAX = 1_024
+REMEMBERED_MAX = 4_096
 REMEMBERED_MESSAGE_BYTES = 1_024
-"""Of each key: genuine signatures that are not checked again, and the longest message of which one is remembered. With
-twenty keys that is 30 MiB, if every link has a policy of that length."""
+"""Of each key: genuine signatures that are not checked again, and the longest message of which one is remembered. A key
+whose policies have 250 bytes holds 3 MiB of them, one whose policies all have that length 6 MiB."""
 
 KeyKind = Literal["ecdsa", "rsa"]
 
