@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +27,8 @@ from browsers import (
     until,
 )
 from homes import Home
+from oncegate.testing.raw_http import ask
+from oncegate.uses.record import Doubt
 from oncegate.uses.use import revoke
 from relay import Relay
 from shelves import in_bucket, lay
@@ -166,6 +169,86 @@ def is_over(lines: list[dict[str, object]]) -> bool:
     """Whether a download broke, and the browser asks for no more."""
     asked = [line for line in lines if line.get("event") == "request" and line.get("method") == "GET"]
     return asked[-1].get("reason") == "used" or [line.get("outcome") for line in asked].count("broken") > 5
+
+
+class Failing(Relay):
+    """A network that fails while the viewer has half of an answer and the server was told that all was taken."""
+
+    is_failing = False
+    is_down = False
+
+    def pass_up(self, client: socket.socket, server: socket.socket) -> None:
+        """Pass on what the client sends, unless the network is down."""
+        with suppress(OSError):
+            while (data := client.recv(65_536)) and not self.is_down:
+                server.sendall(data)
+            client.shutdown(socket.SHUT_RDWR)
+            server.shutdown(socket.SHUT_WR)
+
+    def pass_down(self, server: socket.socket, client: socket.socket, number: int) -> None:
+        """Pass everything on; of an object half, after all of it was read, and then reset the server's connection."""
+        with suppress(OSError):
+            while data := server.recv(65_536):
+                is_object = self.is_failing and b"content-disposition: attachment" in data.lower()
+                while is_object and len(data) < MIB and (more := server.recv(65_536)):
+                    data += more
+                client.sendall(data[: MIB // 2] if is_object else data)
+                if is_object:
+                    self.is_failing, self.is_down = False, True
+                    server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    server.close()
+                    return
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+def test_who_lost_a_download_that_may_have_arrived_starts_again(
+    home_with: Callable[..., Home], tmp_path: pathlib.Path, require_tool: Callable[[str], str], script: bool
+) -> None:
+    """All was taken by the network and half came out of it: the browser reads that it can start again, and does.
+
+    A browser goes on by itself while it runs, so it is closed before the network is there again. Meanwhile a stranger
+    with the same link reads that it is used; so does the browser, once it has the file.
+    """
+    home = home_with()
+    relay = Failing(home.port)
+    home.lead_to(relay.url)
+    body = os.urandom(MIB)
+    url = home.fresh(body, "small.bin")
+    with home.serve(), relay.running():
+        with browsing(tmp_path, require_tool, script=script) as browser:
+            browser.get(url)
+            relay.is_failing = True
+            browser.find_element("css selector", ".main").click()
+            until(lambda: is_in_doubt(home, url), "the end is not known")
+            cookies = browser.get_cookies()
+        relay.is_down = False
+        stranger = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Accept": "text/html"}
+        assert "This file was already opened" in ask("GET", url, stranger).text
+        later = tmp_path / "later"
+        later.mkdir()
+        with browsing(later, require_tool, script=script) as browser:
+            # as the same browser a minute after the press: without the cookie of the button
+            browser.get(relay.url)
+            for cookie in cookies:
+                if "og-go-" not in cookie["name"]:
+                    browser.add_cookie(cookie)
+            browser.get(url)
+            assert headline_of_closed_page(browser) == "Your download may not have arrived"
+            browser.find_element("css selector", ".main").click()
+            until(lambda: any(path.read_bytes() == body for path in saved(later)), "it is not saved")
+            browser.get(url)
+            assert headline_of_closed_page(browser) == "This file was already opened"
+
+
+def is_in_doubt(home: Home, url: str) -> bool:
+    """Whether the record says that what was sent may not have arrived."""
+    record = home.record(url)
+    return record is not None and record.claims[0].doubt is not Doubt.NONE
+
+
+def saved(folder: pathlib.Path) -> list[pathlib.Path]:
+    """What a browser has saved whole."""
+    return [path for path in (folder / "saved").iterdir() if path.suffix == ".bin"]
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
