@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import pathlib
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType
-from typing import Any
 
 import pytest
 
@@ -19,6 +18,10 @@ from oncegate.ledgers.memory import MemoryLedger
 from oncegate.ledgers.runner import LedgerRunner
 from oncegate.links.urls import parse_url
 from oncegate.links.verify import Trust
+from oncegate.server.fates import Fate
+from oncegate.server.peers import Peer
+from oncegate.server.pieces import Head
+from oncegate.server.turn import Turn
 from oncegate.settings import load
 from oncegate.stores.directory.store import DirectoryStore
 from oncegate.testing.installation import Installation
@@ -29,6 +32,8 @@ HOT_PATH = {
     "oncegate.gateway.exchange",
     "oncegate.gateway.open_requests",
     "oncegate.gateway.viewer",
+    "oncegate.server.turn",
+    "oncegate.server.sending",
     "oncegate.gateway.parts",
     "oncegate.gateway.downloads",
     "oncegate.gateway.ranges",
@@ -67,10 +72,44 @@ HOT_PATH = {
 
 
 STORY = ("server", "gateway", "links", "stores", "uses", "ledgers.memory")
-"""Whoever follows a request meets these in this order. The server is not entered here: this test stands in its place.
+"""Whoever follows a request meets these in this order. Of the server its turn alone is here: this test is the connection.
 Of ``ledgers`` it is the backend: ``runner`` and ``claiming`` carry the question, and ask the rule before the backend."""
 BEFORE_THE_LOOK = "is_too_old"
 """The one rule of ``uses`` that is asked before the store: it compares two instants, and knows no record."""
+
+
+class Viewer:
+    """A connection that keeps what is written to it."""
+
+    keeps_alive = True
+    peer: Peer = ("127.0.0.1", 5)
+    local: Peer = ("127.0.0.1", 8080)
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def write(self, data: bytes) -> None:
+        """Keep it."""
+        self.written += data
+
+    async def is_there(self) -> bool:
+        """Stay."""
+        return True
+
+    def follow(self, tell: Callable[[Fate], None]) -> None:
+        """Tell nothing."""
+
+    def await_body(self) -> None:
+        """There is none."""
+
+    def read_on(self) -> None:
+        """There is nothing more."""
+
+    async def send_file(self, descriptor: int, start: int, end: int) -> None:
+        """Nothing is sent so."""
+
+    async def drain(self) -> None:
+        """Wait for nothing."""
 
 
 async def modules_entered(folder: pathlib.Path, *, without: str = "") -> list[str]:
@@ -84,23 +123,11 @@ async def modules_entered(folder: pathlib.Path, *, without: str = "") -> list[st
     made.put("report.pdf", b"x" * 1000)
     url = parse_url(made.link("report.pdf"))
     entered: dict[str, None] = {}
-    sent: list[dict[str, Any]] = []
 
     def profile(frame: FrameType, event: str, arg: object) -> None:
         name = frame.f_globals.get("__name__", "")
         if event == "call" and name.startswith("oncegate.") and frame.f_code.co_name != without:
             entered.setdefault(name)
-
-    async def send(message: Any) -> None:
-        sent.append(dict(message))
-
-    requests = iter([{"type": "http.request", "body": b"", "more_body": False}])
-
-    async def receive() -> dict[str, Any]:
-        for request in requests:
-            return request
-        await asyncio.Event().wait()  # the viewer stays
-        raise AssertionError("nothing more comes")
 
     store = DirectoryStore(made.objects)
     journal = Journal(descriptor=1)
@@ -118,23 +145,18 @@ async def modules_entered(folder: pathlib.Path, *, without: str = "") -> list[st
         pages=Pages(load(folder / "oncegate.toml", {})),
     )
     gateway = Gateway(parts)
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "raw_path": url.path,
-        "query_string": url.query,
-        "headers": [(b"host", url.host.encode())],
-        "client": ("127.0.0.1", "5"),
-    }
+    viewer = Viewer()
+    headers = [(b"host", url.host.encode())]
+    head = Head("GET", url.path, url.query, "1.1", headers, keeps_alive=True, has_body=False, expects_continue=False)
     sys.setprofile(profile)
     try:
-        await gateway(scope, receive, send)
+        await gateway.answer(Turn(head, viewer))
     finally:
         sys.setprofile(None)
     await journal.aclose()
     await store.aclose()
-    assert sent[0]["status"] == 200
-    assert sent[1]["body"] == b"x" * 1000
+    assert viewer.written.startswith(b"HTTP/1.1 200 ")
+    assert viewer.written.endswith(b"\r\n\r\n" + b"x" * 1000)
     return [*entered]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from oncegate.gateway.call import head_of
 from oncegate.gateway.viewer import Viewers
 from oncegate.links.grant import NO_LIMITS
 from oncegate.links.refusal import Reason, Refused
@@ -41,7 +42,7 @@ def test_an_upload_whose_frames_say_where_it_ends_needs_no_length(
     version: str, header: tuple[bytes, bytes] | None, is_taken: bool
 ) -> None:
     """HTTP/2 has no chunks: without this, each upload of unknown length would be 411 in an embedded gateway."""
-    request = Viewers(ViewerSettings()).request_of(scope(version, "PUT", *([header] if header else [])))
+    request = Viewers(ViewerSettings()).request_of(head_of(scope(version, "PUT", *([header] if header else []))), None)
     try:
         read_upload_head(request, NO_LIMITS, key="k", max_bytes=10)
     except Refused as refused:
@@ -52,5 +53,5 @@ def test_an_upload_whose_frames_say_where_it_ends_needs_no_length(
 
 def test_only_an_upload_gets_a_framing_that_it_did_not_send() -> None:
     """The button's POST would otherwise seem to have a body, and be refused."""
-    request = Viewers(ViewerSettings()).request_of(scope("2", "POST"))
+    request = Viewers(ViewerSettings()).request_of(head_of(scope("2", "POST")), None)
     assert request.header(b"transfer-encoding") is None

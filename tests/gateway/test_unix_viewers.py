@@ -12,6 +12,7 @@ from ipaddress import ip_network
 import pytest
 
 from oncegate.gateway.viewer import Viewers
+from oncegate.server.pieces import Head
 from oncegate.settings.addresses import Network, UnixPeers
 from oncegate.settings.tables import ViewerSettings
 from oncegate.testing.installation import STOP_MAX_S, Installation
@@ -73,16 +74,19 @@ def test_only_where_unix_peers_are_trusted_a_viewer_has_an_address(
     headers = [(b"host", b"127.0.0.1:8080")]
     if forwarded_for is not None:
         headers.append((b"x-forwarded-for", forwarded_for.encode()))
-    scope = {"method": "GET", "raw_path": b"/a", "query_string": b"", "headers": headers, "client": None}
-    request = Viewers(ViewerSettings(trusted_proxies=trusted)).request_of(scope)
+    request = Viewers(ViewerSettings(trusted_proxies=trusted)).request_of(
+        Head("GET", b"/a", b"", "1.1", headers, keeps_alive=True, has_body=False, expects_continue=False), None
+    )
     assert (request.address, request.address_is_proof) == expected
 
 
 def test_peers_of_a_unix_socket_are_trusted_nowhere_else() -> None:
     """A viewer with an address is one who came over the network."""
     headers = [(b"host", b"127.0.0.1:8080"), (b"x-forwarded-for", VIEWER.encode())]
-    scope = {"method": "GET", "raw_path": b"/a", "query_string": b"", "headers": headers, "client": ("192.0.2.1", 5)}
-    request = Viewers(ViewerSettings(trusted_proxies=("unix:",))).request_of(scope)
+    request = Viewers(ViewerSettings(trusted_proxies=("unix:",))).request_of(
+        Head("GET", b"/a", b"", "1.1", headers, keeps_alive=True, has_body=False, expects_continue=False),
+        ("192.0.2.1", 5),
+    )
     assert (request.address, request.address_is_proof) == ("192.0.2.1", False)
 
 

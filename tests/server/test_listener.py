@@ -56,6 +56,7 @@ def test_at_the_limit_the_one_that_is_idle_longest_goes() -> None:
 _FEW_DESCRIPTORS = """
 import asyncio, resource, uvloop
 resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
+from oncegate.server.asgi import answers
 from oncegate.server.listener import Listener
 from oncegate.settings.addresses import Address
 
@@ -65,7 +66,7 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body"})
 
 async def main():
-    listener = Listener(app, Address("127.0.0.1", 0), stall_s=60)
+    listener = Listener(answers(app), Address("127.0.0.1", 0), stall_s=60)
     await listener.start()
     print(listener.address.port, flush=True)
     await asyncio.Event().wait()
@@ -225,7 +226,7 @@ def test_stopping_has_a_limit() -> None:
 def test_a_taken_port_is_an_error() -> None:
     """Two listeners of one port would share its connections, and each would see half of them."""
     with serving() as server, pytest.raises(CannotListen, match="is taken"):
-        Listener(server.program, server.listener.address, stall_s=1)
+        Listener(server.program.answer, server.listener.address, stall_s=1)
 
 
 def test_an_address_of_somebody_else_is_an_error() -> None:

@@ -11,9 +11,11 @@ from typing import Any
 
 import uvloop
 
+from oncegate.server.asgi import answers
 from oncegate.server.door import Room
 from oncegate.server.fates import Fate
 from oncegate.server.listener import Listener
+from oncegate.server.turn import Turn
 from oncegate.settings.addresses import Address
 from oncegate.settings.sockets import Listen
 from oncegate.testing.raw_http import RawConnection
@@ -80,6 +82,18 @@ class Program:
         finally:
             self.told.say(f"end {path}")
 
+    async def answer(self, turn: Turn) -> None:
+        """Answer by ASGI, or without it what that has no words for."""
+        path = turn.head.path.strip(b"/").decode()
+        if path not in ("file", "followed"):
+            await answers(self)(turn)
+            return
+        self.told.say(f"begin {path}")
+        try:
+            await getattr(self, path)(turn)
+        finally:
+            self.told.say(f"end {path}")
+
     async def _answer(
         self, send: Any, body: bytes, *, status: int = 200, headers: Any = (), more: bool = False
     ) -> None:
@@ -125,33 +139,31 @@ class Program:
             await send({"type": "http.response.body", "body": PIECE, "more_body": number < count - 1})
             self.sent_bytes += len(PIECE)
 
-    async def file(self, _: Any, send: Any, query: bytes) -> None:
+    async def file(self, turn: Turn) -> None:
         """A file, by its descriptor, behind three bytes and in front of three; what is announced says the query."""
+        query = turn.head.query
         size = os.fstat(self.descriptor).st_size
         count = int(query or size)
         headers = [(b"content-length", b"%d" % (count + 6))] if query != b"0" else []
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"abc", "more_body": True})
+        turn.start(200, headers)
+        await turn.write(b"abc", is_last=False)
         for at in range(0, count or 1, FILE_STEP):
             step = min(FILE_STEP, count - at)
-            await send(self._of_file(at, step))
+            await turn.write_file(self.descriptor, (at, at + step), is_last=False)
             self.sent_bytes += step
-        await send({"type": "http.response.body", "body": b"xyz"})
+        await turn.write(b"xyz", is_last=True)
 
-    def _of_file(self, at: int, count: int) -> dict[str, object]:
-        kind = "http.response.zerocopysend"
-        return {"type": kind, "file": self.descriptor, "offset": at, "count": count, "more_body": True}
-
-    async def followed(self, _: Any, send: Any, query: bytes) -> None:
+    async def followed(self, turn: Turn) -> None:
         """So many pieces of 1 KiB, once they may go, and what becomes of them; with ``+`` more is announced than comes."""
-        scope = self.scopes[-1]
-        scope["extensions"]["oncegate.client"]["follow"](self._keep)
+        query = turn.head.query
+        turn.follow(self._keep)
         self.told.say("follows")
         await self.go.wait()
         self.go.clear()
         body = bytes(1024 * int(query.rstrip(b"+")))
         is_short = query.endswith(b"+")
-        await self._answer(send, body, headers=[(b"content-length", b"%d" % (len(body) + is_short))], more=is_short)
+        turn.start(200, [(b"content-length", b"%d" % (len(body) + is_short))])
+        await turn.write(body, is_last=not is_short)
 
     def _keep(self, fate: Fate) -> None:
         self.fates.append(fate)
@@ -240,7 +252,7 @@ def serving(
 
     async def main() -> None:
         program.go = asyncio.Event()
-        listener = Listener(program, listen, stall_s=stall_s, silent_s=silent_s, room=Room(**room))
+        listener = Listener(program.answer, listen, stall_s=stall_s, silent_s=silent_s, room=Room(**room))
         await listener.start()
         made.append(Serving(program, listener, asyncio.get_running_loop()))
         ready.set()

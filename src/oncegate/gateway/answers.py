@@ -1,23 +1,17 @@
-"""What goes back of an object: its headers, built whole and checked before anything is claimed; and how answers are sent."""
+"""What goes back of an object: its headers, built whole and checked before anything is claimed."""
 
 from __future__ import annotations
 
 import codecs
 import re
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, MutableMapping
 from email.utils import formatdate
 from functools import lru_cache
-from typing import Any
 
 from oncegate.links.disposition import PLAYED_KINDS, disposition_of, plain_disposition
 from oncegate.links.grant import NO_LIMITS, Limits
 from oncegate.stores.protocol import ObjectInfo, OpenObject
 from oncegate.web.answers import ALWAYS, Answer, Header
-
-Message = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-Receive = Callable[[], Awaitable[Message]]
 
 _OBJECT: tuple[Header, ...] = (
     *ALWAYS,
@@ -27,16 +21,6 @@ _OBJECT: tuple[Header, ...] = (
     # so that uploaded HTML or SVG runs nothing on the origin of the links
     (b"content-security-policy", b"sandbox; default-src 'none'"),
 )
-
-
-async def send_answer(send: Send, answer: Answer, *, with_body: bool = True) -> None:
-    """Send an answer; without its body to HEAD, whose Content-Length stays."""
-    headers = answer.headers
-    # RFC 9110 8.6: a 204 must not have one, and that of a 304 would be that of the object
-    if answer.status not in (204, 304) and not any(name == b"content-length" for name, _ in headers):
-        headers = [*headers, (b"content-length", b"%d" % len(answer.body))]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body if with_body else b""})
 
 
 SNIFFED_BYTES = 65_536

@@ -1,4 +1,4 @@
-"""The viewer's ASGI application: the whole story of a request is ``Gateway._serve``.
+"""The viewer's side: the whole story of a request is ``Gateway._serve``.
 
     parse -> verify -> look -> claim -> transfer -> settle
 
@@ -11,13 +11,13 @@ given back by whoever claimed it (downloads.py, uploads.py).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
-from oncegate.gateway.answers import Receive, Send
+from oncegate.gateway.call import AsgiCall, Call, Receive, Send, head_of
 from oncegate.gateway.downloads import serve_button, serve_download
-from oncegate.gateway.exchange import Client, Exchange
+from oncegate.gateway.exchange import Exchange
 from oncegate.gateway.forms import as_upload, is_form
 from oncegate.gateway.open_requests import OpenRequests
 from oncegate.gateway.pages import asked_language, refusal_page
@@ -34,16 +34,15 @@ from oncegate.links.people import agent_of
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
 from oncegate.links.verify import verify
+from oncegate.server.peers import Peer
+from oncegate.server.pieces import Head
+from oncegate.server.turn import Turn
 from oncegate.stores.protocol import KeyRefused, LengthNeeded, NotOnce, StoreBusy, StoreFault, StoreFull, UploadTooLarge
 from oncegate.uses.receipts import HANDED_OVER
 from oncegate.uses.record import RecordUnreadable
 from oncegate.uses.use import is_too_old
 from oncegate.web.answers import preflight, refusal_answer, style_of
 
-FILES = "http.response.zerocopysend"
-"""The ASGI extension that sends a file by its descriptor."""
-CLIENT = "oncegate.client"
-"""An extension of our own server: it asks whether a client still reads, and tells what becomes of an answer."""
 NO_TRANSFER = frozenset(("page", HANDED_OVER))
 """Outcomes of requests that tell no end of a transfer: there was none, or it tells its end itself, once that is known."""
 METHODS = frozenset(("GET", "HEAD", "PUT", "POST", "OPTIONS"))
@@ -69,24 +68,32 @@ class Gateway:
         self._open = OpenRequests()
         self._accept_from_ms = parts.settings.ledger.accept_from_ms
 
-    async def __call__(self, scope: Mapping[str, object], receive: Receive, send: Send) -> None:
-        """Answer one request (ASGI 3)."""
-        if scope["type"] != "http":
-            return
-        extensions = cast("Mapping[str, Mapping[str, Any]]", scope.get("extensions") or {})
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request of another server (ASGI 3)."""
+        if scope["type"] == "http":
+            call = AsgiCall(scope, receive, send)
+            try:
+                await self._answer(call, str(scope["method"]), lambda: head_of(scope))
+            finally:
+                call.close()
+
+    async def answer(self, turn: Turn) -> None:
+        """Answer one request of our own server."""
+        head = turn.head
+        await self._answer(turn, head.method, lambda: head)
+
+    async def _answer(self, call: Call, method: str, read_head: Callable[[], Head]) -> None:
+        parts = self._parts
         exchange = Exchange(
-            receive,
-            send,
-            request_id=f"{self._parts.gateway}-{next(self._numbers):x}",
-            monotonic=self._parts.monotonic,
+            call,
+            request_id=f"{parts.gateway}-{next(self._numbers):x}",
+            monotonic=parts.monotonic,
             cors_origins=self._cors_origins,
             open_requests=self._open,
-            sends_files=FILES in extensions,
-            client=cast("Client | None", extensions.get(CLIENT)),
         )
         self._open.begin()
         try:
-            await self._serve(scope, exchange)
+            await self._serve(read_head(), call.peer, exchange)
         except Refused as refused:
             await self._refuse(exchange, refused)
         except StoreFault as fault:
@@ -99,13 +106,13 @@ class Gateway:
             await self._refuse(exchange, Refused(Reason.INTERNAL))
         finally:
             self._open.end()
-            self._note_request(str(scope["method"]), exchange)
+            self._note_request(method, exchange)
 
-    async def _serve(self, scope: Mapping[str, object], exchange: Exchange) -> None:
+    async def _serve(self, head: Head, peer: Peer, exchange: Exchange) -> None:
         """One request from its first byte to its last."""
-        exchange.unread_body = scope["method"] in ("PUT", "POST")
-        request = exchange.request = self._viewers.request_of(scope)
-        exchange.is_from_proxy = self._viewers.is_from_proxy(scope)
+        exchange.unread_body = head.method in ("PUT", "POST")
+        request = exchange.request = self._viewers.request_of(head, peer)
+        exchange.is_from_proxy = self._viewers.is_from_proxy(peer)
         # once the head is read, so that this answer too has its style and its line in the log
         if self._open.are_too_many:
             raise Refused(Reason.OVERLOADED)

@@ -1,11 +1,11 @@
 """Transfers: send an object with back-pressure and bounded memory, and know at any moment what was handed over.
 
-What then becomes of it is for ``ending.py``. Here a transfer ends in one of three ways: all was handed to the server; it broke (the store failed, the viewer left, no
-progress for ``stall_timeout``, or its holder asked for the bytes elsewhere), and then the connection is cut, never
-ended cleanly; or the first byte could not be read, and nothing was sent at all.
+What then becomes of it is for ``ending.py``. Here a transfer ends in one of three ways: all was handed to the server; it
+broke (the store failed, the viewer left, no progress for ``stall_timeout``, or its holder asked for the bytes elsewhere),
+and then the connection is cut, never ended cleanly; or the first byte could not be read, and nothing was sent at all.
 
-What is used of ASGI here: ``send`` waits while the viewer is slow, but neither raises nor waits once they have left, so
-``receive`` is watched; returning in mid-body cuts the connection. A piece of 256 KiB costs a third of the CPU of
+Writing waits while the viewer is slow, but neither raises nor waits once they have left, so that is asked for; returning in
+mid-body cuts the connection. A piece of 256 KiB costs a third of the CPU of
 16 KiB, and more memory while a reader stalls.
 """
 
@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 
-from oncegate.gateway.answers import Message, Send
+from oncegate.gateway.exchange import Exchange
 from oncegate.stores.protocol import ObjectChanged, OpenDescriptor, OpenObject, ReadsNow, StoreFault
 from oncegate.web.answers import Header
 
@@ -36,7 +37,7 @@ UNREAD_S = 2.0
 UNWATCHED_MAX_BYTES = 2 * 1024 * 1024
 WAITED_S = 0.0005
 WATCH_S = 0.001
-"""A ``send`` that waited shows a viewer who reads. One that never waits may be a fast viewer, or nobody: the server's
+"""A write that waited shows a viewer who reads. One that never waits may be a fast viewer, or nobody: the server's
 thread needs this one to stand still for a moment to say so, and until then gigabytes would count as handed over."""
 
 
@@ -251,9 +252,7 @@ async def deliver(
     *,
     status: int,
     headers: list[Header],
-    send: Send,
-    has_gone: Callable[[], bool],
-    sends_files: bool = False,
+    exchange: Exchange,
 ) -> bool:
     """Send a part of an object, or all of it.
 
@@ -264,9 +263,7 @@ async def deliver(
         span: first byte and end (exclusive).
         status: of the answer.
         headers: of the answer, whole.
-        send: ASGI.
-        has_gone: whether the viewer is known to have closed the connection.
-        sends_files: whether the server takes a file's descriptor in place of its bytes.
+        exchange: of which it is the answer.
 
     Returns:
         Whether all was handed to the server.
@@ -276,35 +273,35 @@ async def deliver(
     """
     start, end = span
     length = end - start
-    if has_gone():
+    if exchange.has_gone():
         return False
     if length <= WHOLE_MAX_BYTES:
         # not watched: one message lies in socket buffers at once, whether or not the viewer is still there
         body = await _whole(opened, start, end) if length else b""
         transfers.progress(transfer, length)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        exchange.start(status, headers)
+        await exchange.write(body, is_last=True)
         return True
-    head = {"type": "http.response.start", "status": status, "headers": headers}
     at = start
-    if sends_files and isinstance(opened, OpenDescriptor):
-        at += await _send_file(transfers, transfer, opened, span, head=head, send=send, has_gone=has_gone)
-        if at > start and (has_gone() or not transfer.unsent_bytes):
+    if exchange.sends_files and isinstance(opened, OpenDescriptor):
+        begin = functools.partial(exchange.start, status, headers)
+        at += await _send_file(transfers, transfer, opened, span, begin=begin, exchange=exchange)
+        if at > start and (exchange.has_gone() or not transfer.unsent_bytes):
             return False
     with transfers.chunk_bytes() as chunk_bytes:
         pieces = opened.read(at, end, chunk_bytes)
         piece: bytes | None = await (_first_piece(pieces) if at == start else anext(pieces, None))
         if at == start:
-            await send(head)
+            exchange.start(status, headers)
         unwatched_bytes = 0
         try:
             # promised_bytes may shrink under way: then the end is somebody else's, and this one is never ended cleanly
-            while piece is not None and transfer.unsent_bytes and not has_gone():
+            while piece is not None and transfer.unsent_bytes and not exchange.has_gone():
                 # its end may have been promised to another request while it was read
                 piece = piece[: transfer.unsent_bytes]
                 transfers.progress(transfer, len(piece))
                 is_last = transfer.handed_bytes == length
-                await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
+                await exchange.write(piece, is_last=is_last)
                 unwatched_bytes = 0 if transfers.touch(transfer) > WAITED_S else unwatched_bytes + len(piece)
                 if is_last:
                     return True
@@ -323,9 +320,8 @@ async def _send_file(
     file: OpenDescriptor,
     span: tuple[int, int],
     *,
-    head: Message,
-    send: Send,
-    has_gone: Callable[[], bool],
+    begin: Callable[[], None],
+    exchange: Exchange,
 ) -> int:
     """Send all but the end of a span by its file's descriptor; return how many bytes, 0 where nothing was sent.
 
@@ -333,7 +329,7 @@ async def _send_file(
     """
     start, end = span
     at, stop = start, end - WHOLE_MAX_BYTES
-    while at < stop and transfer.unsent_bytes and not has_gone():
+    while at < stop and transfer.unsent_bytes and not exchange.has_gone():
         size = min(FILE_STEP_BYTES, stop - at, transfer.unsent_bytes)
         try:
             descriptor = await file.descriptor(at, at + size)
@@ -344,15 +340,13 @@ async def _send_file(
         if descriptor is None:
             break
         if at == start:
-            await send(head)
+            begin()
         # its end may have been promised to another request meanwhile
         size = min(size, transfer.unsent_bytes)
         if not size:
             break
         transfers.progress(transfer, size)
-        await send(
-            {"type": "http.response.zerocopysend", "file": descriptor, "offset": at, "count": size, "more_body": True}
-        )
+        await exchange.write_file(descriptor, (at, at + size))
         transfers.touch(transfer)
         at += size
     return at - start

@@ -78,7 +78,8 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
             raise Refused(Reason.USED)
         # nothing is claimed for a client whose connection has ended; if that is known only during the claim, nothing is
         # sent, and all of it is given back
-        await exchange.watch()
+        await asyncio.sleep(0)  # a turn of the loop, in which the server can hear that they have gone already
+        await exchange.ask()
         if exchange.has_gone():
             exchange.outcome = "broken"
             return
@@ -112,7 +113,6 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
         # where an answer has begun the object is held until its end is settled, which may be long after this request
         if holding is not None and not exchange.status:
             holding.cancel()
-        exchange.unwatch()
         await opened.aclose()
 
 
@@ -224,6 +224,9 @@ async def _claim(
 
     deadline = asyncio.get_running_loop().time() + WAIT_MAX_S
     admission = await parts.runner.claim(grant.link_id, forget_after_s, decide, undo=undo, first=first)
+    if admission.kind is Kind.ADMIT:
+        parts.meters.claim(admission.kind.value)
+        return admission
     try:
         async with asyncio.timeout_at(deadline) if admission.kind is Kind.CUT else contextlib.nullcontext():
             for _ in range(CUTS_MAX):
@@ -356,9 +359,7 @@ async def _transfer(
             span,
             status=status,
             headers=headers,
-            send=exchange.send,
-            has_gone=exchange.has_gone,
-            sends_files=exchange.sends_files,
+            exchange=exchange,
         ):
             outcome = COMPLETE
     except FirstByteFailed as error:

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypedDict
 
-from oncegate.gateway.answers import Message, Receive, Send, send_answer
+from oncegate.gateway.call import Call
 from oncegate.gateway.open_requests import OpenRequests
 from oncegate.links.grant import Grant
 from oncegate.links.request import ViewerRequest
 from oncegate.server.fates import Fate, Followed
-from oncegate.web.answers import Answer, cors_headers
+from oncegate.web.answers import Answer, Header, cors_headers
 
 # refused unread, senders met a broken pipe after 0.3 to 2.9 MB: RFC 9112 9.6 tells of "a significant risk that the
 # client will not be able to read the last HTTP response"
 DRAIN_MAX_BYTES = 1024 * 1024
 DRAIN_MAX_S = 1.0
-
-
-class Client(TypedDict):
-    """The extension ``oncegate.client`` of our own server."""
-
-    is_there: Callable[[], Awaitable[bool]]
-    has_gone: Callable[[], bool]
-    follow: Callable[[Callable[[Fate], None]], Followed | None]
 
 
 class Exchange:
@@ -46,19 +37,17 @@ class Exchange:
     """
 
     __slots__ = (
-        "_client",
+        "_call",
         "_cors_origins",
-        "_gone",
         "_has_left",
         "_monotonic",
         "_open_requests",
-        "_send",
         "first_byte_at",
         "grant",
         "is_from_proxy",
         "outcome",
+        "read",
         "reason",
-        "receive",
         "received_bytes",
         "request",
         "request_id",
@@ -72,20 +61,17 @@ class Exchange:
 
     def __init__(
         self,
-        receive: Receive,
-        send: Send,
+        call: Call,
         *,
         request_id: str,
         monotonic: Callable[[], float],
         cors_origins: tuple[str, ...],
         open_requests: OpenRequests,
-        sends_files: bool = False,
-        client: Client | None = None,
     ) -> None:
-        self.receive: Receive = receive
-        self._send = send
+        self._call = call
+        self.read: Callable[[], Awaitable[bytes | None]] = call.read
         self.request_id: str = request_id
-        self.sends_files: bool = sends_files
+        self.sends_files: bool = call.sends_files
         self._monotonic = monotonic
         self.started_at: float = monotonic()
         self.first_byte_at: float | None = None
@@ -101,54 +87,36 @@ class Exchange:
         self.outcome: str | None = None
         self.unread_body: bool = False
         self.is_from_proxy: bool = False
-        self._gone: asyncio.Future[None] | None = None
         self._has_left = False
-        self._client = client
-
-    async def watch(self) -> None:
-        """Watch from now on whether the viewer closes the connection; for requests without a body, until ``unwatch``."""
-        if self._client is None:  # else it says so when it is asked, and no task has to wait for it
-            self._gone = asyncio.ensure_future(self._until_gone())
-        await asyncio.sleep(0)  # one turn of the loop, in which the server can say that they have done so already
-        await self.ask()
 
     async def ask(self) -> None:
-        """Ask whether a viewer who sends no more still reads, where the server can tell; before an answer has begun."""
-        if self._client is not None and not await self._client["is_there"]():
+        """Ask whether a viewer who sends no more still reads; before an answer has begun."""
+        if not await self._call.is_there():
             self._has_left = True
 
     def follow(self, tell: Callable[[Fate], None]) -> Followed | None:
-        """Ask to be told what becomes of the answer, before it begins; None where nobody will tell: they have gone."""
-        if self._client is None:
-            return None
-        followed = self._client["follow"](tell)
-        self._has_left = self._has_left or followed is None
-        return followed
+        """Ask to be told what becomes of the answer, before it begins; None where nobody will tell."""
+        return self._call.follow(tell)
 
     def has_gone(self) -> bool:
         """Whether the viewer is known to have closed the connection."""
-        if self._client is not None and self._client["has_gone"]():
-            return True
-        return self._has_left or (self._gone is not None and self._gone.done())
+        return self._has_left or self._call.has_gone()
 
-    def unwatch(self) -> None:
-        """Watch no more."""
-        if self._gone is not None:
-            self._gone.cancel()
+    def start(self, status: int, headers: list[Header]) -> None:
+        """Begin the answer; it is sent with the first of its body."""
+        self.status = status
+        self.first_byte_at = self._monotonic()
+        if self._cors_origins:
+            headers = [*headers, *cors_headers(self.request, self._cors_origins)]
+        self._call.start(status, headers)
 
-    async def _until_gone(self) -> None:
-        # the first message is the request's empty body
-        while (await self.receive())["type"] != "http.disconnect":
-            pass
+    async def write(self, data: bytes, *, is_last: bool) -> None:
+        """Write a piece of the answer's body; unless it is the last, wait until the viewer takes more."""
+        await self._call.write(data, is_last=is_last)
 
-    async def send(self, message: Message) -> None:
-        """Send a message of an answer whose head was built elsewhere."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            self.first_byte_at = self._monotonic()
-            if self._cors_origins:
-                message["headers"] = [*message["headers"], *cors_headers(self.request, self._cors_origins)]
-        await self._send(message)
+    async def write_file(self, descriptor: int, span: tuple[int, int]) -> None:
+        """Send a part of a file as a piece of the answer's body that is not the last."""
+        await self._call.write_file(descriptor, span, is_last=False)
 
     async def answer(self, answer: Answer) -> None:
         """Send a whole answer; what the viewer is still sending is read a little, so that the answer arrives."""
@@ -159,7 +127,12 @@ class Exchange:
                     await self._read_a_little()
         is_head = self.request is not None and self.request.method == "HEAD"
         self.sent_bytes = 0 if is_head else len(answer.body)
-        await send_answer(self.send, answer, with_body=not is_head)
+        headers = answer.headers
+        # RFC 9110 8.6: a 204 must not have one, and that of a 304 would be that of the object
+        if answer.status not in (204, 304) and not any(name == b"content-length" for name, _ in headers):
+            headers = [*headers, (b"content-length", b"%d" % len(answer.body))]
+        self.start(answer.status, headers)
+        await self.write(b"" if is_head else answer.body, is_last=True)
 
     async def _read_a_little(self) -> None:
         """Read on for a moment: otherwise the connection is reset while the viewer writes, and they see no answer."""
@@ -167,10 +140,7 @@ class Exchange:
         left = DRAIN_MAX_BYTES
         try:
             async with asyncio.timeout(DRAIN_MAX_S):
-                while left > 0:
-                    message = await self.receive()
-                    left -= len(message.get("body", b""))
-                    if not message.get("more_body"):
-                        return
+                while left > 0 and (data := await self.read()):
+                    left -= len(data)
         except TimeoutError:
             return

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from email.message import Message
 
-from oncegate.gateway.answers import Message as AsgiMessage
-from oncegate.gateway.answers import Receive
 from oncegate.links.people import is_navigation, is_of_another_site
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import ViewerRequest
@@ -75,7 +74,7 @@ class Form:
         name: of the file, as its reader's computer calls it.
     """
 
-    def __init__(self, request: ViewerRequest, receive: Receive, *, stall_s: float) -> None:
+    def __init__(self, request: ViewerRequest, read: Callable[[], Awaitable[bytes | None]], *, stall_s: float) -> None:
         """Read the boundary.
 
         Raises:
@@ -85,11 +84,11 @@ class Form:
         if found is None:
             raise Refused(Reason.MALFORMED_UPLOAD)
         self._request = request
-        self._receive = receive
+        self._read_body = read
         self._stall_s = stall_s
         self._delimiter = b"\r\n--" + found[1]
         self._held = b"\r\n"
-        self._is_over = False
+        self._is_over = self._has_ended = False
         self.name: str = ""
 
     async def open(self) -> ViewerRequest:
@@ -130,19 +129,21 @@ class Form:
         """The same PUT of a name beneath the path of a link to many keys."""
         return replace(request, path=self._request.path + escape(name).encode())
 
-    async def receive(self) -> AsgiMessage:
-        """The file's bytes, as the body of a PUT."""
-        while True:
+    async def read(self) -> bytes | None:
+        """The file's bytes, as the body of a PUT; see ``Call.read``."""
+        while not self._has_ended:
             found = self._held.find(self._delimiter)
             if found >= 0:
                 data, rest = self._held[:found], self._held[found + len(self._delimiter) :]
                 await self._until_end(rest)
-                return {"type": "http.request", "body": data, "more_body": False}
+                self._has_ended = True
+                return data
             if len(self._held) > len(self._delimiter):
                 data, self._held = self._held[: -len(self._delimiter)], self._held[-len(self._delimiter) :]
-                return {"type": "http.request", "body": data, "more_body": True}
+                return data
             if not await self._read():
-                return {"type": "http.disconnect"}
+                return None
+        return b""
 
     async def _until_end(self, rest: bytes) -> None:
         """Nothing may follow the file: a second one would be lost without a word.
@@ -161,10 +162,9 @@ class Form:
             return False
         try:
             async with asyncio.timeout(self._stall_s):
-                message = await self._receive()
+                data = await self._read_body()
         except TimeoutError:
             raise Refused(Reason.INCOMPLETE) from None
-        self._is_over = message["type"] == "http.disconnect" or not message.get("more_body")
-        data: bytes = message.get("body", b"")
-        self._held += data
-        return bool(data) or not self._is_over
+        self._held += data or b""
+        self._is_over = not data
+        return not self._is_over

@@ -87,8 +87,8 @@ async def hand_over(
     exchange.outcome = SENT_BY_PROXY
     head = accel.head_for_proxy(headers, transfer_id, *where)
     # the proxy makes 206 of it, and reads the range as the gateway did
-    await exchange.send({"type": "http.response.start", "status": 200, "headers": head})
-    await exchange.send({"type": "http.response.body", "body": b""})
+    exchange.start(200, head)
+    await exchange.write(b"", is_last=True)
     return True
 
 

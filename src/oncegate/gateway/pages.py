@@ -211,16 +211,14 @@ async def asked_language(exchange: Exchange, request: ViewerRequest) -> Answer |
         raise Refused(Reason.CROSS_SITE)
     if not length.isdigit() or len(length) > 3 or int(length) > LANGUAGE_BODY_MAX_BYTES:
         raise Refused(Reason.MALFORMED_REQUEST)
-    body, more = b"", True
+    body = b""
     try:
         async with asyncio.timeout(DRAIN_MAX_S):
-            while more and len(body) <= LANGUAGE_BODY_MAX_BYTES:
-                message = await exchange.receive()
-                body += message.get("body", b"")
-                more = bool(message.get("more_body"))
+            while len(body) < int(length) and (data := await exchange.read()):
+                body += data
     except TimeoutError:
         pass
-    exchange.unread_body = more
+    exchange.unread_body = len(body) < int(length)
     chosen = _LANGUAGE.fullmatch(body)
     code = chosen[1].decode() if chosen else ""
     if code not in LANGUAGES:

@@ -66,16 +66,16 @@ async def serve_form(
     Raises:
         Refused, StoreFault: as a PUT's.
     """
-    form = Form(request, exchange.receive, stall_s=parts.settings.links.stall_timeout_s)
+    form = Form(request, exchange.read, stall_s=parts.settings.links.stall_timeout_s)
     put = await form.open()
     if request.path.endswith(b"/"):
         put = form.at(put, await _free_name(parts, grant, form.name))
         grant = exchange.grant = verify(put)
-    receive, exchange.receive = exchange.receive, form.receive
+    read, exchange.read = exchange.read, form.read
     try:
         info, digest = await receive_upload(parts, exchange, put, grant, is_hashed=True)
     finally:
-        exchange.receive = receive
+        exchange.read = read
     record = (await record_of(parts, grant) if grant.is_counted else None) or EMPTY
     file = shown_file(form.name, media_type=info.content_type, size_bytes=info.size_bytes)
     left = max(0, grant.uses - record.uses) if grant.is_counted else 0

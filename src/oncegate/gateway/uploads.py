@@ -166,14 +166,16 @@ async def _receive_body(
     while True:
         try:
             async with asyncio.timeout(stall_s):
-                message = await exchange.receive()
+                data = await exchange.read()
         except TimeoutError:
             exchange.outcome, exchange.unread_body = "stalled", False
             raise Refused(Reason.INCOMPLETE) from None
-        if message["type"] == "http.disconnect":
+        if data is None:
             exchange.outcome, exchange.unread_body = "broken", False
             raise Refused(Reason.INCOMPLETE)
-        data: bytes = message.get("body", b"")
+        if not data:
+            exchange.unread_body = False
+            return
         exchange.received_bytes += len(data)
         # before it is written, whatever Content-Length said
         if exchange.received_bytes > head.max_bytes:
@@ -181,6 +183,3 @@ async def _receive_body(
         checksums.update(data)
         await staged.write(data)
         parts.transfers.touch(transfer)
-        if not message.get("more_body"):
-            exchange.unread_body = False
-            return

@@ -1,4 +1,4 @@
-"""From an ASGI scope to a ViewerRequest: which public URL was meant, and which address is the viewer's.
+"""From a request's head to a ViewerRequest: which public URL was meant, and which address is the viewer's.
 
 Nothing that a viewer can write is believed: Host only picks one of the configured public URLs, and a forwarding header
 counts only if a trusted proxy sent it.
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from oncegate.links.address import canonical_address, is_in_any
 from oncegate.links.public_urls import PublicUrls
 from oncegate.links.refusal import Reason, Refused
 from oncegate.links.request import HOST_MAX_BYTES, ViewerRequest
-from oncegate.server.limits import HEAD_MAX_BYTES, TARGET_MAX_BYTES
+from oncegate.server.limits import TARGET_MAX_BYTES
+from oncegate.server.peers import Peer
+from oncegate.server.pieces import Head
 from oncegate.settings.tables import ViewerSettings
 
 _FORWARDING = frozenset((b"x-forwarded-for", b"forwarded", b"x-real-ip"))
@@ -40,70 +42,61 @@ class Viewers:
         self._header = settings.proxy_header.lower().encode()
         self._forwarding = _FORWARDING | {self._header}
 
-    def request_of(self, scope: Mapping[str, object]) -> ViewerRequest:
+    def request_of(self, head: Head, peer: Peer) -> ViewerRequest:
         """Read a request.
 
         Raises:
-            Refused: TARGET_TOO_LONG, HEAD_TOO_LARGE; MALFORMED_REQUEST: there is not exactly one Host, or it is too long.
+            Refused: TARGET_TOO_LONG; MALFORMED_REQUEST: there is not exactly one Host, or it is too long.
         """
-        headers: Sequence[tuple[bytes, bytes]] = scope["headers"]  # type: ignore[assignment]  # ASGI
-        path, query = bytes(scope["raw_path"]), bytes(scope["query_string"])  # type: ignore[arg-type]  # ASGI
+        path, query, headers = head.path, head.query, head.headers
         if len(path) + bool(query) + len(query) > TARGET_MAX_BYTES:
             raise Refused(Reason.TARGET_TOO_LONG)
         if not path.startswith(b"/"):
             raise Refused(Reason.MALFORMED_REQUEST)
-        host: str | None = None
-        is_forwarded = False
-        size = len(path) + len(query)
-        for name, value in headers:
-            size += len(name) + len(value)
-            if name == b"host":
-                # RFC 9112 3.2 asks for 400: a proxy may have routed by the other one
-                if host is not None or len(value) > HOST_MAX_BYTES:
-                    raise Refused(Reason.MALFORMED_REQUEST)
-                host = value.decode("latin-1").lower()
-            elif name in self._forwarding:
-                is_forwarded = True
-        if size > HEAD_MAX_BYTES:
-            raise Refused(Reason.HEAD_TOO_LARGE)
-        # some servers write an empty one where none came; RFC 9110 4.2.1: an http URL without a host is invalid
-        if not host and scope.get("http_version", "1.1") not in _WITHOUT_HOST:
+        by_name = dict(headers)
+        host = by_name.get(b"host", b"")
+        # RFC 9112 3.2 asks for 400 where there are two: a proxy may have routed by the other one
+        if len(host) > HOST_MAX_BYTES or (
+            len(by_name) != len(headers) and sum(name == b"host" for name, _ in headers) > 1
+        ):
             raise Refused(Reason.MALFORMED_REQUEST)
-        reached = self._public_urls.of_host(host or "")
-        address, is_proof = self._address_of(scope, headers, is_forwarded=is_forwarded)
+        # some servers write an empty one where none came; RFC 9110 4.2.1: an http URL without a host is invalid
+        if not host and head.version not in _WITHOUT_HOST:
+            raise Refused(Reason.MALFORMED_REQUEST)
+        reached = self._public_urls.of_host(host.decode("latin-1").lower())
+        is_forwarded = not self._forwarding.isdisjoint(by_name)
+        address, is_proof = self._address_of(peer, headers, is_forwarded=is_forwarded)
         return ViewerRequest(
-            method=str(scope["method"]),
+            method=head.method,
             scheme=reached.scheme,
             host=reached.host,
             path=path,
             query=query,
-            headers=_with_framing(scope, headers),
+            headers=_with_framing(head),
             address=address,
             address_is_proof=is_proof,
             bucket=reached.bucket,
         )
 
-    def is_from_proxy(self, scope: Mapping[str, object]) -> bool:
+    def is_from_proxy(self, peer: Peer) -> bool:
         """Whether the peer is a trusted proxy."""
-        client: Sequence[object] | None = scope.get("client")  # type: ignore[assignment]  # ASGI
-        return self._is_trusted(canonical_address(str(client[0]))) if client else self._trusts_unix_peers
+        return self._is_trusted(canonical_address(peer[0])) if peer else self._trusts_unix_peers
 
     def _address_of(
-        self, scope: Mapping[str, object], headers: Sequence[tuple[bytes, bytes]], *, is_forwarded: bool
+        self, peer: Peer, headers: Sequence[tuple[bytes, bytes]], *, is_forwarded: bool
     ) -> tuple[str | None, bool]:
         """The viewer's address, and whether it proves who asks."""
-        client: Sequence[object] | None = scope.get("client")  # type: ignore[assignment]  # ASGI
         # without an address: who connects through a Unix socket
-        peer = canonical_address(str(client[0])) if client else None
+        own = canonical_address(peer[0]) if peer else None
         # A stranger who sends a forwarding header may be a proxy; everybody behind it would have this address.
-        if not (self._is_trusted(peer) if client else self._trusts_unix_peers):
-            return peer, peer is not None and not is_forwarded
+        if not self.is_from_proxy(peer):
+            return own, own is not None and not is_forwarded
         # Each proxy appends at the right. Everything left of the first address that is no trusted proxy's may be invented.
         for named in itertools.islice(reversed(self._named_in(headers)), HOPS_MAX):
             address = canonical_address(_without_port(named)) if len(named) <= _ADDRESS_MAX else None
             if not self._is_trusted(address):
                 return address, address is not None
-        return peer, False  # the proxies did not name the viewer
+        return own, False  # the proxies did not name the viewer
 
     def _named_in(self, headers: Sequence[tuple[bytes, bytes]]) -> list[str]:
         """What the forwarding header names, from the viewer's end to ours."""
@@ -116,14 +109,12 @@ class Viewers:
         return bool(self._networks) and address is not None and is_in_any(address, self._networks)
 
 
-def _with_framing(
-    scope: Mapping[str, object], headers: Sequence[tuple[bytes, bytes]]
-) -> tuple[tuple[bytes, bytes], ...]:
+def _with_framing(head: Head) -> tuple[tuple[bytes, bytes], ...]:
     """The headers, with chunks for an upload whose frames say where it ends, as HTTP/2 has it (RFC 9113 8.1)."""
-    is_framed = scope["method"] == "PUT" and str(scope.get("http_version", "1.1")) in _WITH_FRAMES
-    if is_framed and not any(name == b"content-length" for name, _ in headers):
-        return (*headers, (b"transfer-encoding", b"chunked"))
-    return tuple(headers)
+    is_framed = head.method == "PUT" and head.version in _WITH_FRAMES
+    if is_framed and not any(name == b"content-length" for name, _ in head.headers):
+        return (*head.headers, (b"transfer-encoding", b"chunked"))
+    return tuple(head.headers)
 
 
 def _read_forwarded(text: str) -> list[str]:

@@ -18,7 +18,17 @@ from typing import Protocol, TypeVar, runtime_checkable
 from oncegate.ledgers import claiming
 from oncegate.ledgers.claiming import Decide, Outcome, Pause, Step, Talk
 from oncegate.ledgers.health import LedgerHealth
-from oncegate.ledgers.protocol import Done, Insert, Ledger, LedgerExchanged, Read, Replace, Unknown
+from oncegate.ledgers.protocol import (
+    Done,
+    Insert,
+    InsertOutcome,
+    Ledger,
+    LedgerExchanged,
+    Read,
+    Replace,
+    ReplaceOutcome,
+    Unknown,
+)
 from oncegate.links.refusal import Reason
 from oncegate.meters import Meters
 from oncegate.uses.first import FirstClaim
@@ -97,12 +107,12 @@ class LedgerRunner:
         try:
             if self._is_in_time and link_id not in self._turns:
                 # nearly every claim ends with its first step; a limit of our own would cost more than the rest of it
-                await self._take_turn(link_id)
+                self._turns[link_id] = deque()
                 talk = claiming.claim(link_id, forget_after_s, decide, reads_first=reads_first)
                 if first is None:
                     step = talk.send(await self._carry(next(talk)))
                 else:
-                    outcome = await self._insert_first(talk, Insert(link_id, first.text, forget_after_s))
+                    outcome = await self._insert_first(talk, link_id, first.text, forget_after_s)
                     if isinstance(outcome, Done):
                         self._end_turn(link_id)
                         return first.admission
@@ -138,16 +148,24 @@ class LedgerRunner:
             return Admission(kind=Kind.REFUSE, reason=Reason.FORGOTTEN)
         return None
 
-    async def _insert_first(self, talk: Talk[Admission], insert: Insert) -> Outcome:
+    async def _insert_first(
+        self, talk: Talk[Admission], link_id: bytes, record: bytes, forget_after_s: int
+    ) -> InsertOutcome:
         """Carry out the step with which a talk would begin; it is begun only where that is not its end."""
+        started = time.perf_counter()
         try:
-            outcome = await self._carry(insert)
+            outcome = await self._ledger.insert(link_id, record, forget_after_s)
         except asyncio.CancelledError:
             next(talk)
             raise
+        self._note_write("insert", outcome, started)
         if not isinstance(outcome, Done):
             next(talk)
         return outcome
+
+    def _note_write(self, call: str, outcome: InsertOutcome | ReplaceOutcome, started: float) -> None:
+        self.health.note_write(outcome)
+        self._meters.ledger_call(call, type(outcome).__name__.lower(), time.perf_counter() - started)
 
     async def _claim_slowly(
         self,
@@ -238,18 +256,18 @@ class LedgerRunner:
         started = time.perf_counter()
         match step:
             case Insert():
-                call, outcome = "insert", await self._ledger.insert(*step)
-                self.health.note_write(outcome)
+                outcome = await self._ledger.insert(*step)
+                self._note_write("insert", outcome, started)
             case Replace():
-                call, outcome = "replace", await self._ledger.replace(*step)
-                self.health.note_write(outcome)
+                outcome = await self._ledger.replace(*step)
+                self._note_write("replace", outcome, started)
             case Read():
-                call, outcome = "read", await self._ledger.read(step.link_id)
+                outcome = await self._ledger.read(step.link_id)
+                self._meters.ledger_call("read", type(outcome).__name__.lower(), time.perf_counter() - started)
             case Pause():
                 self._meters.ledger_retry()
                 await self._pause(step.seconds)
                 return Unknown("paused")
-        self._meters.ledger_call(call, type(outcome).__name__.lower(), time.perf_counter() - started)
         return outcome
 
     def _spawn(self, coroutine: Coroutine[object, object, T]) -> asyncio.Task[T]:

@@ -17,9 +17,9 @@ HOST_MAX_BYTES = 255
 """Of a Host header: the longest name of the DNS has 253 characters."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ViewerRequest:
-    """What a viewer asked.
+    """What a viewer asked; nobody changes it.
 
     Attributes:
         method: as sent.
@@ -53,7 +53,7 @@ class ViewerRequest:
                 several.setdefault(name, []).append(value)
             # RFC 9110 5.3; RFC 9113 8.2.3
             by_name = {name: (b"; " if name == b"cookie" else b", ").join(all_) for name, all_ in several.items()}
-        object.__setattr__(self, "_by_name", by_name)
+        self._by_name = by_name
 
     def header(self, name: bytes) -> bytes | None:
         """The value of a header; several are joined by a comma (RFC 9110 5.3). None where it is absent."""

@@ -1,18 +1,13 @@
-"""One request as ASGI 3: what an application sees of a turn, and what becomes of an application that fails."""
+"""One request as ASGI 3: what an application sees of a turn."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
 from oncegate.server.sending import AnswerBroken
-from oncegate.server.turn import Turn
-from oncegate.server.wire import Wire
-
-_log = logging.getLogger("oncegate.server")
+from oncegate.server.turn import Answer, Turn
 
 Message = MutableMapping[str, Any]
 Application = Callable[
@@ -20,23 +15,14 @@ Application = Callable[
 ]
 
 
-async def answer_by(app: Application, turn: Turn, wire: Wire) -> None:
-    """Let an application answer one request.
+def answers(app: Application) -> Answer:
+    """Return what answers a request by an application."""
 
-    One that fails before its answer has begun is answered for with 500; after that its answer stays incomplete, and the
-    connection is cut. What it raised is logged by its type alone: its text may hold a URL.
-    """
-    call = _Call(turn)
-    try:
-        await app(_scope(turn, wire), call.receive, call.send)
-        fault = "" if turn.sending.is_complete or turn.is_gone else "it returned before its answer was complete"
-    except asyncio.CancelledError:
-        raise
-    except Exception as error:  # noqa: BLE001  the outermost guard of a connection
-        fault = type(error).__name__
-    if fault and not turn.sending.is_begun:
-        _log.error("an application failed: %s", fault)
-        await turn.fail()
+    async def answer(turn: Turn) -> None:
+        call = _Call(turn)
+        await app(_scope(turn), call.receive, call.send)
+
+    return answer
 
 
 class _Call:
@@ -64,17 +50,13 @@ class _Call:
         kind = message["type"]
         if kind == "http.response.body":
             await self._turn.write(message.get("body", b""), is_last=not message.get("more_body", False))
-        elif kind == "http.response.zerocopysend":
-            start: int = message["offset"]
-            span = (start, start + message["count"])
-            await self._turn.write_file(message["file"], span, is_last=not message.get("more_body", False))
         elif kind == "http.response.start":
             self._turn.start(message["status"], message.get("headers", ()))
         else:
             raise AnswerBroken("a message that is no part of an answer")
 
 
-def _scope(turn: Turn, wire: Wire) -> MutableMapping[str, Any]:
+def _scope(turn: Turn) -> MutableMapping[str, Any]:
     head = turn.head
     return {
         "type": "http",
@@ -87,14 +69,6 @@ def _scope(turn: Turn, wire: Wire) -> MutableMapping[str, Any]:
         "query_string": head.query,
         "root_path": "",
         "headers": head.headers,
-        "client": wire.peer,
-        "server": wire.local,
-        "extensions": {
-            # with a descriptor as ``file``, and always with ``offset`` and ``count``
-            "http.response.zerocopysend": {},
-            # ``is_there``: whether the client still reads, to be awaited before the answer begins; ``follow``: tells what
-            # becomes of the answer, asked for before it begins too; ``has_gone``: whether it is known by now that the
-            # client has gone
-            "oncegate.client": {"is_there": wire.is_there, "follow": wire.follow, "has_gone": turn.has_gone},
-        },
+        "client": turn.peer,
+        "server": turn.local,
     }

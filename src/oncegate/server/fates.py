@@ -99,11 +99,14 @@ class Fates:
         self._duplicate: Duplicate | None = None
         self._open: list[Followed] = []
 
-    def use(self, taken: socket.socket) -> int:
-        """Make the duplicate, at the first call; return its number. It is closed by ``end``."""
-        if self._duplicate is None:
-            self._duplicate = Duplicate(taken)
-        return self._duplicate.descriptor
+    def use(self, taken: socket.socket) -> None:
+        """Make the duplicate, once; it is closed by ``end``."""
+        self._duplicate = Duplicate(taken)
+
+    @property
+    def descriptor(self) -> int:
+        """Number of the duplicate; -1 where there is none."""
+        return -1 if self._duplicate is None else self._duplicate.descriptor
 
     def progress(self) -> Progress | None:
         """How far the bytes of the connection have come; None where nobody can say."""

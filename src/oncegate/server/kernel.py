@@ -19,6 +19,9 @@ import termios
 import time
 from typing import NamedTuple
 
+# as plain numbers: an enumeration costs a look-up for each of its names
+_TCP: int = int(socket.IPPROTO_TCP)
+_TCP_INFO: int = int(getattr(socket, "TCP_INFO", 0))
 _SIOCOUTQNSD = 0x894B
 _STATE_CLOSED = 7
 _BYTES_ACKED = struct.Struct("=Q")
@@ -48,10 +51,11 @@ class Duplicate:
     it when the connection is lost.
     """
 
-    __slots__ = ("_socket",)
+    __slots__ = ("_is_tcp", "_socket")
 
     def __init__(self, taken: socket.socket) -> None:
         self._socket = socket.socket(taken.family, socket.SOCK_STREAM, fileno=os.dup(taken.fileno()))
+        self._is_tcp = taken.family != socket.AF_UNIX and can_say()
 
     @property
     def descriptor(self) -> int:
@@ -60,7 +64,7 @@ class Duplicate:
 
     def progress(self) -> Progress | None:
         """Ask how far the bytes of the connection have come; None where nobody can say."""
-        if self._socket.family == socket.AF_UNIX or not can_say():
+        if not self._is_tcp:
             return None
         try:
             return _progress(self._socket)
@@ -73,7 +77,7 @@ class Duplicate:
 
 
 def _progress(taken: socket.socket) -> Progress:
-    info = taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
+    info = taken.getsockopt(_TCP, _TCP_INFO, _INFO_BYTES)
     (acked_bytes,) = _BYTES_ACKED.unpack_from(info, _BYTES_ACKED_AT)
     if info[0] != _STATE_CLOSED:
         return Progress(acked_bytes, None)

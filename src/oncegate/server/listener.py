@@ -11,12 +11,11 @@ import dataclasses
 import functools
 import resource
 
-from oncegate.server.asgi import Application, answer_by
 from oncegate.server.binding import bound
 from oncegate.server.door import USUAL, Door, Room
 from oncegate.server.kernel import can_say, end_silent_after
 from oncegate.server.limits import BACKLOG
-from oncegate.server.turn import Turn
+from oncegate.server.turn import Answer
 from oncegate.server.wire import Wire
 from oncegate.settings.addresses import Address
 from oncegate.settings.sockets import Listen, UnixSocket
@@ -36,7 +35,7 @@ class Listener:
 
     def __init__(
         self,
-        app: Application,
+        answer: Answer,
         listen: Listen,
         *,
         stall_s: float,
@@ -47,7 +46,7 @@ class Listener:
         """Take the address: from now on the system lets clients connect, and they wait for ``start``.
 
         Args:
-            app: ASGI 3, for HTTP alone; knows no lifespan.
+            answer: answers a request; of an ASGI application, ``asgi.answers`` makes it.
             listen: where; port 0 picks a free one, and the path of a Unix socket is absolute.
             stall_s: seconds without progress after which a connection is cut, above the limits of the application.
             silent_s: seconds after which the kernel ends a connection whose client takes or acknowledges nothing, below
@@ -63,21 +62,17 @@ class Listener:
         self.address: Address | UnixSocket = self._bound.address
         if silent_s is not None:
             end_silent_after(self._bound.socket, silent_s)
-        self._app = app
+        self._answer = answer
         self._door = Door(dataclasses.replace(room, connections_max=at_most), stall_s)
         self._server: asyncio.Server | None = None
         self._checking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Serve; it answers when this returns."""
-
-        async def answer(turn: Turn, wire: Wire) -> None:
-            await answer_by(self._app, turn, wire)
-
         can_say()  # before anybody waits for it
         loop = asyncio.get_running_loop()
         create = loop.create_unix_server if isinstance(self.address, UnixSocket) else loop.create_server
-        wire = functools.partial(Wire, self._door, answer)
+        wire = functools.partial(Wire, self._door, self._answer)
         self._server = await create(wire, sock=self._bound.socket, backlog=BACKLOG)
         self._checking = loop.create_task(self._door.check_all())
 

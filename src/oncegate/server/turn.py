@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from oncegate.server.fates import Fate, Followed
+from oncegate.server.peers import Peer
 from oncegate.server.pieces import Head
 from oncegate.server.sending import Headers, Sending
+
+_log = logging.getLogger("oncegate.server")
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Connection(Protocol):
-    """The connection, as a turn needs it."""
+    """The connection, as a turn needs it.
+
+    Attributes:
+        peer: address and port of the client; None on a socket that has none.
+        local: the same of this end.
+    """
+
+    peer: Peer
+    local: Peer
 
     @property
     def keeps_alive(self) -> bool:
         """Whether the server would take another request here."""
+        ...
+
+    async def is_there(self) -> bool:
+        """Whether the client still reads; asked before an answer begins."""
+        ...
+
+    def follow(self, tell: Callable[[Fate], None]) -> Followed | None:
+        """Tell what becomes of the answer that is under way; None where the client has gone."""
         ...
 
     def await_body(self) -> None:
@@ -105,9 +127,32 @@ class Turn:
         """Whether some of the body is still to be returned by ``read``."""
         return bool(self._pieces) or not self.is_received
 
+    @property
+    def sends_files(self) -> bool:
+        """Whether ``write_file`` may be used; always."""
+        return True
+
+    @property
+    def peer(self) -> Peer:
+        """Address and port of the client; None on a socket that has none."""
+        return self._connection.peer
+
+    @property
+    def local(self) -> Peer:
+        """The same of this end."""
+        return self._connection.local
+
     def has_gone(self) -> bool:
         """Whether the client is known to have gone."""
         return self.is_gone
+
+    async def is_there(self) -> bool:
+        """Whether the client still reads, where it sends no more; asked for before an answer begins."""
+        return await self._connection.is_there()
+
+    def follow(self, tell: Callable[[Fate], None]) -> Followed | None:
+        """Tell once what becomes of the answer, asked for before it begins; None where the client has gone."""
+        return self._connection.follow(tell)
 
     async def until_over(self) -> None:
         """Wait until the client has gone or the answer is complete."""
@@ -203,3 +248,23 @@ class Turn:
         for future in waiting:
             if not future.done():
                 future.set_result(None)
+
+
+Answer = Callable[[Turn], Awaitable[None]]
+"""Answers one request."""
+
+
+async def answer_by(answer: Answer, turn: Turn) -> None:
+    """Answer one request; where that fails before an answer has begun, answer 500.
+
+    After that the answer stays incomplete, and the connection is cut. What was raised is logged by its type alone: its text
+    may hold a URL.
+    """
+    try:
+        await answer(turn)
+        fault = "" if turn.sending.is_complete or turn.is_gone else "it returned before its answer was complete"
+    except Exception as error:  # noqa: BLE001  the outermost guard of a connection
+        fault = type(error).__name__
+    if fault and not turn.sending.is_begun:
+        _log.error("an application failed: %s", fault)
+        await turn.fail()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import cast
 
 from oncegate.server.fates import Fate, Fates, Followed
@@ -29,7 +29,7 @@ from oncegate.server.pieces import BadRequest, End, Head
 from oncegate.server.presence import LINE_BEGINS, acknowledges
 from oncegate.server.reading import RequestReader
 from oncegate.server.sending import plain_answer
-from oncegate.server.turn import Turn
+from oncegate.server.turn import Answer, Turn, answer_by
 
 _OF_FILES = frozenset((errno.EIO, errno.ESTALE))
 
@@ -42,7 +42,7 @@ class Wire(asyncio.Protocol):
         local: the same of this end.
     """
 
-    def __init__(self, door: Door[Wire], answer: Callable[[Turn, Wire], Awaitable[None]]) -> None:
+    def __init__(self, door: Door[Wire], answer: Answer) -> None:
         self.peer: Peer = None
         self.local: Peer = None
         self._door = door
@@ -75,6 +75,7 @@ class Wire(asyncio.Protocol):
         taken.set_write_buffer_limits(high=UNSENT_MAX_BYTES)
         self.peer, self.local = address_of(taken, "peername"), address_of(taken, "sockname")
         if self._door.enter(self):
+            self._fates.use(taken.get_extra_info("socket"))
             self._door.rest(self)
         elif self._door.is_draining:
             taken.abort()
@@ -157,7 +158,7 @@ class Wire(asyncio.Protocol):
         self._since = self._loop.time()
 
     async def is_there(self) -> bool:
-        """Whether the client still reads, where it sends no more; asked for once, before an answer begins."""
+        """Whether the client still reads, where it sends no more; asked before an answer begins."""
         if self._transport is None or not self._had_eof or self._is_line_begun:
             return self._transport is not None
         self.write(LINE_BEGINS)
@@ -175,7 +176,6 @@ class Wire(asyncio.Protocol):
         """
         if self._transport is None or self._turn is None:
             return None
-        self._fates.use(self._transport.get_extra_info("socket"))
         return self._fates.follow(self._turn.sending, self._turn_at, tell)
 
     @property
@@ -202,7 +202,7 @@ class Wire(asyncio.Protocol):
             await self._until_known_if_gone()
             return
         if self._files is None:
-            self._files = FileWay(self._fates.use(self._transport.get_extra_info("socket")))
+            self._files = FileWay(self._fates.descriptor)
         try:
             await self._files.send(descriptor, start, end)
         except OSError as error:
@@ -297,7 +297,7 @@ class Wire(asyncio.Protocol):
 
     async def _serve(self, turn: Turn) -> None:
         try:
-            await self._answer(turn, self)
+            await answer_by(self._answer, turn)
         finally:
             self._end(turn)
 

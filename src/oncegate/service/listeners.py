@@ -9,17 +9,18 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from oncegate.control.parts import ControlParts
 from oncegate.control.tokens import TokenFile
 from oncegate.events import Journal, JournalHandler
 from oncegate.gateway.parts import Parts
 from oncegate.keys.following import SigningFollower
+from oncegate.server.asgi import answers
 from oncegate.server.binding import CannotListen
 from oncegate.server.door import USUAL, Room
 from oncegate.server.limits import STALL_MORE_S
 from oncegate.server.listener import Listener
+from oncegate.server.turn import Answer
 from oncegate.service.gateway import TICK_S, OpenGateway, open_gateway
 from oncegate.service.readiness import readiness_of
 from oncegate.settings import Settings
@@ -27,7 +28,7 @@ from oncegate.settings.addresses import Address
 from oncegate.settings.sockets import UnixSocket
 from oncegate.settings.tables import ControlSettings, ViewerSettings
 
-_Listen = Callable[[str, Callable[..., Any], ViewerSettings | ControlSettings, Room], Awaitable[str]]
+_Listen = Callable[[str, Answer, ViewerSettings | ControlSettings, Room], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +68,11 @@ async def running(
         listen = await last.enter_async_context(_listening(opened.parts, announce))
         viewer = settings.viewer
         room = Room(per_address_max=viewer.connections_per_address, unlimited=viewer.trusted_networks)
-        viewer_url = await listen("viewer", opened.app, viewer, room)
+        viewer_url = await listen("viewer", opened.app.answer, viewer, room)
         # Imported late and in a thread: FastAPI takes most of a second, in which the viewer's listener answers already.
         control = await asyncio.to_thread(importlib.import_module, "oncegate.control.app")
         app = control.control_app(_control_parts(opened, signing))
-        control_url = await listen("control", app, settings.control, USUAL)
+        control_url = await listen("control", answers(app), settings.control, USUAL)
         yield Running(viewer_url=viewer_url, control_url=control_url, settings=settings)
 
 
@@ -108,17 +109,16 @@ async def _follow(following: SigningFollower, journal: Journal) -> None:
 async def _listening(parts: Parts, announce: Callable[[str], None]) -> AsyncGenerator[_Listen]:
     """Yield a function that starts a listener and returns its URL; on leaving, stop all, letting transfers finish."""
     listeners: list[Listener] = []
-
     silent_s = parts.settings.links.stall_timeout_s
 
-    async def listen(name: str, app: Callable[..., Any], table: ViewerSettings | ControlSettings, room: Room) -> str:
+    async def listen(name: str, answer: Answer, table: ViewerSettings | ControlSettings, room: Room) -> str:
         where = table.listen
         if isinstance(where, UnixSocket):
             where = UnixSocket(str(parts.settings.resolve(where.path)))
         try:
             mode = int(table.socket_mode, 8)
             listener = Listener(
-                app, where, stall_s=silent_s + STALL_MORE_S, silent_s=silent_s, room=room, socket_mode=mode
+                answer, where, stall_s=silent_s + STALL_MORE_S, silent_s=silent_s, room=room, socket_mode=mode
             )
         except CannotListen as cannot:
             raise cannot.at(f"[{name}] listen") from None

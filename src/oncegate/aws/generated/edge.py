@@ -285,7 +285,7 @@ class ViewerRequest(Value):
    for name, value in self.headers:
     several.setdefault(name, []).append(value)
    by_name = {name: (b'; ' if name == b'cookie' else b', ').join(all_) for name, all_ in several.items()}
-  object.__setattr__(self, '_by_name', by_name)
+  self._by_name = by_name
 
  def header(self, name):
   return self._by_name.get(name)
