@@ -58,7 +58,9 @@ def main() -> int:
         "--quick", action="store_true", help="every cell of the grid in about five minutes, not fifteen"
     )
     efforts.add_argument("--smoke", action="store_true", help="seconds, to see that everything works; no figure counts")
-    parser.add_argument("--large", action="store_true", help="also a million records in PostgreSQL and in Redis")
+    parser.add_argument(
+        "--large", action="store_true", help="also sweep ten million records, and a million in PostgreSQL and in Redis"
+    )
     parser.add_argument(
         "--report",
         type=Path,

@@ -8,12 +8,14 @@ sixteen connections; it checks less than a ledger does. More connections bring i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from threading import BrokenBarrierError
 from typing import Protocol, cast
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]  it ships none
@@ -176,10 +178,18 @@ _BARRIERS: list[Barrier] = []
 """Of this process: the one at which all wait for each other."""
 
 
+def _meet_at(barrier: Barrier) -> None:
+    _BARRIERS.append(barrier)
+
+
 def _one_of_many(url: str, folder: Path, waiters: int, seconds: float) -> tuple[float, list[float]]:
     """Claim in a process of its own, beginning when all are ready; return the rate and how long each claim took."""
-    ledger = open_ledger(url, folder=folder)
-    sample, waits_s = uvloop.run(_measure(ledger, waiters, seconds, None, _BARRIERS[-1].wait))
+    ready = _BARRIERS[-1]
+    try:
+        sample, waits_s = uvloop.run(_measure(open_ledger(url, folder=folder), waiters, seconds, None, ready.wait))
+    except BaseException:
+        ready.abort()  # the others would wait for it
+        raise
     return sample["per_s"], waits_s
 
 
@@ -194,9 +204,10 @@ def measure_processes(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     ready = context.Barrier(processes + 1)
-    with ProcessPoolExecutor(processes, context, initializer=_BARRIERS.append, initargs=(ready,)) as pool:
+    with ProcessPoolExecutor(processes, context, initializer=_meet_at, initargs=(ready,)) as pool:
         running = [pool.submit(_one_of_many, url, folder, waiters, seconds) for _ in range(processes)]
-        ready.wait(START_WITHIN_S)
+        with contextlib.suppress(BrokenBarrierError):  # one has failed, and its result says why
+            ready.wait(START_WITHIN_S)
         before_s = database.cpu_s() if database else 0
         parts = [one.result() for one in running]
     server_us = (database.cpu_s() - before_s) * 1e6 if database else 0

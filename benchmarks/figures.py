@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+T = TypeVar("T")
 Sample = Mapping[str, float]
 """What one turn of one contestant measured, by the name of the metric (with its unit: ``cpu_us``)."""
 
@@ -83,14 +84,18 @@ def in_turns(ways: Mapping[str, Callable[[int], Sample]], rounds: int, *, is_war
         order = [*ways]
         random.Random(number).shuffle(order)
         for name in order:
-            sample = _sample(name, ways[name], number)
+            sample = tried(name, ways[name], number)
             if number:
                 kept[name].append(sample)
     return Series(kept)
 
 
-def _sample(name: str, way: Callable[[int], Sample], number: int) -> Sample:
-    """Measure a turn; one that is tried again has a number of its own, and so other links."""
+def tried(name: str, way: Callable[[int], T], number: int) -> T:
+    """Measure a turn; one that is tried again has a number of its own, and so other links.
+
+    Raises:
+        WrongAnswers: it got them ``TRIES`` times.
+    """
     for again in range(TRIES - 1):
         try:
             return way(number + 1_000 * again)

@@ -158,20 +158,22 @@ class Found:
     disk_bytes: float
 
 
-async def _measure(large: str, empty: str, folder: Path, seconds: float, *, now_s: int, slices: int) -> Found:
+async def _measure(
+    large: str, empty: str, folder: Path, seconds: float, *, now_s: int, slices: int, sweeps: bool
+) -> Found:
     starts = [await start_ms(large, folder) for _ in range(STARTS)]
     full, other = open_ledger(large, folder=folder), open_ledger(empty, folder=folder)
     for ledger in (full, other):
         await ledger.probe()
         await claims_per_s(ledger, 0.5)
     claims = [(await claims_per_s(full, seconds), await claims_per_s(other, seconds)) for _ in range(ROUNDS)]
-    swept = [await beside_a_sweep(full, now_s - slices + n, seconds) for n in range(slices)]
-    sweeper = cast("Sweeps", full)
-    await sweeper.sweep(int(time.time()), force=True)
-    idle: list[float] = []
-    for _ in range(STARTS):
+    swept, idle = list[Beside](), list[float]()
+    if sweeps:
+        swept = [await beside_a_sweep(full, now_s - slices + n, seconds) for n in range(slices)]
+        await cast("Sweeps", full).sweep(int(time.time()), force=True)
+    for _ in range(STARTS if sweeps else 0):
         begun = time.perf_counter()
-        await sweeper.sweep(int(time.time()) - 30, force=True)
+        await cast("Sweeps", full).sweep(int(time.time()) - 30, force=True)
         idle.append((time.perf_counter() - begun) * 1000)
     for ledger in (full, other):
         await ledger.aclose()
@@ -200,7 +202,7 @@ async def fill_server(url: str, folder: Path, count: int, now_s: int) -> None:
     await ledger.aclose()
 
 
-def measure(kind: str, records: int, seconds: float, folder: Path) -> Found:
+def measure(kind: str, records: int, seconds: float, folder: Path, *, sweeps: bool) -> Found:
     """Fill a ledger with so many records, and measure it beside an empty one.
 
     Args:
@@ -208,6 +210,7 @@ def measure(kind: str, records: int, seconds: float, folder: Path) -> Found:
         records: in the large one.
         seconds: of each turn.
         folder: empty.
+        sweeps: whether it is swept too, which takes minutes where records are many.
     """
     with ledgers(kind, folder) as (large, empty):
         for url in (large, empty):
@@ -220,5 +223,5 @@ def measure(kind: str, records: int, seconds: float, folder: Path) -> Found:
         else:
             uvloop.run(fill_server(large, folder, records, now_s))
         slices = 1 if kind == "sqlite" else SLICES
-        found = uvloop.run(_measure(large, empty, folder, seconds, now_s=now_s, slices=slices))
+        found = uvloop.run(_measure(large, empty, folder, seconds, now_s=now_s, slices=slices, sweeps=sweeps))
     return replace(found, disk_bytes=disk_bytes)

@@ -69,8 +69,8 @@ def by_wrk(port: int, targets: Sequence[str], *, connections: int) -> Load:
     with tempfile.NamedTemporaryFile("w", suffix=".targets") as file:
         file.write("\n".join(targets))
         file.flush()
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{ANSWERS_WITHIN_S}s", "-s", str(_SCRIPT)]
-        command += [f"http://127.0.0.1:{port}", "--", file.name, str(wanted)]
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{ANSWERS_WITHIN_S}s", f"--timeout={ANSWERS_WITHIN_S}s"]
+        command += ["-s", str(_SCRIPT), f"http://127.0.0.1:{port}", "--", file.name, str(wanted)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as wrk:
             assert wrk.stdout is not None
             lines: list[str] = []

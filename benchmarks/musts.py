@@ -63,7 +63,7 @@ MUSTS = (
     Must("memory", "kernel", "1,000 stalled readers, MiB of the kernel", "-", 300, "-"),
     Must("memory", "good viewer", "1,000 stalled readers, ms until a good viewer is answered", "-", 20, "-"),
     Must("ledger", "batched", "claims of sqlite: at 64 waiters", "one transaction per claim = 1", 9, "-", is_floor=True),
-    Must("ledger", "large", "claims beside a million records", "an empty ledger = 1", 0.7, "-", is_floor=True),
+    Must("ledger", "large", "claims of the largest ledger", "an empty ledger = 1", 0.7, "-", is_floor=True),
     Must("ledger", "sweep", "claims beside a sweep", "alone = 1", 0.8, "-", is_floor=True),
     Must("ledger", "disk", "disk of a record, bytes", "-", 120, "-"),
     Must("ledger", "event", "an event kept, us of CPU", "-", 1.5, "-"),

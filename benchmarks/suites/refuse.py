@@ -1,7 +1,6 @@
 """What a refusal costs beside a download of 1 KiB, the worst requests of a stranger, and what floods do to a good viewer.
 
-Of the spent links each is asked for once more, which is more links than signatures are remembered of; "one spent link" is
-asked for over and over.
+Of the spent links each is asked for once more; "one spent link" is asked for over and over.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from statistics import quantiles
 
 import uvloop
 
-from benchmarks.figures import Sample, Series, in_turns
+from benchmarks.figures import Sample, Series, in_turns, tried
 from benchmarks.load import by_python, measured
 from benchmarks.plan import Chart, Outcome, Plan, Table
 from benchmarks.processes import cpu_us
@@ -132,12 +131,12 @@ def refusals(plan: Plan, links: Links, here: Server, there: Server, outcome: Out
         return measured(load, before_us, server.pids())
 
     names = ("served", "spent, known here", "one spent link", "spent, known elsewhere", "forged", "unsigned")
-    samples: dict[str, list[Sample]] = {name: [] for name in names}
-    for number in range(plan.pick(4, 3, 1) + 1):
+
+    def one_round(_: int) -> Sequence[Sample]:
         # in this order: what is spent must have been served before, which is why these do not change places
         fresh = links.targets(KEY, count)
         forged = [target.replace("Expires=1", "Expires=2", 1) for target in fresh]
-        turns: tuple[Sample, ...] = (
+        return (
             turn(here, fresh, 200),
             turn(here, fresh, 403),
             turn(here, fresh[-1:] * count, 403),
@@ -145,9 +144,9 @@ def refusals(plan: Plan, links: Links, here: Server, there: Server, outcome: Out
             turn(here, forged, 403),
             turn(here, [f"/{KEY}"] * count, 403),
         )
-        if number:
-            for name, sample in zip(names, turns, strict=True):
-                samples[name].append(sample)
+
+    _, *rounds = [tried("refusals", one_round, number) for number in range(plan.pick(4, 3, 1) + 1)]
+    samples = {name: [turns[place] for turns in rounds] for place, name in enumerate(names)}
     series = Series(samples)
     outcome.raw["refusals"] = samples
     table = Table("Refusing a link", ("Answer", "CPU us", "served = 1", "p99 ms"))
