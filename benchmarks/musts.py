@@ -48,6 +48,7 @@ MUSTS = (
     Must("download", "p99", "p99 at 64 connections", "the same", 1.5, "1"),
     Must("accel", "folder", "64 MiB sent by nginx from a folder, CPU of both", "nginx's sendfile = 1", 1.2, "1.0"),
     Must("accel", "bucket", "64 MiB sent by nginx from a bucket, CPU of both", "nginx's sendfile = 1", 2.2, "2.0"),
+    Must("accel", "bare", "64 MiB from a bucket by nginx alone, CPU", "nginx's sendfile = 1", None, "-"),
     Must("accel", "stream", "64 MiB through nginx, CPU of both", "nginx's sendfile = 1", None, "-"),
     Must("upload", "64 MiB", "upload of 64 MiB to file:, CPU per byte", "nginx's dav = 1", 1.3, "1.3"),
     Must("refuse", "spent here", "spent link refused, known here, CPU", "served = 1", 0.6, "0.4"),

@@ -1,7 +1,8 @@
 """64 MiB behind nginx: sent by it (``mode = "accel"``), through it (``stream``), from a folder and a bucket; nginx alone = 1.
 
 nginx is set as docs/guides/let-the-proxy-send.md says. CPU is that of nginx and the gateway together; the bucket is
-ministack, an emulator in Python, whose CPU is left out.
+ministack, an emulator in Python, whose CPU is left out. nginx that fetches from the same bucket with no gateway before it
+is the floor of a bucket: it copies each byte twice, where its own file goes out by sendfile.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ PARTS = Path(__file__).parents[2] / ".parts"
 SIZE_BYTES = 64 << 20
 KEY = "64MiB"
 STATIC, FOLDER, BUCKET, STREAM = "nginx, static files", "accel, folder", "accel, bucket", "stream behind nginx"
+BARE = "nginx alone, from the bucket"
 SETTLE_S = 0.15
 DOWNLOADS = 3
 """In a turn, one after the other, each by a curl of its own."""
@@ -54,6 +56,7 @@ def run(plan: Plan) -> Outcome:
             outcome.left_out.append(f"accel: a bucket, because {error}")
         else:
             ways[BUCKET] = stack.enter_context(_front(plan.folder / "bucket", data, mode="accel", server=server))
+            ways[BARE] = stack.enter_context(_bare(plan.folder / "bare", server))
         ways[STATIC] = stack.enter_context(_static(plan.folder / "folder"))
         plan.say("64 MiB behind nginx, one connection")
         series = in_turns(ways, plan.pick(5, 3, 1))
@@ -64,7 +67,7 @@ def run(plan: Plan) -> Outcome:
     outcome.tables.append(table)
     bars = tuple((name, _thousandth(series.of(name, "cpu_us"))) for name in series.samples)
     outcome.charts.append(Chart("accel-64mib", "CPU of nginx and gateway of one download, 64 MiB", "ms", bars))
-    for row, name in (("folder", FOLDER), ("bucket", BUCKET), ("stream", STREAM)):
+    for row, name in (("folder", FOLDER), ("bucket", BUCKET), ("bare", BARE), ("stream", STREAM)):
         if name in series.samples:
             outcome.measured[row] = series.ratio(name, STATIC, "cpu_us")
     return outcome
@@ -120,6 +123,19 @@ def _static(folder: Path) -> Generator[Callable[[int], Sample]]:
     (folder / "static").mkdir()
     text = f"server {{ listen 127.0.0.1:{port}; access_log off; sendfile on; root {folder}/objects; }}"
     with _nginx(folder / "static", text, port) as nginx:
+        yield partial(_turn, port, lambda: [f"/{KEY}"] * DOWNLOADS, (nginx,))
+
+
+@contextlib.contextmanager
+def _bare(folder: Path, server: MinistackServer) -> Generator[Callable[[int], Sample]]:
+    """Let nginx fetch the same object from the same bucket, with the guide's buffers and without a gateway."""
+    folder.mkdir()
+    port, buffers = free_port(), re.search(r"proxy_buffer_size .*;", _block("bucket"))
+    text = (
+        f"server {{ listen 127.0.0.1:{port}; access_log off; location / {{ proxy_pass {server.url}/objects/;"
+        f" proxy_http_version 1.1; proxy_buffering off; {buffers[0] if buffers else ''} }} }}"
+    )
+    with _nginx(folder, text, port) as nginx:
         yield partial(_turn, port, lambda: [f"/{KEY}"] * DOWNLOADS, (nginx,))
 
 

@@ -11,9 +11,12 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 
+import httpx
+
 from homes import Home, link_id_of
 from oncegate.links.link_id import text_of_id
 from oncegate.links.urls import escape, parse_url
+from oncegate.testing.certificates import make_authority
 from oncegate.testing.installation import free_port
 from oncegate.testing.raw_http import RawAnswer, RawConnection, ask, target_of
 from wrong_s3 import WrongS3
@@ -42,6 +45,9 @@ class Front(Home):
         folder: empty, and open to the proxy's workers.
         name: one of ``FRONTS``.
         more: settings, by table.
+
+    Attributes:
+        changes: what a test has otherwise than the guide, old and new, of the proxy's configuration with its real ports.
     """
 
     def __init__(self, folder: pathlib.Path, name: str, **more: dict[str, object]) -> None:
@@ -66,6 +72,7 @@ class Front(Home):
         self.gateway_url = self.public_url
         self.public_url = f"http://127.0.0.1:{self.front_port}"
         self.write_config()
+        self.changes: list[tuple[str, str]] = []
         self._proxy: subprocess.Popen[bytes] | None = None
 
     def put(self, key: str, data: bytes) -> pathlib.Path:
@@ -129,6 +136,22 @@ class Front(Home):
             connection.send_request("GET", target_of(url), host=parse_url(url).host, headers=headers)
             yield connection.read_head(), connection
 
+    @contextlib.contextmanager
+    def out_of_the_proxys_reach(self) -> Iterator[None]:
+        """Let the gateway still see the objects, and the proxy not."""
+        if self.bucket is not None:
+            self.bucket.faults.add("503-get")
+            try:
+                yield
+            finally:
+                self.bucket.faults.discard("503-get")
+            return
+        aside = self.objects.rename(self.folder / "aside")
+        try:
+            yield
+        finally:
+            aside.rename(self.objects)
+
     def say(self, datagram: bytes) -> None:
         """Send something to the gateway's log socket, as the proxy would."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
@@ -157,8 +180,8 @@ class Front(Home):
         assert self._proxy is not None
         assert self._proxy.poll() is None, (self.folder / "proxy.log").read_text(errors="replace")
         try:
-            return ask("GET", f"{self.public_url}/nothing").status == 403
-        except OSError:
+            return httpx.get(f"{self.public_url}/nothing", verify=False, timeout=60).status_code == 403
+        except httpx.TransportError:
             return False
 
     def _set(self, text: str, *pairs: tuple[str, str]) -> str:
@@ -169,7 +192,25 @@ class Front(Home):
         )
         for old, new in (*ports, *pairs):
             text = text.replace(old, new)
+        for old, new in self.changes:
+            assert old in text, f"the guide no longer says {old!r}"
+            text = text.replace(old, new)
         return text
+
+    def behind_tls(self) -> None:
+        """Let the proxy speak TLS, and HTTP/2 to whom asks for it; its authority is ``ca.pem``."""
+        authority = make_authority()
+        certificate, key = authority.issue("127.0.0.1")
+        for name, pem in (("tls.pem", certificate), ("tls.key", key), ("ca.pem", authority.certificate)):
+            (self.folder / name).write_bytes(pem)
+        self.public_url = f"https://127.0.0.1:{self.front_port}"
+        self.write_config()
+        listen = f"listen 127.0.0.1:{self.front_port}"
+        files = "ssl_certificate tls.pem; ssl_certificate_key tls.key;"
+        if self.proxy_name == "nginx":
+            self.changes.append((f"{listen};", f"{listen} ssl http2; {files}"))
+        else:
+            self.changes.append(("    bind 127.0.0.1", "    bind 127.0.0.1\n    tls tls.pem tls.key"))
 
     def _nginx(self) -> list[str]:
         text = self._set(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pathlib
@@ -177,27 +176,10 @@ def test_a_link_out_of_the_folder_is_followed_by_neither(front: Front, tmp_path:
     assert front.record(url) is None
 
 
-@contextlib.contextmanager
-def out_of_the_proxys_reach(front: Front) -> Iterator[None]:
-    """The gateway still sees the objects, and the proxy does not."""
-    if front.bucket is not None:
-        front.bucket.faults.add("503-get")
-        try:
-            yield
-        finally:
-            front.bucket.faults.discard("503-get")
-        return
-    aside = front.objects.rename(front.folder / "aside")
-    try:
-        yield
-    finally:
-        aside.rename(front.objects)
-
-
 def test_a_proxy_that_finds_no_object_spends_nothing(front: Front, until: Until) -> None:
     """It answers 404 or 502, the use is given back, and the next GET, by anyone, has the object."""
     url = front.fresh(BODY)
-    with out_of_the_proxys_reach(front):
+    with front.out_of_the_proxys_reach():
         answer = front.get(url)
         assert answer.status == (502 if front.bucket else 404)
         assert ended(front, url, until) == ["failed"]
@@ -239,7 +221,7 @@ def test_a_bucket_that_breaks_off_leaves_the_rest_to_the_holder(front: Front, un
 def test_no_log_of_the_proxy_quotes_a_link_or_a_presigned_url(front: Front) -> None:
     """Whoever reads either can open the object: also where the gateway, the bucket or the folder fails."""
     url = front.fresh(BODY)
-    with out_of_the_proxys_reach(front):
+    with front.out_of_the_proxys_reach():
         front.get(url)
     front.get(url)
     with front.begun(front.fresh(BIG)) as (_, connection):
