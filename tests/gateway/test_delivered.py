@@ -153,6 +153,17 @@ def test_a_spent_link_is_refused_without_its_ledger(gateway: Home, until: Callab
     assert ask("HEAD", url).status == 200
 
 
+def test_a_spent_link_is_refused_without_its_store(gateway: Home, until: Callable[..., Any]) -> None:
+    """It gives nothing to anyone, whatever stands there by now; what asks about a version is answered by the store."""
+    key = gateway.lay(BODY)
+    url = gateway.link(key)
+    assert ask("GET", url).status == 200
+    until(lambda: _told(gateway, url)["outcome"] == "complete", "the end is known")
+    (gateway.objects / key).unlink()
+    assert ask("GET", url).status == 403
+    assert ask("GET", url, {"If-None-Match": "*"}).status == 404
+
+
 def test_a_link_of_several_uses_is_never_remembered(gateway: Home, until: Callable[..., Any]) -> None:
     """Its second use is another's."""
     url = gateway.fresh(BODY, uses=2)

@@ -47,6 +47,7 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
         Refused: whatever ends it before the first byte.
         StoreFault: the same, by the store's doing.
     """
+    parts.spent.check(request, grant)
     # look before claim: 404, 304, 412 and 416 then cost no write, and a crash here no use. All headers are built before
     # the claim too, so that nothing which could fail is left for a use that is taken
     opened = await _look(parts, grant)
@@ -73,9 +74,6 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
         if is_film:
             await _show_player(parts, exchange, request, grant, info)
             return
-        # a page says when the link was used, and the ledger knows that
-        if grant.uses == 1 and grant.link_id in parts.spent and not is_person:
-            raise Refused(Reason.USED)
         # nothing is claimed for a client whose connection has ended; if that is known only during the claim, nothing is
         # sent, and all of it is given back
         await asyncio.sleep(0)  # a turn of the loop, in which the server can hear that they have gone already

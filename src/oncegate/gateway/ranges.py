@@ -54,7 +54,7 @@ def plan_answer(request: ViewerRequest, *, size_bytes: int, etag: str, modified_
     Raises:
         Refused: PRECONDITION (412), RANGE (416), MALFORMED_REQUEST (400).
     """
-    if not request.has_any(_CONDITIONS):
+    if not has_condition(request):
         return _WHOLE
     # the order of RFC 9110 13.2.2: a 412 before a 304, and If-Range when all others hold
     if not _holds(request, etag, modified_s):
@@ -67,6 +67,11 @@ def plan_answer(request: ViewerRequest, *, size_bytes: int, etag: str, modified_
         return Plan(200)
     span = _span_of(wanted, size_bytes)
     return Plan(200) if span is None else Plan(206, span)
+
+
+def has_condition(request: ViewerRequest) -> bool:
+    """Whether the viewer asked for a part, or set a condition."""
+    return request.has_any(_CONDITIONS)
 
 
 def has_strong_condition(request: ViewerRequest) -> bool:
