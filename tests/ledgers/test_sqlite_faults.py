@@ -9,6 +9,7 @@ import resource
 import shutil
 import sqlite3
 import subprocess
+import sys
 import tempfile
 from contextlib import closing
 
@@ -247,6 +248,38 @@ def test_a_lock_that_another_process_holds_is_named(path):
     """A process that hangs while it writes, or was stopped, is found by its lock."""
     with sqlite_file.file_lock(path), pytest.raises(LedgerUnfit, match="another process holds the ledger's lock"):
         sqlite_fitness.check(path, busy_s=0.05)
+
+
+LOSE_THE_LOG = """
+import pathlib, sys
+from oncegate.ledgers.protocol import LedgerExchanged
+from oncegate.ledgers.sqlite.connection import OwnConnection
+path, does_close = pathlib.Path(sys.argv[1]), sys.argv[2] == "closed"
+own, log = OwnConnection(path, busy_s=1.0), path.with_name("ledger.db-wal")
+own.get().execute("INSERT INTO records VALUES (x'00', 1, 1, x'7b7d')")
+log.rename(log.with_name("taken"))
+log.write_bytes(b"another's")
+path.with_name("before").write_bytes(path.read_bytes())
+try:
+    own.get()
+except LedgerExchanged:
+    print("noticed")
+if does_close:
+    own.drop()
+"""
+
+
+@pytest.mark.parametrize("how", ["closed", "left"])
+def test_a_process_whose_log_was_exchanged_ends_without_a_write(path, how):
+    """SQLite would move what our log holds into the file, and remove the log by its name: by then both are another's.
+
+    So it would at the end of the process, where nobody has closed it.
+    """
+    command = [sys.executable, "-c", LOSE_THE_LOG, path, how]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert said.stdout == "noticed\n"
+    assert path.read_bytes() == path.with_name("before").read_bytes()
+    assert path.with_name("ledger.db-wal").read_bytes() == b"another's"
 
 
 # Unknown while it runs.

@@ -10,7 +10,6 @@ A driver's error becomes ``Unknown`` or ``Failed`` here and nowhere else.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import pathlib
@@ -35,6 +34,7 @@ from oncegate.ledgers.protocol import (
 )
 from oncegate.ledgers.sqlite import file as sqlite_file
 from oncegate.ledgers.sqlite import rows as sqlite_rows
+from oncegate.ledgers.sqlite.connection import OwnConnection
 from oncegate.ledgers.sqlite.lock import open_lock, release_lock, take_lock
 
 _log = logging.getLogger(__name__)
@@ -114,76 +114,6 @@ ReaderAsk = Read | LookAtPage | ReadSweep | ListRows
 ReaderAnswer = Stands | Gone | sqlite_rows.Page | SweepState | Sequence[Row] | Unknown
 
 
-class _OwnConnection:
-    """One thread's connection: opened when needed, thrown away after a fault, never used on a file that was exchanged."""
-
-    def __init__(self, path: pathlib.Path, *, busy_s: float) -> None:
-        self._path = sqlite_file.resolved(path)
-        self._busy_s = busy_s
-        self._open: sqlite_file.OpenLedger | None = None
-        self._born_ms: int | None = None
-        self._lost_log: LedgerExchanged | None = None
-
-    def get(self) -> sqlite3.Connection:
-        """Return a connection to the ledger that was first opened.
-
-        Raises:
-            LedgerUnfit, OSError, sqlite3.Error: there is none, or another stands in its place.
-        """
-        if self._lost_log is not None:
-            raise self._lost_log
-        missing = None if self._open is None else self._open.watch.missing()
-        if missing == self._path:
-            self.drop()
-        elif missing is not None and self._open is not None:
-            self._leave_log(self._open)
-        if self._open is None:
-            opened = sqlite_file.connect(self._path, busy_s=self._busy_s)
-            if self._born_ms not in {None, opened.born_ms}:
-                opened.connection.close()
-                raise self._exchanged()
-            self._open, self._born_ms = opened, opened.born_ms
-        return self._open.connection
-
-    def begin_with(self, born_ms: int) -> None:
-        """Take this birth for the one that this process began with, unless one is known."""
-        if self._born_ms is None:
-            self._born_ms = born_ms
-
-    def check_birth(self, born_ms: int) -> None:
-        """Compare what a statement saw with what this process began with.
-
-        Raises:
-            LedgerExchanged: the ledger was repaired, or another was copied over it.
-        """
-        if born_ms != self._born_ms:
-            raise self._exchanged()
-
-    def _exchanged(self) -> LedgerExchanged:
-        what = f"{self._path} is another ledger than the one this process began with"
-        return LedgerExchanged(what, remedy="restart it")
-
-    def _leave_log(self, opened: sqlite_file.OpenLedger) -> None:
-        """The log was deleted or exchanged: save what only our descriptor of it still holds, and refuse from then on.
-
-        Another process may open the database at any moment, and would find it without the last claims.
-        """
-        log = sqlite_file.log_of(self._path)
-        if not log.exists():
-            with contextlib.suppress(sqlite3.Error):
-                opened.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        what = f"{self._path}: its log {log.name} was deleted or exchanged while in use"
-        self._lost_log = LedgerExchanged(what, remedy="end every program that uses the ledger, then start them again")
-        raise self._lost_log
-
-    def drop(self) -> None:
-        """Close it, undoing what was not committed."""
-        if self._open is not None and self._lost_log is None:
-            with contextlib.suppress(sqlite3.Error):
-                self._open.connection.close()
-            self._open = None
-
-
 class Writer:
     """Decides and writes whatever waits in one transaction; runs in a thread of its own.
 
@@ -195,7 +125,7 @@ class Writer:
     def __init__(self, path: pathlib.Path, *, busy_s: float = sqlite_file.BUSY_S) -> None:
         self._path = path
         self._busy_s = busy_s
-        self._connection = _OwnConnection(path, busy_s=busy_s)
+        self._connection = OwnConnection(path, busy_s=busy_s)
         self._lock: int | None = None
         self._is_faulty = False
 
@@ -291,7 +221,7 @@ class Reader:
     """Reads what is committed; runs in a thread of its own, so that a slow disk or a long list stalls no claim."""
 
     def __init__(self, path: pathlib.Path, *, busy_s: float = sqlite_file.BUSY_S) -> None:
-        self._connection = _OwnConnection(path, busy_s=busy_s)
+        self._connection = OwnConnection(path, busy_s=busy_s)
 
     def begin_with(self, born_ms: int) -> None:
         """Refuse every ledger with another birth, milliseconds since 1970 UTC, from now on."""
