@@ -26,7 +26,7 @@ from benchmarks.processes import cpu_us
 from oncegate.ledgers.opening import open_ledger
 from oncegate.ledgers.postgresql.address import parse_address as parse_postgresql
 from oncegate.ledgers.postgresql.ledger import PostgresqlLedger
-from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, InsertOutcome, Ledger
+from oncegate.ledgers.protocol import FORGET_NEVER_S, Done, Gone, InsertOutcome, Ledger, Unknown
 from oncegate.ledgers.redis.address import parse_url
 from oncegate.ledgers.redis.ledger import RedisLedger
 from oncegate.ledgers.sqlite.ledger import SqliteLedger
@@ -146,7 +146,8 @@ async def _measure(
     async def wait_and_claim(stop_s: float) -> None:
         while (begun := time.perf_counter()) < stop_s:
             outcome = await ledger.insert(fresh_link_id(), RECORD, FORGET_NEVER_S)
-            assert isinstance(outcome, Done), outcome
+            # on a disk that stands still for seconds a claim's fate is not known in time, which counts as long as it took
+            assert isinstance(outcome, Done | Unknown), outcome
             waits_s.append(time.perf_counter() - begun)
 
     warm_s = time.perf_counter() + WARM_S

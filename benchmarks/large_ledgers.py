@@ -77,8 +77,7 @@ async def claims_per_s(ledger: Ledger, seconds: float, until: asyncio.Future[int
         while time.perf_counter() - start < seconds and not (until and until.done()):
             now_s = int(time.time())
             link_id = uuid7(now_s * 1000, os.urandom(10))
-            assert isinstance(await ledger.insert(link_id, record_of(0), now_s + WEEK_S), Done)
-            count += 1
+            count += isinstance(await ledger.insert(link_id, record_of(0), now_s + WEEK_S), Done)
 
     await asyncio.gather(*(one_waiter() for _ in range(WAITERS)))
     return count / (time.perf_counter() - start)

@@ -188,7 +188,7 @@ def strangers(plan: Plan, links: Links, here: Server, outcome: Outcome) -> None:
 def floods(plan: Plan, links: Links, here: Server, outcome: Outcome) -> None:
     """Measure a good viewer alone and beside a flood."""
     plan.say("refuse: a good viewer beside a flood")
-    count = plan.pick(500, 300, 100)
+    count = plan.pick(300, 150, 100)
     (spent,) = links.targets(KEY, 1)
     uvloop.run(ask(here.port, [spent], connections=1))
     kinds: dict[str, list[Request]] = {
