@@ -17,7 +17,7 @@ from typing import Any
 
 from oncegate.gateway.call import AsgiCall, Call, Receive, Send, head_of
 from oncegate.gateway.downloads import serve_button, serve_download
-from oncegate.gateway.exchange import Exchange
+from oncegate.gateway.exchange import Exchange, in_step
 from oncegate.gateway.forms import as_upload, is_form
 from oncegate.gateway.open_requests import OpenRequests
 from oncegate.gateway.pages import asked_language, refusal_page
@@ -126,6 +126,7 @@ class Gateway:
             await exchange.answer(answer)
             return
         grant = exchange.grant = self._verify(request)
+        await in_step()
         parts = await self._at_home(grant)
         if request.method == "POST" and is_form(request):
             await serve_form(parts, exchange, request, grant, self._verify_exactly)

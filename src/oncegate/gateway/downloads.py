@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from oncegate.gateway.answers import is_played, not_modified, object_headers, with_charset
 from oncegate.gateway.delivery import END_KNOWN_S, FirstByteFailed, deliver
 from oncegate.gateway.ending import Ending, given_back
-from oncegate.gateway.exchange import Exchange
+from oncegate.gateway.exchange import Exchange, in_step
 from oncegate.gateway.handing_over import hand_over
 from oncegate.gateway.pages import is_back_again, page_for_holder, player_page, ready_page
 from oncegate.gateway.parts import Parts, fresh_claim_id, fresh_mark
@@ -53,6 +53,7 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
     opened = await _look(parts, grant)
     holding: asyncio.Task[None] | None = None
     try:
+        await in_step()
         info = opened.info
         exchange.size_bytes = info.size_bytes
         plan = plan_answer(request, size_bytes=info.size_bytes, etag=info.etag, modified_s=info.modified_s)
@@ -76,7 +77,7 @@ async def serve_download(parts: Parts, exchange: Exchange, request: ViewerReques
             return
         # nothing is claimed for a client whose connection has ended; if that is known only during the claim, nothing is
         # sent, and all of it is given back
-        await asyncio.sleep(0)  # a turn of the loop, in which the server can hear that they have gone already
+        await in_step()  # in which the server can also hear that they have gone already
         await exchange.ask()
         if exchange.has_gone():
             exchange.outcome = "broken"
@@ -350,6 +351,7 @@ async def _transfer(
     ending = Ending(parts, exchange, grant, opened.info, transfer, is_first_claim=is_first)
     outcome = "broken"
     try:
+        await in_step()
         if await deliver(
             parts.transfers,
             transfer,

@@ -18,6 +18,15 @@ DRAIN_MAX_BYTES = 1024 * 1024
 DRAIN_MAX_S = 1.0
 
 
+async def in_step() -> None:
+    """Let the requests that came together take their next step together: a turn of the loop.
+
+    The story of a request is more code than the nearest caches of a processor hold, and a step of it is not. Measured
+    for downloads of 1 KiB over 64 connections: without a wait 168 us of CPU, with one 143, with these four 130.
+    """
+    await asyncio.sleep(0)
+
+
 class Exchange:
     """A request on its way; mutable, and of one task only.
 
