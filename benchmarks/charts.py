@@ -38,7 +38,11 @@ def _bars(chart: Chart) -> str:
     left = 16 + LETTER * max(len(label) for label, _ in chart.bars)
     most = max([*(figure.high for _, figure in chart.bars), chart.limit or 0]) or 1
     scale = (WIDTH - left - VALUE) / most
+    height = TOP + ROW * len(chart.bars) + 8
     lines: list[str] = []
+    if chart.limit is not None:
+        x = left + scale * chart.limit
+        lines.append(f'<path d="M{x:.1f} {TOP - 6}V{height - 4}" stroke="{LINE}" stroke-dasharray="4 3"/>')
     for number, (label, figure) in enumerate(chart.bars):
         y = TOP + ROW * number
         middle, low, high = (left + scale * value for value in figure)
@@ -49,10 +53,6 @@ def _bars(chart: Chart) -> str:
             f'<path d="M{low:.1f} {y + 10}H{high:.1f}M{low:.1f} {y + 6}v8M{high:.1f} {y + 6}v8" stroke="{LINE}"/>',
             f'<text x="{high + 8:.1f}" y="{y + 14}">{shown(figure.median)} {escape(chart.unit)}</text>',
         ]
-    height = TOP + ROW * len(chart.bars) + 8
-    if chart.limit is not None:
-        x = left + scale * chart.limit
-        lines.append(f'<path d="M{x:.1f} {TOP - 6}V{height - 4}" stroke="{LINE}" stroke-dasharray="4 3"/>')
     return _page(chart.title, height, lines)
 
 
