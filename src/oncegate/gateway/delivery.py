@@ -121,6 +121,7 @@ class Transfers:
         """Forget a transfer once it is settled."""
         if transfer.on_end is not None:
             transfer.on_end()
+        transfer.has_arrived = _nobody_knows  # who would tell holds this transfer: a circle for the collector
         of_claim = self._by_claim[transfer.claim_id]
         of_claim.remove(transfer)
         if transfer.settled is not None:

@@ -97,12 +97,13 @@ class MeteredStore:
 class _MeteredObject(ReadsNow):
     """An object that was looked at, whose reads are counted."""
 
-    __slots__ = ("_file", "_meters", "_opened", "info")
+    __slots__ = ("_file", "_is_asked", "_meters", "_opened", "info")
 
     def __init__(self, opened: OpenObject, meters: Meters) -> None:
         self.info = opened.info
         self._opened = opened
-        self._file: OpenDescriptor | None = self
+        self._file: OpenDescriptor | None = None
+        self._is_asked = False
         self._meters = meters
 
     def read_now(self, start: int, end: int) -> bytes | None:
@@ -125,7 +126,8 @@ class _MeteredObject(ReadsNow):
 
     async def descriptor(self, start: int, end: int) -> int | None:
         """Return its descriptor; see ``OpenDescriptor``. Not counted as a read: the last bytes are read, and count."""
-        if self._file is self:  # asked once: it takes as long as sending some of the file
+        if not self._is_asked:  # once: it takes as long as sending some of the file
+            self._is_asked = True
             self._file = self._opened if isinstance(self._opened, OpenDescriptor) else None
         if self._file is None:
             return None
