@@ -84,6 +84,16 @@ def test_a_range_that_is_handed_over_means_the_same_to_both(value: bytes) -> Non
         assert as_proxies_read(value) == span
 
 
+@pytest.mark.parametrize("media_type", [b"audio/wav", b"video/mp4"])
+def test_a_part_of_a_film_stays_here_and_the_whole_does_not(media_type: bytes) -> None:
+    """A player seeks before it closes what runs: the gateway can take that over, and no proxy."""
+    headers = [(name, media_type if name == b"content-type" else value) for name, value in HEADERS]
+    assert (b"content-type", media_type) in headers
+    request = request_with((b"range", b"bytes=0-"))
+    assert not is_handed_over(request, headers, (0, SIZE), is_part=True, min_bytes=1)
+    assert is_handed_over(request_with(), headers, (0, SIZE), is_part=False, min_bytes=1)
+
+
 def test_what_is_short_stays_here() -> None:
     """Below accel_min the gateway sends: one hop less, and the kernel's word on what arrived."""
     ten = (b"range", b"bytes=5-14")

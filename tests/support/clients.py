@@ -253,11 +253,15 @@ class Trial:
         made: the installation.
         programs: where programs are that are not on PATH.
         folder: for what is saved.
+        port: of what is asked; 0: the gateway's.
+        source: the address from which that is asked.
     """
 
     made: Installation
     programs: dict[str, str] = field(default_factory=dict)
     folder: pathlib.Path
+    port: int = 0
+    source: str = "127.0.0.1"
 
     def version_of(self, client: Client) -> str:
         """The version of a client as it names it."""
@@ -275,7 +279,7 @@ class Trial:
         thing = THINGS[client.thing]()
         self.made.put(thing.key, thing.body)
         url = self.made.link(thing.key, uses=client.uses)
-        with SlowRelay(self.made.port).running() as relay:
+        with self._relay().running() as relay:
             through = url.replace(self.made.public_url, relay.url)
             first = self._get(client, client.run, through, "first")
             second = self._get(client, client.run, through, "second")
@@ -287,6 +291,9 @@ class Trial:
             resumes=self._resume(client, thing),
         )
 
+    def _relay(self, cut_bytes: int | None = None) -> SlowRelay:
+        return SlowRelay(self.port or self.made.port, cut_bytes, source=self.source)
+
     def _say_second(self, second: tuple[bool, str], payload: bytes) -> str:
         if second[1] == _digest(payload):
             return "THE OBJECT"
@@ -294,7 +301,7 @@ class Trial:
 
     def _resume(self, client: Client, thing: Thing) -> str:
         url = self.made.link(thing.key, uses=client.uses)
-        with SlowRelay(self.made.port, CUT_BYTES).running() as relay:
+        with self._relay(CUT_BYTES).running() as relay:
             through = url.replace(self.made.public_url, relay.url)
             if self._get(client, client.run, through, "cut") == (True, _digest(thing.payload)):
                 return "by itself"
@@ -337,10 +344,11 @@ class SlowRelay(Relay):
     Args:
         port: of the gateway.
         cut_bytes: where the connection is cut; later ones live. None: nowhere.
+        source: the address from which the gateway is asked.
     """
 
-    def __init__(self, port: int, cut_bytes: int | None = None) -> None:
-        super().__init__(port)
+    def __init__(self, port: int, cut_bytes: int | None = None, *, source: str = "127.0.0.1") -> None:
+        super().__init__(port, source=source)
         self.sent_bytes = 0
         self._cut_bytes = cut_bytes
 

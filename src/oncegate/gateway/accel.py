@@ -60,6 +60,10 @@ def is_handed_over(
     ranges = [value for name, value in request.headers if name == b"range"]
     if bool(ranges) != is_part or len(ranges) > 1 or (ranges and not _PLAIN_RANGE.fullmatch(ranges[0])):
         return False
+    # a player asks for all that follows, and seeks by another range before it closes the first, or with the first in its
+    # kernel's buffers: the gateway takes over what runs and knows what was never read, and of a proxy it can do neither
+    if ranges and any(name == b"content-type" and value.startswith((b"audio/", b"video/")) for name, value in headers):
+        return False
     return all(name in _CARRIED or name in _PROXYS_OWN for name, _ in headers)
 
 
