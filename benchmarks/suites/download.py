@@ -136,7 +136,7 @@ def run(plan: Plan) -> Outcome:
             count = plan.pick(*point.counts)
             if count:
                 plan.say(f"download {point.name} over {point.connections} connections")
-                rounds = 1 if point.is_vast else plan.pick(5, 3, 1) if point.must_be else plan.pick(3, 2, 1)
+                rounds = 1 if point.is_vast else plan.pick(5, 3, 1) if point.must_be else plan.pick(3, 1, 1)
                 series = in_turns(ways(site, point, count), rounds, is_warm=True)
                 found[point.name][point.connections] = series
             elif plan.effort == "quick":

@@ -16,7 +16,7 @@ from statistics import quantiles
 
 import uvloop
 
-from benchmarks.figures import Sample, Series, in_turns, tried
+from benchmarks.figures import Sample, Series, WrongAnswers, in_turns, tried
 from benchmarks.load import by_python, measured
 from benchmarks.plan import Chart, Outcome, Plan, Table
 from benchmarks.processes import cpu_us
@@ -96,7 +96,9 @@ async def p99_ms(port: int, targets: Sequence[str], flood: Sequence[Request]) ->
     waits: list[float] = []
     for target in targets:
         begun = time.perf_counter()
-        assert await ask(port, [target], connections=1) == {200}
+        statuses = await ask(port, [target], connections=1)
+        if statuses != {200}:
+            raise WrongAnswers(f"port {port}: {statuses}")
         waits.append(time.perf_counter() - begun)
     for task in flooding:
         task.cancel()
