@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from oncegate.control.bodies.explaining import ExplainOrder
 from oncegate.control.bodies.making import LinkOrder
+from oncegate.gateway.call import head_of
 from oncegate.gateway.checksums import Checksums
 from oncegate.gateway.ranges import plan_answer
 from oncegate.gateway.viewer import Viewers
@@ -136,8 +137,8 @@ def request(path: bytes = b"/a", query: bytes = b"", **headers: bytes) -> Viewer
 def arrive(viewers: Viewers, name: bytes, value: bytes, *, count: int = 1) -> ViewerRequest:
     """Read a request with this header as the gateway does."""
     headers = [(b"host", b"files.example.com"), *([(name, value)] * count)] if name != b"host" else [(name, value)]
-    scope = {"method": "GET", "raw_path": b"/a", "query_string": b"", "headers": headers, "client": ("10.0.0.9", 1)}
-    return viewers.request_of(scope)
+    scope = {"method": "GET", "raw_path": b"/a", "query_string": b"", "headers": headers}
+    return viewers.request_of(head_of(scope), ("10.0.0.9", 1))
 
 
 def conditional(name: str) -> Callable[[bytes], object]:

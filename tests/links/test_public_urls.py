@@ -10,6 +10,7 @@ import pytest
 from oncegate.cli.named_link import read_link
 from oncegate.control.explaining import Explanation, explain_link
 from oncegate.control.rehearsal import Installation as Asked
+from oncegate.gateway.call import head_of
 from oncegate.gateway.viewer import Viewers
 from oncegate.keys.trust import trust_of
 from oncegate.ledgers.memory import MemoryLedger
@@ -88,7 +89,7 @@ def test_every_door_takes_a_host_for_the_same_public_url(
     link = parse_url(signed)
     trust = trust_of(settings, home.keys)
     scope = {"method": "GET", "raw_path": link.path, "query_string": link.query, "headers": [(b"host", host.encode())]}
-    request = Viewers(settings.viewer).request_of(scope)
+    request = Viewers(settings.viewer).request_of(head_of(scope), None)
     assert verify(request, trust, now_s=now_s).object_key == "a.txt"
     assert request.bucket == bucket
     url = f"{parse_url(public).scheme}://{host}/a.txt?{link.query.decode()}"
