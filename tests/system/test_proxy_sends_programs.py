@@ -59,6 +59,8 @@ def test_a_film_is_played_in_a_browser_and_sought_in(
     front: Front, tmp_path: pathlib.Path, require_tool: Callable[[str], str]
 ) -> None:
     """The player asks for the next part before it closes the first: the gateway sends the parts of a film by itself."""
+    if front.kind == "bucket":
+        return  # the gateway sends the parts, from wherever: the proxy has no part in it
     url = front.fresh(noise(), key="film.wav", inline=True)
     with browsers.browsing(tmp_path, require_tool) as browser:
         browser.get(url)
