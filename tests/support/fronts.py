@@ -15,6 +15,7 @@ import httpx
 
 from homes import Home, link_id_of
 from oncegate.links.link_id import text_of_id
+from oncegate.links.media_types import media_type_of
 from oncegate.links.urls import escape, parse_url
 from oncegate.testing.certificates import make_authority
 from oncegate.testing.installation import free_port
@@ -80,7 +81,7 @@ class Front(Home):
         if self.bucket is None:
             return super().put(key, data)
         path = f"{self.bucket.url}/objects/team%20a/{escape(key, safe='/')}"
-        assert ask("PUT", path, {"Content-Type": "application/octet-stream"}, data).status == 200
+        assert ask("PUT", path, {"Content-Type": media_type_of(key)}, data).status == 200
         return self.folder
 
     @contextlib.contextmanager

@@ -73,7 +73,7 @@ class AsgiCall:
 
     def __init__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         client: Sequence[Any] | None = scope.get("client")
-        self.peer: Peer = (str(client[0]), int(client[1])) if client else None
+        self.peer: Peer = (str(client[0]), int(client[1] or 0)) if client else None
         self.sends_files: bool = FILES in (scope.get("extensions") or {})
         self._receive = receive
         self._send = send
