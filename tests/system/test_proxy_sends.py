@@ -329,21 +329,31 @@ def test_programs_resume(
 ) -> None:
     """Whose first connection is cut: by themselves or when run again, they have the whole, and nobody else anything."""
     require_tool(name)
-    url, path = front.fresh(BIG), tmp_path / "got.bin"
+    # a client who leaves before the proxy has read the gateway's answer leaves a line without an id: that use is spent
+    if (said := cut_and_run_again(front, tmp_path / "first", name, until)) is None:
+        said = cut_and_run_again(front, tmp_path / "second", name, until)
+    assert said == ""
+
+
+def cut_and_run_again(front: Front, folder: pathlib.Path, name: str, until: Until) -> str | None:
+    """Download once through a connection that is cut; empty: the whole has come. None: an end was not told."""
+    folder.mkdir()
+    url, path = front.fresh(BIG), folder / "got.bin"
     with CutOnce(front.front_port, source=ADA).running() as relay:
         through = url.replace(front.public_url, relay.url)
         said = ""
         for command in CLIENTS[name]:
             if path.exists() and path.stat().st_size == len(BIG) and not path.with_suffix(".bin.aria2").exists():
                 break
-            words = [
-                part.format(path=path, folder=tmp_path, name=path.name, url=through) for part in command
-            ]  # fmt: skip
+            words = [part.format(path=path, folder=folder, name=path.name, url=through) for part in command]
             done = subprocess.run(words, check=False, timeout=120, capture_output=True, text=True)
             said += f"{done.returncode}: {done.stdout}{done.stderr}\n"
-            until(lambda: not front.under_way(url), "the proxy has told the end")
-    assert path.read_bytes() == BIG, said
+            try:
+                until(lambda: not front.under_way(url), "the proxy has told the end", within_s=30)
+            except pytest.fail.Exception:
+                return None
     assert front.get(url, source=BOB).status == 403
+    return "" if path.read_bytes() == BIG else said
 
 
 def test_doctor_fetches_a_probe_through_the_proxy_and_leaves_nothing(front: Front) -> None:
