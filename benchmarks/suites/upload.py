@@ -58,7 +58,7 @@ POINTS = (
     Point("64 MiB", 64 * MIB, 4, (8, 4, 0)),
 )
 LEFT_OUT = (
-    "upload: 1 MiB over 1,024 connections and 64 MiB over 64 and more, where the disk takes what memory cannot hold",
+    "upload: 1 MiB over 1,024 connections and 64 MiB over 64 and more, where the disk is what is measured",
     "upload: in a quick run also 64 KiB over 1,024 connections and 1 MiB over 256",
 )
 
