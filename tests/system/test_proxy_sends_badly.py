@@ -29,7 +29,7 @@ KILLS = 10
 RACES = 3
 
 pytestmark = [
-    pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("proxies"),
+    pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("proxies"), pytest.mark.told_by_datagrams,
 ]  # fmt: skip
 
 

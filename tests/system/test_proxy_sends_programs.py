@@ -20,7 +20,7 @@ SECONDS = 3_600
 READY = "const m = document.querySelector('video, audio'); return m && m.readyState >= 3 && !m.seeking ? m.duration : 0"
 
 pytestmark = [
-    pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("proxies"),
+    pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("proxies"), pytest.mark.told_by_datagrams,
 ]  # fmt: skip
 
 
