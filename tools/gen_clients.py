@@ -16,8 +16,9 @@ import time
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-from clients import CLIENTS, ClientMissing, Trial, programs, read_page, write_page  # noqa: E402  beside the tests
+from clients import CLIENTS, Trial, programs, read_page, write_page  # noqa: E402  beside the tests
 from oncegate.testing.installation import Installation  # noqa: E402
+from oncegate.testing.servers.process import ProgramMissing  # noqa: E402
 
 
 def main() -> int:
@@ -41,8 +42,8 @@ def main() -> int:
                     began_s = time.monotonic()
                     rows[client.name] = (trial.version_of(client), trial.judge(client))
                     print(client.name, *rows[client.name], f"{time.monotonic() - began_s:.1f} s", flush=True)
-                except ClientMissing as missing:
-                    print(f"{missing} is not installed: {client.name} keeps its row")
+                except ProgramMissing as missing:
+                    print(f"{missing}: {client.name} keeps its row")
     write_page(rows)
     return 0
 

@@ -121,27 +121,23 @@ async def test_a_file_of_an_older_version_gets_the_index(path: pathlib.Path) -> 
 
 
 @pytest.mark.anyio
-async def test_a_file_with_a_row_for_each_event_is_taken_over(path: pathlib.Path) -> None:
-    """Such rows would never be dropped, and take the room of new events for ever."""
+@pytest.mark.parametrize(
+    ("table", "made", "filled"),
+    [
+        ("events", "number INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT", "(event) VALUES ('{}')"),
+        ("chunks", "last INTEGER PRIMARY KEY AUTOINCREMENT, events TEXT", "(events) VALUES ('[{}]')"),
+    ],
+    ids=["a row for each event", "names in each event"],
+)
+async def test_a_file_of_an_earlier_form_is_taken_over(path: pathlib.Path, table: str, made: str, filled: str) -> None:
+    """Rows that nobody reads any more would never be dropped, and take the room of new events for ever."""
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE events (number INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT)")
-        connection.execute("INSERT INTO events (event) VALUES ('{}')")
+        connection.execute(f"CREATE TABLE {table} ({made})")
+        connection.execute(f"INSERT INTO {table} {filled}")
         connection.commit()
     assert await append(path, events_at(1)) == [1]
     with closing(sqlite3.connect(path)) as connection:
-        assert not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'events'").fetchone()
-
-
-@pytest.mark.anyio
-async def test_a_file_with_names_in_each_event_is_taken_over(path: pathlib.Path) -> None:
-    """Rows that nobody reads any more would take the room of new events for ever too."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE chunks (last INTEGER PRIMARY KEY AUTOINCREMENT, events TEXT)")
-        connection.execute("INSERT INTO chunks (events) VALUES ('[{}]')")
-        connection.commit()
-    assert await append(path, events_at(1)) == [1]
-    with closing(sqlite3.connect(path)) as connection:
-        assert not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'chunks'").fetchone()
+        assert not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
 
 
 @pytest.mark.anyio

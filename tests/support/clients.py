@@ -29,6 +29,7 @@ from typing import NamedTuple
 
 from oncegate.testing.installation import Installation
 from oncegate.testing.servers.object_stores import environment
+from oncegate.testing.servers.process import ProgramMissing
 from relay import Relay
 
 SIZE_BYTES = 24 * 1024 * 1024
@@ -241,10 +242,6 @@ CLIENTS = (
 )
 
 
-class ClientMissing(Exception):
-    """The program is not installed."""
-
-
 @dataclass(kw_only=True)
 class Trial:
     """Runs clients on the links of one gateway.
@@ -274,7 +271,7 @@ class Trial:
         """Run a client three times on links of their own.
 
         Raises:
-            ClientMissing: it is not installed.
+            ProgramMissing: it is not installed.
         """
         thing = THINGS[client.thing]()
         self.made.put(thing.key, thing.body)
@@ -322,7 +319,7 @@ class Trial:
     def _run(self, client: Client, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         program = self.programs.get(client.program) or shutil.which(client.program)
         if program is None:
-            raise ClientMissing(client.program)
+            raise ProgramMissing(f"{client.program} is not installed")
         environ = {**os.environ, "PYTHONWARNINGS": "ignore"}
         try:
             return subprocess.run(

@@ -9,6 +9,7 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 import fleets
+from fronts import FRONTS, Front, Until
 
 
 @pytest.fixture(scope="module", params=list(fleets.PROXIES))
@@ -20,6 +21,19 @@ def fleet(
     folder: pathlib.Path = tmp_path_factory.mktemp(name)
     with fleets.running(name, folder, require_tool, request.getfixturevalue("until")) as running:
         yield running
+
+
+@pytest.fixture(scope="module", params=FRONTS)
+def front(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    until: Until,
+    require_tool: Callable[[str], str],
+) -> Generator[Front]:
+    """A gateway and a proxy that sends in its place."""
+    name: str = request.param
+    with Front(tmp_path_factory.mktemp(name.replace(" ", "-")), name).running(until, require_tool) as front:
+        yield front
 
 
 @pytest.hookimpl(tryfirst=True)

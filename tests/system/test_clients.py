@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from clients import CLIENTS, SIZE_BYTES, Client, ClientMissing, Trial, programs, read_page
+from clients import CLIENTS, SIZE_BYTES, Client, Trial, programs, read_page
 from oncegate.testing.installation import Installation
-from oncegate.testing.servers.process import ProgramMissing
 
 PARTS = pathlib.Path(__file__).parents[2] / ".parts"
 
@@ -27,10 +26,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.name)
 def test_a_client_does_what_the_page_says(trial: Trial, client: Client) -> None:
     """The page is what people choose a program by; a change of ours that one of them minds shows here."""
-    try:
-        said = trial.version_of(client)
-    except ClientMissing as missing:
-        raise ProgramMissing(f"{missing} is not installed") from None
+    said = trial.version_of(client)
     version, verdict = read_page()[client.name]
     found = trial.judge(client)
     assert float(found.sent) <= 1.5 * client.uses

@@ -10,11 +10,11 @@ import re
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from fronts import ADA, BOB, FRONTS, Front, Until
+from fronts import ADA, BOB, Front, Until
 from oncegate.testing.installation import free_port
 from oncegate.testing.races import race
 from oncegate.testing.raw_http import ask
@@ -33,19 +33,6 @@ pytestmark = [
     pytest.mark.xdist_group("proxies"),
     pytest.mark.told_by_datagrams,
 ]
-
-
-@pytest.fixture(scope="module", params=FRONTS)
-def front(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    until: Until,
-    require_tool: Callable[[str], str],
-) -> Iterator[Front]:
-    """A gateway and a proxy that sends in its place."""
-    name: str = request.param
-    with Front(tmp_path_factory.mktemp(name.replace(" ", "-")), name).running(until, require_tool) as front:
-        yield front
 
 
 def ended(front: Front, url: str, until: Until, count: int = 1) -> list[str]:
